@@ -1,0 +1,101 @@
+"""Compressor: feed-forward, branching one-pole detector on the level, soft knee.
+
+With ``v[n] = max over channels of |x[n]|``::
+
+    s[n] = a·s[n−1] + (1 − a)·v[n],  a = a_attack if v[n] > s[n−1] else a_release,  s[−1] = 0
+    a    = exp(−1/(τ·fs))            τ: 63 % of a step
+    L    = 20·log10(max(s, 1e−6))
+    c(L) = 0                                       below T − W/2
+           (1/R − 1)·(L − T + W/2)² / (2W)         within the knee
+           (1/R − 1)·(L − T)                       above T + W/2
+    y    = x·10^((c(L) + makeup)/20)
+
+The detector is that of JUCE, ffmpeg and LSP. dasp-pytorch's compressor cannot serve: it uses the
+attack for both directions, ignores the release, sums the channels, and its gradient at knee 0
+is NaN.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import kernels
+from .shapes import check_audio
+
+__all__ = ["compressor", "smoothing", "static_curve_db"]
+
+
+def smoothing(time_ms: Tensor, sample_rate: float) -> Tensor:
+    """Return the one-pole coefficient ``exp(−1/(τ·fs))`` of a time constant in ms, float64."""
+    return torch.exp(-1000.0 / (time_ms.to(torch.float64) * sample_rate))
+
+
+def static_curve_db(
+    level_db: Tensor, threshold_db: Tensor, ratio: Tensor, knee_db: Tensor
+) -> Tensor:
+    """Return the output level for an input level, without makeup.
+
+    Parameters
+    ----------
+    level_db : Tensor
+        ``(…, points)``, dBFS.
+    threshold_db, ratio, knee_db : Tensor
+        ``(…, 1)``.
+
+    Returns
+    -------
+    Tensor
+        ``(…, points)``, dBFS.
+    """
+    slope = 1.0 / ratio - 1.0
+    over = level_db - threshold_db + knee_db / 2.0
+    bend = slope * over.clamp(min=0.0) ** 2 / (2.0 * knee_db.clamp(min=1e-12))
+    change = torch.where(over < knee_db, bend, slope * (level_db - threshold_db))
+    return level_db + torch.where(over <= 0.0, torch.zeros_like(change), change)
+
+
+def compressor(
+    audio: Tensor,
+    sample_rate: float,
+    threshold_db: Tensor,
+    ratio: Tensor,
+    attack_ms: Tensor,
+    release_ms: Tensor,
+    knee_db: Tensor,
+    makeup_db: Tensor,
+) -> Tensor:
+    """Turn down what is above the threshold; the channels are linked by their maximum.
+
+    Parameters
+    ----------
+    audio : Tensor
+        ``(batch, channels, samples)``.
+    sample_rate : float
+        Hz.
+    threshold_db : Tensor
+        ``(batch,)``, dBFS.
+    ratio : Tensor
+        ``(batch,)``, 1 and up.
+    attack_ms, release_ms : Tensor
+        ``(batch,)``, ms, time to 63 % of a step; either may be the longer.
+    knee_db : Tensor
+        ``(batch,)``, dB, 0 is a hard knee.
+    makeup_db : Tensor
+        ``(batch,)``, dB.
+
+    Returns
+    -------
+    Tensor
+        The shape of `audio`.
+    """
+    check_audio(audio)
+    settings = (
+        smoothing(attack_ms, sample_rate),
+        smoothing(release_ms, sample_rate),
+        threshold_db,
+        1.0 / ratio.to(torch.float64) - 1.0,
+        knee_db,
+        makeup_db,
+    )
+    return kernels.compress(audio, *(s.to(audio.device, torch.float64) for s in settings))

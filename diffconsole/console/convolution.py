@@ -1,0 +1,82 @@
+"""FFT convolution: one transform for short signals, overlap-add for long ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .shapes import fast_length
+
+__all__ = ["convolve", "delay"]
+
+LONGEST_SINGLE = 1 << 20
+SHORTEST_BLOCK = 1 << 18
+
+
+def convolve(audio: Tensor, impulse_response: Tensor) -> Tensor:
+    """Convolve and cut to the length of the audio: ``y[n] = Σ h[k]·x[n − k]``.
+
+    Parameters
+    ----------
+    audio : Tensor
+        ``(batch, channels or 1, samples)``.
+    impulse_response : Tensor
+        ``(batch, channels or 1, taps)``.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, channels, samples)``.
+    """
+    samples = audio.shape[-1]
+    taps = min(impulse_response.shape[-1], samples)
+    h = impulse_response[..., :taps]
+    length = fast_length(samples + taps - 1)
+    if length <= LONGEST_SINGLE:
+        spectrum = torch.fft.rfft(audio, length) * torch.fft.rfft(h, length)
+        return torch.fft.irfft(spectrum, length)[..., :samples]
+    length = max(SHORTEST_BLOCK, fast_length(2 * taps))
+    step = length - taps + 1
+    spectrum = torch.fft.rfft(h, length)
+    pieces: list[Tensor] = []
+    overlap = None
+    for first in range(0, samples, step):
+        block = torch.fft.irfft(
+            torch.fft.rfft(audio[..., first : first + step], length) * spectrum, length
+        )
+        head = block[..., :step]
+        if overlap is not None:
+            head = torch.cat(
+                (head[..., : taps - 1] + overlap[..., :step], head[..., taps - 1 :]), dim=-1
+            )
+        overlap = block[..., step:]
+        pieces.append(head[..., : samples - first])
+    return torch.cat(pieces, dim=-1)
+
+
+def delay(signal: Tensor, delay_samples: Tensor, samples: int) -> Tensor:
+    """Delay by a fraction of samples, band-limited, differentiable in the delay.
+
+    A phase ramp on a transform that is long enough for the ringing of the interpolation; what
+    would ring before the first sample is cut.
+
+    Parameters
+    ----------
+    signal : Tensor
+        ``(batch, channels, samples)``.
+    delay_samples : Tensor
+        ``(batch,)`` float64, not negative.
+    samples : int
+        Length of the result.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, channels, samples)``.
+    """
+    length = fast_length(samples + 256)
+    bins = torch.arange(length // 2 + 1, device=signal.device, dtype=torch.float64)
+    turns = bins / length * delay_samples.to(signal.device, torch.float64).unsqueeze(-1)
+    angle = (-2.0 * torch.pi * (turns - turns.detach().round())).to(signal.dtype)
+    ramp = torch.polar(torch.ones_like(angle), angle).unsqueeze(1)
+    return torch.fft.irfft(torch.fft.rfft(signal, length) * ramp, length)[..., :samples]

@@ -1,0 +1,191 @@
+"""Equalizer: second-order sections by the Audio EQ Cookbook, run in the time domain.
+
+``H(z) = (b0 + b1·z⁻¹ + b2·z⁻²) / (1 + a1·z⁻¹ + a2·z⁻²)`` with the coefficients of R. Bristow-
+Johnson's Audio EQ Cookbook, in chain order: high-pass → low shelf → four peaks → high shelf →
+low-pass. Shelves take Q. A frequency at or above 0.49·fs is clamped there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from dasp_pytorch.signal import biquad
+from torch import Tensor
+
+from ..parameters import EQ_BANDS
+from . import kernels
+from .shapes import check_audio
+
+__all__ = [
+    "coefficients",
+    "equalizer",
+    "equalizer_sections",
+    "high_pass",
+    "high_shelf",
+    "low_pass",
+    "low_shelf",
+    "peak",
+    "response",
+]
+
+HIGHEST_FREQUENCY = 0.49
+"""Frequencies are clamped to this share of the sample rate."""
+
+FILTER_OF_BAND = {band: "peaking" if band.startswith("peak") else band for band in EQ_BANDS}
+
+
+def coefficients(
+    kind: str, sample_rate: float, freq_hz: Tensor, q: Tensor, gain_db: Tensor | None = None
+) -> Tensor:
+    """Return one section's cookbook coefficients.
+
+    dasp-pytorch's ``biquad`` serves, in float64: in float32 its low bands are off by −28 dB.
+
+    Parameters
+    ----------
+    kind : str
+        ``"high_pass"``, ``"low_pass"``, ``"low_shelf"``, ``"high_shelf"`` or ``"peaking"``.
+    sample_rate : float
+        Hz.
+    freq_hz, q, gain_db : Tensor
+        ``(batch,)``; the cuts have no gain.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, 5)`` float64: b0, b1, b2, a1, a2, divided by a0.
+    """
+    freq_hz = freq_hz.to(torch.float64).clamp(max=HIGHEST_FREQUENCY * sample_rate)
+    gain = torch.zeros_like(freq_hz) if gain_db is None else gain_db.to(torch.float64)
+    b, a = biquad(gain, freq_hz, q.to(torch.float64), sample_rate, kind)
+    return torch.cat((b, a[:, 1:]), dim=-1)
+
+
+def equalizer_sections(
+    sample_rate: float, settings: Mapping[str, Tensor], bypass: Collection[str] = ()
+) -> Tensor:
+    """Return the coefficients of the EQ's active sections.
+
+    Parameters
+    ----------
+    sample_rate : float
+        Hz.
+    settings : mapping of str to Tensor
+        ``(batch,)`` each, by key: ``"eq.peak_1.freq_hz"``.
+    bypass : collection of str
+        Bands to leave out: ``"eq.low_pass"``.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, sections, 5)`` float64.
+    """
+    rows = [
+        coefficients(
+            FILTER_OF_BAND[band],
+            sample_rate,
+            settings[f"eq.{band}.freq_hz"],
+            settings[f"eq.{band}.q"],
+            settings.get(f"eq.{band}.gain_db"),
+        )
+        for band in EQ_BANDS
+        if f"eq.{band}" not in bypass
+    ]
+    if not rows:
+        return torch.empty(len(settings["eq.high_pass.freq_hz"]), 0, 5, dtype=torch.float64)
+    return torch.stack(rows, dim=1)
+
+
+def equalizer(
+    audio: Tensor,
+    sample_rate: float,
+    settings: Mapping[str, Tensor],
+    bypass: Collection[str] = (),
+) -> Tensor:
+    """Run the whole EQ, high-pass to low-pass, in one pass.
+
+    Parameters
+    ----------
+    audio : Tensor
+        ``(batch, channels, samples)``.
+    sample_rate : float
+        Hz.
+    settings : mapping of str to Tensor
+        ``(batch,)`` each, by key: ``"eq.peak_1.freq_hz"`` and so on for every active band.
+    bypass : collection of str
+        Bands to leave out: ``"eq.low_pass"``.
+
+    Returns
+    -------
+    Tensor
+        The shape of `audio`; `audio` itself where every band is bypassed.
+    """
+    check_audio(audio)
+    sections = equalizer_sections(sample_rate, settings, bypass)
+    return kernels.sections(audio, sections.to(audio.device)) if sections.shape[1] else audio
+
+
+def response(sections: Tensor, sample_rate: float, freq_hz: Tensor) -> Tensor:
+    """Return the complex response of each section: ``H(e^{jω})``.
+
+    Parameters
+    ----------
+    sections : Tensor
+        ``(…, sections, 5)``.
+    sample_rate : float
+        Hz.
+    freq_hz : Tensor
+        ``(points,)``.
+
+    Returns
+    -------
+    Tensor
+        ``(…, sections, points)`` complex128.
+    """
+    omega = 2.0 * torch.pi * freq_hz.to(torch.float64) / sample_rate
+    z1 = torch.polar(torch.ones_like(omega), -omega)
+    b0, b1, b2, a1, a2 = sections.to(torch.float64).unsqueeze(-1).unbind(dim=-2)
+    return (b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)
+
+
+def _single(
+    kind: str,
+    audio: Tensor,
+    sample_rate: float,
+    freq_hz: Tensor,
+    q: Tensor,
+    gain_db: Tensor | None = None,
+) -> Tensor:
+    check_audio(audio)
+    section = coefficients(kind, sample_rate, freq_hz, q, gain_db)
+    return kernels.sections(audio, section.unsqueeze(1).to(audio.device))
+
+
+def high_pass(audio: Tensor, sample_rate: float, freq_hz: Tensor, q: Tensor) -> Tensor:
+    """High-pass, 12 dB/oct; gain Q at `freq_hz`. Settings ``(batch,)``, Hz and Q."""
+    return _single("high_pass", audio, sample_rate, freq_hz, q)
+
+
+def low_pass(audio: Tensor, sample_rate: float, freq_hz: Tensor, q: Tensor) -> Tensor:
+    """Low-pass, 12 dB/oct; gain Q at `freq_hz`. Settings ``(batch,)``, Hz and Q."""
+    return _single("low_pass", audio, sample_rate, freq_hz, q)
+
+
+def low_shelf(
+    audio: Tensor, sample_rate: float, freq_hz: Tensor, gain_db: Tensor, q: Tensor
+) -> Tensor:
+    """Low shelf: `gain_db` at 0 Hz, half of it at `freq_hz`. Settings ``(batch,)``."""
+    return _single("low_shelf", audio, sample_rate, freq_hz, q, gain_db)
+
+
+def high_shelf(
+    audio: Tensor, sample_rate: float, freq_hz: Tensor, gain_db: Tensor, q: Tensor
+) -> Tensor:
+    """High shelf: `gain_db` at fs/2, half of it at `freq_hz`. Settings ``(batch,)``."""
+    return _single("high_shelf", audio, sample_rate, freq_hz, q, gain_db)
+
+
+def peak(audio: Tensor, sample_rate: float, freq_hz: Tensor, gain_db: Tensor, q: Tensor) -> Tensor:
+    """Bell: `gain_db` at `freq_hz`, 0 dB far from it. Settings ``(batch,)``."""
+    return _single("peaking", audio, sample_rate, freq_hz, q, gain_db)

@@ -1,0 +1,37 @@
+"""Shapes, lengths and type checks that all processors share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+
+__all__ = ["check_audio", "fast_length", "per_item"]
+
+
+def check_audio(audio: Tensor) -> None:
+    """Refuse anything but a floating ``(batch, 1 or 2, samples ≥ 1)``.
+
+    Raises
+    ------
+    SettingsError
+        Naming the shape or the type that came.
+    """
+    if audio.ndim != 3 or audio.shape[1] not in (1, 2) or audio.shape[2] < 1:
+        raise SettingsError(
+            f"audio has shape {tuple(audio.shape)}; it must be (batch, 1 or 2 channels, samples)"
+        )
+    if audio.dtype not in (torch.float32, torch.float64):
+        raise SettingsError(f"audio is {audio.dtype}; it must be float32 or float64")
+
+
+def per_item(setting: Tensor, audio: Tensor) -> Tensor:
+    """Return a ``(batch,)`` setting as ``(batch, 1, 1)`` beside `audio`, in float64."""
+    return setting.to(device=audio.device, dtype=torch.float64).reshape(-1, 1, 1)
+
+
+def fast_length(samples: int) -> int:
+    """Return the next power of two or three quarters of one: fast for every FFT library."""
+    power = 1 << max(samples - 1, 1).bit_length()
+    return power * 3 // 4 if power * 3 // 4 >= samples else power
