@@ -93,7 +93,8 @@ def equalizer_sections(
         if f"eq.{band}" not in bypass
     ]
     if not rows:
-        return torch.empty(len(settings["eq.high_pass.freq_hz"]), 0, 5, dtype=torch.float64)
+        batch = len(next(iter(settings.values()), ()))
+        return torch.empty(batch, 0, 5, dtype=torch.float64)
     return torch.stack(rows, dim=1)
 
 

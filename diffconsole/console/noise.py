@@ -119,4 +119,6 @@ def band_noise(
         spectrum = np.fft.rfft(white_noise(length, 2 * seed + side))
         for band, weight in enumerate(weights):
             bands[side, band] = np.fft.irfft(spectrum * weight, length)[lead : lead + samples]
-    return torch.from_numpy(bands).to(device=device, dtype=dtype)
+    # The cache outlives the call: a tensor made in inference mode could not serve autograd later.
+    with torch.inference_mode(False):
+        return torch.from_numpy(bands).to(device=device, dtype=dtype)

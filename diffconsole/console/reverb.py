@@ -121,6 +121,9 @@ def impulse_response(
     for band in range(noise.shape[1]):
         exponent = time * (-3.0 * math.log(10.0) / t60[:, band : band + 1])
         middle_side = middle_side + noise[:, band] * exponent.to(dtype).exp().unsqueeze(1)
+    # Each item ends with its own longest band: it does not depend on the others of its batch.
+    sounding = time < t60.detach().amax(dim=1, keepdim=True)
+    middle_side = middle_side * sounding.unsqueeze(1)
 
     middle, side = middle_side[:, :1], middle_side[:, 1:]
     spread = per_item(width, middle).to(dtype)

@@ -22,7 +22,11 @@ from types import ModuleType
 
 from torch import Tensor
 
-__all__ = ["compress", "name_for", "sections", "use"]
+from ...errors import SettingsError
+
+__all__ = ["NAMES", "compress", "name_for", "sections", "use"]
+
+NAMES = ("cpu", "generic")
 
 _forced: ContextVar[str] = ContextVar("kernel", default="")
 
@@ -99,4 +103,6 @@ def _has_numba() -> bool:
 
 @functools.cache
 def _module(name: str) -> ModuleType:
+    if name not in NAMES:
+        raise SettingsError(f"no kernel is called {name!r}; choose one of {', '.join(NAMES)}")
     return importlib.import_module(f"{__name__}.{name}")

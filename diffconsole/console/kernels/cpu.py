@@ -18,11 +18,15 @@ import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["compress", "sections"]
 
 BLOCK = 2048
 FLOOR = 1e-6
+# States below this become 0. Without it digital silence after sound decays into subnormal
+# numbers, on which a processor is some 40 times slower.
+TINY = 1e-60
 DB_PER_NEPER = 20.0 / math.log(10.0)
 
 # A product and the sum after it may become one fused operation; nothing else is relaxed.
@@ -30,7 +34,8 @@ _compile: Any = functools.partial(njit, cache=True, nogil=True, fastmath={"contr
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
+def _pool(process: int) -> ThreadPoolExecutor:
+    # One a process: after a fork the parent's threads do not exist, and waiting for them hangs.
     return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="diffconsole")
 
 
@@ -39,7 +44,12 @@ def _for_rows(function: Callable[[int], Any], rows: int) -> None:
         for row in range(rows):
             function(row)
     else:
-        list(_pool().map(function, range(rows)))
+        list(_pool(os.getpid()).map(function, range(rows)))
+
+
+@_compile
+def _flushed(value):
+    return value if abs(value) > TINY else 0.0
 
 
 # --- second-order sections -------------------------------------------------------------------
@@ -84,8 +94,9 @@ def _cascade_forward(x, coefficients, y, histories):
         _cascade_block(x, first, count, coefficients, history, signals)
         for n in range(count):
             y[first + n] = signals[sections, n + 2]
-        history[:, 0] = signals[:, count]
-        history[:, 1] = signals[:, count + 1]
+        for s in range(sections + 1):
+            history[s, 0] = _flushed(signals[s, count])
+            history[s, 1] = _flushed(signals[s, count + 1])
 
 
 @_compile
@@ -120,8 +131,8 @@ def _cascade_backward(x, coefficients, histories, grad_y, grad_x, grad_coefficie
                 u[n] = value
                 u2 = u1
                 u1 = value
-            future[s, 0] = u1
-            future[s, 1] = u2
+            future[s, 0] = _flushed(u1)
+            future[s, 1] = _flushed(u2)
             xs = signals[s]
             ys = signals[s + 1]
             d0 = d1 = d2 = e1 = e2 = 0.0
@@ -161,6 +172,7 @@ class _Sections(torch.autograd.Function):
         return torch.from_numpy(y).reshape(audio.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         audio, coefficients = ctx.saved_tensors
         batch, channels, samples = audio.shape
@@ -200,7 +212,7 @@ def _compress_forward(x, attack, release, threshold, slope, knee, makeup, y, lev
         for c in range(channels):
             v = max(v, abs(np.float64(x[c, n])))
         a = attack if v > s else release
-        s = a * s + (1.0 - a) * v
+        s = _flushed(a * s + (1.0 - a) * v)
         if keep:
             levels[n] = s
         level = DB_PER_NEPER * math.log(max(s, FLOOR))
@@ -270,7 +282,7 @@ def _compress_backward(
         if v > 0.0:
             sign = 1.0 if x[loudest, n] > 0 else -1.0
             grad_x[loudest, n] += carried * (1.0 - a) * sign
-        carried *= a
+        carried = _flushed(carried * a)
 
 
 class _Compress(torch.autograd.Function):
@@ -291,6 +303,7 @@ class _Compress(torch.autograd.Function):
         return torch.from_numpy(y)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         audio, parameters = ctx.saved_tensors
         x = audio.detach().contiguous().numpy()

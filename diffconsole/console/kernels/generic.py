@@ -21,9 +21,8 @@ FLOOR = 1e-6
 def sections(audio: Tensor, coefficients: Tensor) -> Tensor:
     """Cascade of second-order sections by frequency sampling in float64.
 
-    The transform is longer than the signal by the time that the slowest pole of the parameter
-    table (16 Hz at 16 kHz and Q 6, 60 Hz and Q 20) needs to fall by 140 dB, so what wraps around
-    is below float32's resolution.
+    The transform is longer than the signal by the time that the cascade's slowest pole needs to
+    fall by 160 dB, so what wraps around is below float32's resolution.
 
     Parameters, returns: see :func:`diffconsole.console.kernels.sections`.
     """
@@ -40,7 +39,7 @@ def sections(audio: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def ringing_samples(coefficients: Tensor) -> int:
-    """Samples that the slowest pole needs to fall by 160 dB (a host sync, two seconds at most)."""
+    """Samples that the slowest pole needs to fall by 160 dB (a host sync, five seconds at most)."""
     a1, a2 = coefficients.detach()[..., 3], coefficients.detach()[..., 4]
     root = torch.sqrt(torch.complex(a1 * a1 - 4.0 * a2, torch.zeros_like(a1)))
     radius = torch.maximum((-a1 + root).abs(), (-a1 - root).abs()).max() / 2.0

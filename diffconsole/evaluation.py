@@ -1,0 +1,166 @@
+"""How near results come to the engineer's mixes, against what costs nothing.
+
+Three results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen
+and applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings.
+The distance is :func:`diffconsole.losses.mix_distance`, over a whole file or, for long ones, over
+three excerpts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .audio import loudness_lufs
+from .pairs import PAIR_RATE, Pair
+from .predictor import Predictor, level_gain_db
+from .preset import Preset
+from .render import render
+
+__all__ = [
+    "FixedPreset",
+    "choose_fixed",
+    "distance",
+    "fixed_distance",
+    "level_distance",
+    "model_distance",
+]
+
+WHOLE_SECONDS = 20.0
+EXCERPT_SECONDS = 10.0
+EXCERPTS = 3
+LEAD_SECONDS = 2.0
+MOST_FOR_CHOICE = 12
+
+
+@dataclass(frozen=True)
+class FixedPreset:
+    """One preset for every vocal.
+
+    Attributes
+    ----------
+    name : str
+        Key of the factory preset.
+    preset : Preset
+        With the output gain for all pairs.
+    """
+
+    name: str
+    preset: Preset
+
+
+def _excerpts(pair: Pair) -> list[tuple[int, int]]:
+    """The whole file, or the loudest excerpt of each third of it."""
+    samples = pair.raw.shape[1]
+    if samples <= WHOLE_SECONDS * PAIR_RATE:
+        return [(0, samples)]
+    length = int(EXCERPT_SECONDS * PAIR_RATE)
+    energy = np.concatenate(([0.0], np.cumsum(np.mean(pair.raw.astype(float) ** 2, axis=0))))
+    third = samples // EXCERPTS
+    places = []
+    for i in range(EXCERPTS):
+        starts = np.arange(i * third, max((i + 1) * third - length, i * third + 1), PAIR_RATE // 2)
+        starts = np.minimum(starts, samples - length)
+        start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
+        places.append((start, start + length))
+    return places
+
+
+def distance(pair: Pair, process: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Return the mean distance of a processed raw vocal to its mix.
+
+    Parameters
+    ----------
+    pair : Pair
+        The pair.
+    process : callable
+        Turns ``(channels, samples)`` into ``(1 or 2, samples)``, at 44.1 kHz.
+    """
+    import torch
+
+    from .losses import mix_distance
+
+    found = []
+    for start, stop in _excerpts(pair):
+        first = max(0, start - int(LEAD_SECONDS * PAIR_RATE))
+        result = process(pair.raw[:, first:stop])[:, start - first : stop - first]
+        ours, theirs = (
+            torch.from_numpy(np.ascontiguousarray(a))[None]
+            for a in (result, pair.mixed[:, start:stop])
+        )
+        with torch.inference_mode():
+            found.append(float(mix_distance(ours, theirs, PAIR_RATE)))
+    return float(np.mean(found))
+
+
+def _with_preset(pair: Pair, preset: Preset) -> float:
+    return distance(pair, lambda raw: render(raw, PAIR_RATE, preset, tail_seconds=0.0).samples)
+
+
+def level_distance(pair: Pair) -> float:
+    """Return the distance of the raw vocal at the mix's loudness."""
+    both = np.broadcast_to(pair.raw, (2, pair.raw.shape[1]))
+    gain_db = loudness_lufs(pair.mixed, PAIR_RATE) - loudness_lufs(both, PAIR_RATE)
+    return distance(pair, lambda raw: raw * np.float32(10.0 ** (gain_db / 20.0)))
+
+
+def model_distance(pair: Pair, model: Predictor) -> float:
+    """Return the distance of the model's settings for this raw vocal."""
+    settings = model.predict(pair.raw, PAIR_RATE).settings
+    return _with_preset(pair, Preset.from_settings(settings))
+
+
+def fixed_distance(pair: Pair, fixed: FixedPreset) -> float:
+    """Return the distance of a fixed preset on the raw vocal levelled to −18 LUFS."""
+    return _with_preset(pair, _levelled(pair, fixed.preset))
+
+
+def _levelled(pair: Pair, preset: Preset) -> Preset:
+    """The preset with the input gain that levels this raw vocal on top of its own."""
+    gain_db, _ = level_gain_db(pair.raw, PAIR_RATE)
+    settings = preset.settings()
+    own = 0.0 if "input_gain" in preset.bypass() else settings["input_gain.gain_db"]
+    place = {"gain_db": float(np.clip(own + gain_db, -48.0, 48.0))}
+    return Preset({**preset.strip, "input_gain": place}, preset.name)
+
+
+def choose_fixed(
+    pairs: Sequence[Pair],
+    presets: Mapping[str, Preset],
+    report: Callable[[], None] = lambda: None,
+) -> FixedPreset:
+    """Choose the preset, and its one output gain, that is nearest to the mixes on average.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        At most twelve of them, spread evenly, are heard.
+    presets : mapping of str to Preset
+        The choice.
+    report : callable
+        Called after each preset.
+    """
+    some = [
+        pairs[i]
+        for i in np.linspace(0, len(pairs) - 1, min(len(pairs), MOST_FOR_CHOICE)).astype(int)
+    ]
+    results = []
+    for name, preset in presets.items():
+        differences = [
+            loudness_lufs(p.mixed, PAIR_RATE) - _loudness_with(p, _levelled(p, preset))
+            for p in some
+        ]
+        own = preset.settings()["output_gain.gain_db"] if "output_gain" in preset.strip else 0.0
+        gain_db = float(np.clip(own + np.median(differences), -48.0, 24.0))
+        louder = Preset({**preset.strip, "output_gain": {"gain_db": gain_db}}, preset.name)
+        fixed = FixedPreset(name, louder)
+        results.append((float(np.mean([fixed_distance(p, fixed) for p in some])), name, fixed))
+        report()
+    return min(results, key=lambda r: r[:2])[2]
+
+
+def _loudness_with(pair: Pair, preset: Preset) -> float:
+    result = render(pair.raw, PAIR_RATE, preset, tail_seconds=0.0).samples
+    return loudness_lufs(np.broadcast_to(result, (2, result.shape[1])), PAIR_RATE)

@@ -1,0 +1,176 @@
+"""Pictures of presets: EQ, compressor and reverb curves, values, and what they do to a vocal.
+
+:func:`plot_presets` writes a PNG, SVG or PDF; several presets are drawn over each other to be
+compared. The curves come from the console's own functions, so a picture shows what is heard.
+Equal arguments give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import SettingsError
+from ..files import atomic_path, check_output
+from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
+from .page import (
+    MARGIN_INCHES,
+    SMALL_PT,
+    TEXT_LEFT_INCHES,
+    TITLE_PT,
+    UNNAMED,
+    WIDTH_INCHES,
+    axes_at,
+    image_format,
+    legend_of_names,
+    legend_rows,
+    plain_style,
+    save,
+    shorten,
+    text_at,
+)
+from .signals import draw_gain_reduction, draw_levels, draw_spectra, measure
+from .strip import STRIP_INCHES, StripView, checked, draw_strip
+
+__all__ = ["StripView", "draw_presets", "plot_presets"]
+
+LEFT_INCHES = 0.62
+TITLE_INCHES, LEGEND_ROW_INCHES = 0.34, 0.19
+ABOVE_INCHES, BELOW_INCHES = 0.26, 0.42
+"""Beside each row of panels: room for their titles, and for tick and axis labels."""
+
+PANEL_HEIGHTS_INCHES = {
+    "eq": 2.25,
+    "curves": 1.9,
+    "levels": 1.5,
+    "gain_reduction": 1.05,
+    "spectra": 2.0,
+}
+BETWEEN_INCHES = 0.58
+STRIP_GAP_INCHES = 0.12
+
+Preset = StripView | tuple[str, Mapping[str, float], Collection[str]]
+
+
+def plot_presets(
+    presets: Sequence[Preset],
+    path: str | Path,
+    *,
+    raw: tuple[np.ndarray, int] | None = None,
+    processed: np.ndarray | None = None,
+    sample_rate: int = 48000,
+    title: str | None = None,
+    force: bool = False,
+) -> None:
+    """Draw presets and write the picture, whole or not at all.
+
+    Parameters
+    ----------
+    presets : sequence of StripView or (name, settings, bypass)
+        What to draw; several are overlaid.
+    path : str or Path
+        The picture; ``.png``, ``.svg`` or ``.pdf`` says which kind.
+    raw : (ndarray, int), optional
+        A vocal, ``(channels, samples)``, full scale 1, and its rate in Hz: adds the levels, the
+        gain reduction and the long-term spectra over it.
+    processed : ndarray, optional
+        What the first preset made of `raw`, ``(channels, samples)`` at the same rate, perhaps
+        with a tail. What is not given is rendered here.
+    sample_rate : int
+        Hz, at which the EQ's curves are drawn when there is no `raw`.
+    title : str, optional
+        Above everything; a single preset's name by default.
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    OutputError
+        Another ending; the file exists and ``force`` is false; it cannot be written.
+    SettingsError
+        No preset; a setting missing or not finite; an unknown name to bypass; audio of a shape
+        or a rate that the console does not take.
+    """
+    kind = image_format(path)
+    check_output(path, force=force)
+    figure = draw_presets(
+        presets, raw=raw, processed=processed, sample_rate=sample_rate, title=title
+    )
+    with atomic_path(path, force=force) as temporary:
+        save(figure, temporary, kind)
+
+
+def draw_presets(
+    presets: Sequence[Preset],
+    *,
+    raw: tuple[np.ndarray, int] | None = None,
+    processed: np.ndarray | None = None,
+    sample_rate: int = 48000,
+    title: str | None = None,
+) -> Figure:
+    """Draw presets and return the figure; see :func:`plot_presets`.
+
+    Returns
+    -------
+    Figure
+        Its axes are labelled ``"eq"``, ``"compressor"``, ``"decay_by_band"``,
+        ``"decay_over_time"`` and, with `raw`, ``"levels"``, ``"gain_reduction"``, ``"spectra"``.
+    """
+    views = [checked(StripView(*preset)) for preset in presets]
+    if not views:
+        raise SettingsError("no preset to plot; give at least one")
+    if raw is not None:
+        sample_rate = raw[1]
+    if title is None and len(views) == 1:
+        title = views[0].name or UNNAMED
+    with plain_style():
+        measured = None if raw is None else measure(views, *raw, processed)
+        rows = ["eq", "curves"]
+        rows += [] if measured is None else ["levels", "gain_reduction", "spectra"]
+        head = MARGIN_INCHES + (TITLE_INCHES if title else 0.0)
+        legend = LEGEND_ROW_INCHES * legend_rows(len(views))
+        panels = sum(ABOVE_INCHES + PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES for row in rows)
+        height = head + legend + panels + STRIP_INCHES * len(views) + STRIP_GAP_INCHES
+        figure = Figure(figsize=(WIDTH_INCHES, height))
+        if title:
+            room = WIDTH_INCHES - TEXT_LEFT_INCHES - MARGIN_INCHES
+            line = shorten(title, room, TITLE_PT, bold=True)
+            text_at(figure, TEXT_LEFT_INCHES, MARGIN_INCHES + 0.1, line, bold=True, size=TITLE_PT)
+        if legend:
+            legend_of_names(figure, [view.name for view in views], head)
+
+        top = head + legend
+        places: dict[str, list[Axes]] = {}
+        for row in rows:
+            top += ABOVE_INCHES
+            columns = 3 if row == "curves" else 1
+            places[row] = _row(figure, top, PANEL_HEIGHTS_INCHES[row], columns)
+            top += PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
+        top += STRIP_GAP_INCHES
+        draw_eq(places["eq"][0], views, sample_rate)
+        compressor, by_band, over_time = places["curves"]
+        draw_compressor(compressor, views)
+        draw_decay_by_band(by_band, views)
+        draw_decay_over_time(over_time, views)
+        if measured is not None:
+            draw_levels(places["levels"][0], views, measured)
+            draw_gain_reduction(places["gain_reduction"][0], views, measured)
+            draw_spectra(places["spectra"][0], views, measured)
+        for index, view in enumerate(views):
+            draw_strip(figure, view, top + index * STRIP_INCHES, index, named=len(views) > 1)
+    return figure
+
+
+def _row(figure: Figure, top: float, height: float, columns: int) -> list[Axes]:
+    """Return panels side by side over the width of the page."""
+    room = WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES
+    width = (room - (columns - 1) * BETWEEN_INCHES) / columns
+    step = width + BETWEEN_INCHES
+    panels = [axes_at(figure, LEFT_INCHES + i * step, top, width, height) for i in range(columns)]
+    for panel in panels:
+        panel.tick_params(labelsize=SMALL_PT)
+    return panels

@@ -1,0 +1,231 @@
+"""The panels of what presets do to a vocal: levels, gain reduction, long-term spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from ..console import Console, compressor
+from ..console.shapes import check_audio
+from ..errors import SettingsError
+from ..parameters import MODULES
+from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
+from .page import GREY, SMALL_PT, frequency_axis, heading, look, note_off
+from .strip import StripView, tensors
+
+__all__ = ["Measured", "draw_gain_reduction", "draw_levels", "draw_spectra", "measure"]
+
+BLOCK_SECONDS = 0.05
+MOST_BLOCKS = 700
+"""More would be finer than a picture's dots."""
+
+FLOOR_DB = -90.0
+SILENCE_POWER = 1e-10
+"""Below this (−100 dBFS) a gain reduction cannot be read from two levels."""
+
+SPECTRUM_POINTS, SPECTRUM_OCTAVES = 240, 1.0 / 6.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the panels show.
+
+    Attributes
+    ----------
+    block_seconds : float
+        Time between two points of the levels.
+    raw_level, processed_levels : ndarray, list of ndarray
+        RMS in dBFS, block by block; one for the raw, one a preset.
+    gain_reductions : list of ndarray or None
+        dB, 0 and below, NaN in silence; None where the compressor is off.
+    freq_hz : ndarray
+        ``(points,)``.
+    raw_spectrum, processed_spectra : ndarray, list of ndarray
+        dBFS in a sixth of an octave around each frequency.
+    """
+
+    block_seconds: float
+    raw_level: np.ndarray
+    processed_levels: list[np.ndarray]
+    gain_reductions: list[np.ndarray | None]
+    freq_hz: np.ndarray
+    raw_spectrum: np.ndarray
+    processed_spectra: list[np.ndarray]
+
+
+def measure(
+    views: Sequence[StripView],
+    samples: np.ndarray,
+    sample_rate: int,
+    processed: np.ndarray | None = None,
+) -> Measured:
+    """Run a vocal through presets and measure it before, inside and after.
+
+    Parameters
+    ----------
+    views : sequence of StripView
+        The presets.
+    samples : ndarray
+        The raw vocal, ``(channels, samples)``.
+    sample_rate : int
+        Hz.
+    processed : ndarray, optional
+        What the first preset made of it; without it, and for the other presets, it is rendered
+        here.
+
+    Raises
+    ------
+    SettingsError
+        Audio of a shape or a rate that the console does not take.
+    """
+    audio = _batch(samples)
+    block = max(int(BLOCK_SECONDS * sample_rate), -(-audio.shape[-1] // MOST_BLOCKS))
+    freq_hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, 0.49 * sample_rate), SPECTRUM_POINTS)
+    reductions, levels, spectra = [], [], []
+    for index, view in enumerate(views):
+        reductions.append(_gain_reduction_db(audio, sample_rate, view, block))
+        if index == 0 and processed is not None:
+            result = _batch(processed)
+        else:
+            with torch.no_grad():
+                result = Console(sample_rate, bypass=view.bypass)(audio, tensors(view))
+        levels.append(_decibels(_power(result, block)))
+        spectra.append(_spectrum_db(result, sample_rate, freq_hz))
+    return Measured(
+        block / sample_rate,
+        _decibels(_power(audio, block)),
+        levels,
+        reductions,
+        freq_hz,
+        _spectrum_db(audio, sample_rate, freq_hz),
+        spectra,
+    )
+
+
+def _batch(samples: np.ndarray) -> Tensor:
+    array = np.ascontiguousarray(np.atleast_2d(samples), dtype=np.float32)
+    if array.ndim != 2:
+        raise SettingsError(f"audio has shape {array.shape}; it must be (channels, samples)")
+    audio = torch.from_numpy(array).unsqueeze(0)
+    check_audio(audio)
+    return audio
+
+
+def _decibels(power: np.ndarray) -> np.ndarray:
+    return 10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0)))
+
+
+def _power(audio: Tensor, block: int) -> np.ndarray:
+    """Mean square over channels and blocks; the last block may be shorter."""
+    square = audio[0].to(torch.float64).square().mean(dim=0).numpy()
+    starts = np.arange(0, len(square), block)
+    lengths = np.diff(np.append(starts, len(square)))
+    return np.add.reduceat(square, starts) / lengths
+
+
+def _gain_reduction_db(
+    audio: Tensor, sample_rate: int, view: StripView, block: int
+) -> np.ndarray | None:
+    """Level after the compressor over level before it, makeup left out."""
+    if view.is_off("compressor"):
+        return None
+    settings = tensors(view)
+    later = {module for module in MODULES if module not in ("input_gain", "eq")}
+    with torch.no_grad():
+        before = Console(sample_rate, bypass={*view.bypass, *later})(audio, settings)
+        start = "compressor."
+        own = {k[len(start) :]: v for k, v in settings.items() if k.startswith(start)}
+        after = compressor(before, sample_rate, **{**own, "makeup_db": torch.zeros(1)})
+    power_before, power_after = _power(before, block), _power(after, block)
+    heard = power_before > SILENCE_POWER
+    ratio = np.where(heard, power_after, 1.0) / np.where(heard, power_before, 1.0)
+    # float32 rounding must not show as a gain of 1e-7 dB
+    return np.where(heard, np.minimum(10.0 * np.log10(np.maximum(ratio, 1e-12)), 0.0), np.nan)
+
+
+def _spectrum_db(audio: Tensor, sample_rate: int, freq_hz: np.ndarray) -> np.ndarray:
+    """Long-term power in a sixth of an octave around each frequency, mean of the channels."""
+    from scipy.signal import welch
+
+    length = min(audio.shape[-1], 1 << (sample_rate // 4).bit_length())
+    own_hz, density = welch(audio[0].numpy(), sample_rate, nperseg=length, detrend=False)
+    step = own_hz[1] if len(own_hz) > 1 else float(sample_rate)
+    edges = np.append(own_hz - step / 2.0, own_hz[-1] + step / 2.0)
+    summed = np.append(0.0, np.cumsum(density.mean(axis=0) * step, dtype=np.float64))
+    half = 2.0 ** (SPECTRUM_OCTAVES / 2.0)
+    power = np.interp(freq_hz * half, edges, summed) - np.interp(freq_hz / half, edges, summed)
+    return 10.0 * np.log10(np.maximum(power, 1e-12))
+
+
+def _time(level: np.ndarray, measured: Measured) -> np.ndarray:
+    return (np.arange(len(level)) + 0.5) * measured.block_seconds
+
+
+def _seconds(axes: Axes, measured: Measured) -> None:
+    longest = max(len(level) for level in [measured.raw_level, *measured.processed_levels])
+    axes.set_xlim(0.0, longest * measured.block_seconds)
+
+
+def _raw_and_processed(axes: Axes, views: Sequence[StripView]) -> None:
+    """Name the lines: the raw's, and a single preset's; several have their names on top."""
+    lines = axes.get_lines()[: 2 if len(views) == 1 else 1]
+    names = ["raw", "processed"][: len(lines)]
+    axes.legend(
+        lines, names, loc="upper right", ncols=2, fontsize=SMALL_PT - 1, frameon=False,
+        handlelength=1.6, borderaxespad=0.0, bbox_to_anchor=(1.0, 1.17 if len(names) else 1.0),
+    )  # fmt: skip
+
+
+def draw_levels(axes: Axes, views: Sequence[StripView], measured: Measured) -> None:
+    """Draw RMS over time before and after; lines get the ids ``level.raw``, ``level.0`` …"""
+    axes.set_label("levels")
+    heading(axes, "Level", "s", "RMS, dBFS")
+    raw = measured.raw_level
+    axes.plot(_time(raw, measured), raw, color=GREY, lw=1.2, gid="level.raw")
+    for index, level in enumerate(measured.processed_levels):
+        time = _time(level, measured)
+        axes.plot(time, level, lw=1.4, alpha=0.9, gid=f"level.{index}", **look(index))
+    loudest = max(level.max() for level in [raw, *measured.processed_levels])
+    top = max(0.0, 6.0 * np.ceil(loudest / 6.0))
+    axes.set_ylim(max(top - 72.0, FLOOR_DB), top)
+    _seconds(axes, measured)
+    _raw_and_processed(axes, views)
+
+
+def draw_gain_reduction(axes: Axes, views: Sequence[StripView], measured: Measured) -> None:
+    """Draw the compressor's gain over time; lines get the ids ``gain_reduction.0`` and so on."""
+    axes.set_label("gain_reduction")
+    heading(axes, "Gain reduction", "s", "dB")
+    most = 5.0
+    for index, reduction in enumerate(measured.gain_reductions):
+        if reduction is None:
+            continue
+        time, style = _time(reduction, measured), look(index)
+        axes.plot(time, reduction, lw=1.4, gid=f"gain_reduction.{index}", **style)
+        if len(views) == 1:
+            axes.fill_between(time, reduction, alpha=0.15, lw=0, color=style["color"])
+        if not np.isnan(reduction).all():
+            most = max(most, -float(np.nanmin(reduction)))
+    axes.set_ylim(-1.1 * most, 0.0)
+    _seconds(axes, measured)
+    off = [reduction is None for reduction in measured.gain_reductions]
+    note_off(axes, "Compressor", off)
+
+
+def draw_spectra(axes: Axes, views: Sequence[StripView], measured: Measured) -> None:
+    """Draw long-term spectra before and after; ids ``spectrum.raw``, ``spectrum.0`` …"""
+    axes.set_label("spectra")
+    heading(axes, "Long-term spectrum, 1/6 octave", "Hz", "dBFS")
+    frequency_axis(axes, LOWEST_HZ, HIGHEST_HZ, FREQUENCY_TICKS)
+    axes.plot(measured.freq_hz, measured.raw_spectrum, color=GREY, lw=1.2, gid="spectrum.raw")
+    for index, spectrum in enumerate(measured.processed_spectra):
+        axes.plot(measured.freq_hz, spectrum, lw=1.5, gid=f"spectrum.{index}", **look(index))
+    loudest = max(s.max() for s in [measured.raw_spectrum, *measured.processed_spectra])
+    top = 6.0 * np.ceil((loudest + 1.0) / 6.0)
+    axes.set_ylim(max(top - 78.0, -120.0), max(top, -60.0))
+    _raw_and_processed(axes, views)

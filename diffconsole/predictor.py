@@ -1,0 +1,323 @@
+"""The predictor: an encoder hears the vocal, a head tells the settings and how sure it is.
+
+The vocal is levelled to −18 LUFS before the encoder hears it, and the input gain that levels it
+is part of the predicted settings: a take that is 10 dB quieter gets the same strip with 10 dB more
+input gain. Long takes are heard in windows; the windows' settings are averaged by their certainty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .encoders import create
+from .encoders.base import Encoder
+from .errors import AudioError, ModelError
+from .parameters import BY_KEY, PARAMETERS
+
+__all__ = [
+    "REFERENCE_LUFS",
+    "Prediction",
+    "Predictor",
+    "default_model",
+    "level_gain_db",
+    "windows_of",
+]
+
+REFERENCE_LUFS = -18.0
+"""Loudness that the encoder hears every vocal at."""
+
+WINDOW_SECONDS = 5.0
+MOST_WINDOWS = 16
+QUIETEST_WINDOW_DB = -20.0
+FORMAT = "diffconsole.predictor"
+VERSION = 1
+
+
+def default_model() -> Path:
+    """Return the folder of the model that is shipped with the package."""
+    return Path(__file__).parent / "models" / "vocal-1"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted settings of one vocal.
+
+    Attributes
+    ----------
+    settings : dict of str to float
+        Every parameter by key, physical units, inside its range.
+    uncertainty : dict of str to tuple of float
+        By key, the physical values one standard deviation below and above.
+    loudness_lufs : float
+        Of the raw vocal.
+    """
+
+    settings: dict[str, float]
+    uncertainty: dict[str, tuple[float, float]] = field(default_factory=dict)
+    loudness_lufs: float = math.nan
+
+
+class Head(nn.Module):
+    """Mean and deviation of the encoder's frames → mean and log-variance of every setting.
+
+    ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1.
+    """
+
+    def __init__(self, dim: int, hidden: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * dim)
+        self.body = nn.Sequential(
+            nn.Linear(2 * dim, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+        )
+        self.mean = nn.Linear(hidden, len(PARAMETERS))
+        self.log_variance = nn.Linear(hidden, len(PARAMETERS))
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means, 0…1, and the log-variances."""
+        deviation = frames.std(dim=1, unbiased=False) if frames.shape[1] > 1 else 0 * frames[:, 0]
+        x = self.body(self.norm(torch.cat((frames.mean(dim=1), deviation), dim=-1)))
+        return self.mean(x).sigmoid(), self.log_variance(x).clamp(-9.0, 1.0)
+
+    @torch.no_grad()
+    def start_at(self, normalised: Tensor) -> None:
+        """Make an untrained head answer `normalised` ``(parameters,)`` for everything."""
+        nn.init.zeros_(self.log_variance.weight)
+        self.log_variance.bias.fill_(-3.0)
+        self.mean.weight.mul_(0.1)
+        self.mean.bias.copy_(torch.logit(normalised.clamp(0.005, 0.995)))
+
+
+class Predictor(nn.Module):
+    """Encoder and head, with saving, loading and the prediction for a whole file.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Any of :mod:`diffconsole.encoders`.
+    hidden : int
+        Width of the head.
+    """
+
+    def __init__(self, encoder: Encoder, hidden: int = 384) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = Head(encoder.dim, hidden)
+        self.hidden = hidden
+        self.info: dict[str, Any] = {}
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict from levelled windows.
+
+        Parameters
+        ----------
+        audio : Tensor
+            ``(batch, channels, samples)`` at the encoder's rate and −18 LUFS.
+
+        Returns
+        -------
+        mean, log_variance : Tensor
+            ``(batch, parameters)``, settings in 0…1. The input gain is what comes on top of the
+            gain that levelled the audio.
+        """
+        return self.head(self.encoder(audio))
+
+    @torch.inference_mode()
+    def predict(self, samples: np.ndarray, sample_rate: int) -> Prediction:
+        """Predict the settings of a raw vocal.
+
+        Parameters
+        ----------
+        samples : ndarray
+            ``(channels, samples)`` float32 as the file holds it.
+        sample_rate : int
+            Hz.
+
+        Returns
+        -------
+        Prediction
+            Settings that act on the raw file as it lies.
+
+        Raises
+        ------
+        AudioError
+            The vocal is silent.
+        """
+        self.eval()
+        gain_db, loudness = level_gain_db(samples, sample_rate)
+        windows = windows_of(samples * 10.0 ** (gain_db / 20.0), sample_rate, self.encoder)
+        device = next(self.parameters()).device
+        mean, log_variance = self(windows.to(device))
+        mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
+        weight = torch.exp(-log_variance)
+        weight = weight / weight.sum(dim=0)
+        centre = (weight * mean).sum(dim=0)
+        spread = (weight * (log_variance.exp() + (mean - centre) ** 2)).sum(dim=0).sqrt()
+
+        settings, uncertainty = {}, {}
+        for i, parameter in enumerate(PARAMETERS):
+            shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
+            value, low, high = (
+                parameter.clip(parameter.to_physical(min(max(float(u), 0.0), 1.0)) + shift)
+                for u in (centre[i], centre[i] - spread[i], centre[i] + spread[i])
+            )
+            settings[parameter.key] = value
+            uncertainty[parameter.key] = (low, high)
+        return Prediction(settings, uncertainty, loudness)
+
+    def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:
+        """Write the model: weights in half precision, a JSON that rebuilds it, its card.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made if it does not exist.
+        info : mapping
+            What the card knows, for machines: data, licences, date, figures.
+        card : str
+            Markdown for ``README.md``.
+        """
+        from safetensors.torch import save
+
+        from .files import atomic_path
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {
+            name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
+            for name, value in self.state_dict().items()
+        }
+        sidecar = {
+            "format": FORMAT,
+            "version": VERSION,
+            "encoder": {"name": self.encoder.name, "config": self.encoder.config()},
+            "hidden": self.hidden,
+            "parameters": [p.key for p in PARAMETERS],
+            "info": dict(info),
+        }
+        with atomic_path(folder / "model.safetensors", force=True) as path:
+            path.write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
+        with atomic_path(folder / "model.json", force=True) as path:
+            path.write_text(json_text(sidecar), encoding="utf-8")
+        if card:
+            with atomic_path(folder / "README.md", force=True) as path:
+                path.write_text(card, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None, device: str = "cpu") -> Predictor:
+        """Read a model folder; by default the shipped model.
+
+        Raises
+        ------
+        ModelError
+            Missing, damaged, or made for other parameters.
+        """
+        import json
+
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = default_model() if folder is None else Path(folder)
+        try:
+            sidecar = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            if sidecar["format"] != FORMAT or sidecar["version"] != VERSION:
+                raise ModelError(
+                    f"{folder}: format {sidecar['format']} {sidecar['version']}; "
+                    f"this program reads {FORMAT} {VERSION}"
+                )
+            if sidecar["parameters"] != [p.key for p in PARAMETERS]:
+                raise ModelError(f"{folder}: made for another table of parameters")
+            encoder = create(sidecar["encoder"]["name"], sidecar["encoder"]["config"])
+            model = cls(encoder, hidden=int(sidecar["hidden"]))
+            weights = load_file(str(folder / "model.safetensors"))
+            model.load_state_dict(
+                {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
+            )
+        except FileNotFoundError as error:
+            raise ModelError(
+                f"{folder}: no model here ({Path(error.filename or 'model.json').name} is "
+                "missing); give a folder that finetune or pretrain wrote"
+            ) from None
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"{folder}: damaged model ({reason})") from None
+        model.info = dict(sidecar.get("info", {}))
+        return model.to(device).eval()
+
+
+def json_text(data: Any) -> str:
+    """Return indented JSON without NaN."""
+    import json
+
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
+
+
+def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
+    """Return the gain that brings a vocal to −18 LUFS, and its loudness.
+
+    Raises
+    ------
+    AudioError
+        The vocal is silent, or further from −18 LUFS than the input gain reaches.
+    """
+    from .audio import loudness_lufs
+
+    loudness = loudness_lufs(samples, sample_rate)
+    gain = BY_KEY["input_gain.gain_db"]
+    if loudness < REFERENCE_LUFS - gain.high - 12.0:
+        level = "silent" if math.isinf(loudness) else f"{loudness:.1f} LUFS"
+        raise AudioError(f"the vocal is {level}: nothing to predict settings from")
+    return gain.clip(REFERENCE_LUFS - loudness), loudness
+
+
+def windows_of(samples: np.ndarray, sample_rate: int, encoder: Encoder) -> Tensor:
+    """Cut a levelled vocal into the windows that the encoder hears.
+
+    The windows lie evenly over the file; quiet ones (20 dB under the loudest) and all beyond
+    sixteen are left out.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(channels, samples)``.
+    sample_rate : int
+        Hz.
+    encoder : Encoder
+        Gives the rate.
+
+    Returns
+    -------
+    Tensor
+        ``(windows, 1, samples)`` float32 at the encoder's rate.
+    """
+    from .audio import resample
+
+    mono = samples.mean(axis=0, keepdims=True)
+    length = int(WINDOW_SECONDS * sample_rate)
+    if mono.shape[1] <= length:
+        pieces = mono[None]
+    else:
+        count = math.ceil(mono.shape[1] / length)
+        starts = np.linspace(0, mono.shape[1] - length, count).astype(int)
+        power = np.array([np.mean(mono[0, s : s + length] ** 2) for s in starts])
+        loud = starts[power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0)]
+        if len(loud) > MOST_WINDOWS:
+            loud = loud[np.linspace(0, len(loud) - 1, MOST_WINDOWS).astype(int)]
+        pieces = np.stack([mono[:, s : s + length] for s in loud])
+    heard = resample(pieces.reshape(len(pieces), -1), sample_rate, encoder.sample_rate)
+    shortest = encoder.sample_rate // 2
+    if heard.shape[1] < shortest:
+        heard = np.tile(heard, (1, -(-shortest // heard.shape[1])))
+    return torch.from_numpy(np.ascontiguousarray(heard, np.float32)).unsqueeze(1)

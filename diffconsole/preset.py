@@ -1,0 +1,401 @@
+"""The channel-strip preset: read, validate, write, and scale by an amount.
+
+JSON, format ``diffconsole.channel-strip``, version 1.x. Every module and EQ band may hold
+``enabled``, true by default where the object is present; an absent module or band is off; a key
+missing inside a present one takes the table's default. Numbers are written to 0.001 dB, all else
+to five significant digits; readers never round. What the format allows stands in :mod:`.schema`.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import PresetError
+from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter, default_settings
+from .schema import FORMAT, SCHEMA_ID, VERSION, check, path_of, walk
+
+__all__ = ["Preset", "factory_folder", "factory_presets", "find_preset"]
+
+LARGEST_BYTES = 1 << 20
+MOST_AMOUNT = 1.5
+# People look for these switches: from_settings writes them out, on or off.
+ALWAYS_WRITTEN = ("eq", "eq.high_pass", "eq.low_pass", "compressor", "reverb")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A channel strip as people keep it; always valid, and a copy of what it was made from.
+
+    Attributes
+    ----------
+    strip : dict
+        The modules as the file holds them: ``{"eq": {"peak_1": {"gain_db": 3.0}}}``, in chain
+        order.
+    name : str
+        What people call it.
+    provenance : dict
+        Free-form, whatever JSON holds: model, source, date, uncertainty of each setting. In a
+        factory preset ``description`` says in one line what it is for.
+
+    Raises
+    ------
+    PresetError
+        Something that the format does not allow; names the JSON path, the value and what is
+        allowed there.
+
+    Examples
+    --------
+    >>> preset = Preset({"output_gain": {"gain_db": -3.0}})
+    >>> preset.settings()["output_gain.gain_db"]
+    -3.0
+    >>> "reverb" in preset.bypass()
+    True
+    """
+
+    strip: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        strip = _json_copy(self.strip, "$")
+        provenance = _json_copy(self.provenance, "$.provenance")
+        check(_file(strip, self.name, provenance))
+        object.__setattr__(self, "strip", _in_chain_order(strip))
+        object.__setattr__(self, "provenance", provenance)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Preset:
+        """Read and validate a preset file.
+
+        Raises
+        ------
+        PresetError
+            Missing, not JSON, of another version, or with a value that the format does not
+            allow; names the file, the JSON path, the value and the allowed range.
+        """
+        try:
+            if Path(path).is_dir():
+                raise PresetError(f"{path}: is a folder; give a preset file")
+            with open(path, "rb") as file:
+                # Not the size that the system tells: a pipe or a device has none.
+                content = file.read(LARGEST_BYTES + 1)
+        except FileNotFoundError:
+            raise PresetError(
+                f"{path}: no such file; 'diffconsole presets list' shows what is there"
+            ) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PresetError(f"{path}: cannot be read ({reason})") from None
+        if len(content) > LARGEST_BYTES:
+            raise PresetError(f"{path}: over 1 MB, which no preset is; give a preset file")
+        try:
+            return cls.from_json(content.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise PresetError(f"{path}: not a text file; a preset is JSON in UTF-8") from None
+        except PresetError as error:
+            raise PresetError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_json(cls, text: str) -> Preset:
+        """Parse and validate the text of a preset.
+
+        Raises
+        ------
+        PresetError
+            Not JSON (names line and column), or as :meth:`validate`.
+        """
+        try:
+            data = json.loads(text, object_pairs_hook=_Object)
+        except json.JSONDecodeError as error:
+            raise PresetError(
+                f"not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+            ) from None
+        except RecursionError:
+            raise PresetError("nested too deeply for a preset") from None
+        except ValueError:  # Python refuses to read integers of thousands of digits
+            raise PresetError("a number has more digits than any setting; shorten it") from None
+        for path, value in walk(data):
+            if isinstance(value, _Object) and value.twice is not None:
+                twice = path_of((*path, value.twice))
+                raise PresetError(f"{twice} stands twice in its object; remove one")
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Preset:
+        """Build from the parsed JSON, validated as by :meth:`validate`."""
+        cls.validate(data)
+        return cls(
+            strip={module: data[module] for module in MODULES if module in data},
+            name=data.get("name", ""),
+            provenance=data.get("provenance", {}),
+        )
+
+    @staticmethod
+    def validate(data: Any) -> None:
+        """Check parsed JSON against the format.
+
+        Raises
+        ------
+        PresetError
+            Names the JSON path, the value and what is allowed there.
+        """
+        check(data)
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Mapping[str, float],
+        *,
+        bypass: Collection[str] = (),
+        name: str = "",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Preset:
+        """Build from physical settings by key.
+
+        Modules and bands with no key here are left out and so are off; those that `bypass`
+        names keep their settings and are written as not enabled.
+
+        Raises
+        ------
+        PresetError
+            A setting is out of its range, or a name does not exist.
+        """
+        bypass = _check_switches(bypass)
+        strip: dict[str, Any] = {}
+        for key, value in settings.items():
+            if key not in BY_KEY:
+                raise PresetError(f"unknown setting {key!r}{_hint(key, BY_KEY)}")
+            _make_place(strip, BY_KEY[key].section)[BY_KEY[key].name] = float(value)
+        for switch in SWITCHES:
+            if _is_present(strip, switch) and (switch in bypass or switch in ALWAYS_WRITTEN):
+                _look_up(strip, switch)["enabled"] = switch not in bypass
+        return cls(strip, name, dict(provenance or {}))
+
+    def settings(self) -> dict[str, float]:
+        """Return every parameter by key; what is missing has the table's default."""
+        found = default_settings()
+        for parameter in PARAMETERS:
+            value = _look_up(self.strip, parameter.section).get(parameter.name)
+            if value is not None:
+                found[parameter.key] = float(value)
+        return found
+
+    def bypass(self) -> frozenset[str]:
+        """Return the modules and EQ bands that are off, absent ones included."""
+        return frozenset(
+            switch
+            for switch in SWITCHES
+            if not _is_present(self.strip, switch)
+            or not _look_up(self.strip, switch).get("enabled", True)
+        )
+
+    def without(self, modules: Collection[str]) -> Preset:
+        """Return the preset with some modules or bands switched off.
+
+        Raises
+        ------
+        PresetError
+            A name that is neither a module nor a band (``"eq.peak_1"``).
+        """
+        strip = copy.deepcopy(self.strip)
+        for switch in _check_switches(modules):
+            if _is_present(strip, switch):
+                _look_up(strip, switch)["enabled"] = False
+        return replace(self, strip=strip)
+
+    def at_amount(self, amount: float) -> Preset:
+        """Return the strip with less or more of what it does.
+
+        0 leaves the audio bit-identical, 1 is the preset, up to 1.5 exaggerates. Gains in dB and
+        the pan scale with the amount; the threshold follows the input gain, so the compressor keeps
+        its place in the signal; the compression slope ``1 − 1/ratio`` and the reverb's amplitude
+        scale; the cuts move towards the ends of the spectrum. Values stop at their range's ends.
+
+        Raises
+        ------
+        PresetError
+            An amount outside 0…1.5.
+        """
+        if not 0.0 <= amount <= MOST_AMOUNT:
+            raise PresetError(f"amount {amount}; it goes from 0 to {MOST_AMOUNT:g}")
+        if amount == 1.0:
+            return self
+        if amount == 0.0:
+            return replace(self, strip={})
+        before, off = self.settings(), self.bypass()
+        after = {key: _scaled(BY_KEY[key], value, amount) for key, value in before.items()}
+        if "input_gain" not in off:
+            change = after["input_gain.gain_db"] - before["input_gain.gain_db"]
+            threshold = BY_KEY["compressor.threshold_db"]
+            after[threshold.key] = threshold.clip(before[threshold.key] + change)
+        strip = copy.deepcopy(self.strip)
+        for key, value in after.items():
+            if _is_present(strip, BY_KEY[key].section):
+                _look_up(strip, BY_KEY[key].section)[BY_KEY[key].name] = value
+        return replace(self, strip=strip)
+
+    def to_dict(self, *, rounded: bool = True) -> dict[str, Any]:
+        """Return what the file holds, keys in chain order."""
+        return _file(_in_chain_order(self.strip, rounded=rounded), self.name, self.provenance)
+
+    def to_json(self) -> str:
+        """Return the text of the file."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # A file name that is not valid UTF-8 may stand in the provenance, as lone surrogates;
+        # their backslash form is JSON's too, and reads back the same.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+    def write(self, path: str | Path, *, force: bool = False) -> None:
+        """Write the preset, whole or not at all, the same bytes on every system.
+
+        Raises
+        ------
+        OutputError
+            The file exists and `force` is not set, or cannot be written.
+        """
+        from .files import atomic_path
+
+        content = self.to_json().encode("utf-8")
+        with atomic_path(Path(path), force=force) as temporary:
+            temporary.write_bytes(content)
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers the first key that stands twice in it."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice: str | None = None
+        if len(self) != len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            self.twice = next(key for key in counts if counts[key] > 1)
+
+
+def _file(strip: Mapping[str, Any], name: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the file holds."""
+    data: dict[str, Any] = {"$schema": SCHEMA_ID, "format": FORMAT, "version": VERSION}
+    if name != "":
+        data["name"] = name
+    data.update(strip)
+    if provenance != {}:
+        data["provenance"] = provenance
+    return data
+
+
+def _json_copy(value: Any, path: str) -> Any:
+    """Copy what JSON can hold; single numbers of NumPy and torch become plain ones."""
+    try:
+        return json.loads(json.dumps(value, default=float))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PresetError(f"{path} holds what JSON cannot: {error}") from None
+
+
+def _check_switches(names: Collection[str]) -> frozenset[str]:
+    names = frozenset([names]) if isinstance(names, str) else frozenset(names)
+    for name in sorted(names - set(SWITCHES)):
+        raise PresetError(f"cannot bypass {name!r}: not one of {', '.join(SWITCHES)}")
+    return names
+
+
+def _hint(word: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _make_place(strip: dict[str, Any], switch: str) -> dict[str, Any]:
+    for part in switch.split("."):
+        strip = strip.setdefault(part, {})
+    return strip
+
+
+def _is_present(strip: Mapping[str, Any], switch: str) -> bool:
+    place: Any = strip
+    for part in switch.split("."):
+        if part not in place:
+            return False
+        place = place[part]
+    return True
+
+
+def _look_up(strip: Mapping[str, Any], switch: str) -> Any:
+    place: Any = strip
+    for part in switch.split("."):
+        place = place.get(part, {})
+    return place
+
+
+def _in_chain_order(strip: Mapping[str, Any], *, rounded: bool = False) -> dict[str, Any]:
+    ordered: dict[str, Any] = {}
+    for switch in SWITCHES:
+        if not _is_present(strip, switch):
+            continue
+        source, place = _look_up(strip, switch), _make_place(ordered, switch)
+        if "enabled" in source:
+            place["enabled"] = source["enabled"]
+        for parameter in PARAMETERS:
+            if parameter.section == switch and parameter.name in source:
+                value = source[parameter.name]
+                place[parameter.name] = _round(parameter, value) if rounded else value
+    return ordered
+
+
+def _round(parameter: Parameter, value: float) -> float:
+    """Round as the file does; never out of the range, and without a negative zero."""
+    if parameter.is_decibel:
+        return round(float(value), 3) + 0.0
+    return parameter.clip(float(f"{value:.5g}")) + 0.0
+
+
+def _scaled(parameter: Parameter, value: float, amount: float) -> float:
+    if parameter.key == "compressor.ratio":
+        most = 1.0 - 1.0 / parameter.high
+        return parameter.clip(1.0 / (1.0 - min(amount * (1.0 - 1.0 / value), most)))
+    if parameter.key == "reverb.wet_db":
+        return parameter.clip(value + 20.0 * math.log10(amount))
+    if parameter.name == "gain_db" or parameter.name in ("makeup_db", "position"):
+        return parameter.clip(amount * value)
+    if parameter.key == "eq.high_pass.freq_hz":
+        return parameter.clip(parameter.low * (value / parameter.low) ** amount)
+    if parameter.key == "eq.low_pass.freq_hz":
+        return parameter.clip(parameter.high * (value / parameter.high) ** amount)
+    return value
+
+
+def factory_folder() -> Path:
+    """Return the folder of the factory presets: installed beside the code, or the checkout's."""
+    installed = Path(__file__).parent / "factory"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "presets"
+
+
+def factory_presets() -> dict[str, Preset]:
+    """Return the factory presets by key, which is the file's stem, in order of the key."""
+    return {path.stem: Preset.read(path) for path in sorted(factory_folder().glob("*.json"))}
+
+
+def find_preset(name_or_path: str | Path) -> Preset:
+    """Read a preset file, or the factory preset of that key; a file goes first.
+
+    Raises
+    ------
+    PresetError
+        Neither exists, or the file is not valid.
+    """
+    key = str(name_or_path)
+    if os.path.isfile(key) or key != Path(key).name:
+        return Preset.read(key)
+    known = [path.stem for path in sorted(factory_folder().glob("*.json"))]
+    if key in known:
+        return Preset.read(factory_folder() / f"{key}.json")
+    near = difflib.get_close_matches(key, known, n=1)
+    if near and not os.path.exists(key):
+        raise PresetError(f"{key}: no such file or factory preset; did you mean {near[0]!r}?")
+    return Preset.read(key)

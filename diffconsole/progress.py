@@ -1,0 +1,48 @@
+"""Progress bars on stderr, by rich."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+__all__ = ["bar", "steps"]
+
+Item = TypeVar("Item")
+
+
+@contextlib.contextmanager
+def bar(label: str, *, silent: bool) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar with the time left; the function that it gives takes the share done and a note.
+
+    Parameters
+    ----------
+    label : str
+        What is going on.
+    silent : bool
+        Show nothing.
+    """
+    if silent:
+        yield lambda done, note: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=1.0, note="")
+        yield lambda done, note: progress.update(task, completed=min(done, 1.0), note=note)
+
+
+def steps(items: Sequence[Item], label: str, *, silent: bool) -> Iterator[Item]:
+    """Go through items with a bar."""
+    with bar(label, silent=silent) as update:
+        for i, item in enumerate(items):
+            update(i / max(len(items), 1), f"{i + 1} of {len(items)}")
+            yield item

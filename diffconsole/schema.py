@@ -1,0 +1,196 @@
+"""The preset's JSON Schema (draft 2020-12), generated from the table, and checking against it."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import PresetError
+from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter
+
+__all__ = [
+    "FORMAT",
+    "SCHEMA_ID",
+    "SCHEMA_PATH",
+    "VERSION",
+    "check",
+    "path_of",
+    "preset_schema",
+    "walk",
+    "write_schema",
+]
+
+FORMAT = "diffconsole.channel-strip"
+VERSION = "1.0"
+SCHEMA_ID = "channel-strip-1.schema.json"
+SCHEMA_PATH = Path(__file__).parent / "data" / SCHEMA_ID
+DEEPEST = 64
+
+
+def preset_schema() -> dict[str, Any]:
+    """Generate the schema from the table of parameters."""
+    modules: dict[str, Any] = {}
+    for switch in SWITCHES:
+        properties: dict[str, Any] = {
+            "enabled": {"type": "boolean", "default": True, "description": "false switches it off"}
+        }
+        for p in PARAMETERS:
+            if p.section == switch:
+                unit = f" [{p.unit}]" if p.unit else ""
+                properties[p.name] = {
+                    "type": "number",
+                    "minimum": p.low,
+                    "maximum": p.high,
+                    "default": p.default,
+                    "description": f"{p.meaning}{unit}",
+                }
+        section = {"type": "object", "properties": properties, "additionalProperties": False}
+        if "." in switch:
+            parent, band = switch.split(".")
+            modules[parent]["properties"][band] = section
+        else:
+            modules[switch] = section
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        "title": "diffconsole channel strip, version 1",
+        "type": "object",
+        "required": ["format", "version"],
+        "properties": {
+            "$schema": {"type": "string"},
+            "format": {"const": FORMAT},
+            "version": {"type": "string", "pattern": r"^1\.(0|[1-9][0-9]*)$"},
+            "name": {"type": "string"},
+            **{module: modules[module] for module in MODULES},
+            "provenance": {"type": "object"},
+        },
+        "additionalProperties": False,
+    }
+
+
+def check(data: Any) -> None:
+    """Check parsed JSON against the schema.
+
+    Parameters
+    ----------
+    data : object
+        What ``json.loads`` returned.
+
+    Raises
+    ------
+    PresetError
+        Names the JSON path, the value and what is allowed there. A wrong format or version goes
+        before anything else.
+    """
+    if not isinstance(data, dict):
+        raise PresetError(
+            f"$ is {_shown(data)}; a preset is a JSON object with 'format' and 'version'"
+        )
+    for path, value in walk(data):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise PresetError(
+                f"{path_of(path)} is {_shown(value)}; it must be {_number(path, 'a finite number')}"
+            )
+    error = min(_validator().iter_errors(data), key=_urgency, default=None)
+    if error is not None:
+        raise PresetError(_message(error))
+
+
+def walk(data: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Go through parsed JSON from top to bottom: each value with its path.
+
+    Raises
+    ------
+    PresetError
+        Nested deeper than any preset.
+    """
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), data)]
+    while waiting:
+        path, value = waiting.pop()
+        yield path, value
+        if len(path) == DEEPEST:
+            raise PresetError(f"{path_of(path[:3])}: nested too deeply for a preset")
+        steps: Iterator[tuple[str | int, Any]] = iter(())
+        if isinstance(value, dict):
+            steps = iter(value.items())
+        elif isinstance(value, list):
+            steps = iter(enumerate(value))
+        waiting.extend(reversed([((*path, step), inner) for step, inner in steps]))
+
+
+def path_of(steps: Sequence[str | int]) -> str:
+    """Write a JSON path: ``$.eq.peak_1.gain_db``, ``$["$schema"]``, ``$.provenance.lags[2]``."""
+    return "$" + "".join(
+        f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{_shown(step)}]"
+        for step in steps
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _validator() -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(preset_schema())
+
+
+def _urgency(error: Any) -> tuple[bool, list[str]]:
+    path = [str(step) for step in error.absolute_path]
+    first = error.validator == "required" or path in (["format"], ["version"])
+    return (not first, path)
+
+
+def _message(error: Any) -> str:
+    steps = tuple(error.absolute_path)
+    path, value = path_of(steps), _shown(error.instance)
+    if steps == ("version",):
+        return f'{path} is {value}; this program reads versions "1.0" and up, below "2"'
+    if error.validator == "const":
+        return f"{path} is {value}; a preset has {FORMAT!r} there"
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        return f"{path}.{missing[0]} is missing; a preset needs 'format' and 'version'"
+    if error.validator == "additionalProperties":
+        allowed = list(error.schema["properties"])
+        unknown = next(key for key in error.instance if key not in allowed)
+        near = difflib.get_close_matches(unknown, allowed, n=1)
+        hint = f"allowed: {', '.join(allowed)}"
+        if near:
+            parameter = BY_KEY.get(".".join((*steps, near[0])))
+            hint = f"did you mean {near[0]!r}{f' ({_range(parameter)})' if parameter else ''}?"
+        given = _shown(error.instance[unknown])
+        return f"{path_of((*steps, unknown))} ({given}) is not a key of the format; {hint}"
+    if error.validator in ("minimum", "maximum"):
+        return f"{path} is {value}; allowed: {_range(BY_KEY['.'.join(steps)])}"
+    wanted = {
+        "boolean": "true or false",
+        "string": "a text in quotes",
+        "object": 'an object: {"key": value, ...}',
+        "number": _number(steps, "a number"),
+    }[error.validator_value]
+    hint = ", without quotes and unit" if isinstance(error.instance, str) and steps else ""
+    return f"{path} is {value}; it must be {wanted}{hint if 'number' in wanted else ''}"
+
+
+def _number(steps: Sequence[str | int], kind: str) -> str:
+    parameter = BY_KEY.get(".".join(map(str, steps)))
+    return f"{kind}, allowed: {_range(parameter)}" if parameter else kind
+
+
+def _range(parameter: Parameter) -> str:
+    unit = parameter.unit if parameter.unit in ("", ":1") else f" {parameter.unit}"
+    return f"{parameter.low:g} to {parameter.high:g}{unit}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def write_schema(path: Path = SCHEMA_PATH) -> None:
+    """Write the schema file that is shipped; a test keeps it equal to the table."""
+    path.write_text(json.dumps(preset_schema(), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,262 @@
+"""Raw vocals whose right settings are known, made from voices and the statistics of real mixes.
+
+A finished voice (levelled, its long-term spectrum brought to that of well-recorded voices) is
+turned into a raw one by undoing a channel strip that is drawn from real mixes:
+
+- the strip's shelves and bells run with opposite gains, so the strip's EQ brings the tone back
+  (a cookbook bell or shelf of −g dB undoes one of g dB exactly);
+- the level wanders the more, the higher the strip's ratio;
+- rumble lies below the high-pass, the louder the higher its frequency;
+- the room is the wetter, the drier the strip's reverb.
+
+The settings that were drawn are the labels, and the strip applied to the raw is the mix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.signal
+import torch
+
+from ..console import Console, equalizer
+from ..errors import AudioError
+from ..parameters import BY_KEY, PARAMETERS
+from ..predictor import REFERENCE_LUFS
+from ..statistics import SEND_EQ_DB, SettingsStatistics
+
+__all__ = ["Example", "Voices", "load_rooms", "load_voices", "simulate"]
+
+SAMPLE_RATE = 44100
+SECONDS = 5.0
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
+MOST_CORRECTION_DB = 12.0
+SHORTEST_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Clips by person, and the spectrum correction of each person.
+
+    Attributes
+    ----------
+    clips : dict of str to list of ndarray
+        ``(samples,)`` float32 at 44.1 kHz.
+    corrections : dict of str to ndarray
+        Linear-phase FIR that brings a person's long-term spectrum to the reference.
+    """
+
+    clips: dict[str, list[np.ndarray]]
+    corrections: dict[str, np.ndarray]
+
+    def of(self, people: Sequence[str]) -> Voices:
+        """Return the part of some people."""
+        return Voices({p: self.clips[p] for p in people}, {p: self.corrections[p] for p in people})
+
+
+@dataclass(frozen=True)
+class Example:
+    """One simulated raw vocal.
+
+    Attributes
+    ----------
+    raw : ndarray
+        ``(samples,)`` float32 at 44.1 kHz and −18 LUFS.
+    settings : dict of str to float
+        The strip that finishes it.
+    """
+
+    raw: np.ndarray
+    settings: dict[str, float]
+
+    def normalised(self) -> np.ndarray:
+        """Return the settings in 0…1, in the order of the table."""
+        return np.array([p.to_normalised(self.settings[p.key]) for p in PARAMETERS], np.float32)
+
+    def mix(self) -> np.ndarray:
+        """Return the strip applied to the raw vocal, ``(2, samples)``."""
+        console = Console(SAMPLE_RATE)
+        with torch.inference_mode():
+            audio = torch.from_numpy(self.raw)[None, None]
+            return console(audio, _tensors(self.settings))[0].numpy()
+
+
+def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
+    """Read a folder with a folder of clips for each person.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Holds one folder a person; every readable audio file in it is a clip.
+    reference : sequence of str
+        The people whose long-term spectrum is the finished one; by default the mean of all.
+
+    Raises
+    ------
+    AudioError
+        No folder, nobody in it, or a person of the reference is not there.
+    """
+    from ..audio import read_audio, resample
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder}: not a folder; give one with a folder of clips a person")
+    clips: dict[str, list[np.ndarray]] = {}
+    for person in sorted(p for p in folder.iterdir() if p.is_dir()):
+        for path in sorted(p for p in person.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES):
+            samples, rate = read_audio(path)
+            mono = resample(samples.mean(axis=0, keepdims=True), rate, SAMPLE_RATE)[0]
+            if len(mono) >= SHORTEST_SECONDS * SAMPLE_RATE and float(np.max(np.abs(mono))) > 1e-3:
+                clips.setdefault(person.name, []).append(_levelled(mono))
+    if not clips:
+        raise AudioError(f"{folder}: no audio in the folders below it; one folder a person")
+    missing = sorted(set(reference) - set(clips))
+    if missing:
+        raise AudioError(f"{folder}: no folder {missing[0]!r}, which the reference names")
+    spectra = {person: _spectrum_db(np.concatenate(parts)) for person, parts in clips.items()}
+    target = np.mean([spectra[p] for p in (reference or clips)], axis=0)
+    return Voices(clips, {p: _correction(target - spectra[p]) for p in clips})
+
+
+def load_rooms(folder: str | Path | None) -> list[np.ndarray]:
+    """Read impulse responses as mono at 44.1 kHz, each of unit energy."""
+    from ..audio import read_audio, resample
+
+    rooms = []
+    for path in sorted(Path(folder).iterdir()) if folder else []:
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            samples, rate = read_audio(path)
+            mono = resample(samples[:1], rate, SAMPLE_RATE)[0][: 2 * SAMPLE_RATE]
+            rooms.append((mono / np.linalg.norm(mono)).astype(np.float32))
+    return rooms
+
+
+def simulate(
+    voices: Voices,
+    rooms: Sequence[np.ndarray],
+    statistics: SettingsStatistics,
+    rng: np.random.Generator,
+    seconds: float = SECONDS,
+) -> Example:
+    """Draw a person, a clip and a strip, and make the raw vocal that needs this strip."""
+    people = sorted(voices.clips)
+    person = people[int(rng.integers(len(people)))]
+    finished = _crop(voices.clips[person], int(seconds * SAMPLE_RATE), rng)
+    finished = scipy.signal.oaconvolve(finished, voices.corrections[person], mode="same")
+
+    settings, ranks = statistics.sample(rng)
+    room_rank = rng.uniform()
+    wet_rank = float(np.clip(1.0 - room_rank + rng.normal(0.0, 0.15), 0.0, 1.0))
+    levels = statistics.quantiles[statistics.columns.index("reverb_level_db")]
+    wet_db = float(np.interp(wet_rank, np.linspace(0.0, 1.0, len(levels)), levels)) + SEND_EQ_DB
+    settings["reverb.wet_db"] = BY_KEY["reverb.wet_db"].clip(wet_db)
+
+    raw = finished * _ride(len(finished), 8.0 * ranks["comp_ratio"], rng)
+    raw = _undo_eq(raw, settings)
+    if rooms and room_rank > 0.3:
+        room = rooms[int(rng.integers(len(rooms)))] * 10.0 ** ((-34.0 + 30.0 * room_rank) / 20.0)
+        raw = raw + scipy.signal.oaconvolve(raw, room)[: len(raw)]
+    raw = _levelled(raw) + _noise(len(raw), settings, ranks, rng)
+    settings["output_gain.gain_db"] = _closing_gain_db(raw, settings)
+    return Example(raw, settings)
+
+
+def _levelled(mono: np.ndarray) -> np.ndarray:
+    from ..audio import loudness_lufs
+
+    loudness = loudness_lufs(mono[None], SAMPLE_RATE)
+    gain_db = REFERENCE_LUFS - max(loudness, -70.0)
+    return (mono * 10.0 ** (gain_db / 20.0)).astype(np.float32)
+
+
+def _spectrum_db(mono: np.ndarray) -> np.ndarray:
+    """Long-term spectrum in dB, smoothed to a third of an octave, at 513 bins."""
+    freq_hz, power = scipy.signal.welch(mono, SAMPLE_RATE, nperseg=4096)
+    smooth = np.empty_like(power)
+    for i, f in enumerate(freq_hz):
+        inside = (freq_hz >= f / 2 ** (1 / 6)) & (freq_hz <= f * 2 ** (1 / 6))
+        smooth[i] = power[inside].mean()
+    return 10.0 * np.log10(smooth[::4] + 1e-12)
+
+
+def _correction(difference_db: np.ndarray) -> np.ndarray:
+    centred = difference_db - np.median(difference_db[4:200])
+    gain_db = np.clip(centred, -MOST_CORRECTION_DB, MOST_CORRECTION_DB)
+    # Above 14 kHz codecs have left nothing that could be brought up.
+    gain_db[325:] = np.minimum(gain_db[325:], gain_db[325])
+    return scipy.signal.firwin2(
+        1025, np.linspace(0.0, 1.0, len(gain_db)), 10.0 ** (gain_db / 20.0)
+    ).astype(np.float32)
+
+
+def _crop(clips: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
+    """A part of the clips of one person, sometimes faster or slower than it was."""
+    from ..audio import resample
+
+    speed = 2.0 ** rng.uniform(-0.25, 0.25) if rng.uniform() < 0.7 else 1.0
+    need = int(length * speed) + 64
+    pieces: list[np.ndarray] = []
+    while sum(map(len, pieces)) < need:
+        pieces.append(clips[int(rng.integers(len(clips)))])
+    joined = np.concatenate(pieces)
+    first = rng.integers(len(joined) - need + 1)
+    part = joined[first : first + need]
+    if speed != 1.0:
+        part = resample(part[None], int(SAMPLE_RATE * speed), SAMPLE_RATE)[0]
+    return part[:length] if len(part) >= length else np.resize(part, length)
+
+
+def _ride(samples: int, depth_db: float, rng: np.random.Generator) -> np.ndarray:
+    """A wandering gain: one point every half second or so, straight in dB between."""
+    count = max(2, int(samples / SAMPLE_RATE / 0.45) + 2)
+    knots = np.sort(rng.uniform(0, samples, count))
+    gain_db = np.clip(rng.normal(0.0, depth_db / 2.0, count), -depth_db, depth_db)
+    return 10.0 ** (np.interp(np.arange(samples), knots, gain_db) / 20.0)
+
+
+def _undo_eq(mono: np.ndarray, settings: Mapping[str, float]) -> np.ndarray:
+    opposite = {
+        key: -value if key.startswith("eq.") and key.endswith("gain_db") else value
+        for key, value in settings.items()
+    }
+    audio = torch.from_numpy(np.ascontiguousarray(mono, np.float32))[None, None]
+    cuts = ("eq.high_pass", "eq.low_pass")
+    with torch.inference_mode():
+        return equalizer(audio, SAMPLE_RATE, _tensors(opposite), cuts)[0, 0].numpy()
+
+
+def _noise(
+    samples: int,
+    settings: Mapping[str, float],
+    ranks: Mapping[str, float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Rumble below the high-pass, and a noise floor."""
+    corner = max(0.7 * settings["eq.high_pass.freq_hz"], 20.0)
+    sos = scipy.signal.butter(2, corner, fs=SAMPLE_RATE, output="sos")
+    rumble = scipy.signal.sosfilt(sos, rng.standard_normal(samples))
+    rumble_db = -62.0 + 30.0 * ranks["high_pass_freq_hz"] + rng.normal(0.0, 3.0)
+    rumble *= 10.0 ** (rumble_db / 20.0) / (np.std(rumble) + 1e-9)
+    floor = rng.standard_normal(samples) * 10.0 ** (rng.uniform(-95.0, -65.0) / 20.0)
+    return (rumble + floor).astype(np.float32)
+
+
+def _closing_gain_db(raw: np.ndarray, settings: Mapping[str, float]) -> float:
+    """Output gain that brings the mix to −18 LUFS, the reverb's energy counted as unrelated."""
+    from ..audio import loudness_lufs
+
+    console = Console(SAMPLE_RATE, bypass=("pan", "reverb", "output_gain"))
+    with torch.inference_mode():
+        dry = console(torch.from_numpy(raw)[None, None], _tensors(settings))[0].numpy()
+    two_channels = 10.0 * math.log10(2.0)
+    dry_lufs = max(loudness_lufs(dry, SAMPLE_RATE), -70.0) + two_channels
+    wet = 10.0 * math.log10(1.0 + 10.0 ** (settings["reverb.wet_db"] / 10.0))
+    return BY_KEY["output_gain.gain_db"].clip(REFERENCE_LUFS - dry_lufs - wet)
+
+
+def _tensors(settings: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    return {key: torch.tensor([value], dtype=torch.float64) for key, value in settings.items()}

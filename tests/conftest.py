@@ -1,0 +1,45 @@
+"""Fixtures that all tests share: the real data beside the repository, and the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PEOPLE = ("makam_idil", "kathleen", "makam_goekhan", "tofugu_male", "msc_story")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """``../shared/data`` from the project's root; the test is skipped where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip("no ../shared/data beside the project: real recordings are not in the repo")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def real_voices(data_folder: Path) -> list[tuple[str, np.ndarray, int]]:
+    """First four seconds of one clip of five people: name, mono float32 samples, rate in Hz."""
+    import soundfile
+
+    clips = []
+    for person in PEOPLE:
+        path = sorted((data_folder / "voices" / person).glob("*.opus"))[0]
+        rate = soundfile.info(path).samplerate
+        samples, rate = soundfile.read(path, frames=4 * rate, dtype="float32")
+        clips.append((f"{person}/{path.stem}", samples, rate))
+    return clips
+
+
+@pytest.fixture(params=["cpu", "generic"])
+def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test once with each implementation of the recursions."""
+    from diffconsole.console import kernels
+
+    if request.param == "cpu":
+        pytest.importorskip("numba", reason="the CPU kernels need numba")
+    with kernels.use(request.param):
+        yield request.param

@@ -1,0 +1,128 @@
+"""An independent console in float64 NumPy: EQ, compressor and gains, from their equations.
+
+Nothing here comes from ``diffconsole.console``; the coefficients are written from the analogue
+prototypes of the Audio EQ Cookbook by the bilinear transform, not from its closed forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from scipy import signal
+
+BANDS = ("high_pass", "low_shelf", "peak_1", "peak_2", "peak_3", "peak_4", "high_shelf", "low_pass")
+
+
+def decibels(power_ratio: float) -> float:
+    """10·log10, with −400 dB for nothing at all."""
+    return 10.0 * np.log10(max(float(power_ratio), 1e-40))
+
+
+def error_db(output: np.ndarray, expected: np.ndarray) -> float:
+    """Energy of the error over the energy of what was expected, in dB."""
+    output, expected = np.asarray(output, np.float64), np.asarray(expected, np.float64)
+    return decibels(np.sum((output - expected) ** 2) / np.sum(expected**2))
+
+
+def section(kind: str, rate: float, freq_hz: float, q: float, gain_db: float = 0.0) -> np.ndarray:
+    """One second-order section ``b0 b1 b2 1 a1 a2`` for a band or kind of filter.
+
+    The prototypes H(s), s normalised to the corner: low-pass ``1/(s² + s/Q + 1)``, high-pass
+    ``s²/(…)``, peak ``(s² + s·A/Q + 1)/(s² + s/(A·Q) + 1)``, low shelf
+    ``A·(s² + s·√A/Q + A)/(A·s² + s·√A/Q + 1)``, high shelf its mirror; A = 10^(dB/40).
+    """
+    amplitude = 10.0 ** (gain_db / 40.0)
+    root = np.sqrt(amplitude)
+    # numerator and denominator: coefficients of s², s, 1
+    if kind == "low_pass":
+        top, bottom = (0.0, 0.0, 1.0), (1.0, 1.0 / q, 1.0)
+    elif kind == "high_pass":
+        top, bottom = (1.0, 0.0, 0.0), (1.0, 1.0 / q, 1.0)
+    elif kind == "low_shelf":
+        top = (amplitude, amplitude * root / q, amplitude**2)
+        bottom = (amplitude, root / q, 1.0)
+    elif kind == "high_shelf":
+        top = (amplitude**2, amplitude * root / q, amplitude)
+        bottom = (1.0, root / q, amplitude)
+    else:
+        top, bottom = (1.0, amplitude / q, 1.0), (1.0, 1.0 / (amplitude * q), 1.0)
+    corner = min(freq_hz, 0.49 * rate)
+    k = 1.0 / np.tan(np.pi * corner / rate)  # s = k·(1 − z⁻¹)/(1 + z⁻¹)
+
+    def transformed(c2: float, c1: float, c0: float) -> np.ndarray:
+        square, linear = c2 * k * k, c1 * k
+        return np.array([square + linear + c0, 2.0 * (c0 - square), square - linear + c0])
+
+    b, a = transformed(*top), transformed(*bottom)
+    return np.concatenate((b, a)) / a[0]
+
+
+def sections(
+    rate: float, settings: Mapping[str, float], off: Collection[str] = ()
+) -> np.ndarray:
+    """The EQ's active sections, ``(sections, 6)``."""
+    rows = [
+        section(
+            band,
+            rate,
+            settings[f"eq.{band}.freq_hz"],
+            settings[f"eq.{band}.q"],
+            settings.get(f"eq.{band}.gain_db", 0.0),
+        )
+        for band in BANDS
+        if f"eq.{band}" not in off
+    ]
+    return np.array(rows).reshape(-1, 6)
+
+
+def detect(level: np.ndarray, rate: float, attack_ms: float, release_ms: float) -> np.ndarray:
+    """The branching one-pole on a level ``(samples,)``, sample by sample."""
+    attack = float(np.exp(-1.0 / (attack_ms * 1e-3 * rate)))
+    release = float(np.exp(-1.0 / (release_ms * 1e-3 * rate)))
+    state = 0.0
+    smoothed = np.empty(len(level))
+    for n, v in enumerate(np.asarray(level, np.float64).tolist()):
+        a = attack if v > state else release
+        state = a * state + (1.0 - a) * v
+        smoothed[n] = state
+    return smoothed
+
+
+def curve_db(level_db: np.ndarray, threshold: float, ratio: float, knee: float) -> np.ndarray:
+    """The static curve: output level for an input level, dBFS."""
+    output = np.array(level_db, np.float64)
+    above = output >= threshold + knee / 2
+    within = (output > threshold - knee / 2) & ~above
+    bent = output[within]
+    output[within] = bent + (1 / ratio - 1) * (bent - threshold + knee / 2) ** 2 / (2 * knee)
+    output[above] = threshold + (output[above] - threshold) / ratio
+    return output
+
+
+def compress(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
+    """The compressor on ``(channels, samples)``; settings by name, without the module."""
+    smoothed = detect(
+        np.abs(audio).max(axis=0), rate, settings["attack_ms"], settings["release_ms"]
+    )
+    level = 20.0 * np.log10(np.maximum(smoothed, 1e-6))
+    curve = curve_db(level, settings["threshold_db"], settings["ratio"], settings["knee_db"])
+    return audio * 10.0 ** ((curve - level + settings["makeup_db"]) / 20.0)
+
+
+def strip(
+    audio: np.ndarray, rate: float, settings: Mapping[str, float], off: Collection[str] = ()
+) -> np.ndarray:
+    """Input gain → EQ → compressor → output gain on ``(channels, samples)``, float64."""
+    y = np.asarray(audio, np.float64)
+    if "input_gain" not in off:
+        y = y * 10.0 ** (settings["input_gain.gain_db"] / 20.0)
+    if "eq" not in off:
+        rows = sections(rate, settings, off)
+        y = signal.sosfilt(rows, y) if len(rows) else y
+    if "compressor" not in off:
+        own = {k.split(".", 1)[1]: v for k, v in settings.items() if k.startswith("compressor.")}
+        y = compress(y, rate, own)
+    if "output_gain" not in off:
+        y = y * 10.0 ** (settings["output_gain.gain_db"] / 20.0)
+    return y
