@@ -73,8 +73,9 @@ def render(
     if tail_seconds is not None and not 0.0 <= tail_seconds < math.inf:
         raise SettingsError(f"a tail of {tail_seconds:g} s; give 0 s or more")
     settings, off = preset.settings(), set(preset.bypass())
-    # A centred mono vocal without reverb stays mono.
-    if settings["pan.position"] == 0.0 and "reverb" in off:
+    # The centre is 0 dB on both sides: without the pan a mono vocal stays mono, or the reverb
+    # makes it stereo.
+    if settings["pan.position"] == 0.0:
         off.add("pan")
     if "eq" not in off and all(f"eq.{b}" in off for b in EQ_BANDS):
         off.add("eq")
