@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli import (
-    FILE,
+from .cli_common import (
+    PATH,
+    FiniteRange,
     Report,
     add_options,
     command,
     device_option,
     force_option,
-    main,
+    load_model,
     model_option,
+    one_line,
     seed_option,
 )
-from .errors import ModelError, OutputError, PairError
+from .errors import AudioError, ModelError, OutputError, PairError
+
+if TYPE_CHECKING:
+    from .evaluation import FixedPreset
+    from .pairs import Pair, PairFiles
+
+__all__ = ["evaluate", "finetune", "pretrain"]
 
 
-def pair_options(function: Any) -> Any:
+def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that name pairs."""
     return add_options(
         function,
-        click.option("--raw", type=FILE, help="Folder of raw vocals."),
-        click.option("--mixed", type=FILE, help="Folder of mixed vocals, of the same names."),
-        click.option("--pairs", type=FILE, help="CSV with columns raw and mixed, instead."),
+        click.option("--raw", type=PATH, help="Folder of raw vocals."),
+        click.option("--mixed", type=PATH, help="Folder of mixed vocals, of the same names."),
+        click.option("--pairs", type=PATH, help="CSV with columns raw and mixed, instead."),
     )
 
 
-def _find(raw: Path | None, mixed: Path | None, pairs: Path | None, report: Report) -> list[Any]:
+def _find(
+    raw: Path | None, mixed: Path | None, pairs: Path | None, report: Report
+) -> list[PairFiles]:
     from .pairs import find_pairs, read_pair_list
 
     if pairs is not None and raw is None and mixed is None:
@@ -40,42 +51,67 @@ def _find(raw: Path | None, mixed: Path | None, pairs: Path | None, report: Repo
         raise click.UsageError("give --raw DIR and --mixed DIR, or --pairs CSV")
     found, left_over = find_pairs(raw, mixed)
     for line in left_over:
-        report.say(f"Left out: {line}")
+        report.say(f"Left out: {one_line(line)}")
     return found
 
 
-def _load(files: list[Any], label: str, report: Report) -> list[Any]:
+def _load(files: Sequence[PairFiles], report: Report) -> list[Pair]:
     """Load pairs; a line for each that is refused."""
-    from .errors import AudioError
     from .pairs import load_pair
     from .progress import steps
 
     loaded = []
-    for entry in steps(files, label, silent=report.silent):
+    for entry in steps(files, "reading pairs", silent=report.silent):
         try:
             loaded.append(load_pair(entry))
         except (AudioError, PairError) as error:
-            report.say(f"Refused: {error}")
+            # Not an error of the command, but nobody may miss it: --quiet does not hide it.
+            click.echo(f"Refused: {one_line(str(error))}", err=True)
     if not loaded:
-        raise PairError("no usable pair is left")
+        raise PairError("no usable pair is left; see the lines above")
     return loaded
 
 
-def _table(rows: dict[str, float]) -> str:
-    width = max(map(len, rows))
-    return "\n".join(f"  {name:<{width}}  {value:.3f}" for name, value in rows.items())
+def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
+    """Choose the factory preset that is nearest to these mixes, with a bar."""
+    from .evaluation import choose_fixed
+    from .preset import factory_presets
+    from .progress import bar
+
+    choice = factory_presets()
+    with bar("choosing the fixed preset", silent=report.silent) as update:
+        heard = iter(range(1, len(choice) + 1))
+        return choose_fixed(pairs, choice, lambda: update(next(heard) / len(choice), ""))
 
 
-@command(main, "finetune", "diffconsole finetune --raw raw/ --mixed mixed/ -o studio/")
+def _check_model_folder(folder: Path, checkpoint: str, force: bool) -> None:
+    """Refuse a folder that holds a finished model, unless a run that replaces it has begun."""
+    from .workflow import check_folder
+
+    check_folder(folder)
+    unfinished = (folder / checkpoint).exists()
+    if (folder / "model.json").exists() and not (force or unfinished):
+        raise OutputError(f"{folder}: holds a model already; add --force to replace it")
+
+
+def _stopped(folder: Path, checkpoint: str) -> ModelError:
+    if (folder / checkpoint).exists():
+        return ModelError(
+            f"stopped; the state is in {folder}: repeat the command, without --force, to go on"
+        )
+    return ModelError("stopped before the first state was kept; nothing is left of the run")
+
+
+@command("finetune", "diffconsole finetune --raw raw/ --mixed mixed/ -o studio/")
 @pair_options
-@click.option("-o", "--output", type=FILE, required=True, help="Folder for the model.")
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
 @model_option
 @click.option(
-    "--minutes", type=click.FloatRange(min=0.01), default=20.0, show_default=True,
+    "--minutes", type=FiniteRange(min=0.01), default=20.0, show_default=True,
     help="Most time for training.",
 )  # fmt: skip
 @click.option(
-    "--held-out", type=click.FloatRange(0.01, 0.9), default=0.2, show_default=True,
+    "--held-out", type=FiniteRange(0.01, 0.9), default=0.2, show_default=True,
     help="Share of the pairs that decides when to stop.",
 )  # fmt: skip
 @device_option
@@ -99,101 +135,102 @@ def finetune(
     Files pair by name; endings such as _raw or _mix are ignored. Stop with Ctrl-C and repeat the
     command to go on. Ends with distances to the mixes held out (smaller is nearer).
     """
-    from .evaluation import choose_fixed, fixed_distance, level_distance, model_distance
-    from .preset import factory_presets
+    from .evaluation import fixed_distance, level_distance, model_distance
     from .progress import bar
     from .training.card import finetune_card
     from .training.finetune import CHECKPOINT, FinetuneOptions, split_pairs
     from .training.finetune import finetune as run
-    from .workflow import check_device, make_folder
+    from .workflow import check_device, results_folder
 
     options = FinetuneOptions(held_out=held_out, minutes=minutes, seed=seed)
     check_device(device)
+    _check_model_folder(output, CHECKPOINT, force)
     files = _find(raw, mixed, pairs, report)
-    if (output / "model.json").exists() and not force:
-        raise OutputError(f"{output}: holds a model already; add --force to replace it")
-    make_folder(output)
-    if force:
-        (output / CHECKPOINT).unlink(missing_ok=True)
-    from .cli import _load_model
+    predictor, base = load_model(model)
+    loaded = _load(files, report)
+    train, held = split_pairs(loaded, options)
+    report.say(f"{len(train)} pairs to train on, {len(held)} held out")
+    before = [model_distance(p, predictor) for p in held]
 
-    predictor, base = _load_model(model)
-    loaded = _load(files, "reading pairs", report)
-    train_names, held_names = split_pairs(loaded, options)
-    report.say(f"{len(train_names)} pairs to train on, {len(held_names)} held out")
-    before = [model_distance(p, predictor) for p in held_names]
-
-    with bar("fine-tuning", silent=report.silent) as update:
-        last = {"held_out": float("nan"), "share": 0.0}
-
-        def show(event: dict[str, Any]) -> None:
-            if "held_out" in event:
-                last["held_out"] = event["held_out"]
-            half = 0.0 if event["stage"] == "head" else 0.5
-            last["share"] = max(last["share"], half + 0.5 * event.get("fraction", 0.0))
-            loss = f", loss {event['loss']:.3f}" if "loss" in event else ""
-            update(last["share"], f"{event['stage']}{loss}, held out {last['held_out']:.3f}")
-
+    with results_folder(output):
+        if force:
+            (output / CHECKPOINT).unlink(missing_ok=True)
         try:
-            result = run(
-                predictor, train_names, held_names, output, options, device=device, report=show
-            )
+            with bar("fine-tuning", silent=report.silent) as update:
+                result = run(
+                    predictor, train, held, output, options,
+                    device=device, report=_finetune_progress(update),
+                )  # fmt: skip
         except KeyboardInterrupt:
-            raise ModelError(
-                f"stopped; the state is in {output}: repeat the command to go on"
-            ) from None
-    predictor.to("cpu")
-    fixed = choose_fixed(train_names, factory_presets())
-    figures = {
-        "level only": [level_distance(p) for p in held_names],
-        f"one preset ({fixed.name})": [fixed_distance(p, fixed) for p in held_names],
-        "before": before,
-        "after": [model_distance(p, predictor) for p in held_names],
-    }
-    table = {name: sum(values) / len(values) for name, values in figures.items()}
-    info = {
-        "base": base,
-        "pairs": len(loaded),
-        "held_out": [p.name for p in held_names],
-        "distance": {name: round(value, 4) for name, value in table.items()},
-        "epochs": result.epochs,
-        "seconds": round(result.seconds, 1),
-        "history": result.history,
-        "seed": seed,
-    }
-    predictor.save(output, info, finetune_card(info))
-    (output / CHECKPOINT).unlink(missing_ok=True)
-    report.say(f"Mean distance to the {len(held_names)} mixes held out (smaller is nearer):")
-    report.result({"model": str(output), **info}, _table(table))
+            raise _stopped(output, CHECKPOINT) from None
+        predictor.to("cpu")
+        fixed = _choose_fixed(train, report)
+        figures = {
+            "level only": [level_distance(p) for p in held],
+            f"one preset ({fixed.name})": [fixed_distance(p, fixed) for p in held],
+            "before": before,
+            "after": [model_distance(p, predictor) for p in held],
+        }
+        table = {name: sum(values) / len(values) for name, values in figures.items()}
+        info = {
+            "base": base,
+            "pairs": len(loaded),
+            "held_out": [p.name for p in held],
+            "distance": {name: round(value, 4) for name, value in table.items()},
+            "epochs": result.epochs,
+            "seconds": round(result.seconds, 1),
+            "history": result.history,
+            "seed": seed,
+        }
+        predictor.save(output, info, finetune_card(info))
+        (output / CHECKPOINT).unlink(missing_ok=True)
+    report.say(f"Mean distance to the {len(held)} mixes held out (smaller is nearer):")
+    width = max(map(len, table))
+    lines = [f"  {name:<{width}}  {value:.3f}" for name, value in table.items()]
+    report.result({"model": str(output), **info}, "\n".join(lines))
     report.say(f"→ {output}")
 
 
-@command(main, "evaluate", "diffconsole evaluate --raw raw/ --mixed mixed/ --model studio/")
+def _finetune_progress(update: Callable[[float, str], None]) -> Callable[[dict[str, Any]], None]:
+    """Turn the events of a run into a bar: half for the head, half for the top stages."""
+    last = {"held_out": float("nan"), "share": 0.0}
+
+    def show(event: dict[str, Any]) -> None:
+        last["held_out"] = event.get("held_out", last["held_out"])
+        half = 0.0 if event["stage"] == "head" else 0.5
+        last["share"] = max(last["share"], half + 0.5 * event.get("fraction", 0.0))
+        loss = f", loss {event['loss']:.3f}" if "loss" in event else ""
+        update(last["share"], f"{event['stage']}{loss}, held out {last['held_out']:.3f}")
+
+    return show
+
+
+@command("evaluate", "diffconsole evaluate --raw raw/ --mixed mixed/ --model studio/")
 @pair_options
 @model_option
+@device_option
 def evaluate(
     report: Report,
     raw: Path | None,
     mixed: Path | None,
     pairs: Path | None,
     model: Path | None,
+    device: str,
 ) -> None:
     """Measure distances to a studio's mixes: level only, one fixed preset, the model.
 
     The fixed preset is the best of the factory presets for these pairs, on raw levelled to
     -18 LUFS and with one output gain for all, so it is a fair rival.
     """
-    from .cli import _load_model
-    from .evaluation import choose_fixed, fixed_distance, level_distance, model_distance
-    from .preset import factory_presets
-    from .progress import bar, steps
+    from .evaluation import fixed_distance, level_distance, model_distance
+    from .progress import steps
+    from .workflow import check_device
 
-    predictor, name = _load_model(model)
-    loaded = _load(_find(raw, mixed, pairs, report), "reading pairs", report)
-    choice = factory_presets()
-    with bar("choosing the fixed preset", silent=report.silent) as update:
-        heard = iter(range(1, len(choice) + 1))
-        fixed = choose_fixed(loaded, choice, lambda: update(next(heard) / len(choice), ""))
+    check_device(device)
+    files = _find(raw, mixed, pairs, report)
+    predictor, name = load_model(model, device)
+    loaded = _load(files, report)
+    fixed = _choose_fixed(loaded, report)
     rows: list[dict[str, Any]] = [
         {
             "pair": p.name,
@@ -205,32 +242,38 @@ def evaluate(
         }
         for p in steps(loaded, "measuring", silent=report.silent)
     ]
-    columns = ("level_only", "fixed", "model")
-    mean = {c: sum(r[c] for r in rows) / len(rows) for c in columns}
-    width = max(len("mean"), *(len(str(r["pair"])) for r in rows))
-    lines = [f"{'':<{width}}  level only  one preset  model"]
-    for row in [*rows, {"pair": "mean", **mean}]:
-        figures = f"{row['level_only']:10.3f}  {row['fixed']:10.3f}  {row['model']:5.3f}"
-        lines.append(f"{row['pair']!s:<{width}}  {figures}")
-    lines.append(f"one preset: {fixed.name}; model: {name}; smaller is nearer to the mix")
+    mean = {c: sum(r[c] for r in rows) / len(rows) for c in ("level_only", "fixed", "model")}
+    text = _evaluation_table([*rows, {"pair": "mean", **mean}])
+    text += f"\none preset: {fixed.name}; model: {name}; smaller is nearer to the mix"
     data = {"pairs": rows, "mean": mean, "fixed_preset": fixed.name, "model": name}
-    report.result(data, "\n".join(lines))
+    report.result(data, text)
+
+
+def _evaluation_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    width = max(len(one_line(row["pair"])) for row in rows)
+    lines = [f"{'':<{width}}  level only  one preset  model"]
+    lines += [
+        f"{one_line(row['pair']):<{width}}  {row['level_only']:10.3f}  {row['fixed']:10.3f}"
+        f"  {row['model']:5.3f}"
+        for row in rows
+    ]
+    return "\n".join(lines)
 
 
 @command(
-    main, "pretrain",
+    "pretrain",
     "diffconsole pretrain voices/ --rooms ir/ --held-out anna,ben --minutes 50 -o model/",
-)  # fmt: skip
-@click.argument("voices", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="Folder for the model.")
-@click.option("--rooms", type=FILE, help="Folder of impulse responses.")
+)
+@click.argument("voices", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
+@click.option("--rooms", type=PATH, help="Folder of impulse responses.")
 @click.option("--held-out", default="", metavar="NAMES", help="People never trained on.")
 @click.option(
     "--reference", default="", metavar="NAMES",
     help="People whose recordings sound finished.  [default: the mean of all]",
 )  # fmt: skip
 @click.option(
-    "--minutes", type=click.FloatRange(min=0.01), default=50.0, show_default=True,
+    "--minutes", type=FiniteRange(min=0.01), default=50.0, show_default=True,
     help="Time budget.",
 )  # fmt: skip
 @seed_option
@@ -254,34 +297,44 @@ def pretrain(
     from .progress import bar
     from .training.pretrain import CHECKPOINT, PretrainOptions
     from .training.pretrain import pretrain as run
-    from .workflow import make_folder
+    from .workflow import results_folder
 
-    if (output / "model.json").exists() and not force:
-        raise OutputError(f"{output}: holds a model already; add --force to replace it")
+    _check_model_folder(output, CHECKPOINT, force)
     options = PretrainOptions(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),
-        held_out=tuple(n.strip() for n in held_out.split(",") if n.strip()),
-        reference=tuple(n.strip() for n in reference.split(",") if n.strip()),
+        held_out=_names(held_out),
+        reference=_names(reference),
         minutes=minutes,
         seed=seed,
     )
-    make_folder(output)
-    if force:
-        (output / CHECKPOINT).unlink(missing_ok=True)
-    with bar("pretraining", silent=report.silent) as update:
-        last = {"held_out": ""}
-
-        def show(event: dict[str, Any]) -> None:
-            if "held_out" in event:
-                last["held_out"] = f", held out {event['held_out']['total']:.3f}"
-            else:
-                note = f"step {event['step']}, loss {event['loss']:.3f}{last['held_out']}"
-                update(event["fraction"], note)
-
-        figures = run(options, output, report=show)
+    with results_folder(output):
+        try:
+            with bar("pretraining", silent=report.silent) as update:
+                show = _pretrain_progress(update)
+                figures = run(options, output, resume=not force, report=show)
+        except KeyboardInterrupt:
+            raise _stopped(output, CHECKPOINT) from None
     fixed = figures.pop("fixed")
     lines = [f"{'':<11}model   middle of the statistics"]
     lines += [f"{key:<10} {value:6.3f}   {fixed[key]:6.3f}" for key, value in figures.items()]
     report.result({"model": str(output), "held_out": figures, "fixed": fixed}, "\n".join(lines))
     report.say(f"→ {output}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _pretrain_progress(update: Callable[[float, str], None]) -> Callable[[dict[str, Any]], None]:
+    held_out = ""
+
+    def show(event: dict[str, Any]) -> None:
+        nonlocal held_out
+        if "held_out" in event:
+            held_out = f", held out {event['held_out']['total']:.3f}"
+        else:
+            note = f"step {event['step']}, loss {event['loss']:.3f}{held_out}"
+            update(event["fraction"], note)
+
+    return show

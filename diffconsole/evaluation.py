@@ -87,7 +87,7 @@ def distance(pair: Pair, process: Callable[[np.ndarray], np.ndarray]) -> float:
         first = max(0, start - int(LEAD_SECONDS * PAIR_RATE))
         result = process(pair.raw[:, first:stop])[:, start - first : stop - first]
         ours, theirs = (
-            torch.from_numpy(np.ascontiguousarray(a))[None]
+            torch.from_numpy(np.require(a, np.float32, ["C", "W"]))[None]
             for a in (result, pair.mixed[:, start:stop])
         )
         with torch.inference_mode():

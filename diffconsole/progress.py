@@ -1,8 +1,9 @@
-"""Progress bars on stderr, by rich."""
+"""Progress bars on stderr, by rich; only where stderr is a terminal."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ def bar(label: str, *, silent: bool) -> Iterator[Callable[[float, str], None]]:
     silent : bool
         Show nothing.
     """
-    if silent:
+    if silent or not sys.stderr.isatty():
         yield lambda done, note: None
         return
     from rich.console import Console
@@ -35,7 +36,10 @@ def bar(label: str, *, silent: bool) -> Iterator[Callable[[float, str], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # stdout stays as it is: what goes there may be a file.
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False
+    ) as progress:
         task = progress.add_task(label, total=1.0, note="")
         yield lambda done, note: progress.update(task, completed=min(done, 1.0), note=note)
 

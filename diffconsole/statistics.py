@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from .parameters import BY_KEY, PARAMETERS, default_settings
 __all__ = ["SettingsStatistics", "fit", "load"]
 
 QUANTILES = 41
+FEWEST_ROWS = 2
+# Large enough to outlast the rounding of the saved correlations.
+LEAST_EIGENVALUE = 0.01
 SHIPPED = Path(__file__).parent / "data" / "settings_statistics.json"
 RISE_TIME = 2.197
 """10–90 % rise time of a one-pole, in time constants."""
@@ -29,6 +32,16 @@ RISE_TIME = 2.197
 # about this much.
 SEND_EQ_DB = -8.0
 PEAK_SLOTS = ("peak_1", "peak_2", "peak_3", "peak_4")
+NEEDED = (
+    *(f"peak{number}_{name}" for number in (1, 2) for name in ("gain_db", "freq_hz", "q")),
+    *(f"{band}_shelf_{name}" for band in ("low", "high") for name in ("gain_db", "freq_hz")),
+    *(f"{band}_pass_{name}" for band in ("low", "high") for name in ("freq_hz", "q")),
+    *(f"comp_{name}" for name in ("threshold_db", "ratio", "makeup_db")),
+    *(f"comp_{name}_ms_10_90" for name in ("attack", "release")),
+    *(f"reverb_t60_{band}_s" for band in ("low", "mid", "high")),
+    "reverb_level_db",
+)
+"""Columns that a strip is made from."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +84,10 @@ class SettingsStatistics:
         settings = _to_strip(row, rng)
         return settings, dict(zip(self.columns, map(float, ranks), strict=True))
 
-    def save(self, path: str | Path) -> None:
-        """Write as JSON."""
+    def save(self, path: str | Path, source: str = "") -> None:
+        """Write as JSON, with a line on where the settings come from."""
         data = {
-            "source": "quantiles and rank correlations of 435 vocal mixes, DiffVox (MIT)",
+            "source": source,
             "columns": list(self.columns),
             "quantiles": [[float(f"{v:.5g}") for v in row] for row in self.quantiles],
             "correlation": [[round(float(v), 4) for v in row] for row in self.correlation],
@@ -88,7 +101,7 @@ def fit(table: str | Path) -> SettingsStatistics:
     Raises
     ------
     ModelError
-        The file is missing or holds something else.
+        The file is missing, holds something else, or fewer than two mixes.
     """
     from scipy.special import ndtri
     from scipy.stats import rankdata
@@ -96,21 +109,64 @@ def fit(table: str | Path) -> SettingsStatistics:
     try:
         with open(table, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        columns = tuple(name for name in rows[0] if name != "source")
+        if any(None in row for row in rows):
+            raise ValueError("a row has more cells than the header")
+        columns = tuple(name for name in rows[0] if name != "source") if rows else ()
         values = np.array([[float(row[name]) for name in columns] for row in rows])
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise ModelError(f"{table}: not a table of settings ({error})") from None
+    _check_columns(table, columns)
+    if len(values) < FEWEST_ROWS or not np.isfinite(values).all():
+        raise ModelError(
+            f"{table}: {len(values)} row(s); at least {FEWEST_ROWS} are needed, every value finite"
+        )
     scores = ndtri((rankdata(values, axis=0) - 0.5) / len(values))
     quantiles = np.quantile(values, np.linspace(0.0, 1.0, QUANTILES), axis=0).T
-    return SettingsStatistics(columns, quantiles, np.corrcoef(scores.T))
+    return SettingsStatistics(columns, quantiles, _correlation(scores))
+
+
+def _correlation(scores: np.ndarray) -> np.ndarray:
+    """Correlations of the columns, positive definite also for few rows or a constant column."""
+    centred = scores - scores.mean(axis=0)
+    norms = np.linalg.norm(centred, axis=0)
+    unit = centred / np.where(norms > 0.0, norms, 1.0)
+    correlation = unit.T @ unit
+    np.fill_diagonal(correlation, 1.0)
+    values, vectors = np.linalg.eigh(correlation)
+    if values[0] >= LEAST_EIGENVALUE:
+        return correlation
+    mended = (vectors * values.clip(LEAST_EIGENVALUE)) @ vectors.T
+    scale = np.sqrt(np.diag(mended))
+    return mended / np.outer(scale, scale)
+
+
+def _check_columns(path: str | Path, columns: Sequence[str]) -> None:
+    missing = [name for name in NEEDED if name not in columns]
+    if missing:
+        raise ModelError(f"{path}: not a table of settings (no column {missing[0]!r})")
 
 
 def load(path: str | Path = SHIPPED) -> SettingsStatistics:
-    """Read what :meth:`SettingsStatistics.save` wrote; by default the shipped file."""
-    data = json.loads(Path(path).read_text(encoding="utf-8"))
-    return SettingsStatistics(
-        tuple(data["columns"]), np.array(data["quantiles"]), np.array(data["correlation"])
-    )
+    """Read what :meth:`SettingsStatistics.save` wrote; by default the shipped file.
+
+    Raises
+    ------
+    ModelError
+        The file is missing or damaged.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        columns = tuple(data["columns"])
+        quantiles = np.array(data["quantiles"], float)
+        correlation = np.array(data["correlation"], float)
+        count = len(columns)
+        if quantiles.shape != (count, QUANTILES) or correlation.shape != (count, count):
+            raise ValueError(f"{count} columns do not fit their figures")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: not statistics of settings ({reason})") from None
+    _check_columns(path, columns)
+    return SettingsStatistics(columns, quantiles, correlation)
 
 
 def _to_strip(row: Mapping[str, float], rng: np.random.Generator) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import numpy as np
 
 from . import __version__
 from .audio import read_audio, write_audio
-from .errors import OutputError, SettingsError
+from .errors import AudioError, OutputError, SettingsError
 from .files import check_output
+from .parameters import SWITCHES
 from .predictor import Predictor
 from .preset import Preset
 from .render import Rendered, render
@@ -21,9 +24,16 @@ __all__ = [
     "AudioOptions",
     "TakeFiles",
     "apply_file",
+    "check_device",
+    "check_folder",
+    "plan_presets",
     "plan_takes",
+    "predict_file",
     "predict_preset",
     "process_take",
+    "read_take",
+    "results_folder",
+    "split_bypass",
 ]
 
 
@@ -79,50 +89,123 @@ def plan_takes(raws: Sequence[Path], folder: Path | None, force: bool) -> list[T
     raws : sequence of Path
         The takes.
     folder : Path, optional
-        For all results, made if missing; by default beside each take.
+        For all results; by default beside each take.
     force : bool
         Whether files may be replaced.
 
     Raises
     ------
     OutputError
-        Two takes with one stem, a result that exists, a folder that cannot be written.
+        Two takes with one stem, a result that exists or would replace a take, a folder that
+        cannot be written.
     """
     if folder is not None:
-        make_folder(folder)
+        check_folder(folder)
     takes: dict[Path, TakeFiles] = {}
     for raw in raws:
-        home = raw.parent if folder is None else folder
-        stem = home / raw.stem
+        stem = (raw.parent if folder is None else folder) / raw.stem
         if stem in takes:
-            raise OutputError(
-                f"{takes[stem].raw} and {raw} would both write {stem}.preset.json; "
-                "rename one or run them into different folders"
-            )
+            raise _same_result(takes[stem].raw, raw, Path(f"{stem}{_ENDINGS[0]}"))
         takes[stem] = TakeFiles(raw, *(Path(f"{stem}{end}") for end in _ENDINGS))
-    for take in takes.values():
-        for path in (take.preset, take.audio, take.plot):
-            check_output(path, force=force)
+    results = [path for take in takes.values() for path in (take.preset, take.audio, take.plot)]
+    # A folder that is not there yet is made later; or no take is there, which is said later too.
+    _check_results((path for path in results if path.parent.is_dir()), raws, force)
     return list(takes.values())
 
 
 _ENDINGS = (".preset.json", ".processed.wav", ".png")
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for results; an existing one is fine.
+def plan_presets(raws: Sequence[Path], output: Path, force: bool) -> dict[Path, Path]:
+    """Name the preset of every take: `output`, or a file in the folder `output` for several.
 
     Raises
     ------
     OutputError
-        It is a file, or cannot be made.
+        As :func:`plan_takes`.
     """
+    if len(raws) == 1 and not output.is_dir():
+        _check_results([output], raws, force)
+        return {raws[0]: output}
+    check_folder(output)
+    takes: dict[Path, Path] = {}
+    for raw in raws:
+        target = output / f"{raw.stem}{_ENDINGS[0]}"
+        if target in takes:
+            raise _same_result(takes[target], raw, target)
+        takes[target] = raw
+    if output.is_dir():
+        _check_results(takes, raws, force)
+    return {raw: target for target, raw in takes.items()}
+
+
+def _same_result(first: Path, second: Path, target: Path) -> OutputError:
+    return OutputError(
+        f"{first} and {second} would both write {target}; rename one or run them into "
+        "different folders"
+    )
+
+
+def _check_results(paths: Iterable[Path], raws: Iterable[Path], force: bool) -> None:
+    """Refuse results that could not be written, or would replace a take even with --force."""
+    takes = {os.path.realpath(raw) for raw in raws}
+    for path in paths:
+        if os.path.lexists(path) and os.path.realpath(path) in takes:
+            raise OutputError(f"{path}: is a raw take and would be replaced; choose another name")
+        check_output(path, force=force)
+
+
+def check_folder(folder: Path) -> None:
+    """Say early whether files could be written into a folder, which may not exist yet.
+
+    Raises
+    ------
+    OutputError
+        It is a file or lies in one, or nothing can be written there.
+    """
+    for place in (folder, *folder.absolute().parents):
+        if place.is_dir():
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise OutputError(
+                    f"{folder}: no permission to write there; choose another folder or change "
+                    "its permissions"
+                )
+            return
+        if os.path.lexists(place):
+            which = f"{folder}: is" if place == folder else f"{folder}: {place} is"
+            raise OutputError(f"{which} a file; results need a folder")
+
+
+@contextlib.contextmanager
+def results_folder(folder: Path | None) -> Iterator[None]:
+    """Make a folder for results; if the block leaves it empty, it is removed again.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        An existing one is fine, and stays.
+
+    Raises
+    ------
+    OutputError
+        As :func:`check_folder`; or it cannot be made.
+    """
+    if folder is None:
+        yield
+        return
+    check_folder(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise OutputError(f"{folder}: is a file; results need a folder") from None
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
+        reason = error.strerror or error
+        raise OutputError(f"{folder}: cannot be made ({reason}); choose another folder") from None
+    try:
+        yield
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):  # not empty: there are results in it
+                place.rmdir()
 
 
 def predict_preset(
@@ -149,10 +232,29 @@ def predict_preset(
     )
 
 
+def predict_file(model: Predictor, model_name: str, raw: Path) -> Preset:
+    """Predict the strip of a take."""
+    samples, rate = read_take(raw)
+    return predict_preset(model, samples, rate, name=raw.name, model_name=model_name)
+
+
+def read_take(raw: Path) -> tuple[np.ndarray, int]:
+    """Read a take.
+
+    Raises
+    ------
+    AudioError
+        As :func:`diffconsole.audio.read_audio`; a folder, with what to give instead.
+    """
+    if raw.is_dir():
+        raise AudioError(f"{raw}: is a folder; give the files in it, as {raw / '*.wav'}")
+    return read_audio(raw)
+
+
 def process_take(
     model: Predictor, model_name: str, take: TakeFiles, options: AudioOptions
 ) -> tuple[Preset, tuple[str, ...]]:
-    """Predict, apply, and write preset, processed audio and plot.
+    """Predict, apply, and write preset, processed audio and plot: all three or none.
 
     The preset that is written holds amount and bypass, so it makes the audio beside it.
 
@@ -165,24 +267,36 @@ def process_take(
     """
     from .plots import StripView, plot_presets
 
-    samples, rate = read_audio(take.raw)
+    samples, rate = read_take(take.raw)
     preset = predict_preset(model, samples, rate, name=take.raw.name, model_name=model_name)
     # What is heard is what the file says: the strip goes through its written form.
     preset = Preset.from_json(_changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
-    notices = _write(take.audio, result, rate, options)
-    preset.write(take.preset, force=options.force)
     view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
-    plot_presets(
-        [view],
-        take.plot,
-        raw=(samples, rate),
-        processed=result.samples,
-        sample_rate=rate,
-        title=take.raw.name,
-        force=options.force,
-    )
+    with _none_alone(take.audio, take.preset, take.plot):
+        notices = _write(take.audio, result, rate, options)
+        preset.write(take.preset, force=options.force)
+        plot_presets(
+            [view],
+            take.plot,
+            raw=(samples, rate),
+            processed=result.samples,
+            title=take.raw.name,
+            force=options.force,
+        )
     return preset, notices
+
+
+@contextlib.contextmanager
+def _none_alone(*paths: Path) -> Iterator[None]:
+    """Remove the new ones of these files if the block does not come to its end."""
+    new = [path for path in paths if not os.path.lexists(path)]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def apply_file(
@@ -195,8 +309,8 @@ def apply_file(
     rendered, sample_rate, notices
         The audio, its rate in Hz, and what the user should know.
     """
-    check_output(out, force=options.force)
-    samples, rate = read_audio(raw)
+    _check_results([out], [raw], options.force)
+    samples, rate = read_take(raw)
     result = _render(samples, rate, _changed(preset, options), options)
     return result, rate, _write(out, result, rate, options)
 
@@ -232,9 +346,14 @@ def check_device(device: str) -> str:
         CUDA is asked for and not there.
     """
     if device == "cuda":
+        import warnings
+
         import torch
 
-        if not torch.cuda.is_available():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own words on a missing driver
+            there = torch.cuda.is_available()
+        if not there:
             raise SettingsError("--device cuda: no CUDA device here; use --device cpu")
     return device
 
@@ -247,8 +366,6 @@ def split_bypass(text: str) -> tuple[str, ...]:
     SettingsError
         A name that does not exist.
     """
-    from .parameters import SWITCHES
-
     names: Collection[str] = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in SWITCHES:

@@ -58,9 +58,7 @@ def section(kind: str, rate: float, freq_hz: float, q: float, gain_db: float = 0
     return np.concatenate((b, a)) / a[0]
 
 
-def sections(
-    rate: float, settings: Mapping[str, float], off: Collection[str] = ()
-) -> np.ndarray:
+def sections(rate: float, settings: Mapping[str, float], off: Collection[str] = ()) -> np.ndarray:
     """The EQ's active sections, ``(sections, 6)``."""
     rows = [
         section(

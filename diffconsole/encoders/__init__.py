@@ -43,5 +43,5 @@ def create(name: str, config: Mapping[str, Any] | None = None) -> Encoder:
     family = getattr(importlib.import_module(f".{module}", __name__), class_name)
     try:
         return family(**(config or {}))
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"encoder {name!r}: {error}") from None

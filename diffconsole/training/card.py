@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["finetune_card"]
+__all__ = ["finetune_card", "pretrain_card"]
+
+MANIFEST = "manifest.csv"
 
 
 def finetune_card(info: Mapping[str, Any]) -> str:
@@ -32,3 +36,91 @@ Mean distance to the mixes held out (smaller is nearer):
 Use: `diffconsole process take.wav --model FOLDER`. The weights know the sound of the pairs they
 were trained on: treat them as you treat the pairs.
 """
+
+
+def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path | None) -> str:
+    """Return the card of a pretrained model as Markdown.
+
+    Parameters
+    ----------
+    info : mapping
+        What ``pretrain`` records: date, options, steps, figures on the people held out.
+    voices, rooms : str or Path
+        The folders; a ``manifest.csv`` in them names licence and source of each file.
+    """
+    options = info["options"]
+    figures = dict(info["held_out"])
+    fixed = figures.pop("fixed")
+    labels = {
+        "total": "loss",
+        "likelihood": "negative log-likelihood of the settings",
+        "error": "mean absolute error, share of range, as heard",
+        "curve_db": "error of the EQ's curve, dB",
+    }
+    rows = "\n".join(
+        f"| {labels.get(name, name)} | {value:.3f} | {fixed[name]:.3f} |"
+        for name, value in figures.items()
+    )
+    held = options["held_out"]
+    command = f"diffconsole pretrain {options['voices']}"
+    if options["rooms"]:
+        command += f" --rooms {options['rooms']}"
+    if held:
+        command += f" --held-out {','.join(held)}"
+    if options["reference"]:
+        command += f" --reference {','.join(options['reference'])}"
+    command += f" --minutes {options['minutes']:g} --seed {options['seed']} -o MODEL"
+    return f"""# A pretrained vocal model
+
+Hears a raw vocal, predicts the settings of the channel strip that finishes it. Log-mel spectrogram
+at 44.1 kHz, a small convolutional network, a head with a mean and an uncertainty for each setting.
+Trained from nothing on {info["trained"]} in {info["steps"]} steps, on the CPU:
+
+```sh
+{command}
+```
+
+**How.** Raw vocals whose right settings are known are made from the voices: a channel strip is
+drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project, MIT) and undone,
+with wandering level, rumble and room. The network learns to tell the strip.
+
+**Measured** on people who were never trained on ({", ".join(held) or "nobody was held out"}),
+against the middle of the statistics for everybody:
+
+| | model | middle |
+|---|---|---|
+{rows}
+
+Distances to mixes, simulated and real: `python -m tests.benchmarks.first_model`.
+
+**Limits.** Lead vocals, one voice at a time. Made of few people: it hears tone, level, rumble and
+room, and answers near the middle of real mixes where it is not sure; the uncertainty of each
+setting says so. It does not know your taste: fine-tune it on your pairs.
+
+**Voices** (the audio is not part of the package)
+
+{_sources(voices, "person", held)}
+
+**Rooms**
+
+{_sources(rooms, "kind", ())}
+"""
+
+
+def _sources(folder: str | Path | None, group: str, held: Any) -> str:
+    """A table of licence and source for each person or kind, from the folder's manifest."""
+    manifest = None if folder is None else Path(folder) / MANIFEST
+    if manifest is None or not manifest.is_file():
+        return "No manifest named their licences."
+    with open(manifest, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    kinds = list(dict.fromkeys((r[group], r["licence"], r["source_repo"]) for r in rows))
+    lines = ["| | minutes | licence | source |", "|---|---|---|---|"]
+    for name, licence, source in kinds:
+        same = [
+            r for r in rows if (r[group], r["licence"], r["source_repo"]) == (name, licence, source)
+        ]
+        minutes = sum(float(r["seconds"]) for r in same) / 60.0
+        note = ", held out" if name in held else ""
+        lines.append(f"| {name}{note} | {minutes:.1f} | {licence} | {source} |")
+    return "\n".join(lines)

@@ -148,11 +148,10 @@ def finetune(
     ModelError
         The folder holds the checkpoint of another run.
     """
-    torch.manual_seed(options.seed)
     model.to(device)
     run = _Run(model, segments_of(train, model), segments_of(held_out, model), options, device)
     progress: dict[str, Any] = {
-        "fingerprint": _fingerprint(train, held_out, options),
+        "fingerprint": _fingerprint(model, train, held_out, options),
         "stage": "head",
         "epoch": 0,
         "seconds": 0.0,
@@ -197,6 +196,7 @@ def finetune(
         save_checkpoint(checkpoint, model, optimizer, progress, best)
         report({"stage": stage, "held_out": held, "fraction": progress["epoch"] / most})
     model.load_state_dict(best)
+    model.requires_grad_(True)
     model.eval()
     epochs = sum("epoch" in entry for entry in progress["history"])
     return FinetuneResult(progress["history"], epochs, progress["seconds"])
@@ -208,7 +208,7 @@ def _go_on(
     progress, best = load_checkpoint(checkpoint, run.model)
     if progress["fingerprint"] != fingerprint:
         raise ModelError(
-            f"{checkpoint.parent}: holds an unfinished run of other pairs or options; "
+            f"{checkpoint.parent}: holds an unfinished run of other pairs, options or model; "
             "repeat that command to finish it, or add --force to start anew"
         )
     optimizer = run.optimizer(progress["stage"] if progress["stage"] != "done" else "top")
@@ -220,12 +220,18 @@ def _copy_of(model: Predictor) -> dict[str, Tensor]:
     return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
 
 
-def _fingerprint(train: Sequence[Pair], held: Sequence[Pair], options: FinetuneOptions) -> str:
+def _fingerprint(
+    model: Predictor, train: Sequence[Pair], held: Sequence[Pair], options: FinetuneOptions
+) -> str:
     facts = [
         [(p.name, p.raw.shape[1], round(p.lag_seconds, 6)) for p in part] for part in (train, held)
     ]
     text = json.dumps([facts, asdict(options)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    print_of = hashlib.sha256(text.encode())
+    for name, weights in model.state_dict().items():
+        print_of.update(name.encode())
+        print_of.update(weights.detach().cpu().contiguous().numpy().tobytes())
+    return print_of.hexdigest()
 
 
 class _Run:
@@ -285,24 +291,30 @@ class _Run:
         order = torch.from_numpy(rng.permutation(len(self.train)))
         losses = []
         steps = order.split(self.options.batch)
-        for step, rows in enumerate(steps):
-            if stage == "top":
-                frames = self.model.encoder(self.train.heard[rows].to(self.device))
-            else:
-                frames = self.frames[rows]
-            mean, _ = self.model.head(frames)
-            pull = (mean - self.start[rows]).square().mean(dim=1)
-            distance = self.distance(mean, self.train, rows, LOSS_STRIDE)
-            loss = (distance + PULL * pull).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            parameters = [p for g in optimizer.param_groups for p in g["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
-            optimizer.step()
-            losses.append(float(distance.detach().mean()))
-            fraction = (number + (step + 1) / len(steps)) / most
-            report({"stage": stage, "fraction": fraction, "loss": losses[-1]})
+        # Each epoch has its own dropout, so that a run that goes on does what it would have done.
+        with torch.random.fork_rng():
+            torch.manual_seed(int(rng.integers(2**63)))
+            for step, rows in enumerate(steps):
+                losses.append(self.step(optimizer, stage, rows))
+                fraction = (number + (step + 1) / len(steps)) / most
+                report({"stage": stage, "fraction": fraction, "loss": losses[-1]})
         return float(np.mean(losses))
+
+    def step(self, optimizer: torch.optim.Optimizer, stage: str, rows: Tensor) -> float:
+        if stage == "top":
+            frames = self.model.encoder(self.train.heard[rows].to(self.device))
+        else:
+            frames = self.frames[rows]
+        mean, _ = self.model.head(frames)
+        pull = (mean - self.start[rows]).square().mean(dim=1)
+        distance = self.distance(mean, self.train, rows, LOSS_STRIDE)
+        loss = (distance + PULL * pull).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for g in optimizer.param_groups for p in g["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        return float(distance.detach().mean())
 
     @torch.no_grad()
     def held_out_distance(self) -> float:

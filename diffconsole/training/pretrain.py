@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,8 +25,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from .. import statistics
 from ..encoders import create
 from ..encoders.logmel import LogMelEncoder
+from ..errors import ModelError
 from ..parameters import PARAMETERS
 from ..predictor import Predictor
+from .card import pretrain_card
 from .checkpoint import load_checkpoint, save_checkpoint
 from .simulate import Example, Voices, load_rooms, load_voices, simulate
 from .targets import settings_loss
@@ -158,17 +161,25 @@ def pretrain(
     dict
         The figures of the best state on the people held out, beside those of the one fixed
         strip that is the middle of the statistics.
+
+    Raises
+    ------
+    ModelError
+        A person to hold out is not there, nobody is left to train on, or the folder holds the
+        checkpoint of a run with other data or options.
+    AudioError
+        The voices or rooms cannot be read.
     """
     torch.manual_seed(options.seed)
     folder.mkdir(parents=True, exist_ok=True)
     voices = load_voices(options.voices, options.reference)
     unknown = sorted(set(options.held_out) - set(voices.clips))
     if unknown:
-        from ..errors import ModelError
-
         raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to hold out")
     rooms = load_rooms(options.rooms)
     people = [p for p in voices.clips if p not in options.held_out]
+    if not people:
+        raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
     table = statistics.load()
     model = Predictor(create("logmel"))
     assert isinstance(model.encoder, LogMelEncoder)
@@ -178,11 +189,21 @@ def pretrain(
     middle = _middle(table, options.seed)
     model.head.start_at(middle)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.01)
-    progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "best": None}
+    progress: dict[str, Any] = {
+        "step": 0,
+        "seconds": 0.0,
+        "best": None,
+        "options": _identity(options),
+    }
     best: dict[str, Tensor] = {}
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
         progress, best = load_checkpoint(checkpoint, model, optimizer)
+        if progress.get("options", _identity(options)) != _identity(options):
+            raise ModelError(
+                f"{folder}: holds an unfinished run with other data or options; repeat that "
+                "command to finish it, or add --force to start anew"
+            )
 
     fresh = max(1, options.batch // TIMES_HEARD)
     stream = _Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"] * fresh)
@@ -192,45 +213,68 @@ def pretrain(
     began = time.monotonic() - progress["seconds"]
     saved = judged_at = time.monotonic()
     model.train()
-    for mel_made, settings_made in loader:
-        elapsed = time.monotonic() - began
-        if elapsed >= budget:
-            break
-        for group in optimizer.param_groups:
-            warm = min(1.0, (progress["step"] + 1) / 100)
-            group["lr"] = (
-                options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * elapsed / budget))
-            )
-        heard, target = pool.batch(mel_made, settings_made, options.batch)
-        mean, log_variance = model.head(frames_of(heard))
-        loss = settings_loss(mean, log_variance, target)["total"].mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        progress["step"] += 1
-        report({"fraction": elapsed / budget, "step": progress["step"], "loss": loss.item()})
-        now = time.monotonic()
-        if now - judged_at > max(60.0, budget / 25):
-            best = _keep_best(model, frames_of, judged, progress, best, report)
-            judged_at = time.monotonic()
-        if now - saved > 120.0:
-            progress["seconds"] = time.monotonic() - began
-            save_checkpoint(checkpoint, model, optimizer, progress, best)
-            saved = time.monotonic()
+
+    def keep() -> None:
+        progress["seconds"] = time.monotonic() - began
+        save_checkpoint(checkpoint, model, optimizer, progress, best)
+
+    try:
+        for mel_made, settings_made in loader:
+            elapsed = time.monotonic() - began
+            if elapsed >= budget:
+                break
+            for group in optimizer.param_groups:
+                warm = min(1.0, (progress["step"] + 1) / 100)
+                group["lr"] = (
+                    options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * elapsed / budget))
+                )
+            heard, target = pool.batch(mel_made, settings_made, options.batch)
+            mean, log_variance = model.head(frames_of(heard))
+            loss = settings_loss(mean, log_variance, target)["total"].mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            progress["step"] += 1
+            report({"fraction": elapsed / budget, "step": progress["step"], "loss": loss.item()})
+            now = time.monotonic()
+            if now - judged_at > max(60.0, budget / 25):
+                best = _keep_best(model, frames_of, judged, progress, best, report)
+                judged_at = time.monotonic()
+            if now - saved > 120.0:
+                keep()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        keep()
+        raise
     best = _keep_best(model, frames_of, judged, progress, best, report)
     model.load_state_dict(best)
     figures = dict(progress["best"])
     figures["fixed"] = _judge(lambda heard: (middle.expand(len(heard), -1), None), judged)
     info = {
         "trained": datetime.date.today().isoformat(),
-        "options": asdict(options),
+        "options": _recorded(options),
         "steps": progress["step"],
         "held_out": figures,
     }
-    model.save(folder, info)
+    model.save(folder, info, pretrain_card(info, options.voices, options.rooms))
     checkpoint.unlink(missing_ok=True)
     return figures
+
+
+def _recorded(options: PretrainOptions) -> dict[str, Any]:
+    """The options for the model's card: folders by their names, not by where they lie."""
+    facts = asdict(options)
+    for name in ("voices", "rooms"):
+        if facts[name] is not None:
+            facts[name] = Path(facts[name]).name
+    return facts
+
+
+def _identity(options: PretrainOptions) -> dict[str, Any]:
+    """What a run shares with the one that it goes on from: all but the time, as JSON holds it."""
+    facts = {k: v for k, v in asdict(options).items() if k != "minutes"}
+    return dict(json.loads(json.dumps(facts)))
 
 
 def _one_thread(_: int) -> None:

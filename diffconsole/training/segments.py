@@ -42,7 +42,7 @@ class Segments:
 
 
 def segments_of(pairs: Sequence[Pair], model: Predictor) -> Segments:
-    """Cut up to four loud five-second segments out of each pair.
+    """Cut up to four loud five-second segments out of each pair; repeat what is shorter.
 
     Parameters
     ----------
@@ -68,7 +68,9 @@ def segments_of(pairs: Sequence[Pair], model: Predictor) -> Segments:
 
 def _part(samples: np.ndarray, start: int, length: int) -> np.ndarray:
     part = samples[:, start : start + length]
-    return np.pad(part, ((0, 0), (0, length - part.shape[1]))).astype(np.float32)
+    # Silence behind a short vocal would be heard as part of it, and its reverb as too long.
+    times = -(-length // part.shape[1])
+    return np.tile(part, (1, times))[:, :length].astype(np.float32)
 
 
 def _starts(levelled: np.ndarray, length: int, most: int) -> list[int]:

@@ -91,14 +91,16 @@ def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
     Parameters
     ----------
     folder : str or Path
-        Holds one folder a person; every readable audio file in it is a clip.
+        Holds one folder a person; every audio file in it is a clip, unless it is silent or
+        shorter than a second.
     reference : sequence of str
         The people whose long-term spectrum is the finished one; by default the mean of all.
 
     Raises
     ------
     AudioError
-        No folder, nobody in it, or a person of the reference is not there.
+        No folder, nobody in it, a person of the reference is not there, or a file cannot be
+        read.
     """
     from ..audio import read_audio, resample
 
@@ -107,7 +109,7 @@ def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
         raise AudioError(f"{folder}: not a folder; give one with a folder of clips a person")
     clips: dict[str, list[np.ndarray]] = {}
     for person in sorted(p for p in folder.iterdir() if p.is_dir()):
-        for path in sorted(p for p in person.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES):
+        for path in _audio_files(person):
             samples, rate = read_audio(path)
             mono = resample(samples.mean(axis=0, keepdims=True), rate, SAMPLE_RATE)[0]
             if len(mono) >= SHORTEST_SECONDS * SAMPLE_RATE and float(np.max(np.abs(mono))) > 1e-3:
@@ -123,16 +125,39 @@ def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
 
 
 def load_rooms(folder: str | Path | None) -> list[np.ndarray]:
-    """Read impulse responses as mono at 44.1 kHz, each of unit energy."""
+    """Read impulse responses as mono at 44.1 kHz, each of unit energy; without a folder none.
+
+    Raises
+    ------
+    AudioError
+        No folder, no audio in it, or a file that is silent or cannot be read.
+    """
     from ..audio import read_audio, resample
 
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        raise AudioError(f"{folder}: not a folder; give one with impulse responses")
     rooms = []
-    for path in sorted(Path(folder).iterdir()) if folder else []:
-        if path.suffix.lower() in AUDIO_SUFFIXES:
-            samples, rate = read_audio(path)
-            mono = resample(samples[:1], rate, SAMPLE_RATE)[0][: 2 * SAMPLE_RATE]
-            rooms.append((mono / np.linalg.norm(mono)).astype(np.float32))
+    for path in _audio_files(Path(folder)):
+        samples, rate = read_audio(path)
+        mono = resample(samples[:1], rate, SAMPLE_RATE)[0][: 2 * SAMPLE_RATE]
+        energy = np.linalg.norm(mono)
+        if not energy > 0.0:
+            raise AudioError(f"{path}: a silent impulse response; remove it")
+        rooms.append((mono / energy).astype(np.float32))
+    if not rooms:
+        raise AudioError(f"{folder}: no audio in it; give a folder with impulse responses")
     return rooms
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    """Audio files by name; hidden ones are what other systems leave behind, not audio."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def simulate(

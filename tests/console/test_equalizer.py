@@ -209,9 +209,9 @@ def test_stable_at_every_corner_of_the_table():
             for freq_hz in (low_hz, high_hz):
                 for q in qs:
                     for gain_db in (-15.0, 15.0):
-                        row = coefficients(
-                            kind, rate, values(freq_hz), values(q), values(gain_db)
-                        )[0]
+                        row = coefficients(kind, rate, values(freq_hz), values(q), values(gain_db))[
+                            0
+                        ]
                         poles = np.roots([1.0, float(row[3]), float(row[4])])
                         assert np.abs(poles).max() < 1.0, (kind, rate, freq_hz, q, gain_db)
 

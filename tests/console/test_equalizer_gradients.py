@@ -37,7 +37,7 @@ def keys_of(band: str) -> list[str]:
 
 def short(kernel: str) -> Tensor:
     # The frequency-sampling kernel transforms seconds of ringing for every finite difference.
-    return noise(2, 2, 24) if kernel == "cpu" else noise(1, 2, 5)
+    return noise(2, 2, 10) if kernel == "cpu" else noise(1, 2, 5)
 
 
 def whole(audio: Tensor, *settings: Tensor, rate: float = 48000) -> Tensor:
@@ -75,8 +75,8 @@ def test_finite_at_every_end(kernel, rate, audio):
         return whole(x, *settings, rate=rate)
 
     ends = list(full_range_ends(EQ_KEYS))
-    for settings in ends if kernel == "cpu" else ends[:2]:
-        assert_finite_with_gradients(run, settings, audio)
+    # the generic kernel transforms seconds of ringing for each item
+    assert_finite_with_gradients(run, ends if kernel == "cpu" else ends[:2], audio)
 
 
 def test_a_louder_bell_is_found_by_its_gradient():

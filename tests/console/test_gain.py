@@ -81,5 +81,5 @@ def test_gradients(place, channels):
 def test_gradients_are_finite_at_the_ends_and_for_silence():
     for x in (torch.zeros(1, 1, 9, dtype=torch.float64), torch.ones(1, 2, 9, dtype=torch.float64)):
         for end in (-1.0, 1.0):
-            assert_finite_with_gradients(pan, {"position": end}, x)
-            assert_finite_with_gradients(gain, {"gain_db": 48.0 * end}, x)
+            assert_finite_with_gradients(pan, [{"position": end}], x)
+            assert_finite_with_gradients(gain, [{"gain_db": 48.0 * end}], x)

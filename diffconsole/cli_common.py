@@ -1,0 +1,282 @@
+"""What all commands share: where words go, one-line errors, common options."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import DiffconsoleError, SettingsError
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
+
+__all__ = [
+    "PATH",
+    "FiniteRange",
+    "Program",
+    "Report",
+    "add_options",
+    "audio_options",
+    "command",
+    "device_option",
+    "force_option",
+    "load_model",
+    "model_option",
+    "one_line",
+    "seed_option",
+]
+
+PATH = click.Path(path_type=Path, readable=False)
+"""A file or a folder; what is wrong with it is said where it is used, in one line."""
+
+
+class FiniteRange(click.FloatRange):
+    """A number between bounds; "nan" and "inf" are none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Convert as click does, and refuse what is not finite."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class Program(click.Group):
+    """The program: wrong use ends with one line on stderr and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Show the commands in the order in which they were added: the main job first."""
+        return list(self.commands)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run as click does: leave with the exit code, unless `standalone_mode` is off."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, False, **extra)
+        except click.UsageError as error:
+            if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+                error.show()
+            else:
+                click.echo(f"Error: {one_line(_usage(error))}", err=True)
+            code = error.exit_code
+        except click.Abort:
+            click.echo("Error: stopped", err=True)
+            code = 1
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.UsageError) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.NoSuchOption) and not error.option_name.startswith("--"):
+        message += "; names of files that start with a dash go after --"
+    program = error.ctx.command_path if error.ctx else "diffconsole"
+    return f"{message} (see '{program} --help')"
+
+
+def one_line(text: str) -> str:
+    """Escape line breaks and what else cannot be printed, as file names may hold them."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def describe(error: Exception) -> str | None:
+    """Put an error into one line for people; None for what only a bug can cause."""
+    if isinstance(error, DiffconsoleError):
+        return one_line(str(error))
+    # torch says "DefaultCPUAllocator: can't allocate memory" in a RuntimeError.
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocat" in str(error)
+    ):
+        return "not enough memory; try shorter files"
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        where = f"{error.filename}: " if error.filename else ""
+        return one_line(f"{where}{error.strerror or error}")
+    return None
+
+
+class Report:
+    """Where a command's words go: people's to stderr, results to stdout, JSON alone if asked.
+
+    Parameters
+    ----------
+    quiet : bool
+        Say nothing but errors and results.
+    as_json : bool
+        Give the results as JSON.
+    """
+
+    def __init__(self, quiet: bool, as_json: bool) -> None:
+        self.silent = quiet or as_json
+        self.as_json = as_json
+        self.failed: list[str] = []
+
+    def say(self, line: str) -> None:
+        """Tell a person something."""
+        if not self.silent:
+            click.echo(line, err=True)
+
+    @contextmanager
+    def attempt(self, subject: Path) -> Iterator[None]:
+        """Tell of an error in the block and go on; the command then ends with exit code 1."""
+        try:
+            yield
+        except Exception as error:
+            line = describe(error)
+            if line is None:
+                raise
+            if not line.startswith(one_line(str(subject))):
+                line = f"{one_line(str(subject))}: {line}"
+            self.failed.append(line)
+            click.echo(f"Error: {line}", err=True)
+
+    def result(self, data: dict[str, Any], text: str = "") -> None:
+        """Give the result: JSON if asked, else text."""
+        if self.as_json:
+            # ASCII: safe in every terminal's encoding, and for names that are not valid UTF-8.
+            click.echo(json.dumps(data, indent=2))
+        elif text:
+            click.echo(text)
+
+
+def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command: an example in its help, the options that all have, one-line errors."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(*args: Any, quiet: bool, as_json: bool, **kwargs: Any) -> None:
+            report = Report(quiet, as_json)
+            try:
+                function(report, *args, **kwargs)
+            except KeyboardInterrupt:
+                click.echo("Error: stopped", err=True)
+                raise click.exceptions.Exit(1) from None
+            except click.ClickException:
+                raise
+            except Exception as error:
+                line = describe(error)
+                if line is None:
+                    raise
+                click.echo(f"Error: {line}", err=True)
+                raise click.exceptions.Exit(getattr(error, "exit_code", 1)) from None
+            if report.failed:
+                raise click.exceptions.Exit(1)
+
+        first_line = (function.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        epilog = f"\b\nExample:\n  {example}"
+        made = click.command(name, epilog=epilog, short_help=first_line)(run)
+        made.params += [
+            click.Option(["-q", "--quiet"], is_flag=True, help="Only results and errors."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Results as JSON on stdout."),
+        ]
+        return made
+
+    return decorate
+
+
+def add_options(function: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    """Add several options, shown in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
+device_option = click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where to compute.",
+)
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of everything random.",
+)
+model_option = click.option(
+    "--model", type=PATH, help="Folder that finetune or pretrain wrote.  [default: the shipped one]"
+)
+
+
+def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of everything that writes audio, gathered as `audio`."""
+
+    @functools.wraps(function)
+    def run(
+        *args: Any,
+        amount: float,
+        bypass: str,
+        bit_depth: str,
+        normalize: bool,
+        tail: float | None,
+        no_tail: bool,
+        device: str,
+        seed: int,
+        force: bool,
+        **kwargs: Any,
+    ) -> None:
+        if tail is not None and no_tail:
+            raise click.UsageError("--tail and --no-tail exclude each other")
+        from .workflow import AudioOptions, check_device, split_bypass
+
+        try:
+            names = split_bypass(bypass)
+        except SettingsError as error:
+            raise click.UsageError(str(error)) from None
+        audio = AudioOptions(
+            amount=amount,
+            bypass=names,
+            bit_depth=bit_depth,
+            normalize=normalize,
+            tail_seconds=0.0 if no_tail else tail,
+            device=check_device(device),
+            seed=seed,
+            force=force,
+        )
+        function(*args, audio=audio, **kwargs)
+
+    return add_options(
+        run,
+        click.option(
+            "--amount", type=FiniteRange(0.0, 1.5), default=1.0, show_default=True,
+            help="How much of what the strip does.",
+        ),
+        click.option("--bypass", default="", metavar="NAMES", help="Switch off, as eq,reverb."),
+        click.option(
+            "--bit-depth", type=click.Choice(["16", "24", "32f"]), default="32f",
+            show_default=True, help="Of the audio; 32f cannot clip.",
+        ),
+        click.option("--normalize", is_flag=True, help="Turn down what would clip, to -1 dBFS."),
+        click.option(
+            "--tail", type=FiniteRange(0.0, 120.0), metavar="SECONDS",
+            help="Room for the reverb to ring out.  [default: all of it]",
+        ),
+        click.option("--no-tail", is_flag=True, help="Keep the input's length."),
+        device_option,
+        seed_option,
+        force_option,
+    )  # fmt: skip
+
+
+def load_model(folder: Path | None, device: str = "cpu") -> tuple[Predictor, str]:
+    """Load a model, by default the shipped one, and tell its name."""
+    from .predictor import Predictor, default_model
+
+    model = Predictor.load(folder, device)
+    return model, (folder or default_model()).resolve().name

@@ -1,0 +1,89 @@
+"""The commands that show what is there: presets, encoders, models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .cli_common import PATH, Report, command, load_model, model_option
+
+__all__ = ["encoders", "models", "presets"]
+
+
+@click.group()
+def presets() -> None:
+    """Show the presets that come with the program."""
+
+
+@command("list", "diffconsole presets list")
+def presets_list(report: Report) -> None:
+    """List the factory presets, each with what it is for."""
+    from .preset import factory_presets
+
+    rows = [
+        {"key": key, "name": p.name, "description": p.provenance.get("description", "")}
+        for key, p in factory_presets().items()
+    ]
+    width = max((len(r["key"]) for r in rows), default=0)
+    lines = [f"{r['key']:<{width}}  {r['name']}: {r['description']}" for r in rows]
+    report.result({"presets": rows}, "\n".join(lines))
+
+
+@command("show", "diffconsole presets show lead_vocal_pop > mine.preset.json")
+@click.argument("preset", type=PATH)
+def presets_show(_: Report, preset: Path) -> None:
+    """Print a preset as JSON, to read or to start from."""
+    from .preset import find_preset
+
+    # Bytes: a preset is UTF-8 whatever the terminal's encoding is.
+    click.echo(find_preset(preset).to_json().encode("utf-8"), nl=False)
+
+
+@click.group()
+def encoders() -> None:
+    """Show the pretrained encoders that a model can be built on."""
+
+
+@command("list", "diffconsole encoders list")
+def encoders_list(report: Report) -> None:
+    """List the encoder families."""
+    from .encoders import FAMILIES
+
+    rows = [{"name": name, "description": line} for name, (_, _, line) in FAMILIES.items()]
+    width = max(len(r["name"]) for r in rows)
+    lines = [f"{r['name']:<{width}}  {r['description']}" for r in rows]
+    report.result({"encoders": rows}, "\n".join(lines))
+
+
+@click.group()
+def models() -> None:
+    """Show what a model is made of."""
+
+
+@command("info", "diffconsole models info --model studio/")
+@model_option
+def models_info(report: Report, model: Path | None) -> None:
+    """Tell a model's encoder, size, training and measured figures."""
+    predictor, name = load_model(model)
+    weights = sum(p.numel() for p in predictor.parameters())
+    encoder = predictor.encoder
+    data = {
+        "model": name,
+        "encoder": encoder.name,
+        "sample_rate": encoder.sample_rate,
+        "parameters": weights,
+        "info": predictor.info,
+    }
+    text = (
+        f"{name}: encoder {encoder.name} at {encoder.sample_rate} Hz, "
+        f"{weights / 1e6:.2f} million parameters\n{json.dumps(predictor.info, indent=2)}"
+    )
+    report.result(data, text)
+
+
+presets.add_command(presets_list)
+presets.add_command(presets_show)
+encoders.add_command(encoders_list)
+models.add_command(models_info)

@@ -1,0 +1,102 @@
+"""Voices made by a few lines of source and filter, pairs mixed by the console, small models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import scipy.signal
+import soundfile
+import torch
+
+from diffconsole.console import Console
+from diffconsole.encoders.logmel import LogMelEncoder
+from diffconsole.pairs import Pair
+from diffconsole.parameters import default_settings
+from diffconsole.predictor import Predictor
+
+RATE = 44100
+VOWELS_HZ = ((700, 1200, 2600), (330, 2200, 3000), (380, 900, 2400))
+STUDIO = {
+    "eq.high_pass.freq_hz": 120.0,
+    "eq.peak_1.gain_db": -6.0,
+    "eq.peak_3.gain_db": 5.0,
+    "eq.high_shelf.gain_db": 8.0,
+    "compressor.threshold_db": -30.0,
+    "compressor.ratio": 5.0,
+    "compressor.makeup_db": 6.0,
+    "reverb.wet_db": -12.0,
+}
+"""The sound of a studio that does the same to every vocal."""
+
+
+def voice(seconds: float, seed: int = 0, rate: int = RATE, level: float = 0.1) -> np.ndarray:
+    """Sing nonsense: ``(samples,)`` float32, with `level` as its root mean square.
+
+    Another seed has other syllables at other times: another performance.
+    """
+    rng = np.random.default_rng((seed, 77))
+    samples = int(seconds * rate)
+    gates = np.zeros((len(VOWELS_HZ), samples))
+    hiss, pitch = np.zeros(samples), np.full(samples, 200.0)
+    at = int(rng.uniform(0.02, 0.1) * rate)
+    while at < samples:
+        length = int(rng.uniform(0.12, 0.45) * rate)
+        place = slice(at, min(at + length, samples))
+        arch = np.sin(np.pi * np.arange(length) / length) ** 0.5
+        effort = 10.0 ** (rng.uniform(-16.0, 0.0) / 20.0)
+        gates[rng.integers(len(gates)), place] += (effort * arch)[: place.stop - at]
+        pitch[at:] = 110.0 * 2.0 ** rng.uniform(0.0, 1.5)
+        if rng.uniform() < 0.5:
+            burst = slice(max(at - int(0.06 * rate), 0), at)
+            hiss[burst] = 0.3 * effort
+        at += length + int(rng.choice([0.02, 0.15, 0.4], p=[0.6, 0.3, 0.1]) * rate)
+    seconds_at = np.arange(samples) / rate
+    pitch = scipy.signal.sosfiltfilt(scipy.signal.butter(1, 8.0, fs=rate, output="sos"), pitch) * (
+        1.0 + 0.01 * np.sin(2.0 * np.pi * 5.5 * seconds_at)
+    )
+    source = scipy.signal.sawtooth(2.0 * np.pi * np.cumsum(pitch) / rate)
+    sung = np.zeros(samples)
+    for gate, formants_hz in zip(gates, VOWELS_HZ, strict=True):
+        for strength, freq_hz in zip((1.0, 0.5, 0.3), formants_hz, strict=True):
+            band = scipy.signal.butter(
+                1, (freq_hz / 1.12, freq_hz * 1.12), "bandpass", fs=rate, output="sos"
+            )
+            sung += strength * scipy.signal.sosfilt(band, source * gate)
+    high = scipy.signal.butter(2, 4500.0, "highpass", fs=rate, output="sos")
+    sung += scipy.signal.sosfilt(high, rng.standard_normal(samples) * hiss)
+    sung *= level / np.sqrt(np.mean(sung**2))
+    return (sung + 2e-4 * level * rng.standard_normal(samples)).astype(np.float32)
+
+
+def mixed(raw: np.ndarray, settings: Mapping[str, float], rate: int = RATE) -> np.ndarray:
+    """Run ``(samples,)`` through the console with these settings over the defaults: two sides."""
+    every = {**default_settings(), **settings}
+    tensors = {key: torch.tensor([value], dtype=torch.float64) for key, value in every.items()}
+    with torch.inference_mode():
+        audio = torch.from_numpy(np.ascontiguousarray(raw, np.float32))[None, None]
+        return Console(rate)(audio, tensors)[0].numpy()
+
+
+def pair(
+    seed: int, settings: Mapping[str, float] = STUDIO, seconds: float = 2.0, name: str = ""
+) -> Pair:
+    """A synthetic voice and its mix by the console, aligned as they are."""
+    raw = voice(seconds, seed)
+    return Pair(name or f"take_{seed}", raw[None], mixed(raw, settings), 0.0, 1, 1.0)
+
+
+def small_model(seed: int = 0) -> Predictor:
+    """An untrained predictor with a hundredth of the usual weights, in evaluation mode."""
+    torch.manual_seed(seed)
+    encoder = LogMelEncoder(widths=(16, 16), features=8, mels=32, n_fft=2048, hop=1024)
+    return Predictor(encoder, hidden=16).eval()
+
+
+def write_people(folder: Path, people: Mapping[str, int], seconds: float = 6.0) -> Path:
+    """Write one clip for each person, name to seed, as training on voices wants them."""
+    for name, seed in people.items():
+        (folder / name).mkdir(parents=True)
+        soundfile.write(folder / name / "clip.wav", voice(seconds, seed), RATE)
+    return folder

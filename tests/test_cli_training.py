@@ -1,0 +1,264 @@
+"""finetune, evaluate, pretrain: whole runs on a few synthetic voices."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import safetensors
+import soundfile
+
+from diffconsole import Predictor
+from diffconsole.preset import find_preset
+from diffconsole.training.finetune import CHECKPOINT
+from diffconsole.training.pretrain import held_out_examples
+
+from .commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
+from .synthetic import RATE, STUDIO, mixed, voice, write_people
+
+ROWS = ("level only", "one preset", "before", "after")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Four pairs of a studio: raw, and mixed in stereo."""
+    root = tmp_path_factory.mktemp("studio")
+    for name in ("raw", "mixed"):
+        (root / name).mkdir()
+    for seed in range(4):
+        sung = voice(2.0, seed)
+        soundfile.write(root / "raw" / f"Song {seed}_raw.wav", sung, RATE, subtype="FLOAT")
+        mix = mixed(sung, STUDIO).T
+        soundfile.write(root / "mixed" / f"song {seed} (mix).wav", mix, RATE, subtype="FLOAT")
+    return root / "raw", root / "mixed"
+
+
+def _rows(table: str) -> dict[str, float]:
+    """The last column of a table's rows by their first words."""
+    found = {}
+    for line in table.splitlines():
+        name = next((row for row in ROWS if line.strip().startswith(row)), None)
+        if name:
+            found[name] = float(line.split()[-1])
+    return found
+
+
+@pytest.fixture
+def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer factory presets to choose from: hearing all of them takes longer than training."""
+    choice = {key: find_preset(key) for key in ("rock_lead", "telephone")}
+    monkeypatch.setattr("diffconsole.preset.factory_presets", lambda: choice)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_presets")
+def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
+    raw, mix = folders
+    studio = tmp_path / "new" / "studio"
+    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.1")
+    result = done("finetune", *options, "-o", studio)
+    rows = _rows(result.stdout)
+    assert set(rows) == set(ROWS)
+    assert rows["after"] <= rows["before"]  # the best state counts, the first one included
+    assert "3 pairs to train on, 1 held out" in result.stderr
+    assert str(studio) in result.stderr
+    assert set(contents(studio)) == {"model.json", "model.safetensors", "README.md"}
+
+    info = json.loads(done("models", "info", "--model", studio, "--json").stdout)["info"]
+    assert info["base"] == model.name
+    assert info["pairs"] == 4
+    assert info["distance"]["after"] == pytest.approx(rows["after"], abs=6e-4)
+    take = write_take(tmp_path / "take.wav")
+    done("predict", take, "-o", tmp_path / "p.json", "--model", studio)
+
+    before = contents(studio)
+    assert "holds a model already; add --force" in refused("finetune", *options, "-o", studio)
+    assert contents(studio) == before
+    again = done("finetune", *options, "-o", studio, "--force", "--json", "--seed", "3")
+    data = json.loads(again.stdout)
+    assert data["model"] == str(studio)
+    assert len(data["held_out"]) == 1
+    assert again.stderr == ""
+    assert contents(studio) != before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems send Ctrl-C to a process")
+@pytest.mark.usefixtures("two_presets")
+def test_ctrl_c_and_the_same_command_go_on(tmp_path, folders, model):
+    raw, mix = folders
+    studio = tmp_path / "studio"
+    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.2", "-o", studio)
+    with subprocess.Popen(
+        [*PROGRAM, "finetune", *map(str, options)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        patience = time.monotonic() + 200.0
+        while not (studio / CHECKPOINT).exists() and time.monotonic() < patience:
+            assert process.poll() is None, "ended before its first state was kept"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stdout == ""
+    *_, last = stderr.splitlines(keepends=True)
+    assert f"the state is in {studio}: repeat the command" in one_error(last)
+    assert set(contents(studio)) == {CHECKPOINT}  # no model, no temporary files
+    with safetensors.safe_open(studio / CHECKPOINT, "pt") as file:
+        kept = json.loads(file.metadata()["progress"])["history"]
+
+    other = refused("finetune", *options, "--seed", "5", "--quiet")
+    assert "unfinished run of other pairs, options or model" in other
+    data = json.loads(done("finetune", *options, "--json").stdout)
+    assert data["history"][: len(kept)] == kept
+    assert set(contents(studio)) == {"model.json", "model.safetensors", "README.md"}
+    Predictor.load(studio)
+
+
+def test_interrupt_before_the_first_state(tmp_path, folders, model, monkeypatch):
+    def stop(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diffconsole.training.finetune.finetune", stop)
+    raw, mix = folders
+    result = call(
+        "finetune", "--raw", raw, "--mixed", mix, "--model", model, "-o", tmp_path / "m", "-q"
+    )
+    assert result.exit_code == 1
+    assert "nothing is left of the run" in one_error(result.stderr)
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_presets")
+def test_evaluate(tmp_path, folders, model):
+    raw, mix = folders
+    result = done("evaluate", "--raw", raw, "--mixed", mix, "--model", model, "--json")
+    data = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert [row["pair"] for row in data["pairs"]] == [f"Song {i}_raw" for i in range(4)]
+    for row in data["pairs"]:
+        assert abs(row["lag_seconds"]) < 1e-3
+        assert row["polarity"] == 1
+        assert all(row[key] > 0 for key in ("level_only", "fixed", "model"))
+    for key, value in data["mean"].items():
+        assert value == pytest.approx(sum(row[key] for row in data["pairs"]) / 4)
+    assert data["mean"]["fixed"] < data["mean"]["level_only"]  # a bright strip with reverb helps
+    assert data["fixed_preset"] == "rock_lead"
+
+    # The same by a list, as text, with one pair that is none.
+    table = tmp_path / "pairs.csv"
+    strangers = write_take(tmp_path / "other.wav", seconds=2.0, seed=99)
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("raw", "mixed"))
+        writer.writerow((raw / "Song 0_raw.wav", mix / "song 0 (mix).wav"))
+        writer.writerow((strangers, mix / "song 1 (mix).wav"))
+    text = done("evaluate", "--pairs", table, "--model", model)
+    assert "not the same performance" in text.stderr
+    assert text.stderr.count("\n") == 1
+    lines = text.stdout.splitlines()
+    assert lines[0].split() == ["level", "only", "one", "preset", "model"]
+    first = data["pairs"][0]
+    assert lines[1].split()[:2] == ["Song", "0_raw"]
+    assert float(lines[1].split()[2]) == pytest.approx(first["level_only"], abs=6e-4)
+    assert float(lines[1].split()[4]) == pytest.approx(first["model"], abs=6e-4)
+
+
+@pytest.mark.parametrize("command", ["finetune", "evaluate"])
+def test_pairs_that_are_none(tmp_path, folders, model, command):
+    raw, mix = folders
+    output = ("-o", tmp_path / "studio") if command == "finetune" else ()
+    (tmp_path / "empty").mkdir()
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for seed in range(2):
+        write_take(strangers / f"song {seed}.wav", seconds=2.0, seed=50 + seed)
+    before = contents(tmp_path)
+    for mixes, word in (
+        (tmp_path / "empty", "no file of"),
+        (tmp_path / "nowhere", "not a folder"),
+        (mix / "song 0 (mix).wav", "not a folder"),
+    ):
+        line = refused(command, "--raw", raw, "--mixed", mixes, "--model", model, *output)
+        assert word in line
+        assert str(mixes) in line
+
+    result = call(command, "--raw", raw, "--mixed", strangers, "--model", model, *output, "-q")
+    assert result.exit_code == 1
+    *refusals, last = result.stderr.splitlines()
+    assert [line.startswith("Refused: ") for line in refusals] == [True, True]
+    assert all("not the same performance (correlation" in line for line in refusals)
+    assert last.startswith("Error: no usable pair is left")
+    for table, word in (("raw,wet\na,b\n", "'mixed'"), ("", "header"), (None, "no such file")):
+        path = tmp_path / "pairs.csv"
+        if table is not None:
+            path.write_text(table)
+        assert word in refused(command, "--pairs", path, "--model", model, *output)
+        path.unlink(missing_ok=True)
+    assert contents(tmp_path) == before
+
+
+def test_left_over_files_are_named(tmp_path, folders, model):
+    raw, mix = folders
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "song 2.wav").symlink_to(mix / "song 2 (mix).wav")
+    result = call("finetune", "--raw", raw, "--mixed", few, "--model", model, "-o", tmp_path / "m")
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert [line.startswith("Left out: ") for line in lines] == [True, True, True, False]
+    assert "1 usable pair(s); fine-tuning needs 2" in lines[-1]
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.slow
+def test_pretrain(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "diffconsole.training.pretrain.held_out_examples",
+        lambda voices, rooms, _count: held_out_examples(voices, rooms, 4),  # not 96
+    )
+    voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "eva": 3})
+    options = ("pretrain", voices, "--held-out", "ben", "--minutes", "0.1", "-o", tmp_path / "m")
+    result = done(*options, "--json")
+    data = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert set(data["held_out"]) == set(data["fixed"]) >= {"error", "curve_db"}
+    assert data["held_out"]["error"] > 0
+    info = json.loads(done("models", "info", "--model", tmp_path / "m", "--json").stdout)["info"]
+    assert info["options"]["held_out"] == ["ben"]
+    assert set(contents(tmp_path / "m")) >= {"model.json", "model.safetensors"}
+    assert not list((tmp_path / "m").glob("*pretrain*"))  # no state of the run is left
+    assert "holds a model already" in refused(*options)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("nowhere",), "nowhere: not a folder"),
+        (("empty",), "no audio in the folders below it"),
+        (("voices", "--held-out", "karl"), "'karl' to hold out"),
+        (("voices", "--held-out", "anna"), "everybody is held out"),
+        (("voices", "--reference", "karl"), "'karl'"),
+        (("voices", "--rooms", "nowhere"), "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_pretrain_refuses(tmp_path, monkeypatch, options, word):
+    monkeypatch.chdir(tmp_path)
+    write_people(tmp_path / "voices", {"anna": 1}, seconds=1.5)
+    (tmp_path / "empty").mkdir()
+    before = contents(tmp_path)
+    assert word in refused("pretrain", *options, "-o", "model")
+    assert contents(tmp_path) == before

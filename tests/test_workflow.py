@@ -1,0 +1,100 @@
+"""Where results go, and that nothing is left where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffconsole.errors import OutputError, SettingsError
+from diffconsole.parameters import SWITCHES
+from diffconsole.workflow import (
+    check_folder,
+    plan_presets,
+    plan_takes,
+    results_folder,
+    split_bypass,
+)
+
+from .commands import contents
+
+
+def test_names_beside_the_take_and_in_a_folder(tmp_path):
+    raw = tmp_path / "a.b.flac"
+    (beside,) = plan_takes([raw], None, False)
+    assert [p.name for p in (beside.preset, beside.audio, beside.plot)] == [
+        "a.b.preset.json",
+        "a.b.processed.wav",
+        "a.b.png",
+    ]
+    assert {p.parent for p in vars(beside).values()} == {tmp_path}
+    (inside,) = plan_takes([raw], tmp_path / "out", False)
+    assert {p.parent for p in (inside.preset, inside.audio, inside.plot)} == {tmp_path / "out"}
+    assert contents(tmp_path) == {}  # planning makes nothing
+
+
+def test_several_takes_keep_their_order(tmp_path):
+    raws = [tmp_path / f"{name}.wav" for name in "cab"]
+    assert [take.raw for take in plan_takes(raws, tmp_path, False)] == raws
+    assert list(plan_presets(raws, tmp_path / "new", False)) == raws
+
+
+def test_the_same_take_twice_is_refused(tmp_path):
+    raw = tmp_path / "a.wav"
+    for plan in (plan_takes, plan_presets):
+        with pytest.raises(OutputError, match="would both write"):
+            plan([raw, raw], tmp_path, True)
+
+
+def test_one_take_and_a_folder_that_exists(tmp_path):
+    raw = Path("take.wav")
+    assert plan_presets([raw], tmp_path, False) == {raw: tmp_path / "take.preset.json"}
+    assert plan_presets([raw], tmp_path / "x", False) == {raw: tmp_path / "x"}
+
+
+@pytest.mark.parametrize("ending", ["preset.json", "processed.wav", "png"])
+def test_each_result_that_exists_counts(tmp_path, ending):
+    (tmp_path / f"take.{ending}").write_text("mine")
+    with pytest.raises(OutputError, match=rf"take\.{ending}: exists already; add --force"):
+        plan_takes([tmp_path / "take.wav"], tmp_path, False)
+    assert len(plan_takes([tmp_path / "take.wav"], tmp_path, True)) == 1
+
+
+def test_a_folder_left_empty_goes_again(tmp_path):
+    deep = tmp_path / "a" / "b"
+    with results_folder(deep):
+        assert deep.is_dir()
+    assert contents(tmp_path) == {}
+    with pytest.raises(KeyboardInterrupt), results_folder(deep):
+        raise KeyboardInterrupt
+    assert contents(tmp_path) == {}
+    with results_folder(deep):
+        (deep / "result").write_text("x")
+    assert (deep / "result").is_file()
+    deep.joinpath("result").unlink()
+    with results_folder(deep):  # it was there before: it stays
+        pass
+    assert deep.is_dir()
+    with results_folder(None):
+        pass
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"file: is a file; results need a folder"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match=r"deep: .*file is a file"):
+        check_folder(tmp_path / "file" / "deep")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError), results_folder(tmp_path / "link"):
+        pytest.fail("a link to nothing is no folder")
+    check_folder(tmp_path / "new" / "one")
+    assert not (tmp_path / "new").exists()
+
+
+def test_names_to_bypass():
+    assert split_bypass("") == ()
+    assert split_bypass(" eq , reverb,") == ("eq", "reverb")
+    assert split_bypass(",".join(SWITCHES)) == SWITCHES
+    with pytest.raises(SettingsError, match=r"'EQ': not one of input_gain, eq, eq\.high_pass"):
+        split_bypass("EQ")

@@ -1,0 +1,1 @@
+"""Tests of training: data made for it, its steps, whole short runs."""
