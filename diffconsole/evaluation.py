@@ -9,12 +9,12 @@ three excerpts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .audio import loudness_lufs
-from .pairs import PAIR_RATE, Pair
+from .pairs import PAIR_RATE, Pair, loudest_start
 from .predictor import Predictor, level_gain_db
 from .preset import Preset
 from .render import render
@@ -33,6 +33,7 @@ EXCERPT_SECONDS = 10.0
 EXCERPTS = 3
 LEAD_SECONDS = 2.0
 MOST_FOR_CHOICE = 12
+CHOICE_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,9 @@ def _excerpts(pair: Pair) -> list[tuple[int, int]]:
     samples = pair.raw.shape[1]
     if samples <= WHOLE_SECONDS * PAIR_RATE:
         return [(0, samples)]
-    length = int(EXCERPT_SECONDS * PAIR_RATE)
-    energy = np.concatenate(([0.0], np.cumsum(np.mean(pair.raw.astype(float) ** 2, axis=0))))
-    third = samples // EXCERPTS
-    places = []
-    for i in range(EXCERPTS):
-        starts = np.arange(i * third, max((i + 1) * third - length, i * third + 1), PAIR_RATE // 2)
-        starts = np.minimum(starts, samples - length)
-        start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
-        places.append((start, start + length))
-    return places
+    length, third = int(EXCERPT_SECONDS * PAIR_RATE), samples // EXCERPTS
+    starts = [loudest_start(pair.raw, length, i * third, (i + 1) * third) for i in range(EXCERPTS)]
+    return [(start, start + length) for start in starts]
 
 
 def distance(pair: Pair, process: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -78,25 +72,28 @@ def distance(pair: Pair, process: Callable[[np.ndarray], np.ndarray]) -> float:
     process : callable
         Turns ``(channels, samples)`` into ``(1 or 2, samples)``, at 44.1 kHz.
     """
-    import torch
-
-    from .losses import mix_distance
-
     found = []
     for start, stop in _excerpts(pair):
         first = max(0, start - int(LEAD_SECONDS * PAIR_RATE))
         result = process(pair.raw[:, first:stop])[:, start - first : stop - first]
-        ours, theirs = (
-            torch.from_numpy(np.require(a, np.float32, ["C", "W"]))[None]
-            for a in (result, pair.mixed[:, start:stop])
-        )
-        with torch.inference_mode():
-            found.append(float(mix_distance(ours, theirs, PAIR_RATE)))
+        found.append(_between(result, pair.mixed[:, start:stop]))
     return float(np.mean(found))
 
 
+def _between(result: np.ndarray, mixed: np.ndarray, stride: int = 1) -> float:
+    import torch
+
+    from .losses import mix_distance
+
+    ours, theirs = (
+        torch.from_numpy(np.require(a, np.float32, ["C", "W"]))[None] for a in (result, mixed)
+    )
+    with torch.inference_mode():
+        return float(mix_distance(ours, theirs, PAIR_RATE, stride=stride))
+
+
 def _with_preset(pair: Pair, preset: Preset) -> float:
-    return distance(pair, lambda raw: render(raw, PAIR_RATE, preset, tail_seconds=0.0).samples)
+    return distance(pair, lambda raw: _rendered(raw, preset))
 
 
 def level_distance(pair: Pair) -> float:
@@ -136,31 +133,49 @@ def choose_fixed(
     Parameters
     ----------
     pairs : sequence of Pair
-        At most twelve of them, spread evenly, are heard.
+        The loudest six seconds of at most twelve of them, spread evenly, are heard.
     presets : mapping of str to Preset
         The choice.
     report : callable
         Called after each preset.
+
+    Returns
+    -------
+    FixedPreset
+        Its output gain brings the median of the pairs to the mix's loudness.
     """
-    some = [
-        pairs[i]
-        for i in np.linspace(0, len(pairs) - 1, min(len(pairs), MOST_FOR_CHOICE)).astype(int)
-    ]
+    count = min(len(pairs), MOST_FOR_CHOICE)
+    some = [_excerpt_of(pairs[i]) for i in np.linspace(0, len(pairs) - 1, count).astype(int)]
+    goals = [loudness_lufs(pair.mixed, PAIR_RATE) for pair in some]
     results = []
     for name, preset in presets.items():
-        differences = [
-            loudness_lufs(p.mixed, PAIR_RATE) - _loudness_with(p, _levelled(p, preset))
-            for p in some
-        ]
         own = preset.settings()["output_gain.gain_db"] if "output_gain" in preset.strip else 0.0
-        gain_db = float(np.clip(own + np.median(differences), -48.0, 24.0))
-        louder = Preset({**preset.strip, "output_gain": {"gain_db": gain_db}}, preset.name)
-        fixed = FixedPreset(name, louder)
-        results.append((float(np.mean([fixed_distance(p, fixed) for p in some])), name, fixed))
+        # The output gain comes last, so one rendering without it serves to find and to judge it.
+        bare = Preset({k: v for k, v in preset.strip.items() if k != "output_gain"}, preset.name)
+        rendered = [_rendered(pair.raw, _levelled(pair, bare)) for pair in some]
+        missing = [
+            goal - loudness_lufs(np.broadcast_to(r, (2, r.shape[1])), PAIR_RATE)
+            for goal, r in zip(goals, rendered, strict=True)
+        ]
+        finite = [m for m in missing if np.isfinite(m)]
+        gain_db = float(np.clip(np.median(finite) if finite else own, -48.0, 24.0))
+        factor = np.float32(10.0 ** (gain_db / 20.0))
+        found = [
+            _between(r * factor, pair.mixed, 32) for pair, r in zip(some, rendered, strict=True)
+        ]
+        louder = Preset({**bare.strip, "output_gain": {"gain_db": gain_db}}, preset.name)
+        results.append((float(np.mean(found)), name, FixedPreset(name, louder)))
         report()
     return min(results, key=lambda r: r[:2])[2]
 
 
-def _loudness_with(pair: Pair, preset: Preset) -> float:
-    result = render(pair.raw, PAIR_RATE, preset, tail_seconds=0.0).samples
-    return loudness_lufs(np.broadcast_to(result, (2, result.shape[1])), PAIR_RATE)
+def _excerpt_of(pair: Pair) -> Pair:
+    """The loudest six seconds of a pair."""
+    length = int(CHOICE_SECONDS * PAIR_RATE)
+    start = loudest_start(pair.raw, length)
+    part = slice(start, start + length)
+    return replace(pair, raw=pair.raw[:, part], mixed=pair.mixed[:, part])
+
+
+def _rendered(raw: np.ndarray, preset: Preset) -> np.ndarray:
+    return render(raw, PAIR_RATE, preset, tail_seconds=0.0).samples

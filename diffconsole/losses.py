@@ -55,12 +55,24 @@ def _weigh(audio: Tensor, sample_rate: float) -> Tensor:
     return torch.fft.irfft(spectrum, length)[..., half : half + audio.shape[-1]]
 
 
-def _magnitudes(audio: Tensor, size: int) -> Tensor:
-    flat = audio.reshape(-1, audio.shape[-1])
+def _spectrum(audio: Tensor, size: int) -> Tensor:
+    """Complex STFT of ``(batch, channels, samples)``: ``(batch, channels, bins, frames)``."""
     window = torch.hann_window(size, dtype=audio.dtype, device=audio.device)
+    flat = audio.reshape(-1, audio.shape[-1])
     spectrum = torch.stft(flat, size, size // 4, size, window, return_complex=True)
-    power = torch.view_as_real(spectrum).square().sum(dim=-1)
-    return power.clamp(min=POWER_FLOOR).sqrt().reshape(*audio.shape[:-1], *power.shape[-2:])
+    return spectrum.reshape(*audio.shape[:-1], *spectrum.shape[-2:])
+
+
+def _compare(predicted: Tensor, target: Tensor) -> Tensor:
+    """Spectral convergence and log distance of two complex spectra, ``(batch,)``."""
+    p, t = (
+        (s.real.square() + s.imag.square()).clamp(min=POWER_FLOOR).flatten(1)
+        for s in (predicted, target)
+    )
+    p_root, t_root = p.sqrt(), t.sqrt()
+    error = torch.linalg.vector_norm(t_root - p_root, dim=1)
+    convergence = error / torch.linalg.vector_norm(t_root, dim=1)
+    return convergence + 0.5 * (p.log() - t.log()).abs().mean(dim=1)
 
 
 def spectral_distance(predicted: Tensor, target: Tensor) -> Tensor:
@@ -68,12 +80,20 @@ def spectral_distance(predicted: Tensor, target: Tensor) -> Tensor:
 
     The norms of the spectral convergence run over all channels of an item.
     """
-    total = torch.zeros(len(predicted), dtype=predicted.dtype, device=predicted.device)
+    terms = [_compare(_spectrum(predicted, n), _spectrum(target, n)) for n in FFT_SIZES]
+    return torch.stack(terms).mean(dim=0)
+
+
+def _stereo_distances(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """MSS of left/right, and the mean of those of sum and difference, from the same spectra."""
+    left_right, sum_difference = [], []
     for size in FFT_SIZES:
-        p, t = _magnitudes(predicted, size).flatten(1), _magnitudes(target, size).flatten(1)
-        convergence = torch.linalg.vector_norm(t - p, dim=1) / torch.linalg.vector_norm(t, dim=1)
-        total = total + convergence + (p.log() - t.log()).abs().mean(dim=1)
-    return total / len(FFT_SIZES)
+        p, t = _spectrum(predicted, size), _spectrum(target, size)
+        left_right.append(_compare(p, t))
+        both = _compare(p[:, 0] + p[:, 1], t[:, 0] + t[:, 1])
+        apart = _compare(p[:, 0] - p[:, 1], t[:, 0] - t[:, 1])
+        sum_difference.append(0.5 * (both + apart))
+    return torch.stack(left_right).mean(dim=0), torch.stack(sum_difference).mean(dim=0)
 
 
 def _average(energy: Tensor, time_ms: float, sample_rate: float) -> Tensor:
@@ -130,15 +150,11 @@ def mix_distance_terms(
     """
     predicted, target = (a.expand(-1, 2, -1) for a in (predicted, target))
     p, t = _weigh(predicted, sample_rate), _weigh(target, sample_rate)
-    p_ms, t_ms = _sum_difference(p), _sum_difference(t)
+    mss_lr, mss_ms = _stereo_distances(p, t)
     half = 1.0 / math.sqrt(2.0)
     terms = {
-        "mss_lr": spectral_distance(p, t),
-        "mss_ms": 0.5
-        * (
-            spectral_distance(p_ms[:, :1], t_ms[:, :1])
-            + spectral_distance(p_ms[:, 1:], t_ms[:, 1:])
-        ),
+        "mss_lr": mss_lr,
+        "mss_ms": mss_ms,
         "mldr_lr": _dynamics_distance(predicted, target, sample_rate, stride),
         "mldr_ms": _dynamics_distance(
             half * _sum_difference(predicted), half * _sum_difference(target), sample_rate, stride

@@ -175,7 +175,8 @@ class Preset:
         for key, value in settings.items():
             if key not in BY_KEY:
                 raise PresetError(f"unknown setting {key!r}{_hint(key, BY_KEY)}")
-            _make_place(strip, BY_KEY[key].section)[BY_KEY[key].name] = float(value)
+            place = _make_place(strip, BY_KEY[key].section)
+            place[BY_KEY[key].name] = _without_overshoot(BY_KEY[key], float(value))
         for switch in SWITCHES:
             if _is_present(strip, switch) and (switch in bypass or switch in ALWAYS_WRITTEN):
                 _look_up(strip, switch)["enabled"] = switch not in bypass
@@ -347,6 +348,12 @@ def _in_chain_order(strip: Mapping[str, Any], *, rounded: bool = False) -> dict[
                 value = source[parameter.name]
                 place[parameter.name] = _round(parameter, value) if rounded else value
     return ordered
+
+
+def _without_overshoot(parameter: Parameter, value: float) -> float:
+    """Take back what float32 arithmetic puts beyond an end of the range; an error stays one."""
+    nearest = parameter.clip(value)
+    return nearest if abs(value - nearest) <= 1e-6 * max(1.0, abs(nearest)) else value
 
 
 def _round(parameter: Parameter, value: float) -> float:

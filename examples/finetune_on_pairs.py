@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fine-tune on a studio's pairs.")
     parser.add_argument("--raw", type=Path, help="folder of raw vocals")
     parser.add_argument("--mixed", type=Path, help="folder of mixed vocals, of the same names")
-    parser.add_argument("--minutes", type=float, default=0.5, help="most time for training")
+    parser.add_argument("--minutes", type=float, default=0.3, help="most time for training")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/studio"), help="model")
     options = parser.parse_args()
     if (options.raw is None) != (options.mixed is None):

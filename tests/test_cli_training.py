@@ -66,7 +66,7 @@ def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "new" / "studio"
-    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.1")
+    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.05")
     result = done("finetune", *options, "-o", studio)
     rows = _rows(result.stdout)
     assert set(rows) == set(ROWS)

@@ -401,3 +401,13 @@ def test_a_wrong_name_gets_a_hint(tmp_path, monkeypatch):
         find_preset("qqq")
     with pytest.raises(PresetError, match="no such file"):
         find_preset("podcast.json")
+
+
+def test_settings_at_the_ends_of_the_ranges_survive_float32():
+    for parameter in PARAMETERS:
+        for end in (0.0, 1.0):
+            value = float(np.float32(parameter.to_physical(np.float32(end))))
+            preset = Preset.from_settings({parameter.key: value})
+            assert parameter.low <= preset.settings()[parameter.key] <= parameter.high
+    with pytest.raises(PresetError, match="allowed: -60 to 0"):
+        Preset.from_settings({"compressor.threshold_db": 0.001})

@@ -75,9 +75,8 @@ def check(rate: int, decay_s: float, low_ratio: float, high_ratio: float) -> Non
         bandwidth = freq_hz * (2 ** (1 / 6) - 2 ** (-1 / 6))
         if bandwidth * t60 < 16 or freq_hz * 2 ** (1 / 6) >= rate / 2:
             continue
-        # a band that falls fast needs no more of the response than its own fall
-        part = responses[:, : int((1.3 * t60 + 0.1) * rate)]
-        found = measured_t60(part, rate, freq_hz).mean()
+        # the whole response: cut short, its slow bands would click in the fast ones
+        found = measured_t60(responses, rate, freq_hz).mean()
         assert found == pytest.approx(t60, rel=TOLERANCE), f"{freq_hz} Hz"
         measured += 1
     assert measured >= 3

@@ -1,0 +1,159 @@
+"""Pretraining: it finishes in its time, says what it measured, and goes on when stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diffconsole import statistics
+from diffconsole.errors import AudioError, ModelError
+from diffconsole.parameters import PARAMETERS
+from diffconsole.predictor import Predictor
+from diffconsole.training.pretrain import (
+    CHECKPOINT,
+    POOL,
+    PretrainOptions,
+    _Pool,
+    held_out_examples,
+    pretrain,
+)
+from diffconsole.training.simulate import load_voices
+
+from ..synthetic import RATE, voice, write_people
+
+FIGURES = {"total", "likelihood", "error", "curve_db"}
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> PretrainOptions:
+    """Three people, one held out; three examples a step, four seconds."""
+    people = {"anna": 1, "ben": 2, "carla": 3}
+    folder = write_people(tmp_path_factory.mktemp("data") / "voices", people)
+    return PretrainOptions(str(folder), held_out=("ben",), minutes=4.0 / 60.0, batch=3)
+
+
+def stop_after(steps: int) -> Any:
+    def report(event: dict[str, Any]) -> None:
+        if event.get("step") == steps and "loss" in event:
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.fixture(scope="module")
+def finished(
+    options: PretrainOptions, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
+    """A run that was interrupted in its third step and gone on with."""
+    folder = tmp_path_factory.mktemp("runs") / "model"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(options, folder, report=stop_after(3), validation=4)
+    assert [p.name for p in folder.iterdir()] == [CHECKPOINT]
+    events: list[dict[str, Any]] = []
+    figures = pretrain(options, folder, report=events.append, validation=4)
+    return folder, figures, events
+
+
+def test_a_stopped_run_goes_on(finished: tuple[Path, dict[str, Any], list[dict[str, Any]]]) -> None:
+    """With the next step, and with the time that is left."""
+    steps = [event for event in finished[2] if "loss" in event]
+    assert steps, "no time was left; the machine is too slow for this test"
+    assert steps[0]["step"] == 4
+    assert steps[0]["fraction"] > 0.0
+    assert [event["step"] for event in steps] == list(range(4, 4 + len(steps)))
+    assert all(np.isfinite(event["loss"]) for event in steps)
+    assert all(0.0 <= event["fraction"] < 1.0 for event in steps)
+
+
+def test_figures_stand_beside_those_of_a_fixed_strip(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    figures = finished[1]
+    assert set(figures) == {*FIGURES, "fixed"}
+    assert set(figures["fixed"]) == FIGURES
+    for part in (figures, figures["fixed"]):
+        assert all(np.isfinite(part[name]) for name in FIGURES)
+        assert part["error"] > 0.0 and part["curve_db"] > 0.0
+    # After a few steps it is still about where it started: at that strip.
+    assert figures["error"] == pytest.approx(figures["fixed"]["error"], rel=0.5)
+
+
+def test_the_model_loads_and_predicts(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]], options: PretrainOptions
+) -> None:
+    folder, figures, events = finished
+    assert not (folder / CHECKPOINT).exists()
+    model = Predictor.load(folder)
+    assert model.info["held_out"] == figures
+    assert model.info["steps"] == events[-1]["step"]
+    assert model.info["options"]["held_out"] == ["ben"]
+    assert model.info["options"]["voices"] == "voices", "not where it lies on this machine"
+    assert options.voices not in (folder / "model.json").read_text()
+    found = model.predict(voice(1.0, 9)[None], RATE)
+    assert all(p.low <= found.settings[p.key] <= p.high for p in PARAMETERS)
+    # The middle of the statistics is what it starts from.
+    table = statistics.load()
+    rng = np.random.default_rng(0)
+    ratios = [table.sample(rng)[0]["compressor.ratio"] for _ in range(200)]
+    assert np.quantile(ratios, 0.1) < found.settings["compressor.ratio"] < np.quantile(ratios, 0.9)
+
+
+def test_another_run_does_not_go_on_with_this_one(options: PretrainOptions, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(options, tmp_path, report=stop_after(1), validation=1)
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    for other in (replace(options, held_out=("anna",)), replace(options, seed=1)):
+        with pytest.raises(ModelError, match="unfinished run with other data or options"):
+            pretrain(other, tmp_path, validation=1)
+    assert (tmp_path / CHECKPOINT).read_bytes() == content
+
+
+def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(ModelError, match="no folder 'dora' to hold out"):
+        pretrain(replace(options, held_out=("dora",)), tmp_path)
+    with pytest.raises(ModelError, match="everybody is held out"):
+        pretrain(replace(options, held_out=("anna", "ben", "carla")), tmp_path)
+    with pytest.raises(AudioError, match="not a folder"):
+        pretrain(replace(options, voices=str(tmp_path / "none")), tmp_path)
+
+
+def test_what_is_judged_is_always_the_same(options: PretrainOptions) -> None:
+    """Whoever trains, for however long: the same examples of the people held out."""
+    strangers = load_voices(options.voices).of(options.held_out)
+    first, again = (list(held_out_examples(strangers, [], 2)) for _ in range(2))
+    for a, b in zip(first, again, strict=True):
+        assert np.array_equal(a.raw, b.raw)
+        assert a.settings == b.settings
+    assert not np.array_equal(first[0].raw, first[1].raw)
+
+
+def test_the_pool_mixes_fresh_examples_with_earlier_ones() -> None:
+    """Every batch holds all that is fresh; nothing else is heard before it was made."""
+    pool = _Pool(0)
+    seen: set[float] = set()
+    for step in range(5):
+        fresh = torch.arange(2.0) + 2.0 * step
+        heard, target = pool.batch(fresh[:, None, None], fresh[:, None], 6)
+        assert heard[:2, 0, 0].tolist() == fresh.tolist()
+        assert torch.equal(heard[:, 0, 0], target[:, 0])
+        assert set(heard[2:, 0, 0].tolist()) <= seen
+        assert len(heard) == (2 if step == 0 else 6)
+        seen |= set(fresh.tolist())
+    assert len(pool.kept) == 10
+
+
+def test_the_pool_forgets_the_oldest() -> None:
+    pool = _Pool(0)
+    for first in range(0, POOL + 100, 100):
+        numbers = torch.arange(float(first), float(first + 100))
+        pool.batch(numbers[:, None], numbers[:, None], 100)
+    assert len(pool.kept) == POOL
+    assert min(float(mel) for mel, _ in pool.kept) == 100.0
