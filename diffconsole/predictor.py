@@ -7,7 +7,9 @@ input gain. Long takes are heard in windows; the windows' settings are averaged 
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,10 +243,14 @@ class Predictor(nn.Module):
                 raise ModelError(f"{folder}: made for another table of parameters")
             encoder = create(sidecar["encoder"]["name"], sidecar["encoder"]["config"])
             model = cls(encoder, hidden=int(sidecar["hidden"]))
-            weights = load_file(str(folder / "model.safetensors"))
+            file = folder / "model.safetensors"
+            if not file.is_file():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+            weights = load_file(str(file))
             model.load_state_dict(
                 {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
             )
+            model.info = dict(sidecar.get("info", {}))
         except FileNotFoundError as error:
             raise ModelError(
                 f"{folder}: no model here ({Path(error.filename or 'model.json').name} is "
@@ -253,7 +259,6 @@ class Predictor(nn.Module):
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ModelError(f"{folder}: damaged model ({reason})") from None
-        model.info = dict(sidecar.get("info", {}))
         return model.to(device).eval()
 
 
@@ -275,11 +280,13 @@ def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
     from .audio import loudness_lufs
 
     loudness = loudness_lufs(samples, sample_rate)
+    # Two channels measure 3 dB above one that sounds the same; the strip hears each by itself.
+    channel = loudness - 10.0 * math.log10(len(samples))
     gain = BY_KEY["input_gain.gain_db"]
-    if loudness < REFERENCE_LUFS - gain.high - 12.0:
+    if channel < REFERENCE_LUFS - gain.high - 12.0:
         level = "silent" if math.isinf(loudness) else f"{loudness:.1f} LUFS"
         raise AudioError(f"the vocal is {level}: nothing to predict settings from")
-    return gain.clip(REFERENCE_LUFS - loudness), loudness
+    return gain.clip(REFERENCE_LUFS - channel), loudness
 
 
 def windows_of(samples: np.ndarray, sample_rate: int, encoder: Encoder) -> Tensor:

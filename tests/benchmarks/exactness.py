@@ -7,7 +7,8 @@ with 1 where a bar is missed.
 What limits the comparison with pedalboard is pedalboard's single precision: JUCE computes its
 filters' coefficients and states in float32, which shows in low shelves of much gain and high Q,
 mostly at low frequencies (its own formula in float32 comes 15 to 25 dB closer to it than any exact
-filter can). Where its bar is missed, the distance of both from the float64 reference is printed too.
+filter can). Where its bar is missed, the distance of both from the float64 reference is printed
+too.
 """
 
 from __future__ import annotations

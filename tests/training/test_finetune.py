@@ -28,20 +28,20 @@ from diffconsole.training.finetune import (
 
 from ..synthetic import pair, small_model
 
-QUICK = FinetuneOptions(head_epochs=2, top_epochs=2, batch=2, top_stages=1)
+QUICK = FinetuneOptions(head_epochs=2, top_epochs=1, batch=2, top_stages=1)
 
 
 @pytest.fixture(autouse=True)
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of two seconds instead of five: a step takes a third of the time."""
+    """Windows of a second instead of five: a step takes a fifth of the time."""
     for place in (predictor, segments, module):
-        monkeypatch.setattr(place, "WINDOW_SECONDS", 2.0)
-    monkeypatch.setattr(module, "LEAD_SECONDS", 0.5)
+        monkeypatch.setattr(place, "WINDOW_SECONDS", 1.0)
+    monkeypatch.setattr(module, "LEAD_SECONDS", 0.25)
 
 
 @pytest.fixture(scope="module")
 def studio() -> list[Pair]:
-    return [pair(seed) for seed in range(5)]
+    return [pair(seed, seconds=1.0) for seed in range(4)]
 
 
 def base_model() -> Predictor:
@@ -90,8 +90,8 @@ def stopper(epochs: int) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.slow
 def test_a_studios_sound_is_learnt(tmp_path: Path) -> None:
     """Pairs made by one strip: mixes that were held out come clearly nearer."""
-    pairs = [pair(seed) for seed in range(12)]
-    options = FinetuneOptions(head_epochs=12, top_epochs=3, head_rate=5e-3, batch=3)
+    pairs = [pair(seed) for seed in range(10)]
+    options = FinetuneOptions(head_epochs=8, top_epochs=2, head_rate=8e-3, batch=3)
     model, result = run(pairs, tmp_path, options, held=3)
     before = result.history[0]["held_out"]
     after = min(entry["held_out"] for entry in result.history)
@@ -127,7 +127,7 @@ def test_first_the_head_then_the_top_and_never_the_bottom(
 
     finetune(model, studio[1:], studio[:1], tmp_path, QUICK, report=report)
     for name, value in start.items():
-        if name.startswith("head.") and name.endswith("weight"):
+        if name.startswith(("head.body", "head.mean")):
             assert not torch.equal(seen["head"][name], value), name
         elif name.startswith("encoder.project"):
             assert torch.equal(seen["head"][name], value), name
@@ -160,9 +160,9 @@ def test_no_time_is_no_training(studio: list[Pair], tmp_path: Path) -> None:
 # Interruption
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("epochs", [1, 2])
 def test_going_on_is_never_having_stopped(studio: list[Pair], tmp_path: Path, epochs: int) -> None:
-    """Interrupted in the second epoch of the head, or of the top: the same weights in the end."""
+    """Interrupted in the head's second epoch, or in the top's first: the same in the end."""
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     options = replace(QUICK, head_rate=5e-3)
@@ -178,7 +178,7 @@ def test_going_on_is_never_having_stopped(studio: list[Pair], tmp_path: Path, ep
         options,
         lambda e: steps.append(e["stage"]) if "loss" in e else None,
     )
-    assert len(steps) == (4 - epochs) * 2, "only what was missing is trained"
+    assert len(steps) == (3 - epochs) * 2, "only what was missing is trained"
     assert same(weights_of(model), weights_of(whole))
     assert result.history == expected.history
     assert not same(weights_of(model), weights_of(base_model()))
@@ -189,7 +189,7 @@ def test_the_callers_random_numbers_are_left_alone(studio: list[Pair], tmp_path:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    finetune(model, studio[3:], studio[:1], tmp_path, replace(QUICK, top_epochs=0))
+    finetune(model, studio[2:], studio[:1], tmp_path, replace(QUICK, top_epochs=0))
     assert torch.equal(torch.rand(1), expected)
 
 
