@@ -39,6 +39,10 @@ REFERENCE_LUFS = -18.0
 WINDOW_SECONDS = 5.0
 MOST_WINDOWS = 16
 QUIETEST_WINDOW_DB = -20.0
+SAFE_SIDE = {"reverb.wet_db": -0.5}
+"""Standard deviations by which a setting is chosen beside its mean: too much reverb on a mix that
+has little is heard, and counts in the distance to it, far more than too little."""
+
 FORMAT = "diffconsole.predictor"
 VERSION = 1
 
@@ -57,7 +61,7 @@ class Prediction:
     settings : dict of str to float
         Every parameter by key, physical units, inside its range.
     uncertainty : dict of str to tuple of float
-        By key, the physical values one standard deviation below and above.
+        By key, the physical values one standard deviation below and above the mean.
     loudness_lufs : float
         Of the raw vocal.
     """
@@ -136,6 +140,23 @@ class Predictor(nn.Module):
         """
         return self.head(self.encoder(audio))
 
+    @staticmethod
+    def choose(mean: Tensor, deviation: Tensor) -> Tensor:
+        """Choose settings from their distributions: the mean, less reverb where it is unsure.
+
+        Parameters
+        ----------
+        mean, deviation : Tensor
+            ``(…, parameters)``, normalised.
+
+        Returns
+        -------
+        Tensor
+            ``(…, parameters)`` in 0…1, differentiable in `mean`.
+        """
+        side = mean.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
+        return (mean + side * deviation.detach()).clamp(0.0, 1.0)
+
     @torch.inference_mode()
     def predict(self, samples: np.ndarray, sample_rate: int) -> Prediction:
         """Predict the settings of a raw vocal.
@@ -167,13 +188,14 @@ class Predictor(nn.Module):
         weight = weight / weight.sum(dim=0)
         centre = (weight * mean).sum(dim=0)
         spread = (weight * (log_variance.exp() + (mean - centre) ** 2)).sum(dim=0).sqrt()
+        chosen = self.choose(centre, spread)
 
         settings, uncertainty = {}, {}
         for i, parameter in enumerate(PARAMETERS):
             shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
             value, low, high = (
                 parameter.clip(parameter.to_physical(min(max(float(u), 0.0), 1.0)) + shift)
-                for u in (centre[i], centre[i] - spread[i], centre[i] + spread[i])
+                for u in (chosen[i], centre[i] - spread[i], centre[i] + spread[i])
             )
             settings[parameter.key] = value
             uncertainty[parameter.key] = (low, high)

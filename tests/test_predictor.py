@@ -336,3 +336,12 @@ def test_a_pickle_is_never_loaded(saved: Path, tmp_path: Path, how: str) -> None
     assert not mark.exists()
     pickle.loads(pickle.dumps(bomb))
     assert mark.exists(), "the bomb of this test does not work"
+
+
+def test_less_reverb_is_chosen_where_the_model_is_unsure(model: Predictor) -> None:
+    mean, sure = torch.full((1, len(PARAMETERS)), 0.5), torch.zeros(1, len(PARAMETERS))
+    assert torch.equal(model.choose(mean, sure), mean)
+    chosen = model.choose(mean, torch.full_like(mean, 0.2))[0]
+    for p, value in zip(PARAMETERS, chosen, strict=True):
+        assert float(value) == pytest.approx(0.4 if p.key == "reverb.wet_db" else 0.5), p.key
+    assert float(model.choose(0 * mean, torch.ones_like(mean)).min()) == 0.0

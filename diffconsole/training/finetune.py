@@ -269,9 +269,9 @@ class _Run:
             groups.append({"params": upper, "lr": self.options.top_rate})
         return torch.optim.AdamW(groups, weight_decay=0.01)
 
-    def distance(self, mean: Tensor, part: Segments, rows: Tensor, stride: int) -> Tensor:
+    def distance(self, chosen: Tensor, part: Segments, rows: Tensor, stride: int) -> Tensor:
         raw, mixed = part.raw[rows].to(self.device), part.mixed[rows].to(self.device)
-        result = self.console(raw, denormalize(mean))
+        result = self.console(raw, denormalize(chosen))
         return mix_distance(
             result[..., self.lead :], mixed[..., self.lead :], PAIR_RATE, stride=stride
         )
@@ -305,9 +305,10 @@ class _Run:
             frames = self.model.encoder(self.train.heard[rows].to(self.device))
         else:
             frames = self.frames[rows]
-        mean, _ = self.model.head(frames)
+        mean, log_variance = self.model.head(frames)
         pull = (mean - self.start[rows]).square().mean(dim=1)
-        distance = self.distance(mean, self.train, rows, LOSS_STRIDE)
+        chosen = self.model.choose(mean, (log_variance / 2).exp())
+        distance = self.distance(chosen, self.train, rows, LOSS_STRIDE)
         loss = (distance + PULL * pull).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -321,6 +322,7 @@ class _Run:
         self.model.eval()
         found = []
         for rows in torch.arange(len(self.held)).split(self.options.batch):
-            mean, _ = self.model(self.held.heard[rows].to(self.device))
-            found.append(self.distance(mean, self.held, rows, LOSS_STRIDE))
+            mean, log_variance = self.model(self.held.heard[rows].to(self.device))
+            chosen = self.model.choose(mean, (log_variance / 2).exp())
+            found.append(self.distance(chosen, self.held, rows, LOSS_STRIDE))
         return float(torch.cat(found).mean())
