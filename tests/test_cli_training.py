@@ -93,6 +93,11 @@ def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     assert contents(studio) != before
 
 
+def _heed_ctrl_c():
+    """A shell's background jobs, and all that they start, ignore Ctrl-C unless told otherwise."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems send Ctrl-C to a process")
 @pytest.mark.usefixtures("two_presets")
@@ -102,7 +107,7 @@ def test_ctrl_c_and_the_same_command_go_on(tmp_path, folders, model):
     options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.2", "-o", studio)
     with subprocess.Popen(
         [*PROGRAM, "finetune", *map(str, options)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c,
     ) as process:  # fmt: skip
         patience = time.monotonic() + 200.0
         while not (studio / CHECKPOINT).exists() and time.monotonic() < patience:
