@@ -32,11 +32,16 @@ def _one_line(error: Exception, path: Path) -> str:
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("bit_depth", ["16", "24", "32f"])
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff", ".aif", ".WAV"])
+@pytest.mark.parametrize(
+    ("suffix", "bit_depth"),
+    [
+        (suffix, bit_depth)
+        for suffix in (".wav", ".flac", ".aiff", ".aif", ".WAV")
+        for bit_depth in ("16", "24", "32f")
+        if (suffix, bit_depth) != (".flac", "32f")  # FLAC holds integers; its refusal has a test
+    ],
+)
 def test_written_is_read(tmp_path, suffix, bit_depth, channels):
-    if suffix == ".flac" and bit_depth == "32f":
-        pytest.skip("FLAC holds integers")
     signal = np.tile(_stereo(), 3)[:channels]  # more than one block
     path = tmp_path / f"out{suffix}"
     assert write_audio(path, signal, RATE, bit_depth=bit_depth) == 0.0

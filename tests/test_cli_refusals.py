@@ -259,6 +259,8 @@ def test_no_permission(tmp_path, model):
     become = as_ordinary_user()
     take = write_take(tmp_path / "take.wav", seconds=0.2)
     secret = write_take(tmp_path / "secret.wav", seconds=0.2)
+    preset = tmp_path / "secret.preset.json"
+    preset.write_text("{}", encoding="utf-8")
     closed = tmp_path / "closed"
     closed.mkdir()
     (closed / "old.wav").write_bytes(b"old")
@@ -269,20 +271,24 @@ def test_no_permission(tmp_path, model):
         ("process", take, "-o", closed, "--model", model),
         ("process", take, "-o", closed / "new", "--model", model),
         ("plot", "rap", "-o", closed / "x.png"),
+        ("apply", take, preset, "-o", tmp_path / "x.wav"),
         ("apply", secret, "rap", "-o", tmp_path / "x.wav"),
     )
     closed.chmod(0o555)
     secret.chmod(0o000)
+    preset.chmod(0o000)
     try:
         results = call_in_child(commands, become)
     finally:
         closed.chmod(0o755)
         secret.chmod(0o644)
+        preset.chmod(0o644)
     lines = [one_error(stderr) for _, stderr in results]
     assert [code for code, _ in results] == [1] * len(commands)
-    for line in lines[:-1]:
+    for line in lines[:-2]:
         assert line.startswith(str(closed))
         assert "no permission to write there" in line
+    assert lines[-2] == f"{preset}: cannot be read (Permission denied)"
     assert lines[-1].startswith(f"{secret}: no permission to read it")
     assert contents(tmp_path) == before
 
