@@ -99,23 +99,32 @@ class Console(nn.Module):
             start = f"{module}."
             return {k[len(start) :]: v for k, v in settings.items() if k.startswith(start)}
 
-        if "input_gain" not in off:
-            audio = gain(audio, **of("input_gain"))
+        # Gains ride on the pass before or after them where there is one.
+        input_gain = None if "input_gain" in off else settings["input_gain.gain_db"]
         if "eq" not in off:
-            audio = equalizer(audio, self.sample_rate, settings, off)
+            audio = equalizer(audio, self.sample_rate, settings, off, input_gain)
+        elif input_gain is not None:
+            audio = gain(audio, input_gain)
+        output_gain = None if "output_gain" in off else settings["output_gain.gain_db"]
         if "compressor" not in off:
-            audio = compressor(audio, self.sample_rate, **of("compressor"))
-        dry = audio if "pan" in off else pan(audio, **of("pan"))
-        if "reverb" not in off:
-            wet = reverb(
-                audio,
-                self.sample_rate,
-                **of("reverb"),
-                seed=self.reverb_seed,
-                seconds=self.reverb_seconds,
-            )
-            dry = dry + wet
-        return dry if "output_gain" in off else gain(dry, **of("output_gain"))
+            dynamics = of("compressor")
+            if output_gain is not None and off >= {"pan", "reverb"}:
+                dynamics["makeup_db"] = dynamics["makeup_db"].to(torch.float64) + output_gain
+                output_gain = None
+            audio = compressor(audio, self.sample_rate, **dynamics)
+        if "pan" in off:
+            dry = audio if output_gain is None else gain(audio, output_gain)
+        else:
+            dry = pan(audio, **of("pan"), gain_db=output_gain)
+        if "reverb" in off:
+            return dry
+        room = of("reverb")
+        if output_gain is not None:
+            room["wet_db"] = room["wet_db"].to(torch.float64) + output_gain
+        wet = reverb(
+            audio, self.sample_rate, **room, seed=self.reverb_seed, seconds=self.reverb_seconds
+        )
+        return dry + wet
 
     def defaults(self, batch: int) -> dict[str, Tensor]:
         """Return the table's defaults as settings: ``(batch,)`` each."""

@@ -7,14 +7,17 @@ low-pass. Shelves take Q. A frequency at or above 0.49·fs is clamped there.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Collection, Mapping
 
 import torch
 from dasp_pytorch.signal import biquad
 from torch import Tensor
 
-from ..parameters import EQ_BANDS
+from ..parameters import BY_KEY, EQ_BANDS
 from . import kernels
+from .gain import gain
 from .shapes import check_audio
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "equalizer_sections",
     "high_pass",
     "high_shelf",
+    "longest_ringing",
     "low_pass",
     "low_shelf",
     "peak",
@@ -81,21 +85,47 @@ def equalizer_sections(
     Tensor
         ``(batch, sections, 5)`` float64.
     """
-    rows = [
-        coefficients(
-            FILTER_OF_BAND[band],
-            sample_rate,
-            settings[f"eq.{band}.freq_hz"],
-            settings[f"eq.{band}.q"],
-            settings.get(f"eq.{band}.gain_db"),
-        )
-        for band in EQ_BANDS
-        if f"eq.{band}" not in bypass
-    ]
-    if not rows:
+    bands = [band for band in EQ_BANDS if f"eq.{band}" not in bypass]
+    if not bands:
         batch = len(next(iter(settings.values()), ()))
         return torch.empty(batch, 0, 5, dtype=torch.float64)
-    return torch.stack(rows, dim=1)
+    rows: dict[str, Tensor] = {}
+    # The four peaks in one go: each call costs some forty small operations, twice with gradients.
+    for kind in dict.fromkeys(FILTER_OF_BAND[band] for band in bands):
+        alike = [band for band in bands if FILTER_OF_BAND[band] == kind]
+        columns = [
+            torch.cat([settings[f"eq.{band}.{name}"] for band in alike])
+            for name in ("freq_hz", "q", "gain_db")
+            if f"eq.{alike[0]}.{name}" in BY_KEY
+        ]
+        found = coefficients(kind, sample_rate, *columns)
+        rows.update(zip(alike, found.chunk(len(alike)), strict=True))
+    return torch.stack([rows[band] for band in bands], dim=1)
+
+
+@functools.lru_cache(maxsize=16)
+def longest_ringing(sample_rate: float, bypass: frozenset[str] = frozenset()) -> int:
+    """Return the samples in which the EQ falls by 160 dB, whatever its settings in the table.
+
+    The slowest pole over all corners of every active band's ranges: what a transform must be
+    longer than the signal if its length is not to depend on settings.
+    """
+    slowest = 0.0
+    for band in EQ_BANDS:
+        if f"eq.{band}" in bypass:
+            continue
+        ranges = [
+            torch.tensor([parameter.low, parameter.high], dtype=torch.float64)
+            for name in ("freq_hz", "q", "gain_db")
+            if (parameter := BY_KEY.get(f"eq.{band}.{name}"))
+        ]
+        corners = torch.cartesian_prod(*ranges).unbind(dim=-1)
+        _, _, _, a1, a2 = coefficients(FILTER_OF_BAND[band], sample_rate, *corners).unbind(dim=-1)
+        inside = a1 * a1 - 4.0 * a2
+        real = 0.5 * (a1.abs() + inside.clamp(min=0.0).sqrt())
+        radius = torch.where(inside < 0.0, a2.clamp(min=0.0).sqrt(), real)
+        slowest = max(slowest, float(radius.max()))
+    return math.ceil(8.0 * math.log(10.0) / -math.log(slowest)) if slowest > 0.0 else 0
 
 
 def equalizer(
@@ -103,6 +133,7 @@ def equalizer(
     sample_rate: float,
     settings: Mapping[str, Tensor],
     bypass: Collection[str] = (),
+    gain_db: Tensor | None = None,
 ) -> Tensor:
     """Run the whole EQ, high-pass to low-pass, in one pass.
 
@@ -116,15 +147,31 @@ def equalizer(
         ``(batch,)`` each, by key: ``"eq.peak_1.freq_hz"`` and so on for every active band.
     bypass : collection of str
         Bands to leave out: ``"eq.low_pass"``.
+    gain_db : Tensor, optional
+        ``(batch,)``, a gain on top that costs no pass of its own.
 
     Returns
     -------
     Tensor
-        The shape of `audio`; `audio` itself where every band is bypassed.
+        The shape of `audio`; where every band is bypassed `audio` itself, or its gain alone.
     """
     check_audio(audio)
     sections = equalizer_sections(sample_rate, settings, bypass)
-    return kernels.sections(audio, sections.to(audio.device)) if sections.shape[1] else audio
+    if not sections.shape[1]:
+        return audio if gain_db is None else gain(audio, gain_db)
+    if gain_db is not None:
+        factor = 10.0 ** (gain_db.to(torch.float64) / 20.0)
+        scale = torch.ones(5, dtype=torch.float64, device=factor.device).repeat(len(factor), 1)
+        scale[:, :3] = factor.unsqueeze(-1)
+        first = sections[:, :1] * scale.unsqueeze(1)
+        sections = torch.cat((first, sections[:, 1:]), dim=1)
+    # On a CPU the kernels work in time or find the length themselves; elsewhere that would make
+    # the processor wait for the device, and shapes depend on data.
+    ringing = None
+    if audio.device.type != "cpu":
+        off = frozenset(name for name in bypass if name.startswith("eq."))
+        ringing = longest_ringing(sample_rate, off)
+    return kernels.sections(audio, sections.to(audio.device), ringing)
 
 
 def response(sections: Tensor, sample_rate: float, freq_hz: Tensor) -> Tensor:

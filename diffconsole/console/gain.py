@@ -35,7 +35,7 @@ def gain(audio: Tensor, gain_db: Tensor) -> Tensor:
     return audio * (10.0 ** (per_item(gain_db, audio) / 20.0)).to(audio.dtype)
 
 
-def pan(audio: Tensor, position: Tensor) -> Tensor:
+def pan(audio: Tensor, position: Tensor, gain_db: Tensor | None = None) -> Tensor:
     """Place a signal between left and right with constant power, 0 dB at the centre.
 
     ``left = √2·cos(π/4·(1 + p))``, ``right = √2·sin(π/4·(1 + p))``; a stereo input keeps its
@@ -47,6 +47,8 @@ def pan(audio: Tensor, position: Tensor) -> Tensor:
         ``(batch, 1 or 2, samples)``.
     position : Tensor
         ``(batch,)``, −1 left … 1 right.
+    gain_db : Tensor, optional
+        ``(batch,)``, a gain on top that costs no pass of its own.
 
     Returns
     -------
@@ -55,4 +57,6 @@ def pan(audio: Tensor, position: Tensor) -> Tensor:
     """
     angle = math.pi / 4 * (1.0 + position.to(torch.float64))
     sides = math.sqrt(2.0) * torch.stack((angle.cos(), angle.sin()), dim=-1)
+    if gain_db is not None:
+        sides = sides * (10.0 ** (gain_db.to(torch.float64) / 20.0)).unsqueeze(-1)
     return audio * sides.unsqueeze(-1).to(audio)

@@ -1,0 +1,48 @@
+"""Tasks on a few threads: as many as torch may use, the calling one among them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+__all__ = ["run_tasks"]
+
+
+@functools.cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    # One a process: after a fork the parent's threads do not exist, and waiting for them hangs.
+    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="diffconsole")
+
+
+def run_tasks(task: Callable[[int], Any], count: int) -> None:
+    """Call ``task(0)`` … ``task(count − 1)``, each once, on at most torch's number of threads.
+
+    A thread pool instead of numba's own threading keeps compilation short, calls from several
+    threads safe, and the machine free of more threads than ``torch.set_num_threads`` allows.
+    """
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        for index in range(count):
+            task(index)
+        return
+    left = itertools.count()
+
+    def work() -> None:
+        while (index := next(left)) < count:
+            task(index)
+
+    others = [_pool(os.getpid()).submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        # Nothing may still write to the arrays when an error leaves this call.
+        for other in others:
+            other.exception()
+    for other in others:
+        other.result()
