@@ -5,8 +5,6 @@
 call these two and do not know which implementation answers:
 
 - CPU tensors with numba installed: time-domain loops (:mod:`.cpu`);
-- CUDA tensors with Triton installed: a compressor in Triton, sections by frequency sampling
-  (:mod:`.gpu`);
 - anything else: torch operations that run on every device (:mod:`.generic`).
 
 ``DIFFCONSOLE_KERNEL=generic`` in the environment, or :func:`use`, forces one.
@@ -35,7 +33,7 @@ from ...errors import SettingsError
 
 __all__ = ["NAMES", "compress", "name_for", "sections", "use"]
 
-NAMES = ("cpu", "generic", "gpu")
+NAMES = ("cpu", "generic")
 
 NAMESPACE = "diffconsole"
 
@@ -45,7 +43,7 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 
 @contextlib.contextmanager
 def use(name: str) -> Iterator[None]:
-    """Force ``"cpu"``, ``"generic"`` or ``"gpu"`` kernels inside a ``with`` block."""
+    """Force ``"cpu"`` or ``"generic"`` kernels inside a ``with`` block."""
     token = _forced.set(name)
     try:
         yield
@@ -58,14 +56,12 @@ def name_for(audio: Tensor) -> str:
     forced = _forced.get() or os.environ.get("DIFFCONSOLE_KERNEL", "")
     if forced:
         return forced
-    if audio.device.type == "cpu" and _has("numba"):
-        return "cpu"
-    return "gpu" if audio.device.type == "cuda" and _has("triton") else "generic"
+    return "cpu" if audio.device.type == "cpu" and _has_numba() else "generic"
 
 
 @functools.cache
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 @functools.cache
