@@ -1,9 +1,9 @@
-"""Second-order sections on the CPU: float64, eight stretches of a row side by side.
+"""Second-order sections on the CPU: float64, eight signals side by side.
 
-A long row is cut into segments, one task each, and a segment into eight stretches that run
-together (:mod:`.lanes`). A stretch that does not begin the row starts earlier, from silence, by
-the time that the cascade's slowest pole needs to forget that (40 nepers: beyond the last digit
-of float64). The result does not depend on the number of threads.
+A row is cut into stretches; eight stretches, of one row or of several, run together
+(:mod:`.lanes`). A stretch that does not begin its row starts earlier, from silence, by the time
+that the cascade's slowest pole needs to forget that. The result does not depend on the number
+of threads, nor on which stretches run together.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from .lanes import LANES, adjoint_block, adjoint_block_only, section_block
-from .threads import run_tasks
+from .lanes import LANES, adjoint_block, adjoint_block_only, section_block, to_rows, to_slab
+from .threads import lane_groups, run_tasks
 
 __all__ = ["sections_backward", "sections_forward", "sections_saved_shape"]
 
-BLOCK = 64
-SEGMENT = 1 << 19
-FORGOTTEN_NEPERS = 40.0
+BLOCK = 128
+STRETCH = 1 << 17
+# What is left of a state after this time: beyond the last digit of float64, or of float32 squared.
+FORGOTTEN_NEPERS = {np.dtype(np.float64): 40.0, np.dtype(np.float32): 24.0}
 # States below this become 0. Without it digital silence after sound decays into subnormal
 # numbers, on which a processor is some 40 times slower.
 TINY = 1e-60
@@ -34,70 +35,62 @@ _compile: Any = functools.partial(
 )
 
 
-def _segments(samples: int) -> int:
-    return max(1, round(samples / SEGMENT))
+def _stretches(samples: int) -> int:
+    return max(1, round(samples / STRETCH))
 
 
 def _stretch_blocks(samples: int) -> int:
-    """Blocks in one of the eight stretches of a segment."""
-    return -(-samples // (_segments(samples) * LANES * BLOCK))
+    return -(-samples // (_stretches(samples) * BLOCK))
+
+
+def _lanes(rows: int, samples: int) -> np.ndarray:
+    """Row and first block of every stretch, ``(rows · stretches, 2)``."""
+    places = np.stack(np.divmod(np.arange(rows * _stretches(samples)), _stretches(samples)), axis=1)
+    places[:, 1] *= _stretch_blocks(samples)
+    return places
+
+
+def _warm_up_blocks(coefficients: np.ndarray, nepers: float) -> np.ndarray:
+    """Blocks after which the slowest pole of each item's cascade has forgotten its state."""
+    a1, a2 = coefficients[..., 3], coefficients[..., 4]
+    inside = a1 * a1 - 4.0 * a2
+    root = np.sqrt(np.abs(inside))
+    radius = np.where(inside < 0.0, np.sqrt(np.abs(a2)), 0.5 * (np.abs(a1) + root))
+    slowest = np.clip(radius.max(axis=1, initial=0.0), 1e-300, 1.0 - 1e-9)
+    return np.ceil(nepers / (-np.log(slowest) * BLOCK)).astype(np.int64)
+
+
+# --- between rows of audio and the lanes -----------------------------------------------------
 
 
 @_compile
-def _warm_up_blocks(coefficients, most):
-    """Blocks after which the slowest pole has forgotten its state."""
-    slowest = 0.0
-    for s in range(coefficients.shape[0]):
-        a1, a2 = coefficients[s, 3], coefficients[s, 4]
-        inside = a1 * a1 - 4.0 * a2
-        if inside < 0.0:
-            radius = math.sqrt(a2)
-        else:
-            radius = 0.5 * (abs(a1) + math.sqrt(inside))
-        slowest = max(slowest, radius)
-    if slowest >= 1.0:
-        return most
-    if slowest <= 0.0:
-        return min(1, most)
-    blocks = math.ceil(FORGOTTEN_NEPERS / (-math.log(slowest) * BLOCK))
-    return min(np.int64(min(blocks, 1e9)), most)
-
-
-@_compile
-def _fill_lane(source, rows, lane):
-    for n in range(source.shape[0]):
-        rows[n, lane] = source[n]
-    for n in range(source.shape[0], rows.shape[0]):
-        rows[n, lane] = 0.0
-
-
-@_compile
-def _load(source, first, step, rows):
-    """Rows of one block: lane k from ``source[first + k·step]`` on, silence outside."""
-    samples = source.shape[0]
-    for lane in range(LANES):
-        start = first + lane * step
-        stop = min(start + BLOCK, samples)
+def _load(x, lanes, block, slab, rows):
+    """Samples of one block: lane k from block ``lanes[k, 1] + block`` on, silence outside."""
+    for k in range(lanes.shape[0]):
+        start = (lanes[k, 1] + block) * BLOCK
+        stop = min(start + BLOCK, x.shape[1])
         if start < 0 or start >= stop:
-            rows[:, lane] = 0.0
+            slab[k, :] = 0.0
         else:
-            _fill_lane(source[start:stop], rows, lane)
+            _copy(x[lanes[k, 0], start:stop], slab[k])
+            slab[k, stop - start :] = 0.0
+    to_rows(slab, rows, BLOCK)
 
 
 @_compile
-def _store_lane(rows, lane, target):
-    for n in range(target.shape[0]):
-        target[n] = rows[n, lane]
-
-
-@_compile
-def _store(rows, first, step, target):
-    samples = target.shape[0]
-    for lane in range(LANES):
-        start = first + lane * step
-        stop = min(start + BLOCK, samples)
+def _store(rows, slab, lanes, block, y):
+    to_slab(rows, slab, BLOCK)
+    for k in range(lanes.shape[0]):
+        start = (lanes[k, 1] + block) * BLOCK
+        stop = min(start + BLOCK, y.shape[1])
         if start < stop:
-            _store_lane(rows, lane, target[start:stop])
+            _copy(slab[k, : stop - start], y[lanes[k, 0], start:stop])
+
+
+@_compile
+def _copy(source, target):
+    for n in range(source.shape[0]):
+        target[n] = source[n]
 
 
 @_compile
@@ -109,70 +102,86 @@ def _without_tiny(source, target):
 
 
 @_compile
-def _forward(x, coefficients, segment, stretch, y, histories):
-    """Filter one segment; keep what precedes every block where `histories` has room."""
-    sections = coefficients.shape[0]
+def _side_by_side(coefficients, lanes, rows_each):
+    """Coefficients of each lane's item, ``(sections, 5, LANES)``."""
+    own = np.zeros((coefficients.shape[1], 5, LANES))
+    for k in range(lanes.shape[0]):
+        own[:, :, k] = coefficients[lanes[k, 0] // rows_each]
+    return own
+
+
+# --- the two passes --------------------------------------------------------------------------
+
+
+@_compile
+def _forward(x, coefficients, rows_each, lanes, first_lane, stretch, warm_up, y, histories):
+    """Filter up to eight stretches; keep what precedes every block if `histories` has room."""
+    sections = coefficients.shape[1]
+    own = _side_by_side(coefficients, lanes, rows_each)
     signals = np.zeros((sections + 1, BLOCK + 2, LANES))
-    keep = histories.shape[0] > 0
-    step = stretch * BLOCK
-    first = segment * LANES * step
-    # Before the last stretch lies at most the row up to it.
-    warm_up = _warm_up_blocks(coefficients, segment * LANES * stretch + (LANES - 1) * stretch)
+    slab = np.zeros((LANES, BLOCK), x.dtype)
+    keep = histories.shape[1] > 0
     for block in range(-warm_up, stretch):
-        _load(x, first + block * BLOCK, step, signals[0, 2:])
+        _load(x, lanes, block, slab, signals[0, 2:])
         if keep and block >= 0:
-            histories[block] = signals[:, :2]
+            for k in range(lanes.shape[0]):
+                for s in range(sections + 1):
+                    histories[first_lane + k, block, s, 0] = signals[s, 0, k]
+                    histories[first_lane + k, block, s, 1] = signals[s, 1, k]
         for s in range(sections):
-            section_block(signals[s], signals[s + 1], coefficients[s], BLOCK)
+            section_block(signals[s], signals[s + 1], own[s], BLOCK)
         if block >= 0:
-            _store(signals[sections, 2:], first + block * BLOCK, step, y)
+            _store(signals[sections, 2:], slab, lanes, block, y)
         for s in range(sections + 1):
             _without_tiny(signals[s, BLOCK:], signals[s, :2])
 
 
 @_compile
-def _backward(x, coefficients, segment, stretch, histories, grad_y, grad_x, grad_coefficients):
+def _backward(
+    x, coefficients, rows_each, lanes, first_lane, stretch, warm_up, histories,
+    grad_y, grad_x, grad_coefficients,
+):  # fmt: skip
     """Adjoint of `_forward`: the same cascade on the reversed gradient.
 
     With u the gradient through 1/A run backwards in time, grad_x is B run backwards on u,
     grad_b[k] = Σ u[n]·x[n−k] and grad_a[k] = −Σ u[n]·y[n−k]. Each block's signals are made
     again from its saved history, so memory does not grow with the number of sections.
     """
-    sections = coefficients.shape[0]
+    sections = coefficients.shape[1]
+    own = _side_by_side(coefficients, lanes, rows_each)
     signals = np.zeros((sections + 1, BLOCK + 2, LANES))
     gradient = np.zeros((BLOCK, LANES))
+    slab = np.zeros((LANES, BLOCK), x.dtype)
     future = np.zeros((sections, 2, LANES))
     sums = np.zeros((sections, 5, LANES))
-    step = stretch * BLOCK
-    first = segment * LANES * step
-    blocks_left = -(-(x.shape[0] - first) // BLOCK) - stretch
-    warm_up = _warm_up_blocks(coefficients, max(blocks_left, 0))
     for block in range(stretch + warm_up - 1, -1, -1):
-        _load(grad_y, first + block * BLOCK, step, gradient)
+        _load(grad_y, lanes, block, slab, gradient)
         if block >= stretch:
             for s in range(sections - 1, -1, -1):
-                adjoint_block_only(gradient, coefficients[s], future[s], BLOCK)
+                adjoint_block_only(gradient, own[s], future[s], BLOCK)
         else:
-            _load(x, first + block * BLOCK, step, signals[0, 2:])
-            signals[:, :2] = histories[block]
+            _load(x, lanes, block, slab, signals[0, 2:])
+            for k in range(lanes.shape[0]):
+                for s in range(sections + 1):
+                    signals[s, 0, k] = histories[first_lane + k, block, s, 0]
+                    signals[s, 1, k] = histories[first_lane + k, block, s, 1]
             for s in range(sections):
-                section_block(signals[s], signals[s + 1], coefficients[s], BLOCK)
+                section_block(signals[s], signals[s + 1], own[s], BLOCK)
             for s in range(sections - 1, -1, -1):
                 adjoint_block(
-                    gradient, coefficients[s], future[s], signals[s], signals[s + 1], sums[s], BLOCK
+                    gradient, own[s], future[s], signals[s], signals[s + 1], sums[s], BLOCK
                 )
-            _store(gradient, first + block * BLOCK, step, grad_x)
+            _store(gradient, slab, lanes, block, grad_x)
         for s in range(sections):
             _without_tiny(future[s], future[s])
-    for s in range(sections):
-        for k in range(5):
-            grad_coefficients[s, k] = sums[s, k].sum()
+    for k in range(lanes.shape[0]):
+        grad_coefficients[first_lane + k] = sums[:, :, k]
 
 
 def sections_saved_shape(rows: int, samples: int, sections: int, keep: bool) -> tuple[int, ...]:
     """Shape of what the forward pass keeps: the two samples before every block of each signal."""
     blocks = _stretch_blocks(samples) if keep else 0
-    return rows, _segments(samples), blocks, sections + 1, 2, LANES
+    return rows * _stretches(samples), blocks, sections + 1, 2
 
 
 def sections_forward(
@@ -183,14 +192,18 @@ def sections_forward(
     x = audio.detach().contiguous().numpy().reshape(-1, samples)
     sos = coefficients.detach().contiguous().numpy()
     y = np.empty_like(x)
-    segments, stretch = _segments(samples), _stretch_blocks(samples)
+    lanes, stretch = _lanes(len(x), samples), _stretch_blocks(samples)
+    forget = _warm_up_blocks(sos, FORGOTTEN_NEPERS[x.dtype])
     histories = np.empty(sections_saved_shape(len(x), samples, sos.shape[1], keep))
+    groups = lane_groups(len(lanes))
 
     def task(index: int) -> None:
-        row, segment = divmod(index, segments)
-        _forward(x[row], sos[row // channels], segment, stretch, y[row], histories[row, segment])
+        group = lanes[groups[index]]
+        warm_up = int(np.minimum(forget[group[:, 0] // channels], group[:, 1]).max())
+        first = groups[index].start
+        _forward(x, sos, channels, group, first, stretch, warm_up, y, histories)
 
-    run_tasks(task, len(x) * segments)
+    run_tasks(task, len(groups))
     return torch.from_numpy(y).reshape(audio.shape), torch.from_numpy(histories)
 
 
@@ -203,17 +216,21 @@ def sections_backward(
     sos = coefficients.detach().contiguous().numpy()
     grad_y = gradient.contiguous().numpy().reshape(-1, samples)
     histories = saved.numpy()
-    segments, stretch = histories.shape[1:3]
+    lanes, stretch = _lanes(len(x), samples), _stretch_blocks(samples)
+    forget = _warm_up_blocks(sos, FORGOTTEN_NEPERS[x.dtype])
     grad_x = np.empty_like(x)
-    grad_sos = np.empty((len(x), segments, *sos.shape[1:]))
+    grad_sos = np.empty((len(lanes), *sos.shape[1:]))
+    groups = lane_groups(len(lanes))
 
     def task(index: int) -> None:
-        row, segment = divmod(index, segments)
+        group = lanes[groups[index]]
+        after = np.maximum(-(-samples // BLOCK) - stretch - group[:, 1], 0)
+        warm_up = int(np.minimum(forget[group[:, 0] // channels], after).max())
         _backward(
-            x[row], sos[row // channels], segment, stretch, histories[row, segment],
-            grad_y[row], grad_x[row], grad_sos[row, segment],
+            x, sos, channels, group, groups[index].start, stretch, warm_up, histories,
+            grad_y, grad_x, grad_sos,
         )  # fmt: skip
 
-    run_tasks(task, len(x) * segments)
+    run_tasks(task, len(groups))
     total = torch.from_numpy(grad_sos).reshape(batch, -1, *sos.shape[1:]).sum(dim=1)
     return torch.from_numpy(grad_x).reshape(audio.shape), total

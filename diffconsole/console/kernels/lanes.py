@@ -1,11 +1,13 @@
-"""Second-order sections on eight stretches of one signal side by side, in vector registers.
+"""Recursions on eight signals side by side, in vector registers.
 
 A recursion leaves most of a processor idle: each sample waits for the one before. Eight
-independent stretches, the *lanes*, fill it. numba has no vector type, and its compiler does not
+independent signals, the *lanes*, fill it. numba has no vector type, and its compiler does not
 keep eight states of a loop in registers by itself, so these loops are spelled out in LLVM's
 terms, once; everything around them is plain numba code.
 
-All arrays are C-contiguous float64 with the lanes last: row n holds sample n of every lane.
+Arrays are C-contiguous. *Rows* are float64 with the lanes last: row n holds sample n of every
+lane. A *slab* holds the same samples the other way round, ``(LANES, samples)`` in the audio's
+type; :func:`to_rows` and :func:`to_slab` turn one into the other.
 """
 
 from __future__ import annotations
@@ -17,7 +19,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "adjoint_block", "adjoint_block_only", "section_block"]
+__all__ = [
+    "LANES",
+    "adjoint_block",
+    "adjoint_block_only",
+    "carry_block",
+    "detect_block",
+    "section_block",
+    "to_rows",
+    "to_slab",
+]
 
 LANES = 8
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
@@ -49,17 +60,33 @@ class _Writer:
         index = self.index(index) if isinstance(index, int) else index
         self.builder.store(value, self.builder.gep(rows, [index])).align = 8
 
-    def splats(self, argument: int, count: int) -> list[Any]:
-        """The first numbers of an array, each in all lanes."""
-        data = self._data(argument)
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        found = []
-        for k in range(count):
-            scalar = self.builder.load(self.builder.gep(data, [self.index(k)]))
-            one = self.builder.insert_element(undefined, scalar, ir.IntType(32)(0))
-            found.append(self.builder.shuffle_vector(one, undefined, zeros))
-        return found
+    def several(self, argument: int, count: int) -> list[Any]:
+        """The first rows of an array."""
+        rows = self.rows(argument)
+        return [self.load(rows, k) for k in range(count)]
+
+    def slab_row(self, argument: int, lane: int) -> Any:
+        """Where a lane of a slab begins."""
+        array = self.context.make_array(self.signature.args[argument])
+        slab = array(self.context, self.builder, self.arguments[argument])
+        _, width = cgutils.unpack_tuple(self.builder, slab.shape)
+        return self.builder.gep(slab.data, [self.builder.mul(self.index(lane), width)])
+
+    def transposed(self, vectors: list[Any]) -> list[Any]:
+        """Eight vectors of eight: element k of vector n becomes element n of vector k."""
+        for _ in range(3):
+            half = LANES // 2
+            pairs = zip(vectors[:half], vectors[half:], strict=True)
+            vectors = [v for pair in pairs for v in self._interleaved(*pair)]
+        return vectors
+
+    def _interleaved(self, one: Any, other: Any) -> tuple[Any, Any]:
+        def pick(first: int) -> Any:
+            places = [n for k in range(LANES // 2) for n in (first + k, LANES + first + k)]
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), places)
+            return self.builder.shuffle_vector(one, other, mask)
+
+        return pick(0), pick(LANES // 2)
 
     def variable(self, value: Any) -> Any:
         return cgutils.alloca_once_value(self.builder, value)
@@ -83,13 +110,13 @@ def section_block(typing: Any, x: Any, y: Any, coefficients: Any, count: Any) ->
     """``section_block(x, y, coefficients, count)``: one section over `count` rows.
 
     ``y[n] = b0·x[n] + b1·x[n−1] + b2·x[n−2] − a1·y[n−1] − a2·y[n−2]``; rows 0 and 1 of `x` and
-    `y` are the two samples before the block, row 2 is its first.
+    `y` are the two samples before the block, row 2 is its first. `coefficients` has five rows.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         w = _Writer(context, builder, signature, arguments)
         x, y = w.rows(0), w.rows(1)
-        b0, b1, b2, a1, a2 = w.splats(2, 5)
+        b0, b1, b2, a1, a2 = w.several(2, 5)
         x2, x1 = w.variable(w.load(x, 0)), w.variable(w.load(x, 1))
         y2, y1 = w.variable(w.load(y, 0)), w.variable(w.load(y, 1))
         with cgutils.for_range(builder, arguments[3]) as loop:
@@ -111,7 +138,7 @@ def section_block(typing: Any, x: Any, y: Any, coefficients: Any, count: Any) ->
 
 def _adjoint_loop(w: _Writer, count: Any, coefficients: int, gradient: Any, future: Any) -> Any:
     """Context of the reverse loop; yields (row, u, u1, u2) after storing the new gradient."""
-    b0, b1, b2, a1, a2 = w.splats(coefficients, 5)
+    b0, b1, b2, a1, a2 = w.several(coefficients, 5)
     builder = w.builder
     u1, u2 = w.variable(w.load(future, 0)), w.variable(w.load(future, 1))
 
@@ -177,18 +204,131 @@ def adjoint_block(
         x, y, sums = w.rows(3), w.rows(4), w.rows(5)
         body, finish = _adjoint_loop(w, count, 1, w.rows(0), w.rows(2))
         totals = [w.variable(w.load(sums, k)) for k in range(5)]
+        # Each row of x and y is loaded once and handed down to the two rows before it.
+        last = builder.add(count, w.index(1))
+        x0, x1 = w.variable(w.load(x, last)), w.variable(w.load(x, count))
+        y1 = w.variable(w.load(y, count))
         with cgutils.for_range(builder, count) as loop:
             row, u = body(loop)
-            rows = [row, builder.add(row, w.index(1)), builder.add(row, w.index(2))]
-            for k in range(3):
-                total = w.plus(builder.load(totals[k]), u, w.load(x, rows[2 - k]))
-                builder.store(total, totals[k])
-            for k in (1, 2):
-                total = w.minus(builder.load(totals[2 + k]), u, w.load(y, rows[2 - k]))
-                builder.store(total, totals[2 + k])
+            inputs = [builder.load(x0), builder.load(x1), w.load(x, row)]
+            outputs = [builder.load(y1), w.load(y, row)]
+            for k, value in enumerate(inputs):
+                builder.store(w.plus(builder.load(totals[k]), u, value), totals[k])
+            for k, value in enumerate(outputs, start=3):
+                builder.store(w.minus(builder.load(totals[k]), u, value), totals[k])
+            builder.store(inputs[1], x0)
+            builder.store(inputs[2], x1)
+            builder.store(outputs[1], y1)
         finish()
         for k in range(5):
             w.store(builder.load(totals[k]), sums, k)
         return context.get_dummy_value()
 
     return types.void(gradient, coefficients, future, x, y, sums, count), generate
+
+
+@intrinsic
+def to_rows(typing: Any, slab: Any, rows: Any, count: Any) -> Any:
+    """``to_rows(slab, rows, count)``: transpose, `count` a multiple of eight."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w = _Writer(context, builder, signature, arguments)
+        rows = w.rows(1)
+        kind = context.get_data_type(signature.args[0].dtype)
+        vector = ir.VectorType(kind, LANES)
+        lanes = [w.slab_row(0, lane) for lane in range(LANES)]
+        with cgutils.for_range_slice(builder, w.index(0), arguments[2], w.index(LANES)) as (n, _):
+            read = []
+            for lane in lanes:
+                place = builder.bitcast(builder.gep(lane, [n]), vector.as_pointer())
+                read.append(builder.load(place))
+                read[-1].align = 4
+            for k, value in enumerate(w.transposed(read)):
+                wide = value if vector == _VECTOR else builder.fpext(value, _VECTOR)
+                w.store(wide, rows, builder.add(n, w.index(k)))
+        return context.get_dummy_value()
+
+    return types.void(slab, rows, count), generate
+
+
+@intrinsic
+def to_slab(typing: Any, rows: Any, slab: Any, count: Any) -> Any:
+    """``to_slab(rows, slab, count)``: transpose back, `count` a multiple of eight."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w = _Writer(context, builder, signature, arguments)
+        rows = w.rows(0)
+        kind = context.get_data_type(signature.args[1].dtype)
+        vector = ir.VectorType(kind, LANES)
+        lanes = [w.slab_row(1, lane) for lane in range(LANES)]
+        with cgutils.for_range_slice(builder, w.index(0), arguments[2], w.index(LANES)) as (n, _):
+            read = [w.load(rows, builder.add(n, w.index(k))) for k in range(LANES)]
+            if vector != _VECTOR:
+                read = [builder.fptrunc(value, vector) for value in read]
+            for lane, value in zip(lanes, w.transposed(read), strict=True):
+                place = builder.bitcast(builder.gep(lane, [n]), vector.as_pointer())
+                builder.store(value, place).align = 4
+        return context.get_dummy_value()
+
+    return types.void(rows, slab, count), generate
+
+
+@intrinsic
+def detect_block(typing: Any, rows: Any, state: Any, settings: Any, count: Any) -> Any:
+    """``detect_block(rows, state, settings, count)``: the compressor's detector, in place.
+
+    With the rows a, (1 − a)·m, r, (1 − r)·m and m of `settings`, and s the row of `state`:
+    ``s ← max(a·s + (1 − a)·m·v, r·s + (1 − r)·m·v)``. m is 1, or −1 where the smaller update
+    is wanted. The level m·s takes the place of v, negative where it has risen.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w = _Writer(context, builder, signature, arguments)
+        rows, state = w.rows(0), w.rows(1)
+        attack, by_attack, release, by_release, mirror = w.several(2, 5)
+        s = w.variable(w.load(state, 0))
+        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        with cgutils.for_range(builder, arguments[3]) as loop:
+            v, before = w.load(rows, loop.index), builder.load(s)
+            rising = w.plus(builder.fmul(by_attack, v), attack, before)
+            falling = w.plus(builder.fmul(by_release, v), release, before)
+            now = builder.select(builder.fcmp_ordered(">", rising, falling), rising, falling)
+            builder.store(now, s)
+            level, old = builder.fmul(mirror, now), builder.fmul(mirror, before)
+            risen = builder.fcmp_ordered(">", level, old)
+            w.store(
+                builder.select(risen, builder.fsub(zero, level), level), rows, loop.index
+            )
+        w.store(builder.load(s), state, 0)
+        return context.get_dummy_value()
+
+    return types.void(rows, state, settings, count), generate
+
+
+@intrinsic
+def carry_block(typing: Any, errors: Any, factors: Any, ends: Any, count: Any) -> Any:
+    """``carry_block(errors, factors, ends, count)``: a linear recursion back in time, in place.
+
+    ``c[n] = e[n] + f[n+1]·c[n+1]`` from c = 0 after the last row; row n of `factors` becomes the
+    share ``f[n+1] ⋯ f[count]`` of what comes from after the block, f[count] being 1. The rows of
+    `ends`: f[0]·c[0] and f[0] times the share of row 0, what goes on to the block before.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w = _Writer(context, builder, signature, arguments)
+        errors, factors, ends, count = w.rows(0), w.rows(1), w.rows(2), arguments[3]
+        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        carried, share = w.variable(zero), w.variable(ir.Constant(_VECTOR, [1.0] * LANES))
+        with cgutils.for_range(builder, count) as loop:
+            row = builder.sub(builder.sub(count, w.index(1)), loop.index)
+            now = builder.fadd(builder.load(carried), w.load(errors, row))
+            factor, whole = w.load(factors, row), builder.load(share)
+            w.store(now, errors, row)
+            w.store(whole, factors, row)
+            builder.store(builder.fmul(factor, now), carried)
+            builder.store(builder.fmul(factor, whole), share)
+        w.store(builder.load(carried), ends, 0)
+        w.store(builder.load(share), ends, 1)
+        return context.get_dummy_value()
+
+    return types.void(errors, factors, ends, count), generate

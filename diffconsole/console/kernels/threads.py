@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["run_tasks"]
+__all__ = ["lane_groups", "run_tasks"]
+
+LANES = 8
 
 
 @functools.cache
@@ -46,3 +48,11 @@ def run_tasks(task: Callable[[int], Any], count: int) -> None:
             other.exception()
     for other in others:
         other.result()
+
+
+def lane_groups(count: int) -> list[slice]:
+    """Split `count` signals into groups that run side by side, at most eight, for all threads."""
+    size = max(1, min(LANES, -(-count // torch.get_num_threads())))
+    groups = -(-count // size)
+    edges = [count * index // groups for index in range(groups + 1)]
+    return [slice(first, stop) for first, stop in zip(edges, edges[1:], strict=False)]
