@@ -1,13 +1,13 @@
-"""Compressor on the CPU: blocks that stay in the first cache, up to four recursions side by side.
+"""Compressor on the CPU: blocks that stay in the first caches, eight recursions side by side.
 
-A block passes three stages: the level of the input, the branching recursion in float64, and the
-static curve with its logarithm and exponential, which run in vectors on float32 audio
-(:mod:`.bits`).
+A block passes three stages: the level of the input, the branching recursion in float64 on eight
+lanes (:mod:`.lanes`), and the static curve with its logarithm and exponential, which run in
+vectors in the precision of the audio (:mod:`.bits`).
 
 The recursions that run together are rows of a batch, or segments of one long row. A segment
 starts from silence; once the level at the end of the one before is known, it is run again from
-there until both levels meet. The result is that of one loop over the row, to float64's last
-digits, and does not depend on the number of threads.
+there until both levels meet. The result is that of one loop over the row, to the last digits of
+the audio's type, and does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from numba import njit
 from torch import Tensor
 
 from .bits import exp2, log2
-from .threads import run_tasks
+from .lanes import LANES, carry_block, detect_block, peaks_to_rows, to_rows, to_slab
+from .threads import lane_groups, run_tasks
 
 __all__ = ["compress_backward", "compress_forward"]
 
 BLOCK = 512
-SIDE_BY_SIDE = 4
 SEGMENT = 1 << 19
 FLOOR = 1e-6
-MEET = 1e-13
+# Two levels this near to each other count as one.
+MEET = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-8}
+# A carried gradient that has fallen this far counts as nothing.
+CARRIED = {np.dtype(np.float64): 1e-16, np.dtype(np.float32): 1e-10}
 TINY = 1e-60
 DB_PER_OCTAVE = 20.0 * math.log10(2.0)
 NEPERS_PER_DB = math.log(10.0) / 20.0
@@ -70,6 +73,13 @@ def _settings(parameters: np.ndarray) -> np.ndarray:
     return columns
 
 
+def _segments(samples: int) -> tuple[int, int]:
+    """Number and length of a row's segments; the last one may be shorter."""
+    segments = max(1, round(samples / SEGMENT))
+    length = -(-samples // (segments * BLOCK)) * BLOCK
+    return -(-samples // length), length
+
+
 # --- stages of a block -----------------------------------------------------------------------
 
 
@@ -78,146 +88,164 @@ def _settings(parameters: np.ndarray) -> np.ndarray:
 
 
 @_compile
-def _peaks(x, first, stop, mirror, v):
-    """Loudest channel of each sample, mirrored; silence where the block has ended."""
+def _peaks(x, first, stop, peaks):
+    """Loudest channel of each sample; silence where the block has ended."""
     left, right = x[0, first:stop], x[x.shape[0] - 1, first:stop]
     for n in range(left.shape[0]):
-        v[n] = np.float64(max(abs(left[n]), abs(right[n]))) * mirror
-    v[left.shape[0] :] = 0.0
+        peaks[n] = max(abs(left[n]), abs(right[n]))
+    peaks[left.shape[0] :] = 0.0
 
 
 @_compile
-def _smooth_four(rows, settings):
-    """The recursion on four rows: column 0 is the state, the rest turn from input to level."""
-    a0, a1, a2, a3 = settings[0, 0], settings[1, 0], settings[2, 0], settings[3, 0]
-    r0, r1, r2, r3 = settings[0, 1], settings[1, 1], settings[2, 1], settings[3, 1]
-    b0, b1, b2, b3 = 1.0 - a0, 1.0 - a1, 1.0 - a2, 1.0 - a3
-    q0, q1, q2, q3 = 1.0 - r0, 1.0 - r1, 1.0 - r2, 1.0 - r3
-    s0, s1, s2, s3 = rows[0, 0], rows[1, 0], rows[2, 0], rows[3, 0]
-    for n in range(1, rows.shape[1]):
-        v0, v1, v2, v3 = rows[0, n], rows[1, n], rows[2, n], rows[3, n]
-        s0 = max(a0 * s0 + b0 * v0, r0 * s0 + q0 * v0)
-        s1 = max(a1 * s1 + b1 * v1, r1 * s1 + q1 * v1)
-        s2 = max(a2 * s2 + b2 * v2, r2 * s2 + q2 * v2)
-        s3 = max(a3 * s3 + b3 * v3, r3 * s3 + q3 * v3)
-        rows[0, n], rows[1, n], rows[2, n], rows[3, n] = s0, s1, s2, s3
+def _levels_in(x, lanes, block, length, slab, rows):
+    """Rows of the lanes' peaks in one block."""
+    left, right = np.zeros((1, LANES), np.int64), np.zeros((1, LANES), np.int64)
+    channels, samples = x.shape[1], x.shape[2]
+    last = 0
+    for k in range(lanes.shape[0]):
+        first = lanes[k, 1] * length + block * BLOCK
+        left[0, k] = lanes[k, 0] * channels * samples + first
+        right[0, k] = left[0, k] + (channels - 1) * samples
+        last = max(last, first + BLOCK)
+    if last <= samples:
+        peaks_to_rows(x, left, right, rows, BLOCK)
+        return
+    for k in range(lanes.shape[0]):
+        first = lanes[k, 1] * length + block * BLOCK
+        stop = max(first, min(first + BLOCK, samples))
+        _peaks(x[lanes[k, 0]], first, stop, slab[k])
+    to_rows(slab, rows, BLOCK)
+
+
+@_compile
+def _detectors(settings, lanes):
+    """What :func:`~.lanes.detect_block` reads, for each lane's item."""
+    own = np.zeros((5, LANES))
+    for k in range(lanes.shape[0]):
+        item = settings[lanes[k, 0]]
+        own[0, k], own[1, k] = item[ATTACK], (1.0 - item[ATTACK]) * item[MIRROR]
+        own[2, k], own[3, k] = item[RELEASE], (1.0 - item[RELEASE]) * item[MIRROR]
+        own[4, k] = item[MIRROR]
+    return own
 
 
 @_compile
 def _above_low(levels, low, ratios):
     """Write each level's ratio to the knee's lower end; return how many are above it."""
     kind = ratios.dtype.type
-    scale = 1.0 / low
-    for n in range(ratios.shape[0]):
-        ratios[n] = kind(max(abs(np.float64(levels[n])), FLOOR) * scale)
+    scale, floor, one = kind(1.0 / low), kind(FLOOR), kind(1.0)
     above = 0
-    one = kind(1.0)
     for n in range(ratios.shape[0]):
-        above += np.int32(ratios[n] > one)
+        ratio = max(abs(levels[n]), floor) * scale
+        ratios[n] = ratio
+        above += np.int32(ratio > one)
     return above
 
 
 @_compile
-def _gains(levels, settings, gains):
-    """The gain for each level."""
-    kind = gains.dtype.type
-    makeup = kind(settings[MAKEUP])
-    if _above_low(levels, settings[LOW], gains) == 0:
-        gains[:] = makeup
-        return
+def _gain(ratio, knee, bend, slope, makeup, zero, most):
+    """The gain for a level's ratio to the knee's lower end; all of one type."""
+    u = log2(ratio)
+    o = min(max(u, zero), knee)
+    change = slope * (o * o * bend + max(u - knee, zero))
+    return exp2(min(max(change, -most), most)) * makeup
+
+
+@_compile
+def _apply_mono(x, ratios, settings, y):
+    kind = ratios.dtype.type
     knee, bend, slope = kind(settings[KNEE]), kind(settings[BEND]), kind(settings[SLOPE])
-    zero, most = kind(0.0), kind(126.0)
-    for n in range(gains.shape[0]):
-        u = log2(gains[n])
-        o = min(max(u, zero), knee)
-        change = slope * (o * o * bend + max(u - knee, zero))
-        gains[n] = exp2(min(max(change, -most), most)) * makeup
+    makeup, zero, most = kind(settings[MAKEUP]), kind(0.0), kind(126.0)
+    for n in range(ratios.shape[0]):
+        y[n] = x[n] * _gain(ratios[n], knee, bend, slope, makeup, zero, most)
 
 
 @_compile
-def _keep(levels, saved):
-    """Keep the levels for the backward pass; negative ones have risen."""
-    kind = saved.dtype.type
-    for n in range(saved.shape[0]):
-        level, before = abs(levels[n + 1]), abs(levels[n])
-        saved[n] = kind(-level if level > before else level)
+def _apply_stereo(left, right, ratios, settings, y_left, y_right):
+    kind = ratios.dtype.type
+    knee, bend, slope = kind(settings[KNEE]), kind(settings[BEND]), kind(settings[SLOPE])
+    makeup, zero, most = kind(settings[MAKEUP]), kind(0.0), kind(126.0)
+    for n in range(ratios.shape[0]):
+        gain = _gain(ratios[n], knee, bend, slope, makeup, zero, most)
+        y_left[n] = left[n] * gain
+        y_right[n] = right[n] * gain
 
 
 @_compile
-def _apply(x, gains, y):
-    for n in range(gains.shape[0]):
-        y[n] = x[n] * gains[n]
+def _scale(x, gain, y):
+    for n in range(x.shape[0]):
+        y[n] = x[n] * gain
 
 
 @_compile
-def _finish_block(x, first, stop, levels, settings, gains, y, saved):
+def _copy(source, target):
+    for n in range(target.shape[0]):
+        target[n] = source[n]
+
+
+@_compile
+def _finish_block(x, first, stop, levels, settings, ratios, y, saved):
     """From the levels of one block to its output."""
-    gains = gains[: stop - first]
-    _gains(levels[1:], settings, gains)
-    for c in range(x.shape[0]):
-        _apply(x[c, first:stop], gains, y[c, first:stop])
+    ratios = ratios[: stop - first]
+    if _above_low(levels, settings[LOW], ratios) == 0:
+        makeup = ratios.dtype.type(settings[MAKEUP])
+        for c in range(x.shape[0]):
+            _scale(x[c, first:stop], makeup, y[c, first:stop])
+    elif x.shape[0] == 1:
+        _apply_mono(x[0, first:stop], ratios, settings, y[0, first:stop])
+    else:
+        _apply_stereo(
+            x[0, first:stop], x[1, first:stop], ratios, settings,
+            y[0, first:stop], y[1, first:stop],
+        )  # fmt: skip
     if saved.shape[0] > 0:
-        _keep(levels, saved[first:stop])
+        _copy(levels, saved[first:stop])
 
 
 # --- forward ---------------------------------------------------------------------------------
 
 
 @_compile
-def _forward(x, settings, lanes, length, y, saved, ends):
-    """Compress up to four stretches of `length` samples: rows of `lanes` are item, segment."""
-    samples = x.shape[2]
-    rows = np.zeros((SIDE_BY_SIDE, BLOCK + 1))
-    own = np.zeros((SIDE_BY_SIDE, settings.shape[1]))
-    gains = np.empty(BLOCK, x.dtype)
-    for k in range(lanes.shape[0]):
-        own[k] = settings[lanes[k, 0]]
-    for offset in range(0, length, BLOCK):
-        for k in range(lanes.shape[0]):
-            item, first = lanes[k, 0], lanes[k, 1] * length + offset
-            stop = max(first, min(first + BLOCK, samples))
-            _peaks(x[item], first, stop, own[k, MIRROR], rows[k, 1:])
-        _smooth_four(rows, own)
-        for k in range(lanes.shape[0]):
-            item, first = lanes[k, 0], lanes[k, 1] * length + offset
+def _run(x, settings, lanes, length, start, at_least, meet, states, y, saved, reached):
+    """Compress up to eight segments of `length` samples: rows of `lanes` are item, segment.
+
+    `states` holds the detector's state after every block of every segment, mirrored; here it is
+    written. A lane stops after `at_least` samples where its state meets what `states` holds from
+    an earlier run; `reached` tells how far it went.
+    """
+    samples, count = x.shape[2], lanes.shape[0]
+    slab = np.zeros((LANES, BLOCK), x.dtype)
+    rows, state = np.empty((BLOCK, LANES)), np.zeros((1, LANES))
+    ratios = np.empty(BLOCK, x.dtype)
+    own = _detectors(settings, lanes)
+    running = np.ones(LANES, np.bool_)
+    for k in range(count):
+        state[0, k] = start[k]
+        reached[k] = length
+    for block in range(length // BLOCK):
+        _levels_in(x, lanes, block, length, slab, rows)
+        detect_block(rows, state, own, BLOCK)
+        to_slab(rows, slab, BLOCK)
+        left = 0
+        for k in range(count):
+            if not running[k]:
+                continue
+            item, first = lanes[k, 0], lanes[k, 1] * length + block * BLOCK
             stop = min(first + BLOCK, samples)
             if first < stop:
-                levels = rows[k, : stop - first + 1]
-                _finish_block(x[item], first, stop, levels, own[k], gains, y[item], saved[item])
-            state = rows[k, BLOCK]
-            rows[k, 0] = state if abs(state) > TINY else 0.0
-    for k in range(lanes.shape[0]):
-        ends[lanes[k, 0], lanes[k, 1]] = abs(rows[k, 0])
-
-
-@_compile
-def _run_again(x, settings, item, segment, length, state, at_least, y, saved):
-    """Compress a segment from its true first level, until the level of `_forward` is met.
-
-    Returns how far it went, at least `at_least`, and the level at the segment's end, negative
-    where that is the one of `_forward`.
-    """
-    samples = x.shape[2]
-    rows = np.zeros((SIDE_BY_SIDE, BLOCK + 1))
-    own = np.zeros((SIDE_BY_SIDE, settings.shape[1]))
-    gains = np.empty(BLOCK, x.dtype)
-    own[0] = own[1] = settings[item]
-    mirror = own[0, MIRROR]
-    rows[0, 0] = state * mirror
-    for offset in range(0, length, BLOCK):
-        first = segment * length + offset
-        stop = max(first, min(first + BLOCK, samples))
-        _peaks(x[item], first, stop, mirror, rows[0, 1:])
-        rows[1, 1:] = rows[0, 1:]
-        _smooth_four(rows, own)
-        if first < stop:
-            levels = rows[0, : stop - first + 1]
-            _finish_block(x[item], first, stop, levels, own[0], gains, y[item], saved[item])
-        rows[:2, 0] = rows[:2, BLOCK]
-        apart = abs(rows[0, 0] - rows[1, 0])
-        if apart <= MEET * abs(rows[0, 0]) + TINY and offset + BLOCK >= at_least:
-            return offset + BLOCK, -1.0
-    return length, abs(rows[0, 0])
+                _finish_block(
+                    x[item], first, stop, slab[k], settings[item], ratios, y[item], saved[item]
+                )
+            now = state[0, k] if abs(state[0, k]) > TINY else 0.0
+            apart = abs(now - states[item, lanes[k, 1], block])
+            state[0, k] = states[item, lanes[k, 1], block] = now
+            if apart <= meet * abs(now) and (block + 1) * BLOCK >= at_least[k]:
+                running[k] = False
+                reached[k] = (block + 1) * BLOCK
+            else:
+                left += 1
+        if left == 0:
+            return
 
 
 def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
@@ -230,51 +258,33 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
     settings = _settings(parameters.detach().contiguous().numpy())
     y = np.empty_like(x)
     saved = np.empty((batch, samples if keep else 0), x.dtype)
-    segments = max(1, round(samples / SEGMENT))
-    length = -(-samples // (segments * BLOCK)) * BLOCK
+    segments, length = _segments(samples)
     lanes = np.stack(np.divmod(np.arange(batch * segments), segments), axis=1)
-    ends = np.empty((batch, segments))
-    group = min(SIDE_BY_SIDE, -(-len(lanes) // torch.get_num_threads()))
-
-    def task(index: int) -> None:
-        part = lanes[index * group : (index + 1) * group]
-        _forward(x, settings, part, length, y, saved, ends)
-
-    run_tasks(task, -(-len(lanes) // group))
-    if segments > 1:
-        _join_segments(x, settings, length, y, saved, ends)
-    return torch.from_numpy(y), torch.from_numpy(saved)
-
-
-def _join_segments(
-    x: np.ndarray,
-    settings: np.ndarray,
-    length: int,
-    y: np.ndarray,
-    saved: np.ndarray,
-    ends: np.ndarray,
-) -> None:
-    batch, segments = ends.shape
+    # Nothing is met in the first run.
+    states = np.full((batch, segments, length // BLOCK), np.inf)
     reached = np.zeros((batch, segments), np.int64)
-    found = np.full((batch, segments), -1.0)
 
-    def again(item: int, segment: int, state: float) -> None:
-        reached[item, segment], found[item, segment] = _run_again(
-            x, settings, item, segment, length, state, reached[item, segment], y, saved
+    def run(part: np.ndarray, start: np.ndarray) -> None:
+        items = tuple(part.T)
+        far = np.empty(len(part), np.int64)
+        _run(
+            x, settings, part, length, start, reached[items], MEET[x.dtype], states, y, saved, far
         )
+        reached[items] = far
 
-    def guess(index: int) -> None:
-        item, segment = index // (segments - 1), index % (segments - 1) + 1
-        again(item, segment, ends[item, segment - 1])
-
+    groups = lane_groups(len(lanes))
+    run_tasks(lambda g: run(lanes[groups[g]], np.zeros(LANES)), len(groups))
     # All at once on the guess that the levels meet within the segment before, as they do in
     # seconds; where one did not, those after it are done once more, in turn.
-    run_tasks(guess, batch * (segments - 1))
-    for item in range(batch):
-        for segment in range(1, segments):
-            before = found[item, segment - 1]
-            if before >= 0.0:
-                again(item, segment, before)
+    ends = states[:, :, -1].copy()
+    reached[:] = 0
+    rest = lanes[lanes[:, 1] > 0]
+    later = lane_groups(len(rest))
+    run_tasks(lambda g: run(rest[later[g]], ends[rest[later[g], 0], rest[later[g], 1] - 1]), len(later))
+    for item, segment in rest[rest[:, 1] > 1]:
+        if states[item, segment - 1, -1] != ends[item, segment - 1]:
+            run(np.array([[item, segment]]), states[item, segment - 1, -1:])
+    return torch.from_numpy(y), torch.from_numpy(saved)
 
 
 # --- backward --------------------------------------------------------------------------------
@@ -322,12 +332,30 @@ def _errors(gains, levels, by_level, products, errors):
 
 
 @_compile
-def _carry(levels, attack, release, errors, carried):
-    """The recursion back in time, in place of the errors; returns what is left over."""
-    for n in range(errors.shape[0] - 1, -1, -1):
-        carried += errors[n]
-        errors[n] = carried
-        carried *= attack if levels[n] < 0.0 else release
+def _factors(levels, attack, release, factors):
+    for n in range(levels.shape[0]):
+        factors[n] = attack if levels[n] < 0.0 else release
+    factors[levels.shape[0] :] = 1.0
+
+
+@_compile
+def _carry(errors, factors, error_rows, factor_rows, ends, carried):
+    """The recursion back in time over a block, in place of the errors; returns what is left over.
+
+    The block's eight parts run side by side as if nothing came from behind them; what does is
+    their share of it, and is added afterwards.
+    """
+    to_rows(errors, error_rows, BLOCK // LANES)
+    to_rows(factors, factor_rows, BLOCK // LANES)
+    carry_block(error_rows, factor_rows, ends, BLOCK // LANES)
+    behind = np.empty(LANES)
+    for lane in range(LANES - 1, -1, -1):
+        behind[lane] = carried
+        carried = ends[0, lane] + ends[1, lane] * carried
+    for n in range(error_rows.shape[0]):
+        for lane in range(LANES):
+            error_rows[n, lane] += factor_rows[n, lane] * behind[lane]
+    to_slab(error_rows, errors, BLOCK // LANES)
     return carried
 
 
@@ -379,22 +407,25 @@ def _sum_carried(peaks, levels, befores, carried, grads):
 
 
 @_compile
-def _backward(x, settings, levels, grad_y, grad_x, grads):
-    """Adjoint of `_forward` on one item: one reverse pass, the branches known from the levels.
+def _backward(x, settings, levels, grad_y, grad_x, grads, begin, end):
+    """Adjoint of the forward pass on a segment of one item, back from 0 at its end.
 
-    grads gathers attack, release, threshold, slope, knee, makeup.
+    One reverse pass, the branches known from the levels. `grads` gathers attack, release,
+    threshold, slope, knee, makeup. Returns what is carried on to the segment before.
     """
-    samples = x.shape[1]
     attack, release = settings[ATTACK], settings[RELEASE]
     gains, products = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     by_level, by_slope = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
-    by_knee = np.empty(BLOCK, x.dtype)
-    carried, peaks = np.empty(BLOCK), np.empty(BLOCK)
+    by_knee, peaks = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
+    carried, factors = np.empty(BLOCK), np.empty(BLOCK)
+    part = (LANES, BLOCK // LANES)
+    error_rows, factor_rows = np.empty(part[::-1]), np.empty(part[::-1])
+    ends = np.empty((2, LANES))
     silence = np.zeros(1, x.dtype)
     channels = x.shape[0]
     left = 0.0
-    for first in range((samples - 1) // BLOCK * BLOCK, -1, -BLOCK):
-        stop = min(first + BLOCK, samples)
+    for first in range(begin + (end - begin - 1) // BLOCK * BLOCK, begin - 1, -BLOCK):
+        stop = min(first + BLOCK, end)
         count = stop - first
         s, g, p, c = levels[first:stop], gains[:count], products[:count], carried[:count]
         _derivatives(s, settings, g, by_level[:count], by_slope[:count], by_knee[:count])
@@ -402,10 +433,14 @@ def _backward(x, settings, levels, grad_y, grad_x, grads):
         for channel in range(channels):
             _add_products(x[channel, first:stop], grad_y[channel, first:stop], p)
         _errors(g, s, by_level[:count], p, c)
-        left = _carry(s, attack, release, c, left)
+        carried[count:] = 0.0
+        _factors(s, attack, release, factors)
+        left = _carry(
+            carried.reshape(part), factors.reshape(part), error_rows, factor_rows, ends, left
+        )
         left = left if abs(left) > TINY else 0.0
         _sum_products(p, by_level[:count], by_slope[:count], by_knee[:count], grads)
-        _peaks(x, first, stop, 1.0, peaks[:count])
+        _peaks(x, first, stop, peaks)
         if first > 0:
             _sum_carried(peaks[:count], s, levels[first - 1 : stop - 1], c, grads)
         else:
@@ -417,6 +452,28 @@ def _backward(x, settings, levels, grad_y, grad_x, grads):
                 x[channel, first:stop], x[channels - 1 - channel, first:stop], channel == 0,
                 grad_y[channel, first:stop], g, p, grad_x[channel, first:stop],
             )  # fmt: skip
+    return left
+
+
+@_compile
+def _carry_on(x, settings, levels, carried, least, grad_x, grads, begin, end):
+    """Add to a segment's gradients what the segment after it carried, until less than `least`.
+
+    Returns what is left over at the segment's begin.
+    """
+    attack, release = settings[ATTACK], settings[RELEASE]
+    channels = x.shape[0]
+    for n in range(end - 1, begin - 1, -1):
+        if abs(carried) <= least:
+            return 0.0
+        factor = attack if levels[n] < 0.0 else release
+        channel = channels - 1 if abs(x[channels - 1, n]) > abs(x[0, n]) else 0
+        value = np.float64(x[channel, n])
+        before = np.float64(abs(levels[n - 1])) if n > 0 else 0.0
+        grads[0 if levels[n] < 0.0 else 1] += carried * (before - abs(value))
+        grad_x[channel, n] += np.sign(value) * carried * (1.0 - factor)
+        carried *= factor
+    return carried
 
 
 def compress_backward(
@@ -427,11 +484,31 @@ def compress_backward(
     settings = _settings(parameters.detach().contiguous().numpy())
     grad_y = gradient.contiguous().numpy()
     levels = saved.numpy()
+    batch, _, samples = x.shape
+    segments, length = _segments(samples)
     grad_x = np.empty_like(x)
-    grads = np.zeros((len(x), 6))
+    grads = np.zeros((batch, segments, 6))
+    left = np.zeros((batch, segments))
 
-    def task(item: int) -> None:
-        _backward(x[item], settings[item], levels[item], grad_y[item], grad_x[item], grads[item])
+    def task(index: int) -> None:
+        item, segment = divmod(index, segments)
+        begin, end = segment * length, min((segment + 1) * length, samples)
+        left[item, segment] = _backward(
+            x[item], settings[item], levels[item], grad_y[item], grad_x[item],
+            grads[item, segment], begin, end,
+        )  # fmt: skip
 
-    run_tasks(task, len(x))
-    return torch.from_numpy(grad_x), torch.from_numpy(grads)
+    def join(item: int) -> None:
+        carried = 0.0
+        for segment in range(segments - 1, 0, -1):
+            carried += left[item, segment]
+            least = CARRIED[x.dtype] * abs(carried)
+            carried = _carry_on(
+                x[item], settings[item], levels[item], carried, least, grad_x[item],
+                grads[item, segment - 1], (segment - 1) * length, segment * length,
+            )  # fmt: skip
+
+    run_tasks(task, batch * segments)
+    if segments > 1:
+        run_tasks(join, batch)
+    return torch.from_numpy(grad_x), torch.from_numpy(grads.sum(axis=1))

@@ -25,6 +25,7 @@ __all__ = [
     "adjoint_block_only",
     "carry_block",
     "detect_block",
+    "peaks_to_rows",
     "section_block",
     "to_rows",
     "to_slab",
@@ -43,12 +44,12 @@ class _Writer:
         self.context, self.builder = context, builder
         self.signature, self.arguments = signature, arguments
 
-    def _data(self, argument: int) -> Any:
+    def data(self, argument: int) -> Any:
         array = self.context.make_array(self.signature.args[argument])
         return array(self.context, self.builder, self.arguments[argument]).data
 
     def rows(self, argument: int) -> Any:
-        return self.builder.bitcast(self._data(argument), _VECTOR.as_pointer())
+        return self.builder.bitcast(self.data(argument), _VECTOR.as_pointer())
 
     def load(self, rows: Any, index: Any) -> Any:
         index = self.index(index) if isinstance(index, int) else index
@@ -249,6 +250,49 @@ def to_rows(typing: Any, slab: Any, rows: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(slab, rows, count), generate
+
+
+@intrinsic
+def peaks_to_rows(
+    typing: Any, x: Any, left: Any, right: Any, rows: Any, count: Any
+) -> Any:
+    """``peaks_to_rows(x, left, right, rows, count)``: transpose the larger of two magnitudes.
+
+    `left` and `right`, ``(1, LANES)`` int64, say where in the flat `x` each lane's two channels
+    begin. `count` is a multiple of eight.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w = _Writer(context, builder, signature, arguments)
+        kind = context.get_data_type(signature.args[0].dtype)
+        vector = ir.VectorType(kind, LANES)
+        width = 64 if vector == _VECTOR else 32
+        bits = ir.VectorType(ir.IntType(width), LANES)
+        without_sign = ir.Constant(bits, [(1 << (width - 1)) - 1] * LANES)
+        base, rows = w.data(0), w.rows(3)
+        starts = [
+            [builder.gep(base, [builder.load(builder.gep(w.data(side), [w.index(lane)]))])
+             for lane in range(LANES)]
+            for side in (1, 2)
+        ]  # fmt: skip
+        with cgutils.for_range_slice(builder, w.index(0), arguments[4], w.index(LANES)) as (n, _):
+            peaks = []
+            for pair in zip(*starts, strict=True):
+                sides = []
+                for start in pair:
+                    place = builder.bitcast(builder.gep(start, [n]), vector.as_pointer())
+                    value = builder.load(place)
+                    value.align = 4
+                    size = builder.and_(builder.bitcast(value, bits), without_sign)
+                    sides.append(builder.bitcast(size, vector))
+                louder = builder.fcmp_ordered(">", *sides)
+                peaks.append(builder.select(louder, *sides))
+            for k, value in enumerate(w.transposed(peaks)):
+                wide = value if vector == _VECTOR else builder.fpext(value, _VECTOR)
+                w.store(wide, rows, builder.add(n, w.index(k)))
+        return context.get_dummy_value()
+
+    return types.void(x, left, right, rows, count), generate
 
 
 @intrinsic

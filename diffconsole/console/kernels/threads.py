@@ -52,7 +52,8 @@ def run_tasks(task: Callable[[int], Any], count: int) -> None:
 
 def lane_groups(count: int) -> list[slice]:
     """Split `count` signals into groups that run side by side, at most eight, for all threads."""
-    size = max(1, min(LANES, -(-count // torch.get_num_threads())))
-    groups = -(-count // size)
+    if count == 0:
+        return []
+    groups = -(-count // min(LANES, -(-count // torch.get_num_threads())))
     edges = [count * index // groups for index in range(groups + 1)]
     return [slice(first, stop) for first, stop in zip(edges, edges[1:], strict=False)]
