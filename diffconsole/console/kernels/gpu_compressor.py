@@ -286,8 +286,6 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
     batch, channels, samples = audio.shape
     output = torch.empty_like(audio)
     saved = audio.new_empty((batch, samples if keep else 0))
-    if not batch:
-        return output, saved
     with torch.cuda.device_of(audio):
         settings = prepare_settings(parameters)
         levels = levels_in_columns(audio, settings)
@@ -304,8 +302,6 @@ def compress_backward(
     gradient: Tensor, audio: Tensor, parameters: Tensor, saved: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the audio and of the parameters, from the levels that were kept."""
-    if not len(audio):
-        return torch.empty_like(audio), torch.empty_like(parameters)
     with torch.cuda.device_of(audio):
         return gradients(
             gradient.contiguous(), audio.contiguous(), prepare_settings(parameters), saved

@@ -122,9 +122,7 @@ def _filter_back(
         before = ()
         each = ()
         for s in tl.static_range(SECTIONS):
-            section = _section(
-                prototypes + (row * SECTIONS + s) * COLUMNS, cosines, sines, mixed
-            )
+            section = _section(prototypes + (row * SECTIONS + s) * COLUMNS, cosines, sines, mixed)
             before = before + ((h, h_j),)
             each = each + (section,)
             h, h_j = _multiply(h, h_j, section[0], section[1])
@@ -176,7 +174,7 @@ def sections_forward(
     """
     batch, channels, samples = audio.shape
     sections = coefficients.shape[1]
-    if sections > MOST_SECTIONS or not batch:
+    if sections > MOST_SECTIONS:
         return generic.sections_forward(audio, coefficients, ringing, keep)
     length = _length(samples, coefficients, ringing)
     with torch.cuda.device_of(audio):
@@ -197,7 +195,7 @@ def sections_backward(
     """Gradients of the audio and of the coefficients."""
     batch, channels, samples = audio.shape
     sections = coefficients.shape[1]
-    if sections > MOST_SECTIONS or not batch:
+    if sections > MOST_SECTIONS:
         return generic.sections_backward(gradient, audio, coefficients, saved, ringing)
     length = fast_length(samples + ringing) if ringing else int(saved)
     with torch.cuda.device_of(audio):
