@@ -29,7 +29,8 @@ def compile_only(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **named:
     signature, constants = {}, {}
     for parameter in kernel.params:
         value = values_of[parameter.name]
-        if parameter.is_constexpr:
+        # A 1 is a constant to Triton: there is code for one chunk, and code for many.
+        if parameter.is_constexpr or (isinstance(value, int) and value == 1):
             signature[parameter.name], constants[parameter.name] = "constexpr", value
         else:
             is_tensor = isinstance(value, torch.Tensor)
@@ -41,10 +42,15 @@ def compile_only(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **named:
 
 
 def main() -> None:
-    """Run both operators, forward and backward, in single precision mono, in double stereo."""
+    """Run both operators, forward and backward, for many chunks and for one."""
     triton.runtime.jit.JITFunction.run = compile_only
-    for channels, kind in ((1, torch.float32), (2, torch.float64)):
-        x = noise(1, channels, 3000).to(kind).requires_grad_()
+    for channels, kind, samples in (
+        (1, torch.float32, 3000),
+        (2, torch.float64, 3000),
+        (2, torch.float32, 100),
+        (1, torch.float32, 1),
+    ):
+        x = noise(1, channels, samples).to(kind).requires_grad_()
         coefficients = torch.tensor([[[1.0, 0.5, 0.1, -0.4, 0.2]] * 8]).double().requires_grad_()
         settings = [values(v).requires_grad_() for v in (0.98, 0.9995, -20.0, -0.75, 6.0, 2.0)]
         with kernels.use("gpu"):

@@ -23,7 +23,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .gpu_compressor_gradient import gradients
+from .gpu_compressor_gradient import gradients, warps
 from .gpu_curve import SETTINGS, curve, prepare_settings
 
 __all__ = ["compress_backward", "compress_forward"]
@@ -268,7 +268,9 @@ def levels_in_columns(audio: Tensor, settings: Tensor) -> Tensor:
                     peaks, settings, firsts, lasts, slopes, unsettled, chunks,
                     **shape, LANES=LANES, num_warps=1,
                 )  # fmt: skip
-                _correct[(batch,)](firsts, lasts, slopes, unsettled, chunks, block)
+                _correct[(batch,)](
+                    firsts, lasts, slopes, unsettled, chunks, block, num_warps=warps(block)
+                )
         lanes = _power_of_two(chunks, 32, MOST_LANES)
         _settle[(batch,)](
             peaks, settings, firsts, unsettled, chunks, **shape, LANES=lanes, num_warps=lanes // 32

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .gpu_curve import SETTINGS, curve
 
-__all__ = ["gradients"]
+__all__ = ["gradients", "warps"]
 
 BLOCK = 1024
 MOST_ENDS = 1024
@@ -155,6 +155,11 @@ def _write_gradients(
     tl.store(target + 5, tl.sum(by_db, axis=0))
 
 
+def warps(block: int) -> int:
+    """Return the warps of a program that scans a block: no thread without a value."""
+    return min(4, block // 32)
+
+
 def gradients(
     gradient: Tensor, audio: Tensor, settings: Tensor, saved: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -183,13 +188,12 @@ def gradients(
     sums = settings.new_empty((batch, blocks, 6))
     grad_audio = torch.empty_like(audio)
     inputs = (gradient, audio, saved, settings)
+    shape = (samples, blocks, channels, SETTINGS, block)
     grid = (blocks, batch)
-    _scan_blocks[grid](*inputs, values, slopes, samples, blocks, channels, SETTINGS, block)
+    _scan_blocks[grid](*inputs, values, slopes, *shape, num_warps=warps(block))
     ends = min(max(triton.next_power_of_2(blocks), 32), MOST_ENDS)
-    _join_blocks[(batch,)](values, slopes, blocks, ends)
-    _write_gradients[grid](
-        *inputs, values, grad_audio, sums, samples, blocks, channels, SETTINGS, block
-    )
+    _join_blocks[(batch,)](values, slopes, blocks, ends, num_warps=warps(ends))
+    _write_gradients[grid](*inputs, values, grad_audio, sums, *shape, num_warps=warps(block))
     # The last four sums are by the gain in nepers.
     scale = torch.ones(6, dtype=torch.float64, device=audio.device)
     scale[2:] = NEPERS_PER_DB
