@@ -45,6 +45,9 @@ def chunk_samples(samples: int) -> int:
     return 256 if samples <= LONG_ROW else 512
 
 
+# Loops whose end comes from the processor are written with `while`: older interpreters of Triton
+# cannot count them with newer versions of NumPy.
+
 # --- stages ----------------------------------------------------------------------------------
 
 
@@ -126,7 +129,8 @@ def _correct(firsts, lasts, slopes, unsettled, chunks, BLOCK: tl.constexpr):
         lane = tl.arange(0, BLOCK)
         carried = tl.full((), 0.0, tl.float64)
         moving = tl.full((), 0, tl.int32)
-        for block in range(0, chunks, BLOCK):
+        block = tl.full((), 0, tl.int32)
+        while block < chunks:
             at = row * chunks + block + lane
             follows = block + lane + 1 < chunks
             last = tl.load(lasts + at, mask=follows, other=0.0)
@@ -138,6 +142,7 @@ def _correct(firsts, lasts, slopes, unsettled, chunks, BLOCK: tl.constexpr):
             moves = tl.where(follows, _moves(change, first + change), 0)
             moving = tl.maximum(moving, tl.max(moves, axis=0))
             carried = tl.sum(tl.where(lane == BLOCK - 1, change, 0.0), axis=0)
+            block += BLOCK
         tl.store(unsettled + row, moving)
 
 
@@ -154,7 +159,8 @@ def _settle(
     row = tl.program_id(0).to(tl.int64)
     if tl.load(unsettled + row) != 0:
         attack, release = tl.load(settings + row * COLUMNS), tl.load(settings + row * COLUMNS + 1)
-        for block in range(0, chunks, LANES):
+        block = tl.full((), 0, tl.int32)
+        while block < chunks:
             chunk = block + tl.arange(0, LANES)
             at = row * chunks + chunk
             inside = chunk < chunks
@@ -174,6 +180,7 @@ def _settle(
                 moves = tl.where(follows, _moves(change, first + change), 0)
                 moving = tl.max(moves, axis=0)
                 sweeps += 1
+            block += LANES
 
 
 @triton.jit

@@ -89,7 +89,8 @@ def _join_blocks(values, slopes, blocks, ENDS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, ENDS)
     later = tl.full((), 0.0, tl.float64)
-    for done in range(0, blocks, ENDS):
+    done = tl.full((), 0, tl.int32)
+    while done < blocks:
         block = blocks - 1 - done - lane
         inside = block >= 0
         at = row * blocks + block
@@ -99,6 +100,7 @@ def _join_blocks(values, slopes, blocks, ENDS: tl.constexpr):
         value += slope * later
         tl.store(values + at, value, mask=inside)
         later = _at_last_lane(value, lane, ENDS)
+        done += ENDS
 
 
 @triton.jit
