@@ -7,7 +7,6 @@ low-pass. Shelves take Q. A frequency at or above 0.49·fs is clamped there.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Collection, Mapping
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from ..parameters import BY_KEY, EQ_BANDS
 from . import kernels
 from .gain import gain
-from .shapes import check_audio
+from .shapes import check_audio, constant
 
 __all__ = [
     "coefficients",
@@ -31,6 +30,7 @@ __all__ = [
     "low_shelf",
     "peak",
     "response",
+    "ringing",
 ]
 
 HIGHEST_FREQUENCY = 0.49
@@ -103,29 +103,48 @@ def equalizer_sections(
     return torch.stack([rows[band] for band in bands], dim=1)
 
 
-@functools.lru_cache(maxsize=16)
-def longest_ringing(sample_rate: float, bypass: frozenset[str] = frozenset()) -> int:
+@constant(64)
+def ringing(kind: str, sample_rate: float, *ranges: tuple[float, float]) -> int:
+    """Return the samples in which a section falls by 160 dB, whatever its settings in the ranges.
+
+    The slowest pole is at one of the corners.
+
+    Parameters
+    ----------
+    kind : str
+        See :func:`coefficients`.
+    sample_rate : float
+        Hz.
+    ranges : pairs of float
+        Both ends of freq_hz, q and, but for the cuts, gain_db.
+    """
+    ends = [torch.tensor(pair, dtype=torch.float64) for pair in ranges]
+    corners = torch.cartesian_prod(*ends).unbind(dim=-1)
+    _, _, _, a1, a2 = coefficients(kind, sample_rate, *corners).unbind(dim=-1)
+    inside = a1 * a1 - 4.0 * a2
+    real = 0.5 * (a1.abs() + inside.clamp(min=0.0).sqrt())
+    radius = float(torch.where(inside < 0.0, a2.clamp(min=0.0).sqrt(), real).max())
+    return math.ceil(8.0 * math.log(10.0) / -math.log(radius))
+
+
+def longest_ringing(sample_rate: float, bypass: Collection[str] = ()) -> int:
     """Return the samples in which the EQ falls by 160 dB, whatever its settings in the table.
 
-    The slowest pole over all corners of every active band's ranges: what a transform must be
-    longer than the signal if its length is not to depend on settings.
+    What a transform must be longer than the signal if its length is not to depend on settings.
     """
-    slowest = 0.0
+    longest = 0
     for band in EQ_BANDS:
-        if f"eq.{band}" in bypass:
-            continue
-        ranges = [
-            torch.tensor([parameter.low, parameter.high], dtype=torch.float64)
-            for name in ("freq_hz", "q", "gain_db")
-            if (parameter := BY_KEY.get(f"eq.{band}.{name}"))
-        ]
-        corners = torch.cartesian_prod(*ranges).unbind(dim=-1)
-        _, _, _, a1, a2 = coefficients(FILTER_OF_BAND[band], sample_rate, *corners).unbind(dim=-1)
-        inside = a1 * a1 - 4.0 * a2
-        real = 0.5 * (a1.abs() + inside.clamp(min=0.0).sqrt())
-        radius = torch.where(inside < 0.0, a2.clamp(min=0.0).sqrt(), real)
-        slowest = max(slowest, float(radius.max()))
-    return math.ceil(8.0 * math.log(10.0) / -math.log(slowest)) if slowest > 0.0 else 0
+        if f"eq.{band}" not in bypass:
+            names = (f"eq.{band}.{name}" for name in ("freq_hz", "q", "gain_db"))
+            ranges = [(BY_KEY[key].low, BY_KEY[key].high) for key in names if key in BY_KEY]
+            longest = max(longest, ringing(FILTER_OF_BAND[band], sample_rate, *ranges))
+    return longest
+
+
+def _ringing_on(device: torch.device, sample_rate: float, bypass: Collection[str]) -> int | None:
+    # On a CPU the kernels work in time or find the length themselves; elsewhere that would make
+    # the processor wait for the device, and shapes depend on data.
+    return None if device.type == "cpu" else longest_ringing(sample_rate, bypass)
 
 
 def equalizer(
@@ -165,13 +184,8 @@ def equalizer(
         scale[:, :3] = factor.unsqueeze(-1)
         first = sections[:, :1] * scale.unsqueeze(1)
         sections = torch.cat((first, sections[:, 1:]), dim=1)
-    # On a CPU the kernels work in time or find the length themselves; elsewhere that would make
-    # the processor wait for the device, and shapes depend on data.
-    ringing = None
-    if audio.device.type != "cpu":
-        off = frozenset(name for name in bypass if name.startswith("eq."))
-        ringing = longest_ringing(sample_rate, off)
-    return kernels.sections(audio, sections.to(audio.device), ringing)
+    length = _ringing_on(audio.device, sample_rate, bypass)
+    return kernels.sections(audio, sections.to(audio.device), length)
 
 
 def response(sections: Tensor, sample_rate: float, freq_hz: Tensor) -> Tensor:
@@ -207,7 +221,9 @@ def _single(
 ) -> Tensor:
     check_audio(audio)
     section = coefficients(kind, sample_rate, freq_hz, q, gain_db)
-    return kernels.sections(audio, section.unsqueeze(1).to(audio.device))
+    others = [f"eq.{band}" for band, own in FILTER_OF_BAND.items() if own != kind]
+    length = _ringing_on(audio.device, sample_rate, others)
+    return kernels.sections(audio, section.unsqueeze(1).to(audio.device), length)
 
 
 def high_pass(audio: Tensor, sample_rate: float, freq_hz: Tensor, q: Tensor) -> Tensor:

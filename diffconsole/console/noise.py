@@ -8,11 +8,11 @@ whose noise is unseeded and whose bands are FIR filters for 44.1 and 48 kHz.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import torch
 from torch import Tensor
+
+from .shapes import constant
 
 __all__ = ["BAND_CENTRES_HZ", "band_noise", "band_weights", "white_noise"]
 
@@ -85,7 +85,7 @@ def band_weights(freq_hz: np.ndarray) -> np.ndarray:
     return np.concatenate((edge, steps)) - np.concatenate((steps, 0.0 * edge))
 
 
-@functools.lru_cache(maxsize=4)
+@constant(4)
 def band_noise(
     sample_rate: float, samples: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..parameters import BY_KEY
 from . import kernels
 from .convolution import convolve, delay
-from .equalizer import coefficients
+from .equalizer import coefficients, ringing
 from .noise import BAND_CENTRES_HZ, band_noise
-from .shapes import check_audio, fast_length, per_item
+from .shapes import check_audio, constant, fast_length, per_item
 
 __all__ = ["band_decays", "impulse_response", "reverb", "tail_samples"]
 
@@ -33,9 +34,24 @@ CUT_RINGING_SECONDS = 0.1
 LONGEST_PRE_DELAY_MS = 120.0
 
 
-def _ramps() -> tuple[np.ndarray, np.ndarray]:
+@constant(8)
+def _ramps(device: torch.device) -> tuple[Tensor, Tensor]:
     centres = np.log2(np.array(BAND_CENTRES_HZ) / 1000.0)
-    return np.clip(-centres / 2.0, 0.0, 1.0), np.clip(centres / 3.0, 0.0, 1.0)
+    # Kept, since a copy to a device would wait for it each time; see also `band_noise`.
+    with torch.inference_mode(False):
+        low = torch.from_numpy(np.clip(-centres / 2.0, 0.0, 1.0)).to(device)
+        high = torch.from_numpy(np.clip(centres / 3.0, 0.0, 1.0)).to(device)
+    return low, high
+
+
+def _cut_ringing(sample_rate: float) -> int:
+    """Samples in which both cuts fall by 160 dB, wherever they are in the table."""
+    low, high = BY_KEY["reverb.low_cut_hz"], BY_KEY["reverb.high_cut_hz"]
+    q = (CUT_Q, CUT_Q)
+    return max(
+        ringing("high_pass", sample_rate, (low.low, low.high), q),
+        ringing("low_pass", sample_rate, (high.low, high.high), q),
+    )
 
 
 def band_decays(decay_s: Tensor, low_ratio: Tensor, high_ratio: Tensor) -> Tensor:
@@ -51,7 +67,7 @@ def band_decays(decay_s: Tensor, low_ratio: Tensor, high_ratio: Tensor) -> Tenso
     Tensor
         ``(batch, bands)`` seconds, float64.
     """
-    low, high = (torch.from_numpy(ramp).to(decay_s.device) for ramp in _ramps())
+    low, high = _ramps(decay_s.device)
     d, lo, hi = (p.to(torch.float64).unsqueeze(-1) for p in (decay_s, low_ratio, high_ratio))
     return d * lo**low * hi**high
 
@@ -113,7 +129,7 @@ def impulse_response(
     else:
         decay_samples = math.ceil(seconds * sample_rate)
         most_delay = math.ceil(LONGEST_PRE_DELAY_MS / 1000.0 * sample_rate)
-    ringing = math.ceil(CUT_RINGING_SECONDS * sample_rate)
+    rest = math.ceil(CUT_RINGING_SECONDS * sample_rate)
 
     noise = band_noise(float(sample_rate), decay_samples, seed, dtype, device)
     time = torch.arange(decay_samples, device=device, dtype=torch.float64) / sample_rate
@@ -131,7 +147,7 @@ def impulse_response(
     sides = sides / (1.0 + spread**2).sqrt()
     sides = sides / _root_mean_power(sides, sample_rate)
 
-    sides = torch.nn.functional.pad(sides, (0, ringing))
+    sides = torch.nn.functional.pad(sides, (0, rest))
     q = torch.full_like(t60[:, 0], CUT_Q)
     cuts = torch.stack(
         (
@@ -140,8 +156,10 @@ def impulse_response(
         ),
         dim=1,
     )
-    sides = kernels.sections(sides, cuts)
-    return delay(sides, pre_delay, decay_samples + ringing + most_delay)
+    sides = kernels.sections(
+        sides, cuts, None if device.type == "cpu" else _cut_ringing(sample_rate)
+    )
+    return delay(sides, pre_delay, decay_samples + rest + most_delay)
 
 
 def _root_mean_power(signal: Tensor, sample_rate: float) -> Tensor:

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
 import torch
 from torch import Tensor
 
 from ..errors import SettingsError
 
-__all__ = ["check_audio", "fast_length", "per_item"]
+__all__ = ["check_audio", "constant", "fast_length", "per_item"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def constant(most: int) -> Callable[[Function], Function]:
+    """Keep a function's latest results; torch.compile takes them for constants.
+
+    It need not, and often cannot, follow how they are made. The public name for that,
+    ``torch.compiler.assume_constant_result``, imports the compiler, a second or more.
+
+    Parameters
+    ----------
+    most : int
+        How many results are kept.
+    """
+
+    def decorate(function: Function) -> Function:
+        kept = functools.lru_cache(maxsize=most)(function)
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            return kept(*arguments)
+
+        call._dynamo_marked_constant = True  # type: ignore[attr-defined]
+        call.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+        return cast(Function, call)
+
+    return decorate
 
 
 def check_audio(audio: Tensor) -> None:

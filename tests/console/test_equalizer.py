@@ -254,5 +254,5 @@ def test_wrong_audio_is_refused(audio, words):
 
 
 def test_unknown_kernel_is_refused():
-    with kernels.use("fast"), pytest.raises(SettingsError, match="'fast'.*cpu, generic"):
+    with kernels.use("fast"), pytest.raises(SettingsError, match="'fast'.*cpu, gpu, generic"):
         low_pass(impulse(4), 48000, values(5000.0), values(0.7))

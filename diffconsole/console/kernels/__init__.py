@@ -5,6 +5,7 @@
 call these two and do not know which implementation answers:
 
 - CPU tensors with numba installed: time-domain loops (:mod:`.cpu`);
+- CUDA tensors with triton installed, as torch for CUDA brings it: :mod:`.gpu`;
 - anything else: torch operations that run on every device (:mod:`.generic`).
 
 ``DIFFCONSOLE_KERNEL=generic`` in the environment, or :func:`use`, forces one.
@@ -33,7 +34,10 @@ from ...errors import SettingsError
 
 __all__ = ["NAMES", "compress", "name_for", "sections", "use"]
 
-NAMES = ("cpu", "generic")
+NAMES = ("cpu", "gpu", "generic")
+
+# By type of device: the implementation, and the compiler that it needs.
+_COMPILED = {"cpu": ("cpu", "numba"), "cuda": ("gpu", "triton")}
 
 NAMESPACE = "diffconsole"
 
@@ -43,7 +47,7 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 
 @contextlib.contextmanager
 def use(name: str) -> Iterator[None]:
-    """Force ``"cpu"`` or ``"generic"`` kernels inside a ``with`` block."""
+    """Force ``"cpu"``, ``"gpu"`` or ``"generic"`` kernels inside a ``with`` block."""
     token = _forced.set(name)
     try:
         yield
@@ -56,12 +60,13 @@ def name_for(audio: Tensor) -> str:
     forced = _forced.get() or os.environ.get("DIFFCONSOLE_KERNEL", "")
     if forced:
         return forced
-    return "cpu" if audio.device.type == "cpu" and _has_numba() else "generic"
+    name, compiler = _COMPILED.get(audio.device.type, ("generic", ""))
+    return name if compiler and _is_installed(compiler) else "generic"
 
 
 @functools.cache
-def _has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 @functools.cache
