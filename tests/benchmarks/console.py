@@ -45,7 +45,7 @@ JOBS = ("chain", "eq", "compressor", "reverb", "training")
 
 
 def voices(batch: int, channels: int, seconds: int) -> Tensor:
-    """Real voices one after the other, ``(batch, channels, samples)``; noise where none is found."""
+    """Real voices one after the other, ``(batch, channels, samples)``; else noise."""
     samples = RATE * seconds
     clips = [p for person in PEOPLE for p in sorted((VOICES / person).glob("*.opus"))[:8]]
     if clips:
@@ -343,7 +343,9 @@ def main() -> int:
     if worst is not None:
         all_met &= worst <= MOST_ERROR_DB
         verdict = "ok    " if worst <= MOST_ERROR_DB else "MISSED"
-        print(f"  {verdict}  worst error against float64: {worst:.1f} dB (at most {MOST_ERROR_DB:g})")
+        print(
+            f"  {verdict}  worst error against float64: {worst:.1f} dB (at most {MOST_ERROR_DB:g})"
+        )
     if options.json:
         rows = [
             {"case": str(case), "device": device, "threads": count, "program": f.name,

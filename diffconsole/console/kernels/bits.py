@@ -8,20 +8,17 @@ within 2e-8 of ``log2(1 + f)`` for f from √½ − 1 to √2 − 1, exp2 within
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
-__all__ = ["exp2", "log2"]
+from .jit import compiled
 
-_inline: Any = functools.partial(
-    njit, cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
-)
+__all__ = ["exp2", "log2"]
 
 _ROOT_HALF = np.int32(0x3F3504F3)
 _MANTISSA_BITS = np.int32(23)
@@ -50,7 +47,7 @@ _L3, _L4, _L5 = np.float32(-0.360704828), np.float32(0.287918324), np.float32(-0
 _L6, _L7, _L8 = np.float32(0.215669859), np.float32(-0.207421035), np.float32(0.126148466)
 
 
-@_inline
+@compiled
 def _log2_single(value):
     bits = _bits_of(value)
     exponent = np.int32(np.int32(bits - _ROOT_HALF) >> _MANTISSA_BITS)
@@ -64,7 +61,7 @@ _E1, _E2, _E3 = np.float32(0.693147188), np.float32(0.240226509), np.float32(0.0
 _E4, _E5, _E6 = np.float32(0.00961805667), np.float32(0.00133908674), np.float32(0.000154614475)
 
 
-@_inline
+@compiled
 def _exp2_single(value):
     rounded = value + _ROUNDER
     r = value - (rounded - _ROUNDER)

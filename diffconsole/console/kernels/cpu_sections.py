@@ -8,15 +8,11 @@ of threads, nor on which stretches run together.
 
 from __future__ import annotations
 
-import functools
-import math
-from typing import Any
-
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from .jit import compiled
 from .lanes import LANES, adjoint_block, adjoint_block_only, section_block, to_rows, to_slab
 from .threads import lane_groups, run_tasks
 
@@ -29,10 +25,6 @@ FORGOTTEN_NEPERS = {np.dtype(np.float64): 40.0, np.dtype(np.float32): 24.0}
 # States below this become 0. Without it digital silence after sound decays into subnormal
 # numbers, on which a processor is some 40 times slower.
 TINY = 1e-60
-
-_compile: Any = functools.partial(
-    njit, cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
-)
 
 
 def _stretches(samples: int) -> int:
@@ -63,7 +55,7 @@ def _warm_up_blocks(coefficients: np.ndarray, nepers: float) -> np.ndarray:
 # --- between rows of audio and the lanes -----------------------------------------------------
 
 
-@_compile
+@compiled
 def _load(x, lanes, block, slab, rows):
     """Samples of one block: lane k from block ``lanes[k, 1] + block`` on, silence outside."""
     for k in range(lanes.shape[0]):
@@ -77,7 +69,7 @@ def _load(x, lanes, block, slab, rows):
     to_rows(slab, rows, BLOCK)
 
 
-@_compile
+@compiled
 def _store(rows, slab, lanes, block, y):
     to_slab(rows, slab, BLOCK)
     for k in range(lanes.shape[0]):
@@ -87,13 +79,13 @@ def _store(rows, slab, lanes, block, y):
             _copy(slab[k, : stop - start], y[lanes[k, 0], start:stop])
 
 
-@_compile
+@compiled
 def _copy(source, target):
     for n in range(source.shape[0]):
         target[n] = source[n]
 
 
-@_compile
+@compiled
 def _without_tiny(source, target):
     for n in range(source.shape[0]):
         for lane in range(LANES):
@@ -101,7 +93,7 @@ def _without_tiny(source, target):
             target[n, lane] = value if abs(value) > TINY else 0.0
 
 
-@_compile
+@compiled
 def _side_by_side(coefficients, lanes, rows_each):
     """Coefficients of each lane's item, ``(sections, 5, LANES)``."""
     own = np.zeros((coefficients.shape[1], 5, LANES))
@@ -113,7 +105,7 @@ def _side_by_side(coefficients, lanes, rows_each):
 # --- the two passes --------------------------------------------------------------------------
 
 
-@_compile
+@compiled
 def _forward(x, coefficients, rows_each, lanes, first_lane, stretch, warm_up, y, histories):
     """Filter up to eight stretches; keep what precedes every block if `histories` has room."""
     sections = coefficients.shape[1]
@@ -136,7 +128,7 @@ def _forward(x, coefficients, rows_each, lanes, first_lane, stretch, warm_up, y,
             _without_tiny(signals[s, BLOCK:], signals[s, :2])
 
 
-@_compile
+@compiled
 def _backward(
     x, coefficients, rows_each, lanes, first_lane, stretch, warm_up, histories,
     grad_y, grad_x, grad_coefficients,

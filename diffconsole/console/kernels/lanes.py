@@ -253,9 +253,7 @@ def to_rows(typing: Any, slab: Any, rows: Any, count: Any) -> Any:
 
 
 @intrinsic
-def peaks_to_rows(
-    typing: Any, x: Any, left: Any, right: Any, rows: Any, count: Any
-) -> Any:
+def peaks_to_rows(typing: Any, x: Any, left: Any, right: Any, rows: Any, count: Any) -> Any:
     """``peaks_to_rows(x, left, right, rows, count)``: transpose the larger of two magnitudes.
 
     `left` and `right`, ``(1, LANES)`` int64, say where in the flat `x` each lane's two channels
@@ -340,9 +338,7 @@ def detect_block(typing: Any, rows: Any, state: Any, settings: Any, count: Any) 
             builder.store(now, s)
             level, old = builder.fmul(mirror, now), builder.fmul(mirror, before)
             risen = builder.fcmp_ordered(">", level, old)
-            w.store(
-                builder.select(risen, builder.fsub(zero, level), level), rows, loop.index
-            )
+            w.store(builder.select(risen, builder.fsub(zero, level), level), rows, loop.index)
         w.store(builder.load(s), state, 0)
         return context.get_dummy_value()
 
