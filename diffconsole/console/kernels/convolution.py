@@ -40,7 +40,7 @@ def convolve(audio: Tensor, response: Tensor, length: int, step: int) -> Tensor:
 def _spectra_shape(
     audio: Tensor, response: Tensor, length: int, step: int, keep: bool
 ) -> tuple[int, int, int]:
-    """Shape of the spectra that are kept: the response's, and the audio's if it is one block."""
+    """Shape of the conjugate spectra that are kept: the response's, and one block's of audio."""
     rows = response.shape[1] + (audio.shape[1] if audio.shape[2] <= step else 0)
     return len(audio), rows if keep else 0, length // 2 + 1
 
@@ -76,11 +76,11 @@ def _convolve(
     for part in parts:
         by_tap = _transform(response[part], buffer)
         if keep:
-            spectra[part, : response.shape[1]] = by_tap
+            spectra[part, : response.shape[1]] = by_tap.conj()
         for first in range(0, samples, step):
             block = _transform(audio[part, :, first : first + step], buffer)
             if spectra.shape[1] > response.shape[1]:
-                spectra[part, response.shape[1] :] = block
+                spectra[part, response.shape[1] :] = block.conj()
             room = min(length, samples - first)
             sound = torch.fft.irfft(block * by_tap, length)[..., :room]
             if samples > step:
@@ -91,9 +91,7 @@ def _convolve(
 
 
 @torch.library.register_fake(f"{NAMESPACE}::convolve", lib=_library)
-def _(
-    audio: Tensor, response: Tensor, length: int, step: int, keep: bool
-) -> tuple[Tensor, Tensor]:
+def _(audio: Tensor, response: Tensor, length: int, step: int, keep: bool) -> tuple[Tensor, Tensor]:
     shape = _spectra_shape(audio, response, length, step, keep)
     channels = max(audio.shape[1], response.shape[1])
     convolved = audio.new_empty((len(audio), channels, audio.shape[2]))
@@ -114,28 +112,23 @@ def _convolve_backward(
         by_tap = spectra[part, : response.shape[1]]
         total = None
         for first in range(0, samples, step):
-            # Conjugated once, where the two products would each conjugate a factor.
             reach = first + min(length, step + taps - 1)
-            error = _transform(gradient[part, :, first:reach], buffer).conj_physical_()
+            error = _transform(gradient[part, :, first:reach], buffer)
             if spectra.shape[1] > response.shape[1]:
                 block = spectra[part, response.shape[1] :]
             else:
-                block = _transform(audio[part, :, first : first + step], buffer)
-            found = _inverse(error * by_tap, audio.shape[1], length)
+                block = _transform(audio[part, :, first : first + step], buffer).conj_physical_()
+            found = torch.fft.irfft(_over_channels(error * by_tap, audio.shape[1]), length)
             room = min(step, samples - first)
             by_audio[part, :, first : first + room] = found[..., :room]
             product = _over_channels(error.mul_(block), response.shape[1])
             total = product if total is None else total.add_(product)
-        by_response[part] = torch.fft.irfft(total.conj_physical_(), length)[..., :taps]
+        by_response[part] = torch.fft.irfft(total, length)[..., :taps]
     return by_audio, by_response
 
 
 def _over_channels(spectrum: Tensor, channels: int) -> Tensor:
     return spectrum if spectrum.shape[1] == channels else spectrum.sum(dim=1, keepdim=True)
-
-
-def _inverse(conjugate: Tensor, channels: int, length: int) -> Tensor:
-    return torch.fft.irfft(_over_channels(conjugate, channels).conj_physical_(), length)
 
 
 @torch.library.register_fake(f"{NAMESPACE}::convolve_backward", lib=_library)

@@ -1,14 +1,8 @@
 """CPU kernels: recursions in float64 and the reverb's loops, compiled by numba."""
 
+from .cpu_color import color, color_gradient
 from .cpu_compressor import compress_backward, compress_forward
-from .cpu_room import (
-    band_powers,
-    color,
-    color_gradient,
-    decay_gradient,
-    decaying_noise,
-    spectrum_gradient,
-)
+from .cpu_room import band_powers, decay_gradient, decaying_noise, spectrum_gradient
 from .cpu_sections import sections_backward, sections_forward, sections_saved_shape
 
 __all__ = [

@@ -33,7 +33,8 @@ def _sounding(time: Tensor, t60: Tensor, sample_rate: float) -> Tensor:
 
 
 def decaying_noise(noise: Tensor, t60: Tensor, sample_rate: float, target: Tensor) -> None:
-    """Fill `target` ``(batch, 2, samples)`` with the sum of the bands, each with its decay."""
+    """Fill the front of a target with the sum of the bands, each with its decay."""
+    target = target[..., : noise.shape[-1]]
     time = torch.arange(target.shape[-1], device=target.device, dtype=torch.float64)
     target.zero_()
     for band in range(noise.shape[1]):
@@ -44,6 +45,7 @@ def decaying_noise(noise: Tensor, t60: Tensor, sample_rate: float, target: Tenso
 
 def decay_gradient(noise: Tensor, t60: Tensor, sample_rate: float, gradient: Tensor) -> Tensor:
     """Gradient of the T60 of each band from that of the taps."""
+    gradient = gradient[..., : noise.shape[-1]]
     time = torch.arange(gradient.shape[-1], device=gradient.device, dtype=torch.float64)
     gradient = gradient * _sounding(time, t60, sample_rate)
     seconds = (time / sample_rate).to(gradient.dtype)

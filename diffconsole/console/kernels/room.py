@@ -3,8 +3,8 @@
 ``room_spectrum`` makes ``Σ_bands n_band(t)·10^(−3·t/T60_band)`` of middle and side, its transform
 and its mean powers. ``room_response`` mixes middle and side to left and right, multiplies by the
 cuts and by the phase of the pre-delay, and returns to time. Each has a gradient of its own that
-uses the spectrum again. The loops over taps and bins are those of :mod:`.cpu_room` or
-:mod:`.generic_room`, the transforms torch's.
+uses the spectrum again. The loops over taps and bins are those of :mod:`.cpu_room` and
+:mod:`.cpu_color`, or of :mod:`.generic_room`; the transforms are torch's.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _spectrum(
     padded = t60.new_zeros((parts[0].stop, 2, length), dtype=dtype)
     for part in parts:
         rows = padded[: part.stop - part.start]
-        module.decaying_noise(noise, t60[part], sample_rate, rows[..., :samples])
+        module.decaying_noise(noise, t60[part], sample_rate, rows)
         spectrum[part] = torch.fft.rfft(rows)
         powers[part] = module.band_powers(spectrum[part], bins)
     return spectrum, powers
@@ -155,7 +155,7 @@ def _spectrum_backward(
     found = torch.empty_like(t60)
     for part in groups(len(t60), 2, t60.device):
         whole = module.spectrum_gradient(gradient[part], by_power[part], spectrum[part], bins)
-        by_tap = torch.fft.irfft(whole, length, norm="forward")[..., :samples]
+        by_tap = torch.fft.irfft(whole, length, norm="forward")
         found[part] = module.decay_gradient(noise, t60[part], sample_rate, by_tap)
     return found
 
@@ -208,9 +208,7 @@ def room_response(spectrum: Tensor, settings: Tensor, length: int, taps: int) ->
     return response
 
 
-@_operator(
-    "room_response", "(Tensor spectrum, Tensor settings, int length, int taps)", "Tensor"
-)
+@_operator("room_response", "(Tensor spectrum, Tensor settings, int length, int taps)", "Tensor")
 def _response(spectrum: Tensor, settings: Tensor, length: int, taps: int) -> Tensor:
     module = _module(name_for(spectrum))
     response = spectrum.new_empty((*spectrum.shape[:2], taps), dtype=spectrum.real.dtype)
