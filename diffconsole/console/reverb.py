@@ -59,7 +59,9 @@ def band_decays(decay_s: Tensor, low_ratio: Tensor, high_ratio: Tensor) -> Tenso
     Tensor
         ``(batch, bands)`` seconds, float64.
     """
-    low, high = _ramps(decay_s.device)
+    # A compiler makes constants of these itself, and warns of a cache that it does not see.
+    ramps = _ramps.__wrapped__ if torch.compiler.is_compiling() else _ramps
+    low, high = ramps(decay_s.device)
     d, lo, hi = (p.to(torch.float64).unsqueeze(-1) for p in (decay_s, low_ratio, high_ratio))
     return d * lo**low * hi**high
 

@@ -45,7 +45,7 @@ def transform_length(samples: int, device: torch.device) -> int:
     """
     if device.type != "cpu":
         return fast_length(samples)
-    best = fast_length(max(samples, 32))
+    best = 1 << max(samples - 1, 31).bit_length()
     fives = 32
     while fives <= best:
         candidate = fives

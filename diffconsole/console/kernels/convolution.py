@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import NAMESPACE, _library, _needs_gradient, _operator, _refuse
-from .room import groups, zero_padded
+from .room import complex_type, groups, zero_padded
 
 __all__ = ["convolve"]
 
@@ -45,10 +45,6 @@ def _spectra_shape(
     return len(audio), rows if keep else 0, length // 2 + 1
 
 
-def _complex(dtype: torch.dtype) -> torch.dtype:
-    return torch.complex64 if dtype == torch.float32 else torch.complex128
-
-
 def _buffers(audio: Tensor, response: Tensor, length: int) -> tuple[list[slice], Tensor]:
     """What is transformed at a time, and silence for the widest rows of it."""
     rows = max(audio.shape[1], response.shape[1])
@@ -68,7 +64,7 @@ def _convolve(
 ) -> tuple[Tensor, Tensor]:
     samples = audio.shape[2]
     shape = _spectra_shape(audio, response, length, step, keep)
-    spectra = audio.new_empty(shape, dtype=_complex(audio.dtype))
+    spectra = audio.new_empty(shape, dtype=complex_type(audio.dtype))
     parts, buffer = _buffers(audio, response, length)
     convolved = audio.new_empty((len(audio), buffer.shape[1], samples))
     if samples > step:
@@ -95,7 +91,7 @@ def _(audio: Tensor, response: Tensor, length: int, step: int, keep: bool) -> tu
     shape = _spectra_shape(audio, response, length, step, keep)
     channels = max(audio.shape[1], response.shape[1])
     convolved = audio.new_empty((len(audio), channels, audio.shape[2]))
-    return convolved, audio.new_empty(shape, dtype=_complex(audio.dtype))
+    return convolved, audio.new_empty(shape, dtype=complex_type(audio.dtype))
 
 
 @_operator(

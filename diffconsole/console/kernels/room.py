@@ -18,7 +18,7 @@ from torch import Tensor
 from ..noise import band_noise
 from . import NAMESPACE, _library, _module, _operator, _refuse, name_for
 
-__all__ = ["groups", "room_response", "room_spectrum", "zero_padded"]
+__all__ = ["complex_type", "groups", "room_response", "room_spectrum", "zero_padded"]
 
 ROWS_TOGETHER = 8
 
@@ -43,7 +43,8 @@ def zero_padded(rows: Tensor, buffer: Tensor) -> Tensor:
     return part
 
 
-def _complex(dtype: torch.dtype) -> torch.dtype:
+def complex_type(dtype: torch.dtype) -> torch.dtype:
+    """Type of the spectrum of a signal."""
     return torch.complex64 if dtype == torch.float32 else torch.complex128
 
 
@@ -106,7 +107,7 @@ def _spectrum(
 ) -> tuple[Tensor, Tensor]:
     module = _module(name_for(t60))
     noise = band_noise(sample_rate, samples, seed, dtype, t60.device)
-    spectrum = t60.new_empty((len(t60), 2, length // 2 + 1), dtype=_complex(dtype))
+    spectrum = t60.new_empty((len(t60), 2, length // 2 + 1), dtype=complex_type(dtype))
     powers = t60.new_empty((len(t60), 3))
     parts = groups(len(t60), 2, t60.device)
     padded = t60.new_zeros((parts[0].stop, 2, length), dtype=dtype)
@@ -128,7 +129,7 @@ def _(
     bins: list[int],
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    spectrum = t60.new_empty((len(t60), 2, length // 2 + 1), dtype=_complex(dtype))
+    spectrum = t60.new_empty((len(t60), 2, length // 2 + 1), dtype=complex_type(dtype))
     return spectrum, t60.new_empty((len(t60), 3))
 
 
