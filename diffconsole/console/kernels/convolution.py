@@ -78,7 +78,10 @@ def _convolve(
             if spectra.shape[1] > response.shape[1]:
                 spectra[part, response.shape[1] :] = block.conj()
             room = min(length, samples - first)
-            sound = torch.fft.irfft(block * by_tap, length)[..., :room]
+            # In place if the response is not needed again: fresh pages cost more than a product.
+            last = samples <= step and by_tap.shape[1] >= block.shape[1]
+            product = by_tap.mul_(block) if last else block * by_tap
+            sound = torch.fft.irfft(product, length)[..., :room]
             if samples > step:
                 convolved[part, :, first : first + room] += sound
             else:
