@@ -15,43 +15,35 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..parameters import BY_KEY
-from . import kernels
-from .convolution import convolve, delay
-from .equalizer import coefficients, ringing
-from .noise import BAND_CENTRES_HZ, band_noise
-from .shapes import check_audio, constant, fast_length, per_item
+from .convolution import convolve
+from .equalizer import HIGHEST_FREQUENCY
+from .kernels.room import room_response, room_spectrum
+from .noise import BAND_CENTRES_HZ
+from .shapes import check_audio, constant, fast_length
 
 __all__ = ["band_decays", "impulse_response", "reverb", "tail_samples"]
 
-CUT_Q = 0.71
-# A 20 Hz high-pass of Q 0.71 falls by 76 dB in this time.
+# A 20 Hz high-pass of Q 0.71 falls by 76 dB in the first of these times, by 160 dB in the other.
 CUT_RINGING_SECONDS = 0.1
+CUT_SILENT_SECONDS = 0.21
 LONGEST_PRE_DELAY_MS = 120.0
+# What a fractional delay rings before its first sample.
+DELAY_RINGING = 256
 
 
 @constant(8)
 def _ramps(device: torch.device) -> tuple[Tensor, Tensor]:
-    centres = np.log2(np.array(BAND_CENTRES_HZ) / 1000.0)
+    """Weights of the two ratios in each band's log-time: 1 in the outer octaves, 0 at 1 kHz."""
     # Kept, since a copy to a device would wait for it each time; see also `band_noise`.
     with torch.inference_mode(False):
-        low = torch.from_numpy(np.clip(-centres / 2.0, 0.0, 1.0)).to(device)
-        high = torch.from_numpy(np.clip(centres / 3.0, 0.0, 1.0)).to(device)
-    return low, high
-
-
-def _cut_ringing(sample_rate: float) -> int:
-    """Samples in which both cuts fall by 160 dB, wherever they are in the table."""
-    low, high = BY_KEY["reverb.low_cut_hz"], BY_KEY["reverb.high_cut_hz"]
-    q = (CUT_Q, CUT_Q)
-    return max(
-        ringing("high_pass", sample_rate, (low.low, low.high), q),
-        ringing("low_pass", sample_rate, (high.low, high.high), q),
-    )
+        octaves = [math.log2(centre / 1000.0) for centre in BAND_CENTRES_HZ]
+        low = [min(max(-octave / 2.0, 0.0), 1.0) for octave in octaves]
+        high = [min(max(octave / 3.0, 0.0), 1.0) for octave in octaves]
+        both = torch.tensor([low, high], device=device, dtype=torch.float64)
+        return both[0], both[1]
 
 
 def band_decays(decay_s: Tensor, low_ratio: Tensor, high_ratio: Tensor) -> Tensor:
@@ -120,7 +112,38 @@ def impulse_response(
     Tensor
         ``(batch, 2, taps)``.
     """
-    device = decay_s.device
+    return _scaled_response(
+        sample_rate,
+        pre_delay_ms,
+        decay_s,
+        low_ratio,
+        high_ratio,
+        low_cut_hz,
+        high_cut_hz,
+        width,
+        torch.ones_like(width),
+        seed=seed,
+        seconds=seconds,
+        dtype=dtype,
+    )
+
+
+def _scaled_response(
+    sample_rate: float,
+    pre_delay_ms: Tensor,
+    decay_s: Tensor,
+    low_ratio: Tensor,
+    high_ratio: Tensor,
+    low_cut_hz: Tensor,
+    high_cut_hz: Tensor,
+    width: Tensor,
+    gain: Tensor,
+    *,
+    seed: int,
+    seconds: float | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return :func:`impulse_response` times a gain ``(batch,)``."""
     t60 = band_decays(decay_s, low_ratio, high_ratio)
     pre_delay = pre_delay_ms.to(torch.float64) * (sample_rate / 1000.0)
     if seconds is None:
@@ -129,47 +152,33 @@ def impulse_response(
     else:
         decay_samples = math.ceil(seconds * sample_rate)
         most_delay = math.ceil(LONGEST_PRE_DELAY_MS / 1000.0 * sample_rate)
-    rest = math.ceil(CUT_RINGING_SECONDS * sample_rate)
+    ringing = math.ceil(CUT_RINGING_SECONDS * sample_rate)
+    silent = math.ceil(CUT_SILENT_SECONDS * sample_rate)
 
-    noise = band_noise(float(sample_rate), decay_samples, seed, dtype, device)
-    time = torch.arange(decay_samples, device=device, dtype=torch.float64) / sample_rate
-    middle_side = torch.zeros((len(t60), 2, decay_samples), device=device, dtype=dtype)
-    for band in range(noise.shape[1]):
-        exponent = time * (-3.0 * math.log(10.0) / t60[:, band : band + 1])
-        middle_side = middle_side + noise[:, band] * exponent.to(dtype).exp().unsqueeze(1)
-    # Each item ends with its own longest band: it does not depend on the others of its batch.
-    sounding = time < t60.detach().amax(dim=1, keepdim=True)
-    middle_side = middle_side * sounding.unsqueeze(1)
-
-    middle, side = middle_side[:, :1], middle_side[:, 1:]
-    spread = per_item(width, middle).to(dtype)
-    sides = torch.cat((middle + spread * side, middle - spread * side), dim=1)
-    sides = sides / (1.0 + spread**2).sqrt()
-    sides = sides / _root_mean_power(sides, sample_rate)
-
-    sides = torch.nn.functional.pad(sides, (0, rest))
-    q = torch.full_like(t60[:, 0], CUT_Q)
-    cuts = torch.stack(
-        (
-            coefficients("high_pass", sample_rate, low_cut_hz, q),
-            coefficients("low_pass", sample_rate, high_cut_hz, q),
-        ),
-        dim=1,
+    # One transform serves all. The powers are taken at the bins of a transform of twice the decay;
+    # where cuts and pre-delay need a longer one, that has these bins among its own.
+    counted = fast_length(2 * decay_samples)
+    step = 1
+    while counted * step < decay_samples + silent + most_delay + DELAY_RINGING:
+        step *= 2
+    length = counted * step
+    first = math.ceil(20.0 * counted / sample_rate)
+    last = math.floor(min(20000.0, sample_rate / 2) * counted / sample_rate)
+    spectrum, powers = room_spectrum(
+        t60, sample_rate, decay_samples, seed, length, (first * step, last * step, step), dtype
     )
-    sides = kernels.sections(
-        sides, cuts, None if device.type == "cpu" else _cut_ringing(sample_rate)
-    )
-    return delay(sides, pre_delay, decay_samples + rest + most_delay)
-
-
-def _root_mean_power(signal: Tensor, sample_rate: float) -> Tensor:
-    """Root of the mean of |H|² over 20 Hz to min(20 kHz, fs/2): ``(batch, channels, 1)``."""
-    length = fast_length(2 * signal.shape[-1])
-    spectrum = torch.fft.rfft(signal, length)
-    first = math.ceil(20.0 * length / sample_rate)
-    last = math.floor(min(20000.0, sample_rate / 2) * length / sample_rate)
-    part = torch.view_as_real(spectrum[..., first : last + 1])
-    return part.square().sum(dim=-1).mean(dim=-1, keepdim=True).sqrt()
+    spread, level = width.to(torch.float64), gain.to(torch.float64)
+    middle, side, both = powers.unbind(dim=-1)
+    alone, crossed = middle + spread.square() * side, 2.0 * spread * both
+    # 1/√(1 + width²) cancels against the power that each side is divided by.
+    left, right = level / (alone + crossed).sqrt(), level / (alone - crossed).sqrt()
+    cuts = [
+        freq_hz.to(torch.float64).clamp(max=HIGHEST_FREQUENCY * sample_rate)
+        * (math.pi / sample_rate)
+        for freq_hz in (low_cut_hz, high_cut_hz)
+    ]
+    settings = torch.stack((left, left * spread, right, -right * spread, pre_delay, *cuts), dim=-1)
+    return room_response(spectrum, settings, length, decay_samples + ringing + most_delay)
 
 
 def reverb(
@@ -206,17 +215,19 @@ def reverb(
         ``(batch, 2, samples)``, to be added to the dry signal.
     """
     check_audio(audio)
-    response = impulse_response(
+    channels = audio.shape[1]
+    # The gain, and the half of a mean, cost nothing on the response.
+    level = 10.0 ** (wet_db.to(torch.float64) / 20.0) / channels
+    response = _scaled_response(
         sample_rate,
         *(
             setting.to(audio.device)
             for setting in (
-                pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width,
+                pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width, level,
             )
         ),
         seed=seed,
         seconds=seconds,
         dtype=audio.dtype,
     )  # fmt: skip
-    level = 10.0 ** (per_item(wet_db, audio) / 20.0)
-    return convolve(audio.mean(dim=1, keepdim=True), response * level.to(audio.dtype))
+    return convolve(audio if channels == 1 else audio.sum(dim=1, keepdim=True), response)

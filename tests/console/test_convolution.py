@@ -9,7 +9,7 @@ from scipy import signal
 
 from diffconsole.console import convolution
 from diffconsole.console.convolution import convolve, delay
-from diffconsole.console.shapes import fast_length
+from diffconsole.console.shapes import fast_length, transform_length
 from tests import reference
 
 from .helpers import noise, values
@@ -57,6 +57,45 @@ def test_gradients_through_blocks(monkeypatch):
         found.append(torch.autograd.grad((convolve(x, h) * weights).sum(), (x, h)))
     for one, other in zip(*found, strict=True):
         assert reference.error_db(one, other) < -250.0
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("longest", [1 << 20, 16])
+def test_gradcheck_over_channels(monkeypatch, channels, longest):
+    monkeypatch.setattr(convolution, "LONGEST_SINGLE", longest)
+    monkeypatch.setattr(convolution, "SHORTEST_BLOCK", 16)
+    x = noise(2, channels[0], 40).requires_grad_()
+    h = noise(2, channels[1], 7, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(convolve, (x, h))
+
+
+def test_a_response_longer_than_the_audio_has_no_gradient_beyond_it():
+    h = noise(1, 2, 50).requires_grad_()
+    (gradient,) = torch.autograd.grad(convolve(noise(1, 1, 20), h).square().sum(), h)
+    assert bool((gradient[..., :20] != 0.0).all())
+    assert bool((gradient[..., 20:] == 0.0).all())
+
+
+def test_batches_of_any_size_are_the_items_one_by_one():
+    x, h = noise(11, 1, 300).float(), noise(11, 2, 90, seed=1).float()
+    together = convolve(x, h)
+    for item in range(11):
+        part = slice(item, item + 1)
+        assert reference.error_db(convolve(x[part], h[part]), together[part]) < -120.0
+    one_for_all = convolve(x, h[:1])
+    assert reference.error_db(one_for_all[7:8], convolve(x[7:8], h[:1])) < -120.0
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 1000, 98305, 318401, 524288, 1000003])
+def test_transform_length(n):
+    length = transform_length(n, torch.device("cpu"))
+    assert n <= length <= max(fast_length(n), 64)
+    assert length % 32 == 0
+    for prime in (2, 3, 5):
+        while length % prime == 0:
+            length //= prime
+    assert length == 1
+    assert transform_length(n, torch.device("cuda")) == fast_length(n)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 1000, 1024, 1025, 1536, 1537, 441000])

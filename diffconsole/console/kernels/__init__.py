@@ -12,7 +12,8 @@ call these two and do not know which implementation answers:
 
 To torch each is one operator with a gradient of its own, so that ``torch.compile`` sees a single
 node in place of a foreign loop. An implementation is a module with ``sections_forward``,
-``sections_backward``, ``sections_saved_shape``, ``compress_forward`` and ``compress_backward``.
+``sections_backward``, ``sections_saved_shape``, ``compress_forward`` and ``compress_backward``,
+and with what :mod:`.room` needs for the reverb.
 """
 
 from __future__ import annotations
@@ -80,12 +81,14 @@ def _needs_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
-def _operator(name: str, arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function one of torch's operators, returning two tensors."""
+def _operator(
+    name: str, arguments: str, returns: str = "(Tensor, Tensor)"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function one of torch's operators, by default returning two tensors."""
 
     # torch.library.custom_op would do the same and import torch's compiler, a second or more.
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _library.define(f"{name}{arguments} -> (Tensor, Tensor)")
+        _library.define(f"{name}{arguments} -> {returns}")
         _library.impl(name, function, "CompositeExplicitAutograd")
         operator: Callable[..., Any] = getattr(torch.ops.diffconsole, name).default
         return operator

@@ -1,12 +1,20 @@
-"""CPU kernels: time-domain recursions in float64, compiled by numba."""
+"""CPU kernels: recursions in float64 and the reverb's loops, compiled by numba."""
 
+from .cpu_color import color, color_gradient
 from .cpu_compressor import compress_backward, compress_forward
+from .cpu_room import band_powers, decay_gradient, decaying_noise, spectrum_gradient
 from .cpu_sections import sections_backward, sections_forward, sections_saved_shape
 
 __all__ = [
+    "band_powers",
+    "color",
+    "color_gradient",
     "compress_backward",
     "compress_forward",
+    "decay_gradient",
+    "decaying_noise",
     "sections_backward",
     "sections_forward",
     "sections_saved_shape",
+    "spectrum_gradient",
 ]

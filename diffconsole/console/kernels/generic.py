@@ -8,15 +8,29 @@ import torch
 from torch import Tensor
 
 from ..shapes import fast_length
+from .generic_room import (
+    band_powers,
+    color,
+    color_gradient,
+    decay_gradient,
+    decaying_noise,
+    spectrum_gradient,
+)
 
 __all__ = [
+    "band_powers",
+    "color",
+    "color_gradient",
     "compress_backward",
     "compress_forward",
+    "decay_gradient",
+    "decaying_noise",
     "ringing_samples",
     "scan_levels",
     "sections_backward",
     "sections_forward",
     "sections_saved_shape",
+    "spectrum_gradient",
 ]
 
 FLOOR = 1e-6
