@@ -347,3 +347,17 @@ def test_cuda_tensors_get_the_gpu_kernels(monkeypatch):
         assert kernels.name_for(torch.empty(1)) == "cpu"
         monkeypatch.setattr(kernels, "_COMPILED", {"meta": ("gpu", "triton")})
         assert kernels.name_for(fake) == "gpu"
+
+
+def test_the_whole_console_runs():
+    console = Console(44100, reverb_seconds=0.2)
+    dials = {k: v.requires_grad_() for k, v in console.defaults(2).items()}
+    x = noise(2, 1, 2000)
+    found = {}
+    for name in ("gpu", "generic"):
+        with kernels.use(name):
+            y = console(x, dials)
+            found[name] = (y.detach(), *torch.autograd.grad(y.square().sum(), dials.values()))
+    assert reference.error_db(found["gpu"][0], found["generic"][0]) < -200.0
+    for one, other in zip(found["gpu"][1:], found["generic"][1:], strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-9)
