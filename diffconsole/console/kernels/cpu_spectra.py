@@ -432,9 +432,7 @@ def _join(pieces, step, half, scratch, y):
 def add_frames(pieces: np.ndarray, frames: Frames, gradient: np.ndarray) -> None:
     """Add what :func:`differentiate` returns to ``(items, 2, samples)``."""
     step = frames.groups_a_run * GROUP * frames.hop
-    reach = max(
-        step * (frames.runs - 1) + pieces.shape[-1], gradient.shape[-1] + frames.size
-    )
+    reach = max(step * (frames.runs - 1) + pieces.shape[-1], gradient.shape[-1] + frames.size)
 
     def task(index: int) -> None:
         item, side = divmod(index, 2)

@@ -98,9 +98,7 @@ def load(typing: Any, array: Any, at: Any, width: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         at = context.cast(builder, arguments[1], signature.args[1], types.intp)
-        value = builder.load(
-            _place(context, builder, signature.args[0], arguments[0], at, count)
-        )
+        value = builder.load(_place(context, builder, signature.args[0], arguments[0], at, count))
         value.align = array.dtype.bitwidth // 8
         return value
 
