@@ -151,11 +151,11 @@ def _torch_terms(
     weighed, half = _weigh(target, sample_rate), math.sqrt(0.5)
 
     def terms(predicted: Tensor, part: tuple[int, int]) -> list[Tensor]:
-        turned = (half * _sum_difference(audio) for audio in (predicted, target))
+        p, t = (half * _sum_difference(audio) for audio in (predicted, target))
         return [
             *_stereo_distances(_weigh(predicted, sample_rate), weighed, part),
             _dynamics_distance(predicted, target, sample_rate, stride),
-            _dynamics_distance(*turned, sample_rate, stride),
+            _dynamics_distance(p, t, sample_rate, stride),
         ]
 
     return terms
@@ -186,7 +186,9 @@ class MixTarget:
             # Brings numba along, which is not loaded before it is needed.
             prepare = importlib.import_module(".losses_cpu", __package__).loop_terms
             taps = _a_weighting(sample_rate)
-            self._compute = prepare(self.audio, taps, sample_rate, stride)
+            self._compute = prepare(
+                self.audio, taps, FFT_SIZES, ENERGY_TIMES_MS, sample_rate, stride
+            )
         else:
             self._compute = _torch_terms(self.audio, sample_rate, stride)
 

@@ -17,11 +17,11 @@ from torch.autograd.function import once_differentiable
 
 from .console.kernels import cpu_energies, cpu_spectra
 from .console.kernels.cpu_weighting import weigh
-from .losses import ENERGY_TIMES_MS, FFT_SIZES
 
 __all__ = ["loop_terms"]
 
 LN2 = math.log(2.0)
+TimesMs = tuple[tuple[float, float], ...]
 
 
 def _array(audio: Tensor) -> np.ndarray:
@@ -31,12 +31,10 @@ def _array(audio: Tensor) -> np.ndarray:
 class _Spectra:
     """The target's magnitudes at every frame size, and distances to them."""
 
-    def __init__(self, target: np.ndarray, taps: np.ndarray) -> None:
+    def __init__(self, target: np.ndarray, taps: np.ndarray, sizes: tuple[int, ...]) -> None:
         self.taps = taps
         weighed = weigh(target, taps)
-        self.sizes = [
-            cpu_spectra.frames_of(target.shape[-1], size, target.dtype) for size in FFT_SIZES
-        ]
+        self.sizes = [cpu_spectra.frames_of(target.shape[-1], size, target.dtype) for size in sizes]
         self.kept = [cpu_spectra.roots_of(weighed, frames) for frames in self.sizes]
 
     def compare(
@@ -93,12 +91,12 @@ class _SpectralTerms(torch.autograd.Function):
 class _Dynamics:
     """The target's ratios of energies."""
 
-    def __init__(self, target: np.ndarray, sample_rate: float, stride: int) -> None:
+    def __init__(self, target: np.ndarray, times_ms: TimesMs, rate: float, stride: int) -> None:
         self.stride, self.times = stride, []
-        for short_ms, long_ms in ENERGY_TIMES_MS:
-            steps = (1.0 - math.exp(-2200.0 / ms / sample_rate) for ms in (short_ms, long_ms))
-            shift = int(sample_rate * (long_ms - short_ms) * 0.0005)
-            self.times.append(cpu_energies.Times(*steps, shift))
+        for short_ms, long_ms in times_ms:
+            short, long = (1.0 - math.exp(-2200.0 / ms / rate) for ms in (short_ms, long_ms))
+            shift = int(rate * (long_ms - short_ms) * 0.0005)
+            self.times.append(cpu_energies.Times(short, long, shift))
         self.ratios = cpu_energies.ratios_of(self.averages(target))
 
     def averages(self, audio: np.ndarray) -> np.ndarray:
@@ -130,14 +128,20 @@ class _DynamicTerms(torch.autograd.Function):
 
 
 def loop_terms(
-    target: Tensor, taps: Tensor, sample_rate: float, stride: int
+    target: Tensor,
+    taps: Tensor,
+    sizes: tuple[int, ...],
+    times_ms: TimesMs,
+    sample_rate: float,
+    stride: int,
 ) -> Callable[[Tensor, tuple[int, int]], list[Tensor]]:
     """Prepare ``(items, 2, samples)`` and return what finds the four terms of other sounds.
 
-    `taps` is the response of the A-weighting.
+    `taps` is the response of the A-weighting, `sizes` are the frames' in samples, `times_ms` the
+    short and long times of the energies.
     """
-    spectra = _Spectra(_array(target), taps.numpy())
-    dynamics = _Dynamics(_array(target), sample_rate, stride)
+    spectra = _Spectra(_array(target), taps.numpy(), sizes)
+    dynamics = _Dynamics(_array(target), times_ms, sample_rate, stride)
 
     def terms(predicted: Tensor, part: tuple[int, int]) -> list[Tensor]:
         spectral = _SpectralTerms.apply(predicted, spectra, part)

@@ -159,10 +159,11 @@ def absolute(typing: Any, value: Any) -> Any:
 
 @intrinsic
 def larger(typing: Any, value: Any, other: Any) -> Any:
-    """The larger of two vectors, lane by lane."""
+    """``larger(value, limit)``, lane by lane; what is not a number stays so."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
+        value, limit = arguments
+        return builder.select(builder.fcmp_ordered(">", limit, value), limit, value)
 
     return signature_of(value, value, other), generate
 
