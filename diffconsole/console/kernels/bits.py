@@ -18,7 +18,7 @@ from numba.extending import intrinsic, overload
 
 from .jit import compiled
 
-__all__ = ["exp2", "log2"]
+__all__ = ["LOG2_COEFFICIENTS", "exp2", "log2"]
 
 _ROOT_HALF = np.int32(0x3F3504F3)
 _MANTISSA_BITS = np.int32(23)
@@ -45,6 +45,8 @@ def _float_of(typing: Any, value: Any) -> Any:
 _L0, _L1, _L2 = np.float32(1.442695), np.float32(-0.721347333), np.float32(0.48091061)
 _L3, _L4, _L5 = np.float32(-0.360704828), np.float32(0.287918324), np.float32(-0.23892034)
 _L6, _L7, _L8 = np.float32(0.215669859), np.float32(-0.207421035), np.float32(0.126148466)
+# Of f¹ … f⁹.
+LOG2_COEFFICIENTS = (_L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8)
 
 
 @compiled

@@ -1,0 +1,151 @@
+"""The terms of the distance to a mix on the CPU, by compiled loops with gradients of their own.
+
+The loops (:mod:`.console.kernels.cpu_spectra`, ``cpu_energies``, ``cpu_weighting``) give sums; here
+they become the terms of :mod:`.losses`, and the terms' gradients become weights of the sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .console.kernels import cpu_energies, cpu_spectra
+from .console.kernels.cpu_weighting import weigh
+
+__all__ = ["loop_terms"]
+
+LN2 = math.log(2.0)
+TimesMs = tuple[tuple[float, float], ...]
+
+
+def _array(audio: Tensor) -> np.ndarray:
+    return audio.detach().contiguous().numpy()
+
+
+class _Spectra:
+    """The target's magnitudes at every frame size, and distances to them."""
+
+    def __init__(self, target: np.ndarray, taps: np.ndarray, sizes: tuple[int, ...]) -> None:
+        self.taps = taps
+        weighed = weigh(target, taps)
+        self.sizes = [cpu_spectra.frames_of(target.shape[-1], size, target.dtype) for size in sizes]
+        self.kept = [cpu_spectra.roots_of(weighed, frames) for frames in self.sizes]
+
+    def compare(
+        self, weighed: np.ndarray, part: tuple[int, int]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return both terms, ``(items, 2)``, and the weights of each size's sums for them."""
+        terms, weights = np.zeros((len(weighed), 2)), []
+        # Sum and difference count a half each.
+        share = np.array([1.0, 0.5, 0.5]) / len(self.sizes)
+        for frames, (roots, squares) in zip(self.sizes, self.kept, strict=True):
+            selected = frames.selected(*part)
+            sums = cpu_spectra.compare(weighed, frames, selected, roots)
+            error = np.sqrt(sums[:, :3])
+            norm = np.sqrt(squares[:, selected].sum(axis=1))
+            count = frames.frames_in(selected) * frames.bins * np.array([2.0, 1.0, 1.0])
+            each = (error / norm + LN2 * sums[:, 3:] / count) * share
+            terms += np.stack([each[:, 0], each[:, 1] + each[:, 2]], axis=1)
+            slope = np.divide(share, error * norm, out=np.zeros_like(error), where=error > 0.0)
+            weights.append(np.hstack([slope, np.broadcast_to(share / count, error.shape)]))
+        return terms, weights
+
+    def gradient(
+        self, weighed: np.ndarray, part: tuple[int, int], weights: list[np.ndarray]
+    ) -> np.ndarray:
+        gradient = np.zeros_like(weighed)
+        for frames, (roots, _), weight in zip(self.sizes, self.kept, weights, strict=True):
+            selected = frames.selected(*part)
+            pieces = cpu_spectra.differentiate(weighed, frames, selected, roots, weight)
+            cpu_spectra.add_frames(pieces, frames, gradient)
+        return weigh(gradient, self.taps)
+
+
+class _SpectralTerms(torch.autograd.Function):
+    """MSS of left/right and of sum/difference, ``(items, 2)``."""
+
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, target: _Spectra, part: tuple[int, int]) -> Tensor:
+        weighed = weigh(_array(audio), target.taps)
+        terms, ctx.weights = target.compare(weighed, part)
+        ctx.target, ctx.part = target, part
+        ctx.save_for_backward(torch.from_numpy(weighed))
+        return torch.from_numpy(terms).to(audio.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        (weighed,) = ctx.saved_tensors
+        by_term = gradient.numpy()[:, [0, 1, 1, 0, 1, 1]]
+        weights = [by_term * weight for weight in ctx.weights]
+        found = ctx.target.gradient(weighed.numpy(), ctx.part, weights)
+        return torch.from_numpy(found), None, None
+
+
+class _Dynamics:
+    """The target's ratios of energies."""
+
+    def __init__(self, target: np.ndarray, times_ms: TimesMs, rate: float, stride: int) -> None:
+        self.stride, self.times = stride, []
+        for short_ms, long_ms in times_ms:
+            short, long = (1.0 - math.exp(-2200.0 / ms / rate) for ms in (short_ms, long_ms))
+            shift = int(rate * (long_ms - short_ms) * 0.0005)
+            self.times.append(cpu_energies.Times(short, long, shift))
+        self.ratios = cpu_energies.ratios_of(self.averages(target))
+
+    def averages(self, audio: np.ndarray) -> np.ndarray:
+        return cpu_energies.averages_of(audio, self.times, self.stride)
+
+
+class _DynamicTerms(torch.autograd.Function):
+    """MLDR of left/right and of mid/side, ``(items, 2)``."""
+
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, target: _Dynamics) -> Tensor:
+        averages = target.averages(_array(audio))
+        apart = LN2 * cpu_energies.octaves_apart(averages, target.ratios)
+        ctx.target = target
+        ctx.save_for_backward(audio, torch.from_numpy(averages))
+        terms = apart.reshape(-1, 2, 2).mean(axis=2)
+        return torch.from_numpy(terms).to(audio.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        audio, averages = ctx.saved_tensors
+        weights = 0.5 * gradient.to(torch.float64).numpy().repeat(2, axis=1)
+        found = cpu_energies.differentiate(
+            _array(audio), ctx.target.times, ctx.target.stride, averages.numpy(),
+            ctx.target.ratios, weights,
+        )  # fmt: skip
+        return torch.from_numpy(found), None
+
+
+def loop_terms(
+    target: Tensor,
+    taps: Tensor,
+    sizes: tuple[int, ...],
+    times_ms: TimesMs,
+    sample_rate: float,
+    stride: int,
+) -> Callable[[Tensor, tuple[int, int]], list[Tensor]]:
+    """Prepare ``(items, 2, samples)`` and return what finds the four terms of other sounds.
+
+    `taps` is the response of the A-weighting, `sizes` are the frames' in samples, `times_ms` the
+    short and long times of the energies.
+    """
+    spectra = _Spectra(_array(target), taps.numpy(), sizes)
+    dynamics = _Dynamics(_array(target), times_ms, sample_rate, stride)
+
+    def terms(predicted: Tensor, part: tuple[int, int]) -> list[Tensor]:
+        spectral = _SpectralTerms.apply(predicted, spectra, part)
+        dynamic = _DynamicTerms.apply(predicted, dynamics)
+        return [*spectral.unbind(dim=1), *dynamic.unbind(dim=1)]
+
+    return terms
