@@ -12,7 +12,6 @@ from .cli_common import (
     PATH,
     FiniteRange,
     Report,
-    add_options,
     command,
     device_option,
     force_option,
@@ -21,55 +20,14 @@ from .cli_common import (
     one_line,
     seed_option,
 )
-from .errors import AudioError, ModelError, OutputError, PairError
+from .cli_pairs import find_files, load_pairs, pair_options
+from .errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     from .evaluation import FixedPreset
-    from .pairs import Pair, PairFiles
+    from .pairs import Pair
 
 __all__ = ["evaluate", "finetune", "pretrain"]
-
-
-def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that name pairs."""
-    return add_options(
-        function,
-        click.option("--raw", type=PATH, help="Folder of raw vocals."),
-        click.option("--mixed", type=PATH, help="Folder of mixed vocals, of the same names."),
-        click.option("--pairs", type=PATH, help="CSV with columns raw and mixed, instead."),
-    )
-
-
-def _find(
-    raw: Path | None, mixed: Path | None, pairs: Path | None, report: Report
-) -> list[PairFiles]:
-    from .pairs import find_pairs, read_pair_list
-
-    if pairs is not None and raw is None and mixed is None:
-        return read_pair_list(pairs)
-    if pairs is not None or raw is None or mixed is None:
-        raise click.UsageError("give --raw DIR and --mixed DIR, or --pairs CSV")
-    found, left_over = find_pairs(raw, mixed)
-    for line in left_over:
-        report.say(f"Left out: {one_line(line)}")
-    return found
-
-
-def _load(files: Sequence[PairFiles], report: Report) -> list[Pair]:
-    """Load pairs; a line for each that is refused."""
-    from .pairs import load_pair
-    from .progress import steps
-
-    loaded = []
-    for entry in steps(files, "reading pairs", silent=report.silent):
-        try:
-            loaded.append(load_pair(entry))
-        except (AudioError, PairError) as error:
-            # Not an error of the command, but nobody may miss it: --quiet does not hide it.
-            click.echo(f"Refused: {one_line(str(error))}", err=True)
-    if not loaded:
-        raise PairError("no usable pair is left; see the lines above")
-    return loaded
 
 
 def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
@@ -145,9 +103,9 @@ def finetune(
     options = FinetuneOptions(held_out=held_out, minutes=minutes, seed=seed)
     check_device(device)
     _check_model_folder(output, CHECKPOINT, force)
-    files = _find(raw, mixed, pairs, report)
+    files = find_files(raw, mixed, pairs, report)
     predictor, base = load_model(model)
-    loaded = _load(files, report)
+    loaded = load_pairs(files, report)
     train, held = split_pairs(loaded, options)
     report.say(f"{len(train)} pairs to train on, {len(held)} held out")
     before = [model_distance(p, predictor) for p in held]
@@ -227,9 +185,9 @@ def evaluate(
     from .workflow import check_device
 
     check_device(device)
-    files = _find(raw, mixed, pairs, report)
+    files = find_files(raw, mixed, pairs, report)
     predictor, name = load_model(model, device)
-    loaded = _load(files, report)
+    loaded = load_pairs(files, report)
     fixed = _choose_fixed(loaded, report)
     rows: list[dict[str, Any]] = [
         {
