@@ -1,7 +1,8 @@
 """How near results come to the engineer's mixes, against what costs nothing.
 
-Three results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen
-and applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings.
+Results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen and
+applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings; and,
+where it is asked for, the pair's own optimum (:mod:`diffconsole.training.match`).
 The distance is :func:`diffconsole.losses.mix_distance`, over a whole file or, for long ones, over
 three excerpts.
 """

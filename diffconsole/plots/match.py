@@ -153,7 +153,7 @@ def _row(figure: Figure, top: float, height: float, columns: int) -> list[Axes]:
 
 def _write_figures(figure: Figure, residual: Residual, top: float) -> None:
     """The distance's terms: the raw vocal at the mix's loudness, the result."""
-    columns = TEXT_LEFT_INCHES + 1.75, TEXT_LEFT_INCHES + 2.4, TEXT_LEFT_INCHES + 3.1
+    columns = TEXT_LEFT_INCHES + 2.05, TEXT_LEFT_INCHES + 2.55, TEXT_LEFT_INCHES + 3.25
     text_at(figure, TEXT_LEFT_INCHES, top, "Distance to the mix", bold=True)
     for place, name in zip(columns, ("level only", "strip", "explained"), strict=True):
         text_at(figure, place, top, name, align="right", colour=GREY)
@@ -167,7 +167,7 @@ def _write_figures(figure: Figure, residual: Residual, top: float) -> None:
 
 
 def _write_words(figure: Figure, words: Sequence[str], top: float) -> None:
-    left = TEXT_LEFT_INCHES + 3.45
+    left = TEXT_LEFT_INCHES + 3.6
     text_at(figure, left, top, "What the strip leaves", bold=True)
     for row, line in enumerate(words, start=1):
         room = WIDTH_INCHES - left - MARGIN_INCHES
@@ -250,7 +250,10 @@ def _draw_map(figure: Figure, axes: Axes, residual: Residual) -> None:
     bar_axes.set_label("residual_scale")
     bar = figure.colorbar(mesh, cax=bar_axes, orientation="horizontal", ticks=[])
     bar.outline.set_linewidth(0.5)
-    for side, align, text in ((-0.06, "right", "−12 dB"), (1.06, "left", "+12 dB")):
+    for side, align, text in (
+        (-0.06, "right", f"−{MAP_DB:g} dB"),
+        (1.06, "left", f"+{MAP_DB:g} dB"),
+    ):
         bar_axes.text(
             side, 0.5, text, transform=bar_axes.transAxes, ha=align, va="center",
             fontsize=SMALL_PT - 1,
