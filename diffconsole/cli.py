@@ -16,14 +16,15 @@ from .cli_common import (
     command,
     device_option,
     force_option,
+    in_words,
     load_model,
     model_option,
 )
 from .cli_listing import encoders, models, presets
+from .cli_match import match
 from .cli_training import evaluate, finetune, pretrain
 
 if TYPE_CHECKING:
-    from .preset import Preset
     from .workflow import AudioOptions
 
 __all__ = ["main"]
@@ -66,26 +67,10 @@ def process(
                 preset, notices = process_take(predictor, name, take, audio)
                 for notice in notices:
                     report.say(f"Note: {notice}")
-                report.say(f"{take.raw}: {_in_words(preset)}")
+                report.say(f"{take.raw}: {in_words(preset)}")
                 report.say(f"  → {take.preset}\n  → {take.audio}\n  → {take.plot}")
                 done.append({k: str(v) for k, v in vars(take).items()})
     report.result({"files": done, "failed": report.failed})
-
-
-def _in_words(preset: Preset) -> str:
-    s, off = preset.settings(), preset.bypass()
-    words = []
-    if "input_gain" not in off:
-        words.append(f"input {s['input_gain.gain_db']:+.1f} dB")
-    if not off & {"eq", "eq.high_pass"}:
-        words.append(f"high-pass {s['eq.high_pass.freq_hz']:.0f} Hz")
-    if "compressor" not in off:
-        words.append(
-            f"compressor {s['compressor.ratio']:.1f}:1 over {s['compressor.threshold_db']:.0f} dBFS"
-        )
-    if "reverb" not in off:
-        words.append(f"reverb {s['reverb.decay_s']:.1f} s at {s['reverb.wet_db']:.0f} dB")
-    return ", ".join(words) or "nothing is on"
 
 
 @command("predict", "diffconsole predict take.wav -o take.preset.json")
@@ -119,7 +104,7 @@ def predict(
                 preset = predict_file(predictor, name, raw)
                 preset.write(targets[raw], force=force)
                 done.append({"raw": str(raw), "preset": str(targets[raw])})
-                report.say(f"{raw}: {_in_words(preset)}\n  → {targets[raw]}")
+                report.say(f"{raw}: {in_words(preset)}\n  → {targets[raw]}")
     report.result({"files": done, "failed": report.failed})
 
 
@@ -177,6 +162,7 @@ def plot(
 main.add_command(process)
 main.add_command(predict)
 main.add_command(apply)
+main.add_command(match)
 main.add_command(finetune)
 main.add_command(evaluate)
 main.add_command(plot)

@@ -16,6 +16,7 @@ from .errors import DiffconsoleError, SettingsError
 
 if TYPE_CHECKING:
     from .predictor import Predictor
+    from .preset import Preset
 
 __all__ = [
     "PATH",
@@ -27,6 +28,7 @@ __all__ = [
     "command",
     "device_option",
     "force_option",
+    "in_words",
     "load_model",
     "model_option",
     "one_line",
@@ -272,6 +274,23 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
         seed_option,
         force_option,
     )  # fmt: skip
+
+
+def in_words(preset: Preset) -> str:
+    """Say in one line what a strip does."""
+    s, off = preset.settings(), preset.bypass()
+    words = []
+    if "input_gain" not in off:
+        words.append(f"input {s['input_gain.gain_db']:+.1f} dB")
+    if not off & {"eq", "eq.high_pass"}:
+        words.append(f"high-pass {s['eq.high_pass.freq_hz']:.0f} Hz")
+    if "compressor" not in off:
+        words.append(
+            f"compressor {s['compressor.ratio']:.1f}:1 over {s['compressor.threshold_db']:.0f} dBFS"
+        )
+    if "reverb" not in off:
+        words.append(f"reverb {s['reverb.decay_s']:.1f} s at {s['reverb.wet_db']:.0f} dB")
+    return ", ".join(words) or "nothing is on"
 
 
 def load_model(folder: Path | None, device: str = "cpu") -> tuple[Predictor, str]:

@@ -12,7 +12,6 @@ from .cli_common import (
     PATH,
     FiniteRange,
     Report,
-    add_options,
     command,
     device_option,
     force_option,
@@ -21,55 +20,14 @@ from .cli_common import (
     one_line,
     seed_option,
 )
-from .errors import AudioError, ModelError, OutputError, PairError
+from .cli_pairs import find_files, load_pairs, pair_options
+from .errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     from .evaluation import FixedPreset
-    from .pairs import Pair, PairFiles
+    from .pairs import Pair
 
 __all__ = ["evaluate", "finetune", "pretrain"]
-
-
-def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that name pairs."""
-    return add_options(
-        function,
-        click.option("--raw", type=PATH, help="Folder of raw vocals."),
-        click.option("--mixed", type=PATH, help="Folder of mixed vocals, of the same names."),
-        click.option("--pairs", type=PATH, help="CSV with columns raw and mixed, instead."),
-    )
-
-
-def _find(
-    raw: Path | None, mixed: Path | None, pairs: Path | None, report: Report
-) -> list[PairFiles]:
-    from .pairs import find_pairs, read_pair_list
-
-    if pairs is not None and raw is None and mixed is None:
-        return read_pair_list(pairs)
-    if pairs is not None or raw is None or mixed is None:
-        raise click.UsageError("give --raw DIR and --mixed DIR, or --pairs CSV")
-    found, left_over = find_pairs(raw, mixed)
-    for line in left_over:
-        report.say(f"Left out: {one_line(line)}")
-    return found
-
-
-def _load(files: Sequence[PairFiles], report: Report) -> list[Pair]:
-    """Load pairs; a line for each that is refused."""
-    from .pairs import load_pair
-    from .progress import steps
-
-    loaded = []
-    for entry in steps(files, "reading pairs", silent=report.silent):
-        try:
-            loaded.append(load_pair(entry))
-        except (AudioError, PairError) as error:
-            # Not an error of the command, but nobody may miss it: --quiet does not hide it.
-            click.echo(f"Refused: {one_line(str(error))}", err=True)
-    if not loaded:
-        raise PairError("no usable pair is left; see the lines above")
-    return loaded
 
 
 def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
@@ -145,9 +103,9 @@ def finetune(
     options = FinetuneOptions(held_out=held_out, minutes=minutes, seed=seed)
     check_device(device)
     _check_model_folder(output, CHECKPOINT, force)
-    files = _find(raw, mixed, pairs, report)
+    files = find_files(raw, mixed, pairs, report)
     predictor, base = load_model(model)
-    loaded = _load(files, report)
+    loaded = load_pairs(files, report)
     train, held = split_pairs(loaded, options)
     report.say(f"{len(train)} pairs to train on, {len(held)} held out")
     before = [model_distance(p, predictor) for p in held]
@@ -208,28 +166,36 @@ def _finetune_progress(update: Callable[[float, str], None]) -> Callable[[dict[s
 @command("evaluate", "diffconsole evaluate --raw raw/ --mixed mixed/ --model studio/")
 @pair_options
 @model_option
+@click.option(
+    "--optimum", type=click.Choice(["quick", "full"]),
+    help="Also each pair's own optimum, as match finds it: seconds, or up to a minute a pair.",
+)  # fmt: skip
 @device_option
+@seed_option
 def evaluate(
     report: Report,
     raw: Path | None,
     mixed: Path | None,
     pairs: Path | None,
     model: Path | None,
+    optimum: str | None,
     device: str,
+    seed: int,
 ) -> None:
     """Measure distances to a studio's mixes: level only, one fixed preset, the model.
 
     The fixed preset is the best of the factory presets for these pairs, on raw levelled to
-    -18 LUFS and with one output gain for all, so it is a fair rival.
+    -18 LUFS and with one output gain for all, so it is a fair rival. The optimum is the nearest
+    that the console's settings come to each mix.
     """
     from .evaluation import fixed_distance, level_distance, model_distance
     from .progress import steps
     from .workflow import check_device
 
     check_device(device)
-    files = _find(raw, mixed, pairs, report)
+    files = find_files(raw, mixed, pairs, report)
     predictor, name = load_model(model, device)
-    loaded = _load(files, report)
+    loaded = load_pairs(files, report)
     fixed = _choose_fixed(loaded, report)
     rows: list[dict[str, Any]] = [
         {
@@ -242,21 +208,57 @@ def evaluate(
         }
         for p in steps(loaded, "measuring", silent=report.silent)
     ]
-    mean = {c: sum(r[c] for r in rows) / len(rows) for c in ("level_only", "fixed", "model")}
-    text = _evaluation_table([*rows, {"pair": "mean", **mean}])
+    columns = ["level_only", "fixed", "model"]
+    if optimum is not None:
+        columns.append("match")
+        found = _optima(loaded, optimum == "quick", device, seed, report)
+        for row, distance in zip(rows, found, strict=True):
+            row["match"] = distance
+    mean = {c: sum(r[c] for r in rows) / len(rows) for c in columns}
+    text = _evaluation_table([*rows, {"pair": "mean", **mean}], columns)
     text += f"\none preset: {fixed.name}; model: {name}; smaller is nearer to the mix"
     data = {"pairs": rows, "mean": mean, "fixed_preset": fixed.name, "model": name}
+    if optimum is not None:
+        data["optimum"] = optimum
     report.result(data, text)
 
 
-def _evaluation_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def _optima(
+    pairs: Sequence[Pair], quick: bool, device: str, seed: int, report: Report
+) -> list[float]:
+    """Each pair's distance with the settings that match finds for it."""
+    from .progress import bar
+    from .training.match import MatchOptions, match
+
+    found = []
+    with bar("matching", silent=report.silent) as update:
+
+        def show(event: dict[str, Any]) -> None:
+            share = (event["pair"] + event["fraction"]) / len(pairs)
+            update(share, f"{one_line(event['name'])}, distance {event['loss']:.3f}")
+
+        options = MatchOptions(quick=quick, seed=seed)
+        for result in match(pairs, options, device=device, report=show):
+            if result.stopped:
+                raise KeyboardInterrupt
+            found.append(result.distance)
+    return found
+
+
+HEADINGS = {
+    "level_only": "level only",
+    "fixed": "one preset",
+    "model": "model",
+    "match": "match",
+}
+
+
+def _evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     width = max(len(one_line(row["pair"])) for row in rows)
-    lines = [f"{'':<{width}}  level only  one preset  model"]
-    lines += [
-        f"{one_line(row['pair']):<{width}}  {row['level_only']:10.3f}  {row['fixed']:10.3f}"
-        f"  {row['model']:5.3f}"
-        for row in rows
-    ]
+    lines = ["  ".join([" " * width, *(HEADINGS[c] for c in columns)])]
+    for row in rows:
+        cells = [f"{row[c]:{len(HEADINGS[c])}.3f}" for c in columns]
+        lines.append("  ".join([f"{one_line(row['pair']):<{width}}", *cells]))
     return "\n".join(lines)
 
 

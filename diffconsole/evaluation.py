@@ -1,7 +1,8 @@
 """How near results come to the engineer's mixes, against what costs nothing.
 
-Three results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen
-and applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings.
+Results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen and
+applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings; and,
+where it is asked for, the pair's own optimum (:mod:`diffconsole.training.match`).
 The distance is :func:`diffconsole.losses.mix_distance`, over a whole file or, for long ones, over
 three excerpts.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "fixed_distance",
     "level_distance",
     "model_distance",
+    "preset_distance",
 ]
 
 WHOLE_SECONDS = 20.0
@@ -92,7 +94,8 @@ def _between(result: np.ndarray, mixed: np.ndarray, stride: int = 1) -> float:
         return float(mix_distance(ours, theirs, PAIR_RATE, stride=stride))
 
 
-def _with_preset(pair: Pair, preset: Preset) -> float:
+def preset_distance(pair: Pair, preset: Preset) -> float:
+    """Return the distance of a preset on the raw vocal as it lies."""
     return distance(pair, lambda raw: _rendered(raw, preset))
 
 
@@ -106,12 +109,12 @@ def level_distance(pair: Pair) -> float:
 def model_distance(pair: Pair, model: Predictor) -> float:
     """Return the distance of the model's settings for this raw vocal."""
     settings = model.predict(pair.raw, PAIR_RATE).settings
-    return _with_preset(pair, Preset.from_settings(settings))
+    return preset_distance(pair, Preset.from_settings(settings))
 
 
 def fixed_distance(pair: Pair, fixed: FixedPreset) -> float:
     """Return the distance of a fixed preset on the raw vocal levelled to −18 LUFS."""
-    return _with_preset(pair, _levelled(pair, fixed.preset))
+    return preset_distance(pair, _levelled(pair, fixed.preset))
 
 
 def _levelled(pair: Pair, preset: Preset) -> Preset:

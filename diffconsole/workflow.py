@@ -21,11 +21,13 @@ from .preset import Preset
 from .render import Rendered, render
 
 __all__ = [
+    "ENDINGS",
     "AudioOptions",
     "TakeFiles",
     "apply_file",
     "check_device",
     "check_folder",
+    "check_results",
     "plan_presets",
     "plan_takes",
     "predict_file",
@@ -33,6 +35,7 @@ __all__ = [
     "process_take",
     "read_take",
     "results_folder",
+    "same_result",
     "split_bypass",
 ]
 
@@ -105,15 +108,16 @@ def plan_takes(raws: Sequence[Path], folder: Path | None, force: bool) -> list[T
     for raw in raws:
         stem = (raw.parent if folder is None else folder) / raw.stem
         if stem in takes:
-            raise _same_result(takes[stem].raw, raw, Path(f"{stem}{_ENDINGS[0]}"))
-        takes[stem] = TakeFiles(raw, *(Path(f"{stem}{end}") for end in _ENDINGS))
+            raise same_result(takes[stem].raw, raw, Path(f"{stem}{ENDINGS[0]}"))
+        takes[stem] = TakeFiles(raw, *(Path(f"{stem}{end}") for end in ENDINGS))
     results = [path for take in takes.values() for path in (take.preset, take.audio, take.plot)]
     # A folder that is not there yet is made later; or no take is there, which is said later too.
-    _check_results((path for path in results if path.parent.is_dir()), raws, force)
+    check_results((path for path in results if path.parent.is_dir()), raws, force)
     return list(takes.values())
 
 
-_ENDINGS = (".preset.json", ".processed.wav", ".png")
+ENDINGS = (".preset.json", ".processed.wav", ".png")
+"""Of the results of a take: preset, audio, picture."""
 
 
 def plan_presets(raws: Sequence[Path], output: Path, force: bool) -> dict[Path, Path]:
@@ -125,29 +129,36 @@ def plan_presets(raws: Sequence[Path], output: Path, force: bool) -> dict[Path, 
         As :func:`plan_takes`.
     """
     if len(raws) == 1 and not output.is_dir():
-        _check_results([output], raws, force)
+        check_results([output], raws, force)
         return {raws[0]: output}
     check_folder(output)
     takes: dict[Path, Path] = {}
     for raw in raws:
-        target = output / f"{raw.stem}{_ENDINGS[0]}"
+        target = output / f"{raw.stem}{ENDINGS[0]}"
         if target in takes:
-            raise _same_result(takes[target], raw, target)
+            raise same_result(takes[target], raw, target)
         takes[target] = raw
     if output.is_dir():
-        _check_results(takes, raws, force)
+        check_results(takes, raws, force)
     return {raw: target for target, raw in takes.items()}
 
 
-def _same_result(first: Path, second: Path, target: Path) -> OutputError:
+def same_result(first: Path, second: Path, target: Path) -> OutputError:
+    """Return the error of two takes with the same result."""
     return OutputError(
         f"{first} and {second} would both write {target}; rename one or run them into "
         "different folders"
     )
 
 
-def _check_results(paths: Iterable[Path], raws: Iterable[Path], force: bool) -> None:
-    """Refuse results that could not be written, or would replace a take even with --force."""
+def check_results(paths: Iterable[Path], raws: Iterable[Path], force: bool) -> None:
+    """Refuse results that could not be written, or would replace a take even with --force.
+
+    Raises
+    ------
+    OutputError
+        Names the result and what to do.
+    """
     takes = {os.path.realpath(raw) for raw in raws}
     for path in paths:
         if os.path.lexists(path) and os.path.realpath(path) in takes:
@@ -309,7 +320,7 @@ def apply_file(
     rendered, sample_rate, notices
         The audio, its rate in Hz, and what the user should know.
     """
-    _check_results([out], [raw], options.force)
+    check_results([out], [raw], options.force)
     samples, rate = read_take(raw)
     result = _render(samples, rate, _changed(preset, options), options)
     return result, rate, _write(out, result, rate, options)

@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from ..errors import OutputError
 
 __all__ = [
+    "COLOURS",
     "FAINT",
     "FEW",
     "GREY",

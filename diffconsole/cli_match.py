@@ -1,0 +1,289 @@
+"""The command that recovers settings from pairs: match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_common import (
+    PATH,
+    FiniteRange,
+    Report,
+    command,
+    device_option,
+    force_option,
+    in_words,
+    one_line,
+    seed_option,
+)
+from .cli_pairs import find_files, pair_options, try_pair
+from .errors import DiffconsoleError, PairError
+
+if TYPE_CHECKING:
+    from .match_files import PlannedMatch
+    from .pairs import Pair
+    from .preset import Preset
+    from .training.match import Match, MatchOptions
+
+__all__ = ["match"]
+
+BATCH = 16
+"""Pairs in memory at once."""
+
+
+@command("match", "diffconsole match take.wav take.mix.wav -o take.preset.json --report take.png")
+@click.argument("files", metavar="[RAW MIXED]", nargs=-1, type=PATH)
+@pair_options
+@click.option(
+    "-o", "--output", type=PATH, required=True,
+    help="Preset; for folders of pairs a folder, which gets a preset each and match.csv.",
+)  # fmt: skip
+@click.option(
+    "--seconds", type=FiniteRange(min=0.1),
+    help="Time for a pair.  [default: a fixed effort, up to a minute]",
+)  # fmt: skip
+@click.option("--quick", is_flag=True, help="Coarser, in seconds.")
+@click.option(
+    "--report", "picture", type=PATH,
+    help="Picture of the strip and of what it leaves unexplained: PNG, SVG or PDF by its ending; "
+    "for folders of pairs a folder, which gets a PNG each.",
+)  # fmt: skip
+@device_option
+@seed_option
+@force_option
+def match(
+    report: Report,
+    files: tuple[Path, ...],
+    raw: Path | None,
+    mixed: Path | None,
+    pairs: Path | None,
+    output: Path,
+    seconds: float | None,
+    quick: bool,
+    picture: Path | None,
+    device: str,
+    seed: int,
+    force: bool,
+) -> None:
+    """Recover the settings that turn a raw vocal into a finished mix of it.
+
+    One pair, or folders of them: --raw DIR --mixed DIR, or --pairs CSV. Timing and polarity are
+    found; the settings act on the raw file as it lies. Ctrl-C keeps the best so far. Repeated, a
+    command on folders goes on with the pairs that are not done.
+    """
+    from .training.match import MatchOptions
+    from .workflow import check_device
+
+    if seconds is not None and quick:
+        raise click.UsageError("--seconds and --quick exclude each other")
+    folders = any(option is not None for option in (raw, mixed, pairs))
+    if len(files) not in (0, 2) or bool(files) == folders:
+        raise click.UsageError("give RAW MIXED, or --raw DIR and --mixed DIR, or --pairs CSV")
+    options = MatchOptions(seconds=seconds, quick=quick, seed=seed)
+    check_device(device)
+    if files:
+        _match_one(report, files[0], files[1], output, picture, options, device, force)
+    else:
+        found = find_files(raw, mixed, pairs, report)
+        _match_many(report, found, output, picture, options, device, force)
+
+
+def _match_one(
+    report: Report,
+    raw: Path,
+    mixed: Path,
+    output: Path,
+    picture: Path | None,
+    options: MatchOptions,
+    device: str,
+    force: bool,
+) -> None:
+    from .files import check_output
+    from .match_files import check_inputs
+    from .pairs import PairFiles, load_pair
+    from .plots.page import image_format
+    from .progress import bar
+    from .training.match import match as search
+    from .workflow import plan_presets, read_take
+
+    entry = PairFiles(raw.stem, raw, mixed)
+    (target,) = plan_presets([raw], output, force).values()
+    check_inputs([target], [entry])
+    if picture is not None:
+        image_format(picture)
+        check_inputs([picture], [entry])
+        check_output(picture, force=force)
+    for path in (raw, mixed):
+        if path.is_dir():
+            read_take(path)
+    pair = load_pair(entry)
+    with bar("matching", silent=report.silent) as update:
+
+        def show(event: dict[str, Any]) -> None:
+            update(event["fraction"], f"distance {event['loss']:.3f}")
+
+        (found,) = search([pair], options, device=device, report=show)
+    preset = found.preset(raw.name, mixed.name)
+    preset.write(target, force=force)
+    data = _tell(report, raw, target, pair, found, preset)
+    if picture is not None:
+        from .plots.match import plot_match
+
+        plot_match(pair, preset, picture, title=f"{raw.name} → {mixed.name}", force=force)
+        report.say(f"  → {picture}")
+        data["report"] = str(picture)
+    report.result(data)
+    if found.stopped:
+        raise DiffconsoleError(f"stopped; the best so far is in {target}")
+
+
+def _tell(
+    report: Report, raw: Path, target: Path, pair: Pair, found: Match, preset: Preset
+) -> dict[str, Any]:
+    """Say how near the strip comes, what it is, and what it leaves; return the same as data."""
+    from .match_files import figures
+    from .residual import in_words as words_of
+    from .residual import measure_residual
+
+    row = figures(found.name, target, preset)
+    left = words_of(measure_residual(pair, preset))
+    lag_ms = 1000.0 * pair.lag_seconds
+    polarity = "" if pair.polarity > 0 else ", inverted"
+    report.say(
+        f"{raw}: distance to the mix {found.distance:.3f}, at its level alone "
+        f"{found.level_distance:.3f}: {100.0 * row['explained']:.0f} % explained"
+    )
+    report.say(f"  {in_words(preset)}")
+    report.say(
+        f"  the mix lies {abs(lag_ms):.2f} ms {'later' if lag_ms >= 0 else 'earlier'}{polarity}; "
+        f"correlation {pair.correlation:.2f}"
+    )
+    for line in left:
+        report.say(f"  left: {line}")
+    report.say(f"  → {target}")
+    return {**row, "unexplained": left, "steps": found.steps, "stopped": found.stopped}
+
+
+def _match_many(
+    report: Report,
+    files: Sequence[Any],
+    output: Path,
+    pictures: Path | None,
+    options: MatchOptions,
+    device: str,
+    force: bool,
+) -> None:
+    from .match_files import TABLE, plan_matches, write_table
+    from .progress import bar
+    from .workflow import results_folder
+
+    planned = plan_matches(files, output, pictures, options, force)
+    waiting = [entry for entry in planned if not entry.is_done]
+    kept = len(planned) - len(waiting)
+    if kept:
+        report.say(f"{kept} of {len(planned)} pairs are done already; --force searches them anew")
+    refused: list[str] = []
+    done: dict[Path, dict[str, Any]] = {}
+    _keep_found(planned, done)
+    stopped = False
+    with results_folder(output), results_folder(pictures):
+        try:
+            with bar("matching", silent=report.silent) as update:
+                for start in range(0, len(waiting), BATCH):
+                    some = waiting[start : start + BATCH]
+                    show = _progress(update, start, len(waiting))
+                    stopped = _batch(report, some, options, device, show, refused, done)
+                    if stopped:
+                        break
+        except KeyboardInterrupt:
+            stopped = True
+        rows = [done[entry.preset] for entry in planned if entry.preset in done]
+        if rows:
+            write_table(output / TABLE, rows)
+    data = {"pairs": rows, "refused": refused, "failed": report.failed}
+    report.result({**data, "table": str(output / TABLE) if rows else None}, _summary(rows))
+    if rows:
+        report.say(f"→ {output / TABLE}")
+    if stopped:
+        raise DiffconsoleError(
+            f"stopped after {len(rows)} of {len(planned)} pairs; what was found is in {output}: "
+            "repeat the command, without --force, to go on"
+        )
+    if not rows:
+        raise PairError("no usable pair is left; see the lines above")
+
+
+def _keep_found(planned: Sequence[PlannedMatch], done: dict[Path, dict[str, Any]]) -> None:
+    from .match_files import figures
+
+    for entry in planned:
+        if entry.found is not None:
+            done[entry.preset] = figures(entry.files.name, entry.preset, entry.found)
+
+
+def _progress(
+    update: Callable[[float, str], None], start: int, count: int
+) -> Callable[[dict[str, Any]], None]:
+    def show(event: dict[str, Any]) -> None:
+        share = (start + event["pair"] + event["fraction"]) / count
+        note = f"{one_line(event['name'])}, {start + event['pair'] + 1} of {count}"
+        update(share, f"{note}, distance {event['loss']:.3f}")
+
+    return show
+
+
+def _batch(
+    report: Report,
+    some: Sequence[PlannedMatch],
+    options: MatchOptions,
+    device: str,
+    show: Callable[[dict[str, Any]], None],
+    refused: list[str],
+    done: dict[Path, dict[str, Any]],
+) -> bool:
+    """Match some pairs and write each as soon as it is there; whether Ctrl-C ended it."""
+    from .training.match import match as search
+
+    loaded = [(entry, try_pair(entry.files, refused)) for entry in some]
+    usable = [(entry, pair) for entry, pair in loaded if pair is not None]
+    for entry, pair in usable:
+        if entry.found is not None:
+            _draw(report, entry, pair, entry.found)
+    todo = [(entry, pair) for entry, pair in usable if entry.found is None]
+    results = search([pair for _, pair in todo], options, device=device, report=show)
+    for (entry, pair), found in zip(todo, results, strict=False):
+        preset = found.preset(entry.files.raw.name, entry.files.mixed.name)
+        with report.attempt(entry.files.raw):
+            preset.write(entry.preset, force=entry.replace)
+            row = _tell(report, entry.files.raw, entry.preset, pair, found, preset)
+            done[entry.preset] = row
+            _draw(report, entry, pair, preset)
+        if found.stopped:
+            return True
+    return False
+
+
+def _draw(report: Report, entry: PlannedMatch, pair: Pair, preset: Preset) -> None:
+    if entry.picture is None:
+        return
+    from .plots.match import plot_match
+
+    title = f"{entry.files.raw.name} → {entry.files.mixed.name}"
+    plot_match(pair, preset, entry.picture, title=title, force=entry.replace)
+    report.say(f"  → {entry.picture}")
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    width = max(4, *(len(one_line(row["name"])) for row in rows))
+    mean = {key: sum(r[key] for r in rows) / len(rows) for key in ("level_distance", "distance")}
+    lines = [f"{'':<{width}}  level only  match"]
+    lines += [
+        f"{one_line(row['name']):<{width}}  {row['level_distance']:10.3f}  {row['distance']:5.3f}"
+        for row in [*rows, {"name": "mean", **mean}]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,196 @@
+"""Files of the matches of a folder: what is done already, what is refused, the table at the end."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import OutputError, PresetError
+from .files import atomic_path, check_output
+from .pairs import PairFiles
+from .preset import Preset
+from .workflow import ENDINGS, check_folder, check_results, same_result
+
+if TYPE_CHECKING:
+    from .training.match import MatchOptions
+
+__all__ = [
+    "PICTURE_ENDING",
+    "TABLE",
+    "PlannedMatch",
+    "check_inputs",
+    "figures",
+    "plan_matches",
+    "write_table",
+]
+
+TABLE = "match.csv"
+PICTURE_ENDING = ".match.png"
+FIGURES = ("distance", "level_distance", "lag_seconds", "polarity", "correlation", "seconds")
+COLUMNS = ("name", *FIGURES, "preset")
+
+
+@dataclass(frozen=True)
+class PlannedMatch:
+    """A pair and where its results go.
+
+    Attributes
+    ----------
+    files : PairFiles
+        The pair.
+    preset : Path
+        To be written.
+    picture : Path or None
+        To be written, if pictures are asked for.
+    found : Preset or None
+        What the same command found before; it is kept.
+    replace : bool
+        Whether the results may replace what is there: by --force, or of a search that was stopped.
+    """
+
+    files: PairFiles
+    preset: Path
+    picture: Path | None
+    found: Preset | None
+    replace: bool
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.found is not None and (self.picture is None or self.picture.exists())
+
+
+def plan_matches(
+    files: Sequence[PairFiles],
+    output: Path,
+    pictures: Path | None,
+    options: MatchOptions,
+    force: bool,
+) -> list[PlannedMatch]:
+    """Name the results of every pair, and refuse before any work what could not be written.
+
+    A preset that lies there already is kept if its provenance names the same pair, seed and
+    options; if that search was stopped, it is replaced.
+
+    Parameters
+    ----------
+    files : sequence of PairFiles
+        The pairs.
+    output : Path
+        Folder for presets and table.
+    pictures : Path, optional
+        Folder for pictures.
+    options : MatchOptions
+        Of the search.
+    force : bool
+        Search every pair anew, and replace whatever is there.
+
+    Raises
+    ------
+    OutputError
+        Two pairs with one stem, a result that is another's or would replace an input, a folder
+        that cannot be written.
+    """
+    check_folder(output)
+    if pictures is not None:
+        check_folder(pictures)
+    by_target: dict[Path, PlannedMatch] = {}
+    for pair in files:
+        preset = output / f"{pair.raw.stem}{ENDINGS[0]}"
+        if preset in by_target:
+            raise same_result(by_target[preset].files.raw, pair.raw, preset)
+        picture = None if pictures is None else pictures / f"{pair.raw.stem}{PICTURE_ENDING}"
+        earlier = None if force else _earlier(preset, pair, options)
+        stopped = earlier is not None and bool(earlier.provenance.get("stopped"))
+        found = None if stopped else earlier
+        by_target[preset] = PlannedMatch(pair, preset, picture, found, force or stopped)
+    planned = list(by_target.values())
+    for match in planned:
+        results = [] if match.found else [match.preset]
+        results += [match.picture] if match.picture and not match.is_done else []
+        there = [path for path in results if path.parent.is_dir()]
+        check_inputs(there, files)
+        for path in there:
+            check_output(path, force=match.replace)
+    if output.is_dir():
+        check_inputs([output / TABLE], files)
+        _check_table(output / TABLE, force)
+    return planned
+
+
+def check_inputs(results: Iterable[Path], files: Sequence[PairFiles]) -> None:
+    """Refuse results that would replace a raw take or a mix, even with --force.
+
+    Raises
+    ------
+    OutputError
+        Names the result.
+    """
+    results = list(results)
+    mixes = {os.path.realpath(pair.mixed) for pair in files}
+    for path in results:
+        if os.path.lexists(path) and os.path.realpath(path) in mixes:
+            raise OutputError(f"{path}: is a mix and would be replaced; choose another name")
+    check_results(results, [pair.raw for pair in files], force=True)
+
+
+def _earlier(path: Path, pair: PairFiles, options: MatchOptions) -> Preset | None:
+    """The preset that an earlier run of the same command left; one of anything else is refused."""
+    if not path.exists():
+        return None
+    asked = {
+        "source": pair.raw.name,
+        "mix": pair.mixed.name,
+        "seed": options.seed,
+        "match": {"seconds": options.seconds, "quick": options.quick},
+    }
+    try:
+        preset = Preset.read(path)
+    except PresetError:
+        preset = Preset()
+    known = preset.provenance
+    if any(known.get(key) != value for key, value in asked.items()) or not known.keys() >= {
+        *FIGURES
+    }:
+        raise OutputError(
+            f"{path}: exists already and is not of {pair.raw.name} and {pair.mixed.name} with "
+            "these options; add --force to replace it, or choose another folder"
+        )
+    return preset
+
+
+def _check_table(path: Path, force: bool) -> None:
+    """An earlier run's table is replaced; another's is not."""
+    if force or not path.exists():
+        return
+    check_output(path, force=True)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline().strip()
+    if first != ",".join(COLUMNS):
+        raise OutputError(
+            f"{path}: exists already and is no table of matches; add --force to replace it"
+        )
+
+
+def figures(name: str, path: Path, preset: Preset) -> dict[str, Any]:
+    """Return a pair's line of the table, from the preset's provenance."""
+    found = {key: preset.provenance[key] for key in FIGURES}
+    explained = 1.0 - found["distance"] / max(found["level_distance"], 1e-9)
+    return {"name": name, **found, "explained": round(explained, 4), "preset": str(path)}
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the lines as CSV, whole or not at all; the presets by their names in its folder."""
+    with (
+        atomic_path(path, force=True) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            line = {key: row[key] for key in COLUMNS}
+            writer.writerow({**line, "preset": Path(row["preset"]).name})
