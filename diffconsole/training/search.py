@@ -1,0 +1,441 @@
+"""The search behind a match: from several starts, by gradient through the console.
+
+Settings are 0…1 over their ranges, frequencies and times on their logarithms. The raw vocal comes
+in at −18 LUFS and the mix at the loudness that the console then gives it, so that thresholds and
+makeup are of ordinary size. Four stages:
+
+1. An EQ that brings the long-term spectrum to the mix's, then a few compressors and reverbs tried
+   without gradients (:mod:`.starts`).
+2. Adam from the best of them, on a short excerpt; the worse ones are dropped.
+3. Adam on a longer excerpt, with steps that shrink. Between rounds the gradients get help where
+   they are blind: pre-delays are tried across the range, and bells that do nothing move to where
+   the spectrum is still off.
+4. What the result does without is switched off, and the rest settles once more.
+
+The loss is the distance that is reported, on a random part of the frames at each step, and a pull
+towards ordinary settings that is weak beside anything audible.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..audio import loudness_lufs
+from ..console import Console
+from ..losses import MixTarget
+from ..pairs import PAIR_RATE, Pair, loudest_start
+from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS, denormalize
+from ..predictor import level_gain_db
+from .starts import first_guesses, move_idle_bells, ordinary
+
+__all__ = ["Found", "Plan", "Round", "plan_for", "search"]
+
+KEYS = tuple(p.key for p in PARAMETERS)
+INDEX = {key: place for place, key in enumerate(KEYS)}
+# Level is found by the gains around the strip, not by the search.
+HELD = ("input_gain.gain_db", "output_gain.gain_db")
+LOSS_STRIDE = 32
+PULL = 0.02
+MOMENTUM, SMOOTHING = 0.9, 0.98
+TOGETHER = 6
+PRE_DELAYS = 8
+# Of a time budget; the rest is for what comes after the search.
+SEARCH_SHARE = 0.85
+HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
+# A switch goes off where the distance then rises by less than this share.
+UNHEARD = 0.003
+# The range of a setting in which the distance rises by less than this share is its uncertainty.
+UNCERTAIN, PROBE = 0.01, 0.04
+
+
+@dataclass(frozen=True)
+class Round:
+    """Some steps of Adam from the best points so far.
+
+    Attributes
+    ----------
+    seconds : float
+        Length of the excerpt.
+    steps : int
+        How many.
+    step_size : float
+        At the beginning; it falls to a twentieth along a cosine.
+    part : int
+        At each step one frame of so many is compared.
+    keep : int
+        Points that go on from here.
+    """
+
+    seconds: float
+    steps: int
+    step_size: float
+    part: int
+    keep: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search does.
+
+    Attributes
+    ----------
+    rounds : tuple of Round
+        One after the other.
+    probe : bool
+        Whether the uncertainty of each setting is found in the end.
+    """
+
+    rounds: tuple[Round, ...]
+    probe: bool = True
+
+
+QUICK = Plan((Round(4.0, 24, 0.06, 8, 2), Round(6.0, 40, 0.04, 8, 1)), probe=False)
+USUAL = Plan(
+    (
+        Round(5.0, 40, 0.05, 8, 4),
+        Round(12.0, 60, 0.03, 4, 2),
+        Round(12.0, 120, 0.025, 4, 1),
+        Round(12.0, 160, 0.015, 3, 1),
+    )
+)
+
+
+def plan_for(quick: bool) -> Plan:
+    """Return the plan of quick labels, or the usual one."""
+    return QUICK if quick else USUAL
+
+
+@dataclass
+class Found:
+    """Where the search of a pair stands.
+
+    Attributes
+    ----------
+    point : Tensor
+        ``(parameters,)`` in 0…1, for the raw vocal at −18 LUFS.
+    input_db, output_db : float
+        Gains before and after the strip that make it act on the files as they lie.
+    off : frozenset of str
+        Modules and bands that are not used.
+    spread : dict
+        By key, the ends in 0…1 between which the distance is about as small.
+    history : list of float
+        Distance, step by step, of the best point.
+    distance : float
+        Of the point, on the excerpt.
+    """
+
+    point: Tensor
+    input_db: float
+    output_db: float
+    off: frozenset[str] = frozenset()
+    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    history: list[float] = field(default_factory=list)
+    distance: float = math.inf
+
+    def settings(self) -> dict[str, float]:
+        """Return physical settings that act on the raw file as it lies."""
+        found = {k: BY_KEY[k].clip(float(v)) for k, v in denormalize(self.point.double()).items()}
+        makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
+        found["input_gain.gain_db"] = self.input_db
+        level_db = self.output_db
+        if "compressor" not in self.off:
+            level_db += found[makeup.key]
+            found[makeup.key] = makeup.clip(level_db)
+            level_db -= found[makeup.key]
+        found[output.key] = output.clip(level_db)
+        return found
+
+    def uncertainty(self) -> dict[str, tuple[float, float]]:
+        """Return the physical ends by key."""
+        makeup = BY_KEY["compressor.makeup_db"]
+        searched = float(makeup.to_physical(float(self.point[INDEX[makeup.key]])))
+        # The level that the files need lies on top of the makeup that was searched.
+        moved = {makeup.key: self.settings()[makeup.key] - searched}
+
+        def physical(key: str, value: float) -> float:
+            return BY_KEY[key].clip(float(BY_KEY[key].to_physical(value)) + moved.get(key, 0.0))
+
+        return {key: (physical(key, a), physical(key, b)) for key, (a, b) in self.spread.items()}
+
+
+class Scene:
+    """A pair, or its loudest part, at the levels at which the search works.
+
+    Parameters
+    ----------
+    pair : Pair
+        Aligned.
+    seconds : float, optional
+        Length of the part.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(self, pair: Pair, seconds: float, device: str) -> None:
+        self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
+        both = np.broadcast_to(pair.raw, (2, pair.raw.shape[1]))
+        # A strip that leaves the loudness alone then has nothing left to make up.
+        self.output_db = loudness_lufs(pair.mixed, PAIR_RATE) - (
+            loudness_lufs(both, PAIR_RATE) + self.input_db
+        )
+        length = int(seconds * PAIR_RATE)
+        start = loudest_start(pair.raw, length)
+        part = slice(start, start + length)
+        raw = np.ascontiguousarray(pair.raw[:, part]) * np.float32(10.0 ** (self.input_db / 20.0))
+        mix = np.ascontiguousarray(pair.mixed[:, part])
+        mix = mix * np.float32(10.0 ** (-self.output_db / 20.0))
+        self.raw, self.mix = (torch.from_numpy(a)[None].to(device) for a in (raw, mix))
+        self.target = MixTarget(self.mix, PAIR_RATE, stride=LOSS_STRIDE)
+        self.console = Console(PAIR_RATE, bypass={"input_gain", "output_gain"})
+
+    def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
+        """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
+        settings = denormalize(points.to(self.raw.device))
+        return self.console(self.raw.expand(len(points), -1, -1), settings, off).expand(-1, 2, -1)
+
+    @torch.no_grad()
+    def distances(
+        self, points: Tensor, off: frozenset[str] = frozenset(), part: tuple[int, int] = (0, 1)
+    ) -> Tensor:
+        """Return each point's distance to the mix, ``(points,)``."""
+        found = [
+            self.target.distance(self.render(some, off), part=part)
+            for some in points.split(TOGETHER)
+        ]
+        return torch.cat(found).cpu()
+
+
+def search(
+    pairs: Sequence[Pair],
+    plan: Plan,
+    *,
+    seconds: float | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    tell: Callable[[float, float], None] = lambda *_: None,
+) -> tuple[list[Found], bool]:
+    """Find the settings that turn raw vocals into their mixes, those of all pairs in one batch.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Aligned; they run in one batch if their lengths and channels are equal.
+    plan : Plan
+        What is done.
+    seconds : float, optional
+        Time budget for all. More than the plan needs is spent on further searches from changed
+        settings, less makes each round shorter. Without it the steps are the plan's, and the
+        result is the same on every run.
+    seed : int
+        Of everything random.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    tell : callable
+        Called after each step with the share of the work done, 0…1, and the mean distance.
+
+    Returns
+    -------
+    found : list of Found
+        One a pair.
+    stopped : bool
+        Whether Ctrl-C ended it: these are the best until then.
+    """
+    run = _Search(pairs, plan, seconds, seed, device, tell)
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        return run.found, True
+    return run.found, False
+
+
+class _Search:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        plan: Plan,
+        seconds: float | None,
+        seed: int,
+        device: str,
+        tell: Callable[[float, float], None],
+    ) -> None:
+        self.pairs, self.plan, self.device, self.tell = pairs, plan, device, tell
+        self.rng = np.random.default_rng(seed)
+        self.began, self.seconds = time.monotonic(), seconds
+        self.length, self.scenes = 0.0, list[Scene]()
+        scenes = self.at(plan.rounds[0].seconds)
+        self.found = [
+            Found(ordinary(), frozenset(), s.input_db, s.output_db, {}, []) for s in scenes
+        ]
+        self.work = sum(r.seconds * r.steps * r.keep for r in plan.rounds)
+        self.done = 0.0
+
+    def at(self, seconds: float) -> list[Scene]:
+        """The pairs' loudest parts of this length."""
+        if seconds != self.length:
+            self.scenes = [Scene(pair, seconds, self.device) for pair in self.pairs]
+            self.length = seconds
+        return self.scenes
+
+    def spent(self) -> float:
+        """Share of the time budget that is gone, 0 without one."""
+        return (time.monotonic() - self.began) / self.seconds if self.seconds else 0.0
+
+    def run(self) -> None:
+        """Do the plan, then what the time allows, then leave out what is not heard."""
+        rounds = self.plan.rounds
+        points = [first_guesses(scene) for scene in self.at(rounds[0].seconds)]
+        for number, round_ in enumerate(rounds):
+            scenes = self.at(round_.seconds)
+            if number:
+                points = [helped(s, p) for s, p in zip(scenes, points, strict=True)]
+            points = [best_of(s, p, round_.keep) for s, p in zip(scenes, points, strict=True)]
+            points = self.descend(scenes, points, round_)
+            self.remember(points)
+        if self.seconds and self.spent() < SEARCH_SHARE:
+            self.go_on()
+        for scene, found in zip(self.scenes, self.found, strict=True):
+            found.off = unheard(scene, found.point)
+            if self.plan.probe:
+                found.spread = probe(scene, found.point, found.off)
+
+    def remember(self, points: list[Tensor]) -> None:
+        for scene, found, some in zip(self.scenes, self.found, points, strict=True):
+            distances = scene.distances(torch.cat((found.point[None], some)))
+            least = int(distances.argmin())
+            if least or not math.isfinite(found.distance):
+                found.point = torch.cat((found.point[None], some))[least]
+            found.distance = float(distances[least])
+
+    def go_on(self) -> None:
+        """Search from changed copies of the best settings until the budget is spent."""
+        round_ = self.plan.rounds[-1]
+        again = Round(round_.seconds, HOP_STEPS, 0.03, round_.part, HOPS)
+        while self.spent() < SEARCH_SHARE * 0.8:
+            points = [
+                torch.stack([kicked(found.point, self.rng) for _ in range(HOPS)])
+                for found in self.found
+            ]
+            points = [helped(s, p) for s, p in zip(self.scenes, points, strict=True)]
+            self.remember(self.descend(self.scenes, points, again))
+        points = [found.point[None] for found in self.found]
+        settle = Round(round_.seconds, LAST_STEPS, 0.01, 2, 1)
+        self.remember(self.descend(self.scenes, points, settle))
+
+    def descend(self, scenes: list[Scene], points: list[Tensor], round_: Round) -> list[Tensor]:
+        """Adam, each point for itself, with steps that shrink."""
+        sizes = [len(some) for some in points]
+        flat = torch.cat(points)
+        held = [INDEX[key] for key in HELD]
+        centre = ordinary()
+        mean, square = torch.zeros_like(flat), torch.zeros_like(flat)
+        until = self.spent()
+        if self.seconds:
+            until += SEARCH_SHARE * round_.seconds * round_.steps * round_.keep / self.work
+        for step in range(round_.steps):
+            leaf = flat.clone().requires_grad_()
+            part = (int(self.rng.integers(round_.part)), round_.part)
+            rendered = render_all(scenes, leaf, sizes)
+            distance = torch.cat(
+                [s.target.distance(r, part=part) for s, r in zip(scenes, rendered, strict=True)]
+            ).cpu()
+            pull = PULL * (leaf - centre).square().mean(dim=1)
+            (gradient,) = torch.autograd.grad((distance + pull).sum(), leaf)
+            gradient = torch.nan_to_num(gradient)
+            gradient[:, held] = 0.0
+            mean = MOMENTUM * mean + (1.0 - MOMENTUM) * gradient
+            square = SMOOTHING * square + (1.0 - SMOOTHING) * gradient.square()
+            ahead = mean / (1.0 - MOMENTUM ** (step + 1))
+            spread = (square / (1.0 - SMOOTHING ** (step + 1))).sqrt() + 1e-8
+            cosine = 0.5 + 0.5 * math.cos(math.pi * step / round_.steps)
+            flat = flat - round_.step_size * (0.05 + 0.95 * cosine) * ahead / spread
+            flat = flat.clamp(0.0, 1.0)
+            least = [float(d.min()) for d in distance.detach().split(sizes)]
+            for found, value in zip(self.found, least, strict=True):
+                found.history.append(value)
+            self.done += round_.seconds * round_.keep
+            share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
+            self.tell(min(share, 1.0), sum(least) / len(least))
+            if self.seconds and self.spent() > min(until, SEARCH_SHARE):
+                break
+        return list(flat.split(sizes))
+
+
+def render_all(scenes: list[Scene], points: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Render every scene's points: in one batch where the raw vocals are of one shape."""
+    raws = [scene.raw for scene in scenes]
+    if len({raw.shape for raw in raws}) > 1:
+        return [s.render(p) for s, p in zip(scenes, points.split(sizes), strict=True)]
+    rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
+    settings = denormalize(points.to(rows.device))
+    return list(scenes[0].console(rows, settings).expand(-1, 2, -1).split(sizes))
+
+
+def best_of(scene: Scene, points: Tensor, keep: int) -> Tensor:
+    """Return the best points, the best first."""
+    return points[scene.distances(points, part=(0, 2)).argsort()[:keep]]
+
+
+def kicked(point: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return a point with one of its modules, or all of it, changed at random."""
+    module = ("eq", "compressor", "reverb", "")[int(rng.integers(4))]
+    size = KICK if module else KICK / 2.0
+    noise = torch.from_numpy(rng.normal(0.0, size, len(point))).to(point)
+    mine = torch.tensor([key.startswith(module) and key not in HELD for key in KEYS])
+    return (point + noise * mine).clamp(0.0, 1.0)
+
+
+def helped(scene: Scene, points: Tensor) -> Tensor:
+    """Return each point, or a better one where gradients do not lead."""
+    place = INDEX["reverb.pre_delay_ms"]
+    better = []
+    for point in points:
+        tried = point.repeat(PRE_DELAYS + 1, 1)
+        tried[1:, place] = torch.linspace(0.0, 1.0, PRE_DELAYS)
+        moved = move_idle_bells(scene, point)
+        distances = scene.distances(torch.cat((tried, moved[None])), part=(0, 2))
+        pre_delay = tried[int(distances[:-1].argmin()), place]
+        # A bell that has moved need not be better yet.
+        point = (moved if float(distances[-1]) < 1.01 * float(distances[0]) else point).clone()
+        point[place] = pre_delay
+        better.append(point)
+    return torch.stack(better)
+
+
+def unheard(scene: Scene, point: Tensor) -> frozenset[str]:
+    """Return the modules and bands that the result does without, the least heard left out first."""
+    names = [*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor"]
+    off: frozenset[str] = frozenset()
+    most = float(scene.distances(point[None])) * (1.0 + UNHEARD)
+    while True:
+        left = [n for n in names if n not in off and n.split(".")[0] not in off]
+        without = {n: float(scene.distances(point[None], off | {n})) for n in left}
+        name = min(without, key=lambda n: without[n], default="")
+        if not name or without[name] > most:
+            return off
+        off = off | {name}
+
+
+def probe(scene: Scene, point: Tensor, off: frozenset[str]) -> dict[str, tuple[float, float]]:
+    """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
+    centre = float(scene.distances(point[None], off))
+    found = {}
+    for place, key in enumerate(KEYS):
+        if key in HELD:
+            continue
+        value = float(point[place])
+        ends = torch.tensor([max(value - PROBE, 0.0), min(value + PROBE, 1.0)])
+        points = point.repeat(2, 1)
+        points[:, place] = ends
+        rises = scene.distances(points, off) - centre
+        curvature = max(float(rises.sum() / (ends - value).square().sum()), 1e-6)
+        width = math.sqrt(UNCERTAIN * centre / curvature)
+        found[key] = (max(value - width, 0.0), min(value + width, 1.0))
+    return found
