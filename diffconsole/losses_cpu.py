@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .console.kernels import cpu_energies, cpu_spectra
+from .console.kernels.cpu_spectra_gradient import add_frames, differentiate
 from .console.kernels.cpu_weighting import weigh
 
 __all__ = ["loop_terms"]
@@ -62,8 +63,8 @@ class _Spectra:
         gradient = np.zeros_like(weighed)
         for frames, (roots, _), weight in zip(self.sizes, self.kept, weights, strict=True):
             selected = frames.selected(*part)
-            pieces = cpu_spectra.differentiate(weighed, frames, selected, roots, weight)
-            cpu_spectra.add_frames(pieces, frames, gradient)
+            pieces = differentiate(weighed, frames, selected, roots, weight)
+            add_frames(pieces, frames, gradient)
         return weigh(gradient, self.taps)
 
 
