@@ -1,51 +1,30 @@
 """Match: the channel strip that turns a raw vocal into a finished mix of it.
 
-For each pair the settings are searched by their gradient through the console, on the distance
-that is reported (:func:`diffconsole.losses.mix_distance`) and a weak pull towards the table's
-defaults, which keeps what the audio cannot tell at ordinary values. Bands and modules without
-which the result is as near come out bypassed. The settings act on the raw file as it lies and
-give the mix's absolute level; the mix's timing and polarity are the pair's, not the strip's.
+The settings of each pair are searched by :mod:`.search`, those of several pairs in one batch where
+that pays. They act on the raw file as it lies and give the mix's absolute level; the mix's timing
+and polarity are the pair's, not the strip's.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from .. import __version__
-from ..audio import loudness_lufs
-from ..console import Console
 from ..evaluation import level_distance, preset_distance
-from ..losses import mix_distance
-from ..pairs import PAIR_RATE, Pair, loudest_start
-from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings, denormalize
-from ..predictor import level_gain_db
+from ..pairs import Pair
 from ..preset import Preset
+from .search import Found, plan_for, search
 
 __all__ = ["Match", "MatchOptions", "match"]
 
 Reporter = Callable[[dict[str, Any]], None]
 
-LOSS_STRIDE = 32
-STEPS, QUICK_STEPS = 80, 12
-EXCERPT_SECONDS, QUICK_EXCERPT_SECONDS = 6.0, 2.5
-STEP_SIZE = 0.03
-PULL = 0.02
-START = {"reverb.wet_db": -24.0, "compressor.ratio": 2.0, "compressor.makeup_db": 0.0}
-"""Where the search starts instead of the table's defaults: little of everything."""
-
-# A switch goes off where the distance then rises by less than this.
-UNHEARD = 0.003
-# Settings this much worse could as well be meant.
-UNCERTAIN, PROBE = 0.02, 0.05
+# Pairs of one length that share each step: on a CPU it saves what a step costs beside the samples.
+QUICK_TOGETHER, TOGETHER_ON_GPU = 6, 32
 
 
 @dataclass(frozen=True)
@@ -175,139 +154,58 @@ def match(
         One a pair, in their order, as soon as it is there. After Ctrl-C in a search the best of
         that pair, ``stopped``, and nothing more.
     """
-    for index, pair in enumerate(pairs):
+    plan = plan_for(options.quick)
+    most = TOGETHER_ON_GPU if device != "cpu" else QUICK_TOGETHER if options.quick else 1
+    first = 0
+    while first < len(pairs):
+        group = _alike(pairs[first : first + most])
 
-        def tell(fraction: float, loss: float, index: int = index, name: str = pair.name) -> None:
-            report({"pair": index, "name": name, "fraction": fraction, "loss": loss})
+        def tell(fraction: float, loss: float, index: int = first, size: int = len(group)) -> None:
+            # The pairs of a group advance together; the bar moves through them in turn.
+            place = min(int(fraction * size), size - 1)
+            pair = index + place
+            fraction = fraction * size - place
+            report({"pair": pair, "name": pairs[pair].name, "fraction": fraction, "loss": loss})
 
         began = time.monotonic()
-        search = _Search(pair, options, device, tell)
-        try:
-            search.run()
-        except KeyboardInterrupt:
-            search.stopped = True
-        settings, bypass, uncertainty = search.result()
-        written = Preset.from_json(Preset.from_settings(settings, bypass=bypass).to_json())
-        yield Match(
-            name=pair.name,
-            settings=settings,
-            bypass=bypass,
-            distance=preset_distance(pair, written),
-            level_distance=level_distance(pair),
-            uncertainty=uncertainty,
-            seconds=time.monotonic() - began,
-            steps=len(search.history),
-            history=search.history,
-            lag_seconds=pair.lag_seconds,
-            polarity=pair.polarity,
-            correlation=pair.correlation,
-            options=options,
-            stopped=search.stopped,
+        budget = None if options.seconds is None else options.seconds * len(group)
+        found, stopped = search(
+            group, plan, seconds=budget, seed=options.seed, device=device, tell=tell
         )
-        if search.stopped:
+        took = (time.monotonic() - began) / len(group)
+        for pair, each in zip(group, found, strict=True):
+            yield _match_of(pair, each, options, took, stopped)
+        if stopped:
             return
+        first += len(group)
 
 
-class _Search:
-    """Adam on normalised settings, from one start; the best step counts."""
-
-    def __init__(
-        self,
-        pair: Pair,
-        options: MatchOptions,
-        device: str,
-        tell: Callable[[float, float], None],
-    ) -> None:
-        self.options, self.tell, self.stopped = options, tell, False
-        seconds = QUICK_EXCERPT_SECONDS if options.quick else EXCERPT_SECONDS
-        start = loudest_start(pair.raw, int(seconds * PAIR_RATE))
-        part = slice(start, start + int(seconds * PAIR_RATE))
-        raw, mixed = (np.ascontiguousarray(a[:, part]) for a in (pair.raw, pair.mixed))
-        self.raw, self.mixed = (torch.from_numpy(a)[None].to(device) for a in (raw, mixed))
-        self.console = Console(PAIR_RATE)
-        settings = {**default_settings(), **START}
-        gain_db, _ = level_gain_db(pair.raw, PAIR_RATE)
-        settings["input_gain.gain_db"] = gain_db
-        first = self._render(_normalised(settings))[0].cpu().numpy()
-        missing_db = loudness_lufs(mixed, PAIR_RATE) - loudness_lufs(first, PAIR_RATE)
-        if math.isfinite(missing_db):
-            settings["output_gain.gain_db"] = BY_KEY["output_gain.gain_db"].clip(missing_db)
-        self.start = _normalised(settings)
-        self.best, self.least = self.start, math.inf
-        self.history: list[float] = []
-        self.off: frozenset[str] = frozenset()
-        self.spread: dict[str, tuple[float, float]] = {}
-
-    @torch.no_grad()
-    def _render(self, point: Tensor) -> Tensor:
-        return self.console(self.raw, denormalize(point[None].to(self.raw.device)))
-
-    def run(self) -> None:
-        """Search, then switch off what is not heard, then see how sure the settings are."""
-        steps = QUICK_STEPS if self.options.quick else STEPS
-        budget, began = self.options.seconds, time.monotonic()
-        point = self.start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([point], lr=STEP_SIZE, betas=(0.9, 0.95))
-        fixed = [p.key for p in PARAMETERS].index("input_gain.gain_db")
-        done = 0.0
-        while done < 1.0:
-            optimizer.param_groups[0]["lr"] = STEP_SIZE * 0.5 * (1.0 + math.cos(math.pi * done))
-            result = self.console(self.raw, denormalize(point[None].to(self.raw.device)))
-            distance = mix_distance(result, self.mixed, PAIR_RATE, stride=LOSS_STRIDE).sum()
-            loss = distance + PULL * (point - self.start).square().sum()
-            if float(loss.detach()) < self.least:
-                self.best, self.least = point.detach().clone(), float(loss.detach())
-            self.history.append(float(distance.detach()))
-            optimizer.zero_grad()
-            loss.backward()
-            assert point.grad is not None
-            point.grad[fixed] = 0.0
-            optimizer.step()
-            with torch.no_grad():
-                point.clamp_(0.0, 1.0)
-            done = len(self.history) / steps
-            if budget is not None:
-                done = (time.monotonic() - began) / (0.7 * budget)
-            self.tell(min(done, 1.0), self.history[-1])
-        self._switch_off()
-        if not self.options.quick:
-            self._probe()
-
-    def _distance(self, settings: Mapping[str, Tensor], off: frozenset[str]) -> Tensor:
-        audio = self.raw.expand(len(next(iter(settings.values()))), -1, -1)
-        with torch.no_grad():
-            result = self.console(audio, settings, off)
-        result = result.expand(-1, 2, -1)
-        return mix_distance(result, self.mixed.expand_as(result), PAIR_RATE, stride=LOSS_STRIDE)
-
-    def _switch_off(self) -> None:
-        settings = denormalize(self.best[None].to(self.raw.device))
-        least = float(self._distance(settings, self.off))
-        for switch in (*(f"eq.{band}" for band in EQ_BANDS), "reverb", "compressor", "pan"):
-            without = float(self._distance(settings, self.off | {switch}))
-            if without < least + UNHEARD:
-                self.off, least = self.off | {switch}, min(least, without)
-
-    def _probe(self) -> None:
-        """How far each setting could go before the distance rises: by its curvature."""
-        centre = float(self._distance(denormalize(self.best[None].to(self.raw.device)), self.off))
-        for i, parameter in enumerate(PARAMETERS):
-            points = self.best.repeat(2, 1)
-            points[:, i] += torch.tensor([-PROBE, PROBE], dtype=points.dtype)
-            points.clamp_(0.0, 1.0)
-            rise = self._distance(denormalize(points.to(self.raw.device)), self.off) - centre
-            curvature = max(float(rise.mean()) / PROBE**2, 1e-6)
-            width = min(math.sqrt(UNCERTAIN / curvature), 1.0)
-            ends = (float(self.best[i]) + side * width for side in (-1.0, 1.0))
-            low, high = (parameter.to_physical(min(max(end, 0.0), 1.0)) for end in ends)
-            self.spread[parameter.key] = (float(low), float(high))
-
-    def result(self) -> tuple[dict[str, float], frozenset[str], dict[str, tuple[float, float]]]:
-        """Return the best settings, what is off, and how sure they are."""
-        settings = {k: BY_KEY[k].clip(float(v)) for k, v in denormalize(self.best).items()}
-        return settings, self.off, self.spread
+def _alike(pairs: Sequence[Pair]) -> list[Pair]:
+    """The first pairs that are of one length and layout, and so can run in one batch."""
+    found = [pairs[0]]
+    for pair in pairs[1:]:
+        if pair.raw.shape != pairs[0].raw.shape:
+            break
+        found.append(pair)
+    return found
 
 
-def _normalised(settings: Mapping[str, float]) -> Tensor:
-    """``(parameters,)`` float64 in 0…1."""
-    return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS]).double()
+def _match_of(pair: Pair, found: Found, options: MatchOptions, took: float, stopped: bool) -> Match:
+    settings = found.settings()
+    written = Preset.from_json(Preset.from_settings(settings, bypass=found.off).to_json())
+    return Match(
+        name=pair.name,
+        settings=settings,
+        bypass=found.off,
+        distance=preset_distance(pair, written),
+        level_distance=level_distance(pair),
+        uncertainty=found.uncertainty(),
+        seconds=took,
+        steps=len(found.history),
+        history=found.history,
+        lag_seconds=pair.lag_seconds,
+        polarity=pair.polarity,
+        correlation=pair.correlation,
+        options=options,
+        stopped=stopped,
+    )

@@ -271,9 +271,7 @@ class _Search:
         self.began, self.seconds = time.monotonic(), seconds
         self.length, self.scenes = 0.0, list[Scene]()
         scenes = self.at(plan.rounds[0].seconds)
-        self.found = [
-            Found(ordinary(), frozenset(), s.input_db, s.output_db, {}, []) for s in scenes
-        ]
+        self.found = [Found(ordinary(), s.input_db, s.output_db) for s in scenes]
         self.work = sum(r.seconds * r.steps * r.keep for r in plan.rounds)
         self.done = 0.0
 
