@@ -46,6 +46,7 @@ START = {"reverb.wet_db": -24.0, "compressor.ratio": 2.0, "compressor.makeup_db"
 UNHEARD = 0.003
 # Settings this much worse could as well be meant.
 UNCERTAIN, PROBE = 0.02, 0.05
+PROBE_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Match:
     distance, level_distance : float
         To the mix: of the strip's result, and of the raw vocal at the mix's loudness.
     uncertainty : dict of str to tuple of float
-        By key, the physical values between which the result is about as near; none for a search
-        that was stopped.
+        By key, the physical values between which the result is about as near; empty for a quick
+        search, and for one that was stopped or whose time was up before.
     seconds : float
         That the search took.
     steps : int
@@ -270,7 +271,7 @@ class _Search:
                 done = (time.monotonic() - began) / (0.7 * budget)
             self.tell(min(done, 1.0), self.history[-1])
         self._switch_off()
-        if not self.options.quick:
+        if not self.options.quick and (budget is None or time.monotonic() - began < budget):
             self._probe()
 
     def _distance(self, settings: Mapping[str, Tensor], off: frozenset[str]) -> Tensor:
@@ -290,12 +291,19 @@ class _Search:
 
     def _probe(self) -> None:
         """How far each setting could go before the distance rises: by its curvature."""
-        centre = float(self._distance(denormalize(self.best[None].to(self.raw.device)), self.off))
+        heard = slice(0, int(PROBE_SECONDS * PAIR_RATE))
+        self.raw, self.mixed = self.raw[..., heard], self.mixed[..., heard]
+        point = denormalize(self.best[None].to(self.raw.device))
+        # A long reverb takes most of the time: it sounds only while its own settings are probed.
+        dry = self.off | {"reverb"}
+        centres = {off: float(self._distance(point, off)) for off in (self.off, dry)}
         for i, parameter in enumerate(PARAMETERS):
+            off = self.off if parameter.section == "reverb" else dry
             points = self.best.repeat(2, 1)
             points[:, i] += torch.tensor([-PROBE, PROBE], dtype=points.dtype)
             points.clamp_(0.0, 1.0)
-            rise = self._distance(denormalize(points.to(self.raw.device)), self.off) - centre
+            moved = self._distance(denormalize(points.to(self.raw.device)), off)
+            rise = moved - centres[off]
             curvature = max(float(rise.mean()) / PROBE**2, 1e-6)
             width = min(math.sqrt(UNCERTAIN / curvature), 1.0)
             ends = (float(self.best[i]) + side * width for side in (-1.0, 1.0))
