@@ -284,10 +284,12 @@ class _Search:
     def _switch_off(self) -> None:
         settings = denormalize(self.best[None].to(self.raw.device))
         least = float(self._distance(settings, self.off))
-        for switch in (*(f"eq.{band}" for band in EQ_BANDS), "reverb", "compressor", "pan"):
-            without = float(self._distance(settings, self.off | {switch}))
+        # Only without both of the last two is a mono mix reached.
+        single = (*(f"eq.{band}" for band in EQ_BANDS), "compressor", "pan", "reverb")
+        for switches in (*({switch} for switch in single), {"pan", "reverb"}):
+            without = float(self._distance(settings, self.off | switches))
             if without < least + UNHEARD:
-                self.off, least = self.off | {switch}, min(least, without)
+                self.off, least = self.off | switches, min(least, without)
 
     def _probe(self) -> None:
         """How far each setting could go before the distance rises: by its curvature."""
