@@ -34,7 +34,8 @@ COMMANDS = list(_commands(main))
 
 def test_every_command_of_the_design_is_there():
     assert {" ".join(c) for c in COMMANDS} == {
-        "process", "predict", "apply", "finetune", "evaluate", "plot", "presets list",
+        "process", "predict", "apply", "match", "finetune", "evaluate", "plot",
+        "presets list",
         "presets show", "encoders list", "models info", "pretrain",
     }  # fmt: skip
     shown = done("--help").stdout
@@ -103,6 +104,7 @@ def test_no_command_shows_the_help():
         (("finetune", "--raw", "a", "-o", "m"), "--mixed DIR, or --pairs CSV"),
         (("finetune", "--raw", "a", "--mixed", "b", "-o", "m", "--held-out", "nan"), "held-out"),
         (("evaluate",), "--pairs CSV"),
+        (("match", "a.wav", "-o", "p.json"), "give RAW MIXED"),
         (("presets", "sow"), "show"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

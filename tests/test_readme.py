@@ -35,6 +35,8 @@ def folder(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     samples, rate = read_audio(ROOT / "examples" / "vocal.wav")
     write_audio(tmp_path / "take.wav", samples, rate)
+    take_mix = render(samples, rate, find_preset("rap"), tail_seconds=0.0).samples
+    write_audio(tmp_path / "take_mix.wav", take_mix, rate)
     (tmp_path / "raw").mkdir()
     (tmp_path / "mixed").mkdir()
     preset = find_preset("warm_intimate")
@@ -79,7 +81,13 @@ def test_the_commands_of_the_four_jobs_work_as_printed(folder):
     for line in commands():
         done = run(line, folder)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-    for made in ("studio/model.json", "vocal.preset.json", "vocal.mixed.wav", "compared.svg"):
+    for made in (
+        "studio/model.json",
+        "vocal.preset.json",
+        "vocal.mixed.wav",
+        "compared.svg",
+        "matched/match.csv",
+    ):
         assert (folder / made).stat().st_size > 0
     processed = read_audio(folder / "out" / "take.processed.wav")[0]
     assert np.isfinite(processed).all()

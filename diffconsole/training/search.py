@@ -41,6 +41,7 @@ KEYS = tuple(p.key for p in PARAMETERS)
 INDEX = {key: place for place, key in enumerate(KEYS)}
 # Level is found by the gains around the strip, not by the search.
 HELD = ("input_gain.gain_db", "output_gain.gain_db")
+EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
 LOSS_STRIDE = 32
 PULL = 0.02
 MOMENTUM, SMOOTHING = 0.9, 0.98
@@ -409,16 +410,18 @@ def helped(scene: Scene, points: Tensor) -> Tensor:
 
 def unheard(scene: Scene, point: Tensor) -> frozenset[str]:
     """Return the modules and bands that the result does without, the least heard left out first."""
-    names = [*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor"]
+    single = (*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor")
+    # Only without both of the last a mono mix is reached.
+    choices = [*(frozenset({name}) for name in single), frozenset({"pan", "reverb"})]
     off: frozenset[str] = frozenset()
     most = float(scene.distances(point[None])) * (1.0 + UNHEARD)
     while True:
-        left = [n for n in names if n not in off and n.split(".")[0] not in off]
-        without = {n: float(scene.distances(point[None], off | {n})) for n in left}
-        name = min(without, key=lambda n: without[n], default="")
-        if not name or without[name] > most:
+        left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
+        without = {c: float(scene.distances(point[None], off | c)) for c in left}
+        choice = min(left, key=lambda c: without[c], default=None)
+        if choice is None or without[choice] > most:
             return off
-        off = off | {name}
+        off = off | choice
 
 
 def probe(scene: Scene, point: Tensor, off: frozenset[str]) -> dict[str, tuple[float, float]]:
