@@ -18,6 +18,7 @@ towards ordinary settings that is weak beside anything audible.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from ..audio import loudness_lufs
 from ..console import Console
+from ..console.reverb import band_decays
 from ..losses import MixTarget
 from ..pairs import PAIR_RATE, Pair, loudest_start
 from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS, denormalize
@@ -89,22 +91,18 @@ class Plan:
     ----------
     rounds : tuple of Round
         One after the other.
-    probe : bool
-        Whether the uncertainty of each setting is found in the end.
+    thorough : bool
+        Whether it begins with many guesses, helps the gradients between rounds, and finds the
+        uncertainty of each setting in the end.
     """
 
     rounds: tuple[Round, ...]
-    probe: bool = True
+    thorough: bool = True
 
 
-QUICK = Plan((Round(4.0, 24, 0.06, 8, 2), Round(6.0, 40, 0.04, 8, 1)), probe=False)
+QUICK = Plan((Round(4.0, 30, 0.07, 8, 1),), thorough=False)
 USUAL = Plan(
-    (
-        Round(5.0, 40, 0.05, 8, 4),
-        Round(12.0, 60, 0.03, 4, 2),
-        Round(12.0, 120, 0.025, 4, 1),
-        Round(12.0, 160, 0.015, 3, 1),
-    )
+    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 150, 0.02, 4, 1))
 )
 
 
@@ -195,12 +193,12 @@ class Scene:
         mix = mix * np.float32(10.0 ** (-self.output_db / 20.0))
         self.raw, self.mix = (torch.from_numpy(a)[None].to(device) for a in (raw, mix))
         self.target = MixTarget(self.mix, PAIR_RATE, stride=LOSS_STRIDE)
-        self.console = Console(PAIR_RATE, bypass={"input_gain", "output_gain"})
 
     def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
         """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
-        settings = denormalize(points.to(self.raw.device))
-        return self.console(self.raw.expand(len(points), -1, -1), settings, off).expand(-1, 2, -1)
+        return _console(points, self.raw.shape[-1])(
+            self.raw.expand(len(points), -1, -1), denormalize(points.to(self.raw.device)), off
+        ).expand(-1, 2, -1)
 
     @torch.no_grad()
     def distances(
@@ -290,7 +288,8 @@ class _Search:
     def run(self) -> None:
         """Do the plan, then what the time allows, then leave out what is not heard."""
         rounds = self.plan.rounds
-        points = [first_guesses(scene) for scene in self.at(rounds[0].seconds)]
+        many = self.plan.thorough
+        points = [first_guesses(scene, many=many) for scene in self.at(rounds[0].seconds)]
         for number, round_ in enumerate(rounds):
             scenes = self.at(round_.seconds)
             if number:
@@ -301,8 +300,8 @@ class _Search:
         if self.seconds and self.spent() < SEARCH_SHARE:
             self.go_on()
         for scene, found in zip(self.scenes, self.found, strict=True):
-            found.off = unheard(scene, found.point)
-            if self.plan.probe:
+            found.off = unheard(scene, found.point, one_by_one=self.plan.thorough)
+            if self.plan.thorough:
                 found.spread = probe(scene, found.point, found.off)
 
     def remember(self, points: list[Tensor]) -> None:
@@ -374,7 +373,23 @@ def render_all(scenes: list[Scene], points: Tensor, sizes: list[int]) -> list[Te
         return [s.render(p) for s, p in zip(scenes, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))
-    return list(scenes[0].console(rows, settings).expand(-1, 2, -1).split(sizes))
+    return list(_console(points, rows.shape[-1])(rows, settings).expand(-1, 2, -1).split(sizes))
+
+
+@functools.lru_cache(maxsize=32)
+def _console_for(reverb_seconds: float) -> Console:
+    return Console(PAIR_RATE, bypass={"input_gain", "output_gain"}, reverb_seconds=reverb_seconds)
+
+
+def _console(points: Tensor, samples: int) -> Console:
+    """The console with room for the longest of these reverbs, as far as the excerpt hears it.
+
+    In whole halves of a second: a new length at each step would make new noise each time.
+    """
+    settings = denormalize(points.detach())
+    names = ("decay_s", "low_ratio", "high_ratio")
+    longest = float(band_decays(*(settings[f"reverb.{name}"] for name in names)).max())
+    return _console_for(0.5 * math.ceil(2.0 * min(longest, samples / PAIR_RATE)))
 
 
 def best_of(scene: Scene, points: Tensor, keep: int) -> Tensor:
@@ -408,20 +423,37 @@ def helped(scene: Scene, points: Tensor) -> Tensor:
     return torch.stack(better)
 
 
-def unheard(scene: Scene, point: Tensor) -> frozenset[str]:
-    """Return the modules and bands that the result does without, the least heard left out first."""
+def unheard(scene: Scene, point: Tensor, *, one_by_one: bool = True) -> frozenset[str]:
+    """Return the modules and bands that the result does without.
+
+    Parameters
+    ----------
+    scene : Scene
+        The pair.
+    point : Tensor
+        ``(parameters,)`` in 0…1.
+    one_by_one : bool
+        Try them again after each that is left out, the least heard first; else try each once, on a
+        part of the frames.
+    """
     single = (*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor")
     # Only without both of the last a mono mix is reached.
     choices = [*(frozenset({name}) for name in single), frozenset({"pan", "reverb"})]
     off: frozenset[str] = frozenset()
-    most = float(scene.distances(point[None])) * (1.0 + UNHEARD)
+    part = (0, 1 if one_by_one else 4)
+    most = float(scene.distances(point[None], part=part)) * (1.0 + UNHEARD)
     while True:
         left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
-        without = {c: float(scene.distances(point[None], off | c)) for c in left}
-        choice = min(left, key=lambda c: without[c], default=None)
-        if choice is None or without[choice] > most:
+        without = {c: float(scene.distances(point[None], off | c, part)) for c in left}
+        fine = sorted((c for c in left if without[c] <= most), key=lambda c: without[c])
+        if not one_by_one:
+            for choice in fine:
+                together = float(scene.distances(point[None], off | choice, part))
+                off = off | choice if together <= most else off
             return off
-        off = off | choice
+        if not fine:
+            return off
+        off = off | fine[0]
 
 
 def probe(scene: Scene, point: Tensor, off: frozenset[str]) -> dict[str, tuple[float, float]]:

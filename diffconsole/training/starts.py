@@ -77,7 +77,9 @@ def spectrum_db(audio: Tensor) -> tuple[Tensor, Tensor]:
     return freq_hz, 10.0 * torch.log10(level + 1e-12)
 
 
-def _equalized(point: Tensor, freq_hz: Tensor, wanted_db: Tensor, weight: Tensor) -> Tensor:
+def _equalized(
+    point: Tensor, freq_hz: Tensor, wanted_db: Tensor, weight: Tensor, steps: int
+) -> Tensor:
     """The point with an EQ whose curve is near to the wanted one, but for the level."""
     share = weight / weight.sum()
     wanted_db = wanted_db - (wanted_db * share).sum()
@@ -85,7 +87,7 @@ def _equalized(point: Tensor, freq_hz: Tensor, wanted_db: Tensor, weight: Tensor
     eq = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([eq], lr=0.02)
     places = torch.tensor(EQ_PLACES)
-    for _ in range(EQ_STEPS):
+    for _ in range(steps):
         settings = denormalize(point.index_copy(0, places, eq)[None])
         gains = response(equalizer_sections(PAIR_RATE, settings), PAIR_RATE, freq_hz).abs()
         curve_db = 20.0 * gains.clamp(min=1e-6).log10().sum(dim=1)[0].float()
@@ -98,18 +100,27 @@ def _equalized(point: Tensor, freq_hz: Tensor, wanted_db: Tensor, weight: Tensor
     return point.index_copy(0, places, eq.detach())
 
 
-def first_guesses(scene: Scene) -> Tensor:
-    """Return points to start from, ``(starts, parameters)``, the best first."""
+def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
+    """Return points to start from, ``(starts, parameters)``, the best first.
+
+    Parameters
+    ----------
+    scene : Scene
+        The pair.
+    many : bool
+        Try many compressors and reverbs, or a few, in a third of the time.
+    """
     freq_hz, raw_db = spectrum_db(scene.raw)
     _, mix_db = spectrum_db(scene.mix)
     # Where the raw vocal has nothing, the ratio of two noises says nothing.
     weight = torch.where(raw_db < raw_db.max() - 50.0, 0.2, 1.0)
-    base = _equalized(ordinary(), freq_hz, mix_db - raw_db, weight)
+    steps = EQ_STEPS if many else EQ_STEPS // 3
+    base = _equalized(ordinary(), freq_hz, mix_db - raw_db, weight, steps)
     compressors = [changed(base, compressor__ratio=1.2, compressor__makeup_db=0.0)]
     for threshold_db, ratio in THRESHOLDS_AND_RATIOS:
         # Half of what a level at the threshold's far side loses: about what the loudness loses.
         makeup_db = 0.6 * (-18.0 - threshold_db) * (1.0 - 1.0 / ratio) + 1.0
-        for attack_ms, release_ms in ATTACKS_AND_RELEASES_MS:
+        for attack_ms, release_ms in ATTACKS_AND_RELEASES_MS[: None if many else 2]:
             compressors.append(
                 changed(
                     base,
@@ -120,12 +131,12 @@ def first_guesses(scene: Scene) -> Tensor:
                     compressor__makeup_db=makeup_db,
                 )
             )
-    compressed = _best_first(scene, compressors)
+    compressed = _best_first(scene, compressors, frozenset() if many else frozenset({"reverb"}))
     rooms = [
         changed(compressed[0], reverb__wet_db=w, reverb__decay_s=d, reverb__width=width)
         for w in WETS_DB
-        for d in DECAYS_S
-        for width in WIDTHS
+        for d in DECAYS_S[: None if many else 2]
+        for width in WIDTHS[: None if many else 1]
     ]
     rooms = _best_first(scene, rooms)
     room_places = [INDEX[p.key] for p in PARAMETERS if p.section == "reverb"]
@@ -137,8 +148,10 @@ def first_guesses(scene: Scene) -> Tensor:
     return torch.stack(found)
 
 
-def _best_first(scene: Scene, points: list[Tensor]) -> list[Tensor]:
-    order = scene.distances(torch.stack(points), part=(0, 8)).argsort()
+def _best_first(
+    scene: Scene, points: list[Tensor], off: frozenset[str] = frozenset()
+) -> list[Tensor]:
+    order = scene.distances(torch.stack(points), off, part=(0, 8)).argsort()
     return [points[i] for i in order.tolist()]
 
 
