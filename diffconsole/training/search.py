@@ -154,15 +154,19 @@ class Found:
 
     def uncertainty(self) -> dict[str, tuple[float, float]]:
         """Return the physical ends by key."""
-        makeup = BY_KEY["compressor.makeup_db"]
+        settings, makeup = self.settings(), BY_KEY["compressor.makeup_db"]
         searched = float(makeup.to_physical(float(self.point[INDEX[makeup.key]])))
         # The level that the files need lies on top of the makeup that was searched.
-        moved = {makeup.key: self.settings()[makeup.key] - searched}
+        moved = {makeup.key: settings[makeup.key] - searched}
 
         def physical(key: str, value: float) -> float:
             return BY_KEY[key].clip(float(BY_KEY[key].to_physical(value)) + moved.get(key, 0.0))
 
-        return {key: (physical(key, a), physical(key, b)) for key, (a, b) in self.spread.items()}
+        found = {key: (physical(key, a), physical(key, b)) for key, (a, b) in self.spread.items()}
+        if found:
+            # These two follow from the files' loudness.
+            found |= {key: (settings[key], settings[key]) for key in HELD}
+        return found
 
 
 class Scene:
