@@ -10,7 +10,7 @@ makeup are of ordinary size. Four stages:
 3. Adam on a longer excerpt, with steps that shrink. Between rounds the gradients get help where
    they are blind: pre-delays are tried across the range, and bells that do nothing move to where
    the spectrum is still off.
-4. What the result does without is switched off, and the rest settles once more.
+4. What the result does without is switched off, and the rest says how sure it is (:mod:`.tidy`).
 
 The loss is the distance that is reported, on a random part of the frames at each step, and a pull
 towards ordinary settings that is weak beside anything audible.
@@ -18,7 +18,6 @@ towards ordinary settings that is weak beside anything audible.
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -28,34 +27,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio import loudness_lufs
-from ..console import Console
-from ..console.reverb import band_decays
-from ..losses import MixTarget
-from ..pairs import PAIR_RATE, Pair, loudest_start
-from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS, denormalize
-from ..predictor import level_gain_db
+from ..pairs import Pair
+from ..parameters import BY_KEY, denormalize
+from .scene import HELD, INDEX, KEYS, Scene, render_all
 from .starts import first_guesses, move_idle_bells, ordinary
+from .tidy import probe, unheard
 
 __all__ = ["Found", "Plan", "Round", "plan_for", "search"]
 
-KEYS = tuple(p.key for p in PARAMETERS)
-INDEX = {key: place for place, key in enumerate(KEYS)}
-# Level is found by the gains around the strip, not by the search.
-HELD = ("input_gain.gain_db", "output_gain.gain_db")
-EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
-LOSS_STRIDE = 32
 PULL = 0.02
 MOMENTUM, SMOOTHING = 0.9, 0.98
-TOGETHER = 6
 PRE_DELAYS = 8
 # Of a time budget; the rest is for what comes after the search.
 SEARCH_SHARE = 0.85
 HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
-# A switch goes off where the distance then rises by less than this share.
-UNHEARD = 0.003
-# The range of a setting in which the distance rises by less than this share is its uncertainty.
-UNCERTAIN, PROBE = 0.01, 0.04
 
 
 @dataclass(frozen=True)
@@ -169,53 +154,6 @@ class Found:
         return found
 
 
-class Scene:
-    """A pair, or its loudest part, at the levels at which the search works.
-
-    Parameters
-    ----------
-    pair : Pair
-        Aligned.
-    seconds : float, optional
-        Length of the part.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
-    """
-
-    def __init__(self, pair: Pair, seconds: float, device: str) -> None:
-        self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
-        both = np.broadcast_to(pair.raw, (2, pair.raw.shape[1]))
-        # A strip that leaves the loudness alone then has nothing left to make up.
-        self.output_db = loudness_lufs(pair.mixed, PAIR_RATE) - (
-            loudness_lufs(both, PAIR_RATE) + self.input_db
-        )
-        length = int(seconds * PAIR_RATE)
-        start = loudest_start(pair.raw, length)
-        part = slice(start, start + length)
-        raw = np.ascontiguousarray(pair.raw[:, part]) * np.float32(10.0 ** (self.input_db / 20.0))
-        mix = np.ascontiguousarray(pair.mixed[:, part])
-        mix = mix * np.float32(10.0 ** (-self.output_db / 20.0))
-        self.raw, self.mix = (torch.from_numpy(a)[None].to(device) for a in (raw, mix))
-        self.target = MixTarget(self.mix, PAIR_RATE, stride=LOSS_STRIDE)
-
-    def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
-        """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
-        return _console(points, self.raw.shape[-1])(
-            self.raw.expand(len(points), -1, -1), denormalize(points.to(self.raw.device)), off
-        ).expand(-1, 2, -1)
-
-    @torch.no_grad()
-    def distances(
-        self, points: Tensor, off: frozenset[str] = frozenset(), part: tuple[int, int] = (0, 1)
-    ) -> Tensor:
-        """Return each point's distance to the mix, ``(points,)``."""
-        found = [
-            self.target.distance(self.render(some, off), part=part)
-            for some in points.split(TOGETHER)
-        ]
-        return torch.cat(found).cpu()
-
-
 def search(
     pairs: Sequence[Pair],
     plan: Plan,
@@ -272,7 +210,8 @@ class _Search:
         self.pairs, self.plan, self.device, self.tell = pairs, plan, device, tell
         self.rng = np.random.default_rng(seed)
         self.began, self.seconds = time.monotonic(), seconds
-        self.length, self.scenes = 0.0, list[Scene]()
+        self.length = 0.0
+        self.scenes: list[Scene] = []
         scenes = self.at(plan.rounds[0].seconds)
         self.found = [Found(ordinary(), s.input_db, s.output_db) for s in scenes]
         self.work = sum(r.seconds * r.steps * r.keep for r in plan.rounds)
@@ -294,6 +233,7 @@ class _Search:
         rounds = self.plan.rounds
         many = self.plan.thorough
         points = [first_guesses(scene, many=many) for scene in self.at(rounds[0].seconds)]
+        self.remember([some[:1] for some in points])
         for number, round_ in enumerate(rounds):
             scenes = self.at(round_.seconds)
             if number:
@@ -305,7 +245,7 @@ class _Search:
             self.go_on()
         for scene, found in zip(self.scenes, self.found, strict=True):
             found.off = unheard(scene, found.point, one_by_one=self.plan.thorough)
-            if self.plan.thorough:
+            if self.plan.thorough and self.spent() < 1.0:
                 found.spread = probe(scene, found.point, found.off)
 
     def remember(self, points: list[Tensor]) -> None:
@@ -322,8 +262,10 @@ class _Search:
         again = Round(round_.seconds, HOP_STEPS, 0.03, round_.part, HOPS)
         while self.spent() < SEARCH_SHARE * 0.8:
             points = [
-                torch.stack([kicked(found.point, self.rng) for _ in range(HOPS)])
-                for found in self.found
+                scene.in_the_middle(
+                    torch.stack([kicked(found.point, self.rng) for _ in range(HOPS)])
+                )
+                for scene, found in zip(self.scenes, self.found, strict=True)
             ]
             points = [helped(s, p) for s, p in zip(self.scenes, points, strict=True)]
             self.remember(self.descend(self.scenes, points, again))
@@ -332,68 +274,62 @@ class _Search:
         self.remember(self.descend(self.scenes, points, settle))
 
     def descend(self, scenes: list[Scene], points: list[Tensor], round_: Round) -> list[Tensor]:
-        """Adam, each point for itself, with steps that shrink."""
-        sizes = [len(some) for some in points]
-        flat = torch.cat(points)
-        held = [INDEX[key] for key in HELD]
-        centre = ordinary()
-        mean, square = torch.zeros_like(flat), torch.zeros_like(flat)
-        until = self.spent()
+        """Adam, each point for itself, with steps that shrink; Ctrl-C keeps what it has."""
+        most = 1.0
         if self.seconds:
-            until += SEARCH_SHARE * round_.seconds * round_.steps * round_.keep / self.work
-        for step in range(round_.steps):
-            leaf = flat.clone().requires_grad_()
-            part = (int(self.rng.integers(round_.part)), round_.part)
-            rendered = render_all(scenes, leaf, sizes)
-            distance = torch.cat(
-                [s.target.distance(r, part=part) for s, r in zip(scenes, rendered, strict=True)]
-            ).cpu()
-            pull = PULL * (leaf - centre).square().mean(dim=1)
-            (gradient,) = torch.autograd.grad((distance + pull).sum(), leaf)
-            gradient = torch.nan_to_num(gradient)
-            gradient[:, held] = 0.0
-            mean = MOMENTUM * mean + (1.0 - MOMENTUM) * gradient
-            square = SMOOTHING * square + (1.0 - SMOOTHING) * gradient.square()
-            ahead = mean / (1.0 - MOMENTUM ** (step + 1))
-            spread = (square / (1.0 - SMOOTHING ** (step + 1))).sqrt() + 1e-8
-            cosine = 0.5 + 0.5 * math.cos(math.pi * step / round_.steps)
-            flat = flat - round_.step_size * (0.05 + 0.95 * cosine) * ahead / spread
-            flat = flat.clamp(0.0, 1.0)
-            least = [float(d.min()) for d in distance.detach().split(sizes)]
-            for found, value in zip(self.found, least, strict=True):
-                found.history.append(value)
-            self.done += round_.seconds * round_.keep
-            share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
-            self.tell(min(share, 1.0), sum(least) / len(least))
-            if self.seconds and self.spent() > min(until, SEARCH_SHARE):
-                break
-        return list(flat.split(sizes))
+            most = round_.seconds * round_.steps * round_.keep / self.work
+            most = min(self.spent() + SEARCH_SHARE * most, SEARCH_SHARE)
+        state = _Adam(torch.cat(points))
+        sizes = [len(some) for some in points]
+        try:
+            for step in range(round_.steps):
+                least = self.step(scenes, state, sizes, round_, step)
+                for found, value in zip(self.found, least, strict=True):
+                    found.history.append(value)
+                self.done += round_.seconds * round_.keep
+                share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
+                self.tell(min(share, 1.0), sum(least) / len(least))
+                if self.spent() > most:
+                    break
+        except KeyboardInterrupt:
+            self.remember(list(state.points.split(sizes)))
+            raise
+        return list(state.points.split(sizes))
+
+    def step(
+        self, scenes: list[Scene], state: _Adam, sizes: list[int], round_: Round, number: int
+    ) -> list[float]:
+        """Move all points once; return the least distance of each pair before."""
+        leaf = state.points.clone().requires_grad_()
+        part = (int(self.rng.integers(round_.part)), round_.part)
+        rendered = render_all(scenes, leaf, sizes)
+        distances = [s.target.distance(r, part=part) for s, r in zip(scenes, rendered, strict=True)]
+        pull = PULL * (leaf - ordinary()).square().mean(dim=1)
+        (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
+        gradient = torch.nan_to_num(gradient)
+        gradient[:, [INDEX[key] for key in HELD]] = 0.0
+        cosine = 0.5 + 0.5 * math.cos(math.pi * number / round_.steps)
+        state.move(gradient, round_.step_size * (0.05 + 0.95 * cosine))
+        parts = zip(scenes, state.points.split(sizes), strict=True)
+        state.points = torch.cat([scene.in_the_middle(some) for scene, some in parts])
+        return [float(d.detach().min()) for d in distances]
 
 
-def render_all(scenes: list[Scene], points: Tensor, sizes: list[int]) -> list[Tensor]:
-    """Render every scene's points: in one batch where the raw vocals are of one shape."""
-    raws = [scene.raw for scene in scenes]
-    if len({raw.shape for raw in raws}) > 1:
-        return [s.render(p) for s, p in zip(scenes, points.split(sizes), strict=True)]
-    rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
-    settings = denormalize(points.to(rows.device))
-    return list(_console(points, rows.shape[-1])(rows, settings).expand(-1, 2, -1).split(sizes))
+class _Adam:
+    """Points in 0…1 and the running moments of their gradients (Kingma and Ba, 2015)."""
 
+    def __init__(self, points: Tensor) -> None:
+        self.points, self.steps = points, 0
+        self.mean, self.square = torch.zeros_like(points), torch.zeros_like(points)
 
-@functools.lru_cache(maxsize=32)
-def _console_for(reverb_seconds: float) -> Console:
-    return Console(PAIR_RATE, bypass={"input_gain", "output_gain"}, reverb_seconds=reverb_seconds)
-
-
-def _console(points: Tensor, samples: int) -> Console:
-    """The console with room for the longest of these reverbs, as far as the excerpt hears it.
-
-    In whole halves of a second: a new length at each step would make new noise each time.
-    """
-    settings = denormalize(points.detach())
-    names = ("decay_s", "low_ratio", "high_ratio")
-    longest = float(band_decays(*(settings[f"reverb.{name}"] for name in names)).max())
-    return _console_for(0.5 * math.ceil(2.0 * min(longest, samples / PAIR_RATE)))
+    def move(self, gradient: Tensor, size: float) -> None:
+        """One step of this size, held within 0…1."""
+        self.steps += 1
+        self.mean = MOMENTUM * self.mean + (1.0 - MOMENTUM) * gradient
+        self.square = SMOOTHING * self.square + (1.0 - SMOOTHING) * gradient.square()
+        ahead = self.mean / (1.0 - MOMENTUM**self.steps)
+        spread = (self.square / (1.0 - SMOOTHING**self.steps)).sqrt() + 1e-8
+        self.points = (self.points - size * ahead / spread).clamp(0.0, 1.0)
 
 
 def best_of(scene: Scene, points: Tensor, keep: int) -> Tensor:
@@ -425,54 +361,3 @@ def helped(scene: Scene, points: Tensor) -> Tensor:
         point[place] = pre_delay
         better.append(point)
     return torch.stack(better)
-
-
-def unheard(scene: Scene, point: Tensor, *, one_by_one: bool = True) -> frozenset[str]:
-    """Return the modules and bands that the result does without.
-
-    Parameters
-    ----------
-    scene : Scene
-        The pair.
-    point : Tensor
-        ``(parameters,)`` in 0…1.
-    one_by_one : bool
-        Try them again after each that is left out, the least heard first; else try each once, on a
-        part of the frames.
-    """
-    single = (*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor")
-    # Only without both of the last a mono mix is reached.
-    choices = [*(frozenset({name}) for name in single), frozenset({"pan", "reverb"})]
-    off: frozenset[str] = frozenset()
-    part = (0, 1 if one_by_one else 4)
-    most = float(scene.distances(point[None], part=part)) * (1.0 + UNHEARD)
-    while True:
-        left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
-        without = {c: float(scene.distances(point[None], off | c, part)) for c in left}
-        fine = sorted((c for c in left if without[c] <= most), key=lambda c: without[c])
-        if not one_by_one:
-            for choice in fine:
-                together = float(scene.distances(point[None], off | choice, part))
-                off = off | choice if together <= most else off
-            return off
-        if not fine:
-            return off
-        off = off | fine[0]
-
-
-def probe(scene: Scene, point: Tensor, off: frozenset[str]) -> dict[str, tuple[float, float]]:
-    """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
-    centre = float(scene.distances(point[None], off))
-    found = {}
-    for place, key in enumerate(KEYS):
-        if key in HELD:
-            continue
-        value = float(point[place])
-        ends = torch.tensor([max(value - PROBE, 0.0), min(value + PROBE, 1.0)])
-        points = point.repeat(2, 1)
-        points[:, place] = ends
-        rises = scene.distances(points, off) - centre
-        curvature = max(float(rises.sum() / (ends - value).square().sum()), 1e-6)
-        width = math.sqrt(UNCERTAIN * centre / curvature)
-        found[key] = (max(value - width, 0.0), min(value + width, 1.0))
-    return found

@@ -14,7 +14,7 @@ from ..pairs import PAIR_RATE
 from ..parameters import BY_KEY, PARAMETERS, default_settings, denormalize
 
 if TYPE_CHECKING:
-    from .search import Scene
+    from .scene import Scene
 
 __all__ = ["first_guesses", "move_idle_bells", "ordinary"]
 
@@ -115,7 +115,7 @@ def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
     # Where the raw vocal has nothing, the ratio of two noises says nothing.
     weight = torch.where(raw_db < raw_db.max() - 50.0, 0.2, 1.0)
     steps = EQ_STEPS if many else EQ_STEPS // 3
-    base = _equalized(ordinary(), freq_hz, mix_db - raw_db, weight, steps)
+    base = _equalized(scene.in_the_middle(ordinary()), freq_hz, mix_db - raw_db, weight, steps)
     compressors = [changed(base, compressor__ratio=1.2, compressor__makeup_db=0.0)]
     for threshold_db, ratio in THRESHOLDS_AND_RATIOS:
         # Half of what a level at the threshold's far side loses: about what the loudness loses.
@@ -133,7 +133,9 @@ def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
             )
     compressed = _best_first(scene, compressors, frozenset() if many else frozenset({"reverb"}))
     rooms = [
-        changed(compressed[0], reverb__wet_db=w, reverb__decay_s=d, reverb__width=width)
+        scene.in_the_middle(
+            changed(compressed[0], reverb__wet_db=w, reverb__decay_s=d, reverb__width=width)
+        )
         for w in WETS_DB
         for d in DECAYS_S[: None if many else 2]
         for width in WIDTHS[: None if many else 1]

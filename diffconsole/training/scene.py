@@ -1,0 +1,117 @@
+"""A pair at the levels at which the search of a match works, and what settings make of it."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..audio import loudness_lufs
+from ..console import Console
+from ..console.reverb import band_decays
+from ..losses import MixTarget
+from ..pairs import PAIR_RATE, Pair, loudest_start
+from ..parameters import PARAMETERS, denormalize
+from ..predictor import level_gain_db
+
+__all__ = ["HELD", "INDEX", "KEYS", "Scene", "render_all"]
+
+KEYS = tuple(p.key for p in PARAMETERS)
+INDEX = {key: place for place, key in enumerate(KEYS)}
+HELD = ("input_gain.gain_db", "output_gain.gain_db")
+"""Level is found by the gains around the strip, not by the search."""
+
+SIDES = ("pan.position", "reverb.width")
+LOSS_STRIDE = 32
+# Channels that differ by no more than this share of the peak are one.
+MONO = 1e-4
+# Points rendered together where nothing asks for a gradient.
+TOGETHER = 6
+
+
+class Scene:
+    """A pair, or its loudest part, at the levels at which the search works.
+
+    Parameters
+    ----------
+    pair : Pair
+        Aligned.
+    seconds : float, optional
+        Length of the part.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(self, pair: Pair, seconds: float, device: str) -> None:
+        self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
+        both = np.broadcast_to(pair.raw, (2, pair.raw.shape[1]))
+        # A strip that leaves the loudness alone then has nothing left to make up.
+        self.output_db = loudness_lufs(pair.mixed, PAIR_RATE) - (
+            loudness_lufs(both, PAIR_RATE) + self.input_db
+        )
+        length = int(seconds * PAIR_RATE)
+        start = loudest_start(pair.raw, length)
+        part = slice(start, start + length)
+        raw = np.ascontiguousarray(pair.raw[:, part]) * np.float32(10.0 ** (self.input_db / 20.0))
+        mix = np.ascontiguousarray(pair.mixed[:, part])
+        mix = mix * np.float32(10.0 ** (-self.output_db / 20.0))
+        self.raw, self.mix = (torch.from_numpy(a)[None].to(device) for a in (raw, mix))
+        apart = float((self.mix[:, 0] - self.mix[:, 1]).abs().max())
+        self.is_mono = apart <= MONO * float(self.mix.abs().max())
+        self.target = MixTarget(self.mix, PAIR_RATE, stride=LOSS_STRIDE)
+
+    def in_the_middle(self, points: Tensor) -> Tensor:
+        """Return points whose sides are equal if those of the mix are.
+
+        From a silent side a narrow reverb is as far as a wide one: no gradient leads there.
+        """
+        points = points.clone()
+        if self.is_mono:
+            points[..., [INDEX[key] for key in SIDES]] = torch.tensor([0.5, 0.0])
+        return points
+
+    def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
+        """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
+        return _console(points, self.raw.shape[-1])(
+            self.raw.expand(len(points), -1, -1), denormalize(points.to(self.raw.device)), off
+        ).expand(-1, 2, -1)
+
+    @torch.no_grad()
+    def distances(
+        self, points: Tensor, off: frozenset[str] = frozenset(), part: tuple[int, int] = (0, 1)
+    ) -> Tensor:
+        """Return each point's distance to the mix, ``(points,)``."""
+        found = [
+            self.target.distance(self.render(some, off), part=part)
+            for some in points.split(TOGETHER)
+        ]
+        return torch.cat(found).cpu()
+
+
+def render_all(scenes: list[Scene], points: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Render every scene's points: in one batch where the raw vocals are of one shape."""
+    raws = [scene.raw for scene in scenes]
+    if len({raw.shape for raw in raws}) > 1:
+        return [s.render(p) for s, p in zip(scenes, points.split(sizes), strict=True)]
+    rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
+    settings = denormalize(points.to(rows.device))
+    return list(_console(points, rows.shape[-1])(rows, settings).expand(-1, 2, -1).split(sizes))
+
+
+@functools.lru_cache(maxsize=32)
+def _console_for(reverb_seconds: float) -> Console:
+    return Console(PAIR_RATE, bypass={"input_gain", "output_gain"}, reverb_seconds=reverb_seconds)
+
+
+def _console(points: Tensor, samples: int) -> Console:
+    """The console with room for the longest of these reverbs, as far as the excerpt hears it.
+
+    In whole halves of a second: a new length at each step would make new noise each time.
+    """
+    settings = denormalize(points.detach())
+    names = ("decay_s", "low_ratio", "high_ratio")
+    longest = float(band_decays(*(settings[f"reverb.{name}"] for name in names)).max())
+    return _console_for(0.5 * math.ceil(2.0 * min(longest, samples / PAIR_RATE)))

@@ -1,0 +1,70 @@
+"""What follows a search: what is not heard is left out, and how sure each setting is."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..parameters import EQ_BANDS
+from .scene import HELD, KEYS, Scene
+
+__all__ = ["probe", "unheard"]
+
+EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
+# A switch goes off where the distance then rises by less than this share.
+UNHEARD = 0.003
+# The range of a setting in which the distance rises by less than this share is its uncertainty.
+UNCERTAIN, PROBE = 0.01, 0.04
+
+
+def unheard(scene: Scene, point: Tensor, *, one_by_one: bool = True) -> frozenset[str]:
+    """Return the modules and bands that the result does without.
+
+    Parameters
+    ----------
+    scene : Scene
+        The pair.
+    point : Tensor
+        ``(parameters,)`` in 0…1.
+    one_by_one : bool
+        Try them again after each that is left out, the least heard first; else try each once, on a
+        part of the frames.
+    """
+    single = (*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor")
+    # Only without both of the last a mono mix is reached.
+    choices = [*(frozenset({name}) for name in single), frozenset({"pan", "reverb"})]
+    off: frozenset[str] = frozenset()
+    part = (0, 1 if one_by_one else 4)
+    most = float(scene.distances(point[None], part=part)) * (1.0 + UNHEARD)
+    while True:
+        left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
+        without = {c: float(scene.distances(point[None], off | c, part)) for c in left}
+        fine = sorted((c for c in left if without[c] <= most), key=lambda c: without[c])
+        if not one_by_one:
+            for choice in fine:
+                together = float(scene.distances(point[None], off | choice, part))
+                off = off | choice if together <= most else off
+            return off
+        if not fine:
+            return off
+        off = off | fine[0]
+
+
+def probe(scene: Scene, point: Tensor, off: frozenset[str]) -> dict[str, tuple[float, float]]:
+    """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
+    centre = float(scene.distances(point[None], off))
+    found = {}
+    for place, key in enumerate(KEYS):
+        if key in HELD:
+            continue
+        value = float(point[place])
+        ends = torch.tensor([max(value - PROBE, 0.0), min(value + PROBE, 1.0)])
+        points = point.repeat(2, 1)
+        points[:, place] = ends
+        rises = scene.distances(points, off) - centre
+        curvature = max(float(rises.sum() / (ends - value).square().sum()), 1e-6)
+        width = math.sqrt(UNCERTAIN * centre / curvature)
+        found[key] = (max(value - width, 0.0), min(value + width, 1.0))
+    return found
