@@ -177,7 +177,8 @@ class MixTarget:
 
     Notes
     -----
-    On the CPU it holds some 100 times the memory of the mono mix at float32, 4 MB a second.
+    In the CPU's loops it holds magnitudes as 24 numbers a sample, and 8 more at stride 1: 5.6 MB
+    a second of float32 at 44.1 kHz.
     """
 
     def __init__(self, audio: Tensor, sample_rate: float, *, stride: int = 1) -> None:
