@@ -31,7 +31,7 @@ from ..pairs import Pair
 from ..parameters import BY_KEY, denormalize
 from .scene import HELD, INDEX, KEYS, Scene, render_all
 from .starts import first_guesses, move_idle_bells, ordinary
-from .tidy import probe, unheard
+from .tidy import levelled, probe, unheard
 
 __all__ = ["Found", "Plan", "Round", "plan_for", "search"]
 
@@ -244,6 +244,7 @@ class _Search:
         if self.seconds and self.spent() < SEARCH_SHARE:
             self.go_on()
         for scene, found in zip(self.scenes, self.found, strict=True):
+            found.point = levelled(scene, found.point)
             found.off = unheard(scene, found.point, one_by_one=self.plan.thorough)
             if self.plan.thorough and self.spent() < 1.0:
                 found.spread = probe(scene, found.point, found.off)

@@ -36,7 +36,7 @@ FRAME = 4096
 EQ_STEPS = 120
 THRESHOLDS_AND_RATIOS = ((-14.0, 2.5), (-20.0, 3.0), (-26.0, 4.0), (-32.0, 6.0))
 ATTACKS_AND_RELEASES_MS = ((0.5, 60.0), (2.0, 200.0), (15.0, 100.0), (8.0, 500.0))
-WETS_DB, DECAYS_S, WIDTHS = (-34.0, -24.0, -15.0), (0.4, 1.2, 2.6), (0.4, 1.0)
+WETS_DB, DECAYS_S, WIDTHS = (-34.0, -24.0, -15.0), (0.4, 1.2, 2.6), (0.5, 1.0)
 STARTS = 4
 # Bells that change the sound by less than this are free to go elsewhere.
 IDLE_DB = 0.4
@@ -137,8 +137,8 @@ def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
             changed(compressed[0], reverb__wet_db=w, reverb__decay_s=d, reverb__width=width)
         )
         for w in WETS_DB
-        for d in DECAYS_S[: None if many else 2]
-        for width in WIDTHS[: None if many else 1]
+        for d in DECAYS_S[:: 1 if many else 2]
+        for width in WIDTHS
     ]
     rooms = _best_first(scene, rooms)
     room_places = [INDEX[p.key] for p in PARAMETERS if p.section == "reverb"]
