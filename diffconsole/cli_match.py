@@ -227,8 +227,12 @@ def _keep_found(planned: Sequence[PlannedMatch], done: dict[Path, dict[str, Any]
 def _progress(
     update: Callable[[float, str], None], start: int, count: int
 ) -> Callable[[dict[str, Any]], None]:
+    shares: dict[int, float] = {}
+
     def show(event: dict[str, Any]) -> None:
-        share = (start + event["pair"] + event["fraction"]) / count
+        # Several pairs advance beside each other.
+        shares[event["pair"]] = event["fraction"]
+        share = (start + sum(shares.values())) / count
         note = f"{one_line(event['name'])}, {start + event['pair'] + 1} of {count}"
         update(share, f"{note}, distance {event['loss']:.3f}")
 
@@ -254,6 +258,7 @@ def _batch(
             _draw(report, entry, pair, entry.found)
     todo = [(entry, pair) for entry, pair in usable if entry.found is None]
     results = search([pair for _, pair in todo], options, device=device, report=show)
+    stopped = False
     for (entry, pair), found in zip(todo, results, strict=False):
         preset = found.preset(entry.files.raw.name, entry.files.mixed.name)
         with report.attempt(entry.files.raw):
@@ -261,9 +266,8 @@ def _batch(
             row = _tell(report, entry.files.raw, entry.preset, pair, found, preset)
             done[entry.preset] = row
             _draw(report, entry, pair, preset)
-        if found.stopped:
-            return True
-    return False
+        stopped = stopped or found.stopped
+    return stopped
 
 
 def _draw(report: Report, entry: PlannedMatch, pair: Pair, preset: Preset) -> None:

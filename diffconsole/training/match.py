@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from .. import __version__
 from ..evaluation import level_distance, preset_distance
 from ..pairs import Pair
 from ..preset import Preset
-from .search import Found, plan_for, search
+from .search import Found, Plan, plan_for, search
+from .side_by_side import side_by_side
 
 __all__ = ["Match", "MatchOptions", "match"]
 
@@ -151,43 +154,68 @@ def match(
     Yields
     ------
     Match
-        One a pair, in their order, as soon as it is there. After Ctrl-C in a search the best of
-        that pair, ``stopped``, and nothing more.
+        One a pair, in their order, as soon as it is there. After Ctrl-C the best so far of the
+        pairs that had begun, ``stopped``, and nothing more.
     """
     plan = plan_for(options.quick)
     most = TOGETHER_ON_GPU if device != "cpu" else QUICK_TOGETHER if options.quick else 1
-    first = 0
-    while first < len(pairs):
-        group = _alike(pairs[first : first + most])
+    groups = _groups(pairs, most)
 
-        def tell(fraction: float, loss: float, index: int = first, size: int = len(group)) -> None:
-            # The pairs of a group advance together; the bar moves through them in turn.
-            place = min(int(fraction * size), size - 1)
-            pair = index + place
-            fraction = fraction * size - place
-            report({"pair": pair, "name": pairs[pair].name, "fraction": fraction, "loss": loss})
+    def job(group: list[int]) -> Callable[[Callable[[float, float], None]], list[Match]]:
+        def run(tell: Callable[[float, float], None]) -> list[Match]:
+            some = [pairs[index] for index in group]
+            return _search_group(some, plan, options, device, tell)
 
-        began = time.monotonic()
-        budget = None if options.seconds is None else options.seconds * len(group)
-        found, stopped = search(
-            group, plan, seconds=budget, seed=options.seed, device=device, tell=tell
-        )
-        took = (time.monotonic() - began) / len(group)
-        for pair, each in zip(group, found, strict=True):
-            yield _match_of(pair, each, options, took, stopped)
-        if stopped:
+        return run
+
+    def tell(number: int, share: float, loss: float) -> None:
+        # The pairs of a group advance together; the bar moves through them in turn.
+        group = groups[number]
+        place = min(int(share * len(group)), len(group) - 1)
+        share = share * len(group) - place
+        pair = group[place]
+        report({"pair": pair, "name": pairs[pair].name, "fraction": share, "loss": loss})
+
+    # A time budget is for all of the machine.
+    shared = device == "cpu" and options.seconds is None
+    threads = min(torch.get_num_threads(), len(groups)) if shared else 1
+    stopped = False
+    for found in side_by_side([job(group) for group in groups], threads, tell):
+        yield from found
+        stopped = stopped or found[0].stopped
+        if stopped and threads == 1:
             return
-        first += len(group)
 
 
-def _alike(pairs: Sequence[Pair]) -> list[Pair]:
-    """The first pairs that are of one length and layout, and so can run in one batch."""
-    found = [pairs[0]]
-    for pair in pairs[1:]:
-        if pair.raw.shape != pairs[0].raw.shape:
-            break
-        found.append(pair)
-    return found
+def _search_group(
+    pairs: list[Pair],
+    plan: Plan,
+    options: MatchOptions,
+    device: str,
+    tell: Callable[[float, float], None],
+) -> list[Match]:
+    began = time.monotonic()
+    budget = None if options.seconds is None else options.seconds * len(pairs)
+    found, stopped = search(
+        pairs, plan, seconds=budget, seed=options.seed, device=device, tell=tell
+    )
+    took = (time.monotonic() - began) / len(pairs)
+    return [
+        _match_of(pair, each, options, took, stopped)
+        for pair, each in zip(pairs, found, strict=True)
+    ]
+
+
+def _groups(pairs: Sequence[Pair], most: int) -> list[list[int]]:
+    """Numbers of neighbours of one length and layout, which can run in one batch."""
+    groups: list[list[int]] = []
+    for index, pair in enumerate(pairs):
+        last = groups[-1] if groups else []
+        if last and len(last) < most and pairs[last[0]].raw.shape == pair.raw.shape:
+            last.append(index)
+        else:
+            groups.append([index])
+    return groups
 
 
 def _match_of(pair: Pair, found: Found, options: MatchOptions, took: float, stopped: bool) -> Match:

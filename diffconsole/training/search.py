@@ -2,7 +2,7 @@
 
 Settings are 0…1 over their ranges, frequencies and times on their logarithms. The raw vocal comes
 in at −18 LUFS and the mix at the loudness that the console then gives it, so that thresholds and
-makeup are of ordinary size. Four stages:
+makeup are of ordinary size. Five stages:
 
 1. An EQ that brings the long-term spectrum to the mix's, then a few compressors and reverbs tried
    without gradients (:mod:`.starts`).
@@ -10,7 +10,9 @@ makeup are of ordinary size. Four stages:
 3. Adam on a longer excerpt, with steps that shrink. Between rounds the gradients get help where
    they are blind: pre-delays are tried across the range, and bells that do nothing move to where
    the spectrum is still off.
-4. What the result does without is switched off, and the rest says how sure it is (:mod:`.tidy`).
+4. Where the mix shows the reverb's own noise, the samples themselves give the settings
+   (:mod:`.polish`).
+5. What the result does without is switched off, and the rest says how sure it is (:mod:`.tidy`).
 
 The loss is the distance that is reported, on a random part of the frames at each step, and a pull
 towards ordinary settings that is weak beside anything audible.
@@ -18,6 +20,7 @@ towards ordinary settings that is weak beside anything audible.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +32,7 @@ from torch import Tensor
 
 from ..pairs import Pair
 from ..parameters import BY_KEY, denormalize
+from .polish import pre_delay_heard, solved
 from .scene import HELD, INDEX, KEYS, Scene, render_all
 from .starts import first_guesses, move_idle_bells, ordinary
 from .tidy import levelled, probe, unheard
@@ -36,10 +40,14 @@ from .tidy import levelled, probe, unheard
 __all__ = ["Found", "Plan", "Round", "plan_for", "search"]
 
 PULL = 0.02
-MOMENTUM, SMOOTHING = 0.9, 0.98
+MOMENTUM, SMOOTHING, EPSILON = 0.8, 0.95, 1e-4
+BLIND = (*HELD, "reverb.pre_delay_ms")
+"""What gradients do not move: a sample more of pre-delay turns the phases of the whole return, so
+its gradient is large, and points anywhere."""
+
 PRE_DELAYS = 8
 # Of a time budget; the rest is for what comes after the search.
-SEARCH_SHARE = 0.85
+SEARCH_SHARE, SOLVE_UNTIL = 0.85, 0.95
 HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
 
 
@@ -85,7 +93,7 @@ class Plan:
     thorough: bool = True
 
 
-QUICK = Plan((Round(4.0, 30, 0.07, 8, 1),), thorough=False)
+QUICK = Plan((Round(4.0, 30, 0.05, 8, 1),), thorough=False)
 USUAL = Plan(
     (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 150, 0.02, 4, 1))
 )
@@ -232,7 +240,10 @@ class _Search:
         """Do the plan, then what the time allows, then leave out what is not heard."""
         rounds = self.plan.rounds
         many = self.plan.thorough
-        points = [first_guesses(scene, many=many) for scene in self.at(rounds[0].seconds)]
+        points = [
+            with_return(scene, first_guesses(scene, many=many))
+            for scene in self.at(rounds[0].seconds)
+        ]
         self.remember([some[:1] for some in points])
         for number, round_ in enumerate(rounds):
             scenes = self.at(round_.seconds)
@@ -244,6 +255,10 @@ class _Search:
         if self.seconds and self.spent() < SEARCH_SHARE:
             self.go_on()
         for scene, found in zip(self.scenes, self.found, strict=True):
+            if self.plan.thorough:
+                found.point = solved(
+                    scene, found.point, functools.partial(self.go_on_solving, found)
+                )
             found.point = levelled(scene, found.point)
             found.off = unheard(scene, found.point, one_by_one=self.plan.thorough)
             if self.plan.thorough and self.spent() < 1.0:
@@ -273,6 +288,11 @@ class _Search:
         points = [found.point[None] for found in self.found]
         settle = Round(round_.seconds, LAST_STEPS, 0.01, 2, 1)
         self.remember(self.descend(self.scenes, points, settle))
+
+    def go_on_solving(self, found: Found) -> bool:
+        """Say that the search is alive; whether there is time left."""
+        self.tell(1.0, found.distance)
+        return self.spent() < SOLVE_UNTIL
 
     def descend(self, scenes: list[Scene], points: list[Tensor], round_: Round) -> list[Tensor]:
         """Adam, each point for itself, with steps that shrink; Ctrl-C keeps what it has."""
@@ -308,7 +328,7 @@ class _Search:
         pull = PULL * (leaf - ordinary()).square().mean(dim=1)
         (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
         gradient = torch.nan_to_num(gradient)
-        gradient[:, [INDEX[key] for key in HELD]] = 0.0
+        gradient[:, [INDEX[key] for key in BLIND]] = 0.0
         cosine = 0.5 + 0.5 * math.cos(math.pi * number / round_.steps)
         state.move(gradient, round_.step_size * (0.05 + 0.95 * cosine))
         parts = zip(scenes, state.points.split(sizes), strict=True)
@@ -329,7 +349,7 @@ class _Adam:
         self.mean = MOMENTUM * self.mean + (1.0 - MOMENTUM) * gradient
         self.square = SMOOTHING * self.square + (1.0 - SMOOTHING) * gradient.square()
         ahead = self.mean / (1.0 - MOMENTUM**self.steps)
-        spread = (self.square / (1.0 - SMOOTHING**self.steps)).sqrt() + 1e-8
+        spread = (self.square / (1.0 - SMOOTHING**self.steps)).sqrt() + EPSILON
         self.points = (self.points - size * ahead / spread).clamp(0.0, 1.0)
 
 
@@ -347,16 +367,28 @@ def kicked(point: Tensor, rng: np.random.Generator) -> Tensor:
     return (point + noise * mine).clamp(0.0, 1.0)
 
 
+def with_return(scene: Scene, points: Tensor) -> Tensor:
+    """Return the points with the pre-delay at which the best of them is found in the mix."""
+    heard = pre_delay_heard(scene, points[0])
+    if heard is not None:
+        points = points.clone()
+        points[:, INDEX["reverb.pre_delay_ms"]] = heard
+    return points
+
+
 def helped(scene: Scene, points: Tensor) -> Tensor:
     """Return each point, or a better one where gradients do not lead."""
     place = INDEX["reverb.pre_delay_ms"]
     better = []
     for point in points:
-        tried = point.repeat(PRE_DELAYS + 1, 1)
-        tried[1:, place] = torch.linspace(0.0, 1.0, PRE_DELAYS)
+        heard = pre_delay_heard(scene, point)
+        # The point as it is, with other pre-delays, and with its idle bells moved.
+        others = torch.linspace(0.0, 1.0, PRE_DELAYS) if heard is None else torch.tensor([heard])
+        tried = point.repeat(len(others) + 1, 1)
+        tried[1:, place] = others
         moved = move_idle_bells(scene, point)
         distances = scene.distances(torch.cat((tried, moved[None])), part=(0, 2))
-        pre_delay = tried[int(distances[:-1].argmin()), place]
+        pre_delay = tried[int(distances[:-1].argmin()), place] if heard is None else heard
         # A bell that has moved need not be better yet.
         point = (moved if float(distances[-1]) < 1.01 * float(distances[0]) else point).clone()
         point[place] = pre_delay

@@ -15,6 +15,8 @@ __all__ = ["levelled", "probe", "unheard"]
 EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
 # A switch goes off where the distance then rises by less than this share.
 UNHEARD = 0.003
+# Nearer than this nobody hears the difference to the mix, and shares of it say nothing.
+LEAST_DISTANCE = 0.1
 # The range of a setting in which the distance rises by less than this share is its uncertainty.
 UNCERTAIN, PROBE = 0.01, 0.04
 
@@ -57,7 +59,8 @@ def unheard(scene: Scene, point: Tensor, *, one_by_one: bool = True) -> frozense
     choices = [*(frozenset({name}) for name in single), frozenset({"pan", "reverb"})]
     off: frozenset[str] = frozenset()
     part = (0, 1 if one_by_one else 4)
-    most = float(scene.distances(point[None], part=part)) * (1.0 + UNHEARD)
+    centre = float(scene.distances(point[None], part=part))
+    most = centre + UNHEARD * max(centre, LEAST_DISTANCE)
     while True:
         left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
         without = {c: float(scene.distances(point[None], off | c, part)) for c in left}

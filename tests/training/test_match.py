@@ -91,8 +91,9 @@ def test_one_result_a_pair_in_their_order() -> None:
     assert events[-1]["pair"] == 1
     assert events[-1]["fraction"] == 1.0
     alone = next(match(pairs[1:], QUICK))
-    # Not the same: why a pair beside others ends elsewhere is not found yet. It should not.
-    assert alone.distance == pytest.approx(result.distance, rel=0.25)
+    # Not to the digit: elementwise functions round otherwise in other batches, at a part in 10⁷,
+    # and the distance's magnitudes (of logarithms) turn that into other steps.
+    assert alone.distance == pytest.approx(result.distance, rel=0.1)
 
 
 def test_ctrl_c_yields_the_best_so_far_and_ends(studio: Pair) -> None:

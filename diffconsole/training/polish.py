@@ -1,0 +1,122 @@
+"""Where a mix was made by a console like this one, its settings can be had to the last digit.
+
+A reverb's return is noise: until its pre-delay is right to a fraction of a sample, it is as far
+from the mix's as another reverb, and no gradient leads there. Cross-correlation finds it at once.
+From there the difference of the samples themselves, which hears every setting, takes over by
+damped least squares (Levenberg 1944, Marquardt 1963). On a mix from another desk nothing stands
+out, or nothing is gained, and the point is returned as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..pairs import PAIR_RATE
+from ..parameters import BY_KEY
+from .scene import HELD, INDEX, KEYS, Scene
+
+__all__ = ["pre_delay_heard", "solved"]
+
+PRE_DELAY = BY_KEY["reverb.pre_delay_ms"]
+DISTINCT, PEAK_SAMPLES = 2.0, 8
+# The difference of the samples, as a share of the mix's energy, from which the settings are solved:
+# with the return found, and without, where a mix may have next to no reverb.
+NEAR, NEAR_WITHOUT_RETURN = 0.7, 0.03
+STEPS, TRIES, LEAST_GAIN = 16, 5, 0.02
+NUDGE, LONGEST_STEP = 2e-3, 0.12
+DAMPING, LEAST_DAMPING = 1e-2, 1e-7
+FREE = [place for place, key in enumerate(KEYS) if key not in HELD]
+
+
+@torch.no_grad()
+def pre_delay_heard(scene: Scene, point: Tensor) -> float | None:
+    """Return the pre-delay, 0…1, at which the return is found in the mix; none if nowhere.
+
+    It is the lag at which the phases of the return without pre-delay agree with those of what the
+    dry vocal leaves of the mix, if that lag stands out.
+    """
+    place = INDEX[PRE_DELAY.key]
+    at_once = point.clone()
+    at_once[place] = PRE_DELAY.to_normalised(PRE_DELAY.low)
+    dry = scene.render(point[None], frozenset({"reverb"}))
+    wet = scene.render(at_once[None]) - dry
+    length = 2 * wet.shape[-1]
+    cross = torch.fft.rfft(wet[0], length).conj() * torch.fft.rfft((scene.mix - dry)[0], length)
+    size = cross.abs()
+    whitened = cross / (size + 1e-3 * size.mean(dim=-1, keepdim=True) + 1e-20)
+    last = int(PRE_DELAY.high / 1000.0 * PAIR_RATE)
+    heard = torch.fft.irfft(whitened, length)[:, : last + 1].sum(dim=0)
+    peak = int(heard.argmax())
+    away = (torch.arange(last + 1) - peak).abs() > PEAK_SAMPLES
+    if float(heard[peak]) < DISTINCT * float(heard[away.to(heard.device)].abs().max()):
+        return None
+    offset = 0.0
+    if 0 < peak < last:
+        before, top, after = heard[peak - 1 : peak + 2].tolist()
+        offset = 0.5 * (before - after) / (before - 2.0 * top + after)
+    return PRE_DELAY.to_normalised(PRE_DELAY.clip((peak + offset) / PAIR_RATE * 1000.0))
+
+
+@torch.no_grad()
+def solved(scene: Scene, point: Tensor, go_on: Callable[[], bool] = lambda: True) -> Tensor:
+    """Return the point at which the samples differ least, if it is the nearer one to the mix.
+
+    Parameters
+    ----------
+    scene : Scene
+        The pair.
+    point : Tensor
+        ``(parameters,)`` in 0…1.
+    go_on : callable
+        Asked before each step.
+    """
+    heard = pre_delay_heard(scene, point)
+    moved = point.clone()
+    if heard is not None:
+        moved[INDEX[PRE_DELAY.key]] = heard
+    energy = float(scene.mix.square().sum())
+    result = scene.render(moved[None])[0]
+    left = result - scene.mix[0]
+    error, damping = float(left.square().sum()) / energy, DAMPING
+    if not error < (NEAR if heard is not None else NEAR_WITHOUT_RETURN):
+        return point
+    for _ in range(STEPS):
+        if not go_on():
+            break
+        slopes = _slopes(scene, moved, result)
+        normal, downhill = slopes @ slopes.T, slopes @ left.reshape(-1)
+        normal, downhill = normal.double().cpu(), downhill.double().cpu()
+        before = error
+        for _ in range(TRIES):
+            damped = normal + torch.diag(damping * normal.diagonal() + 1e-7 * energy)
+            step = torch.linalg.solve(damped, -downhill).clamp(-LONGEST_STEP, LONGEST_STEP)
+            tried = moved.clone()
+            tried[FREE] = (tried[FREE] + step.to(tried)).clamp(0.0, 1.0)
+            tried = scene.in_the_middle(tried)
+            candidate = scene.render(tried[None])[0]
+            off = candidate - scene.mix[0]
+            error = float(off.square().sum()) / energy
+            if error < before:
+                moved, result, left = tried, candidate, off
+                damping = max(damping / 4.0, LEAST_DAMPING)
+                break
+            damping *= 4.0
+        else:
+            break
+        if error > (1.0 - LEAST_GAIN) * before:
+            break
+    both = scene.distances(torch.stack((point, moved)))
+    return moved if float(both[1]) < float(both[0]) else point
+
+
+def _slopes(scene: Scene, point: Tensor, result: Tensor) -> Tensor:
+    """How every sample changes with each free setting, ``(free, 2·samples)``."""
+    # Away from the nearer end, so that no setting leaves its range.
+    nudges = torch.where(point[FREE] > 0.5, -NUDGE, NUDGE)
+    nudged = point.repeat(len(FREE), 1)
+    nudged[torch.arange(len(FREE)), FREE] += nudges
+    rows = [scene.render(some) - result for some in nudged.split(6)]
+    return torch.cat(rows).reshape(len(FREE), -1) / nudges[:, None].to(result)
