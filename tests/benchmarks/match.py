@@ -187,8 +187,8 @@ def compared(
     """Match each case and compare the settings."""
     errors: dict[str, list[float]] = {key: [] for key in BARS}
     distances, levels = [], []
-    for case in cases:
-        (found,) = match([case.pair], options)
+    results = match([case.pair for case in cases], options)
+    for case, found in zip(cases, results, strict=True):
         off = case.errors(written(found))
         for key, value in off.items():
             errors[key].append(value)
