@@ -269,7 +269,11 @@ def _evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str])
 @click.argument("voices", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
 @click.option("--rooms", type=PATH, help="Folder of impulse responses.")
-@click.option("--held-out", default="", metavar="NAMES", help="People never trained on.")
+@click.option("--held-out", default="", metavar="NAMES", help="People never heard.")
+@click.option(
+    "--judges", default="", metavar="NAMES",
+    help="People that are not trained on, but choose the best state.  [default: those held out]",
+)  # fmt: skip
 @click.option(
     "--reference", default="", metavar="NAMES",
     help="People whose recordings sound finished.  [default: the mean of all]",
@@ -278,6 +282,11 @@ def _evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str])
     "--minutes", type=FiniteRange(min=0.01), default=50.0, show_default=True,
     help="Time budget.",
 )  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
+    help="Processes that make examples; a GPU wants as many as there are cores.",
+)  # fmt: skip
+@device_option
 @seed_option
 @force_option
 def pretrain(
@@ -286,8 +295,11 @@ def pretrain(
     output: Path,
     rooms: Path | None,
     held_out: str,
+    judges: str,
     reference: str,
     minutes: float,
+    workers: int,
+    device: str,
     seed: int,
     force: bool,
 ) -> None:
@@ -299,13 +311,15 @@ def pretrain(
     from .progress import bar
     from .training.pretrain import CHECKPOINT, PretrainOptions
     from .training.pretrain import pretrain as run
-    from .workflow import results_folder
+    from .workflow import check_device, results_folder
 
+    check_device(device)
     _check_model_folder(output, CHECKPOINT, force)
     options = PretrainOptions(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),
         held_out=_names(held_out),
+        judges=_names(judges),
         reference=_names(reference),
         minutes=minutes,
         seed=seed,
@@ -314,12 +328,14 @@ def pretrain(
         try:
             with bar("pretraining", silent=report.silent) as update:
                 show = _pretrain_progress(update)
-                figures = run(options, output, resume=not force, report=show)
+                figures = run(
+                    options, output, resume=not force, device=device, workers=workers, report=show
+                )
         except KeyboardInterrupt:
             raise _stopped(output, CHECKPOINT) from None
     fixed = figures.pop("fixed")
     lines = [f"{'':<11}model   middle of the statistics"]
-    lines += [f"{key:<10} {value:6.3f}   {fixed[key]:6.3f}" for key, value in figures.items()]
+    lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]
     report.result({"model": str(output), "held_out": figures, "fixed": fixed}, "\n".join(lines))
     report.say(f"→ {output}")
 
@@ -334,7 +350,7 @@ def _pretrain_progress(update: Callable[[float, str], None]) -> Callable[[dict[s
     def show(event: dict[str, Any]) -> None:
         nonlocal held_out
         if "held_out" in event:
-            held_out = f", held out {event['held_out']['total']:.3f}"
+            held_out = f", held out {event['held_out']['sum']:.3f}"
         else:
             note = f"step {event['step']}, loss {event['loss']:.3f}{held_out}"
             update(event["fraction"], note)

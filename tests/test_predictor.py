@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -345,3 +346,32 @@ def test_less_reverb_is_chosen_where_the_model_is_unsure(model: Predictor) -> No
     for p, value in zip(PARAMETERS, chosen, strict=True):
         assert float(value) == pytest.approx(0.4 if p.key == "reverb.wet_db" else 0.5), p.key
     assert float(model.choose(0 * mean, torch.ones_like(mean)).min()) == 0.0
+
+
+def test_calibration_makes_the_interval_hold_what_it_says() -> None:
+    """A head that is four times too sure of one setting, and half as sure of another."""
+    head = small_model().head
+    generator = torch.Generator().manual_seed(4)
+    count = 400
+    mean = torch.full((count, len(PARAMETERS)), 0.5)
+    log_variance = torch.full_like(mean, 2.0 * math.log(0.05))
+    true = torch.full((len(PARAMETERS),), 0.05)
+    true[0], true[1] = 0.2, 0.025
+    target = mean + true * torch.randn(mean.shape, generator=generator)
+    head.calibrate(mean, log_variance, target)
+    again = log_variance + 2.0 * head.log_scale
+    inside = (target - mean).abs() < 1.2816 * (again / 2.0).exp()
+    held = inside.float().mean(dim=0)
+    assert held.min() > 0.78 and held.max() < 0.82
+    assert float(head.log_scale[0].exp()) == pytest.approx(4.0, rel=0.15)
+    assert float(head.log_scale[1].exp()) == pytest.approx(0.5, rel=0.15)
+
+
+def test_calibration_is_part_of_the_answer_and_of_the_file(tmp_path: Path) -> None:
+    model = small_model()
+    frames = torch.randn(2, 5, model.encoder.dim)
+    before = model.head(frames)[1]
+    model.head.log_scale += 0.25
+    assert torch.allclose(model.head(frames)[1], before + 0.5)
+    model.save(tmp_path, {})
+    assert torch.allclose(Predictor.load(tmp_path).head.log_scale, model.head.log_scale, atol=1e-3)

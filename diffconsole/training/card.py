@@ -60,6 +60,7 @@ def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path
     rows = "\n".join(
         f"| {labels.get(name, name)} | {value:.3f} | {fixed[name]:.3f} |"
         for name, value in figures.items()
+        if name in fixed
     )
     held = options["held_out"]
     command = f"diffconsole pretrain {options['voices']}"
@@ -67,6 +68,8 @@ def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path
         command += f" --rooms {options['rooms']}"
     if held:
         command += f" --held-out {','.join(held)}"
+    if options.get("judges"):
+        command += f" --judges {','.join(options['judges'])}"
     if options["reference"]:
         command += f" --reference {','.join(options['reference'])}"
     command += f" --minutes {options['minutes']:g} --seed {options['seed']} -o MODEL"

@@ -1,9 +1,17 @@
-"""Pretraining: an encoder and a head from nothing, on simulated raw vocals.
+"""Pretraining: an encoder and a head from nothing, on voices whose right settings are known.
 
-Examples are made on the fly in a second process (:mod:`.simulate`) and heard a few times each from
-a pool, since making one costs more than learning from it. The loss is the likelihood of the known
-settings and the error of the EQ's curve (:mod:`.targets`). People that are held out are heard only
-to choose the best state and to report.
+Three tasks share the encoder:
+
+- *finish*: a simulated raw vocal (:mod:`.simulate`); tell the strip that finishes it. This head
+  is kept: it is the shipped predictor's.
+- *listen*: a voice through a random strip (:mod:`.processed`); tell the strip.
+- *match*: of two voices through one strip, find the other among the batch, whoever sings.
+
+The loss of the first two is the likelihood of the known settings and the error of the EQ's curve
+(:mod:`.targets`), of the third the cross-entropy of the cosine similarities (InfoNCE, van den Oord
+et al., 2018). Examples are made on the fly in other processes and heard a few times each from a
+pool, since making one costs more than learning from it. The people that judge are heard only to
+choose the best state and to calibrate its uncertainty; those held out are not heard at all.
 """
 
 from __future__ import annotations
@@ -19,25 +27,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from .. import statistics
 from ..encoders import create
 from ..encoders.logmel import LogMelEncoder
 from ..errors import ModelError
 from ..parameters import PARAMETERS
-from ..predictor import Predictor
+from ..predictor import Head, Predictor
 from .card import pretrain_card
 from .checkpoint import load_checkpoint, save_checkpoint
-from .simulate import Example, Voices, load_rooms, load_voices, simulate
+from .examples import Pool, Stream
+from .simulate import Example as Raw
+from .simulate import Voices, load_rooms, load_voices, simulate
 from .targets import settings_loss
 
 __all__ = ["PretrainOptions", "held_out_examples", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
-POOL = 4000
-TIMES_HEARD = 3
+TIMES_HEARD = 2.5
+LISTEN_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 0.1, 0.1
 CHECKPOINT = "pretrain.safetensors"
 
 
@@ -52,13 +62,16 @@ class PretrainOptions:
     rooms : str, optional
         Folder of impulse responses.
     held_out : tuple of str
-        People that are never trained on.
+        People that are never heard.
+    judges : tuple of str
+        People that are not trained on, but choose the best state and calibrate its uncertainty;
+        by default those held out.
     reference : tuple of str
         People whose long-term spectrum is the finished one; empty for the mean of all.
     minutes : float
         Time budget.
     batch : int
-        Examples a step.
+        Sounds a step: a third raw vocals, two thirds processed voices.
     learning_rate : float
         At the start; it falls to nothing along a cosine of the time budget.
     seed : int
@@ -68,6 +81,7 @@ class PretrainOptions:
     voices: str
     rooms: str | None = None
     held_out: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     minutes: float = 50.0
     batch: int = 24
@@ -75,58 +89,47 @@ class PretrainOptions:
     seed: int = 0
 
 
-class _Stream(IterableDataset):
-    """Examples by their number, so that a run that goes on hears what it would have heard."""
+class _Pupil(nn.Module):
+    """The predictor, and what it learns by and leaves behind: a listener and a projection."""
 
-    def __init__(
-        self,
-        voices: Voices,
-        rooms: Sequence[np.ndarray],
-        table: statistics.SettingsStatistics,
-        mel: torch.nn.Module,
-        seed: int,
-        first: int,
-    ) -> None:
-        self.voices, self.rooms, self.table = voices, rooms, table
-        self.mel, self.seed, self.first = mel, seed, first
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Predictor(create("logmel"))
+        dim = self.model.encoder.dim
+        self.listener = Head(dim, self.model.hidden)
+        self.projection = nn.Linear(2 * dim, 64)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        number = self.first
-        while True:
-            rng = np.random.default_rng((self.seed, number))
-            yield _heard(simulate(self.voices, self.rooms, self.table, rng), self.mel)
-            number += 1
-
-
-class _Pool:
-    """The latest examples; each batch is the fresh ones and a draw of earlier ones."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng((seed, 2))
-        self.kept: list[tuple[Tensor, Tensor]] = []
-        self.oldest = 0
-
-    def batch(self, mel: Tensor, settings: Tensor, size: int) -> list[Tensor]:
-        fresh = list(zip(mel, settings, strict=True))
-        drawn = self.rng.integers(0, max(len(self.kept), 1), size - len(fresh))
-        again = [self.kept[i] for i in drawn] if self.kept else []
-        for example in fresh:
-            if len(self.kept) < POOL:
-                self.kept.append(example)
-            else:
-                self.kept[self.oldest] = example
-                self.oldest = (self.oldest + 1) % POOL
-        return [torch.stack(part) for part in zip(*fresh, *again, strict=True)]
+    def forward(self, heard: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Losses of ``(batch, 3, mels, frames)`` and ``(batch, 2, parameters)``, ``(batch,)``."""
+        batch = len(heard)
+        encoder = self.model.encoder
+        assert isinstance(encoder, LogMelEncoder)
+        frames = encoder.frames_of(heard.float().flatten(0, 1))
+        frames = frames.reshape(batch, 3, *frames.shape[1:])
+        both = frames[:, 1:].flatten(0, 1)
+        strips = target[:, 1].repeat_interleave(2, dim=0)
+        mean, log_variance = self.model.head(frames[:, 0])
+        finish = settings_loss(mean, log_variance, target[:, 0])
+        mean, log_variance = self.listener(both)
+        listen = settings_loss(mean, log_variance, strips)
+        pooled = torch.cat((both.mean(dim=1), both.std(dim=1, unbiased=False)), dim=-1)
+        seen = nn.functional.normalize(self.projection(pooled), dim=-1).reshape(batch, 2, -1)
+        alike = seen[:, 0] @ seen[:, 1].T / TEMPERATURE
+        own = torch.arange(batch, device=alike.device)
+        match = 0.5 * sum(
+            nn.functional.cross_entropy(a, own, reduction="none") for a in (alike, alike.T)
+        )
+        listened = listen["total"].reshape(batch, 2).mean(dim=1)
+        return {
+            **finish,
+            "listen": listened,
+            "match": torch.as_tensor(match),
+            "sum": finish["total"] + LISTEN_WEIGHT * listened + MATCH_WEIGHT * match,
+        }
 
 
-@torch.inference_mode()
-def _heard(example: Example, mel: torch.nn.Module) -> tuple[Tensor, Tensor]:
-    heard = mel(torch.from_numpy(example.raw)[None])[0]
-    return heard.clone(), torch.from_numpy(example.normalised())
-
-
-def held_out_examples(voices: Voices, rooms: Sequence[np.ndarray], count: int) -> Iterator[Example]:
-    """Make the fixed examples that a run is judged by."""
+def held_out_examples(voices: Voices, rooms: Sequence[np.ndarray], count: int) -> Iterator[Raw]:
+    """Make the fixed simulated raws that models are measured on."""
     table = statistics.load()
     for i in range(count):
         yield simulate(voices, rooms, table, np.random.default_rng((HELD_OUT_SEED, i)))
@@ -137,6 +140,8 @@ def pretrain(
     folder: Path,
     *,
     resume: bool = True,
+    device: str = "cpu",
+    workers: int = 1,
     report: Callable[[dict[str, Any]], None] = lambda _: None,
     validation: int = 96,
 ) -> dict[str, Any]:
@@ -153,8 +158,12 @@ def pretrain(
     report : callable
         Called after each step with ``fraction`` of the time, ``step`` and ``loss``, and after each
         validation with the held-out figures.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    workers : int
+        Processes that make examples.
     validation : int
-        Held-out examples.
+        Examples of the people that judge.
 
     Returns
     -------
@@ -173,22 +182,27 @@ def pretrain(
     torch.manual_seed(options.seed)
     folder.mkdir(parents=True, exist_ok=True)
     voices = load_voices(options.voices, options.reference)
-    unknown = sorted(set(options.held_out) - set(voices.clips))
-    if unknown:
-        raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to hold out")
+    for role, names in (("hold out", options.held_out), ("judge", options.judges)):
+        unknown = sorted(set(names) - set(voices.clips))
+        if unknown:
+            raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to {role}")
     rooms = load_rooms(options.rooms)
-    people = [p for p in voices.clips if p not in options.held_out]
+    apart = {*options.held_out, *options.judges}
+    people = [p for p in voices.clips if p not in apart]
     if not people:
         raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
     table = statistics.load()
-    model = Predictor(create("logmel"))
+    pupil = _Pupil()
+    model = pupil.model
     assert isinstance(model.encoder, LogMelEncoder)
-    frames_of, mel = model.encoder.frames_of, copy.deepcopy(model.encoder.mel)
-    strangers = voices.of(options.held_out or people)
-    judged = [_heard(e, mel) for e in held_out_examples(strangers, rooms, validation)]
+    mel = copy.deepcopy(model.encoder.mel)
     middle = _middle(table, options.seed)
-    model.head.start_at(middle)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.01)
+    for head in (model.head, pupil.listener):
+        head.start_at(middle)
+    pupil.to(device)
+    strangers = voices.of(options.judges or options.held_out or people)
+    judged = _judged(Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation)
+    optimizer = torch.optim.AdamW(pupil.parameters(), lr=options.learning_rate, weight_decay=0.01)
     progress: dict[str, Any] = {
         "step": 0,
         "seconds": 0.0,
@@ -198,25 +212,28 @@ def pretrain(
     best: dict[str, Tensor] = {}
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
-        progress, best = load_checkpoint(checkpoint, model, optimizer)
+        progress, best = load_checkpoint(checkpoint, pupil, optimizer)
         if progress.get("options", _identity(options)) != _identity(options):
             raise ModelError(
                 f"{folder}: holds an unfinished run with other data or options; repeat that "
                 "command to finish it, or add --force to start anew"
             )
 
-    fresh = max(1, options.batch // TIMES_HEARD)
-    stream = _Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"] * fresh)
-    loader = DataLoader(stream, fresh, num_workers=1, prefetch_factor=8, worker_init_fn=_one_thread)
-    pool = _Pool(options.seed)
+    units = max(1, options.batch // 3)
+    fresh = max(1, round(units / TIMES_HEARD))
+    stream = Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"] * fresh)
+    loader = DataLoader(
+        stream, fresh, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
+    )
+    pool = Pool(options.seed)
     budget = options.minutes * 60.0
     began = time.monotonic() - progress["seconds"]
     saved = judged_at = time.monotonic()
-    model.train()
+    pupil.train()
 
     def keep() -> None:
         progress["seconds"] = time.monotonic() - began
-        save_checkpoint(checkpoint, model, optimizer, progress, best)
+        save_checkpoint(checkpoint, pupil, optimizer, progress, best)
 
     try:
         for mel_made, settings_made in loader:
@@ -228,18 +245,18 @@ def pretrain(
                 group["lr"] = (
                     options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * elapsed / budget))
                 )
-            heard, target = pool.batch(mel_made, settings_made, options.batch)
-            mean, log_variance = model.head(frames_of(heard))
-            loss = settings_loss(mean, log_variance, target)["total"].mean()
+            heard, target = pool.batch(mel_made, settings_made, units)
+            losses = pupil(heard.to(device), target.to(device))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            losses["sum"].mean().backward()
+            torch.nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
             optimizer.step()
             progress["step"] += 1
-            report({"fraction": elapsed / budget, "step": progress["step"], "loss": loss.item()})
+            loss = float(losses["sum"].detach().mean())
+            report({"fraction": elapsed / budget, "step": progress["step"], "loss": loss})
             now = time.monotonic()
             if now - judged_at > max(60.0, budget / 25):
-                best = _keep_best(model, frames_of, judged, progress, best, report)
+                best = _keep_best(pupil, judged, progress, best, report)
                 judged_at = time.monotonic()
             if now - saved > 120.0:
                 keep()
@@ -247,10 +264,13 @@ def pretrain(
     except KeyboardInterrupt:
         keep()
         raise
-    best = _keep_best(model, frames_of, judged, progress, best, report)
-    model.load_state_dict(best)
+    best = _keep_best(pupil, judged, progress, best, report)
+    pupil.load_state_dict(best)
+    pupil.eval()
     figures = dict(progress["best"])
-    figures["fixed"] = _judge(lambda heard: (middle.expand(len(heard), -1), None), judged)
+    model.head.calibrate(*_answers(pupil, judged))
+    at = middle.to(device).expand(len(judged), -1)
+    figures["fixed"] = _means(settings_loss(at, torch.full_like(at, -3.0), judged.target[:, 0]))
     info = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),
@@ -260,6 +280,40 @@ def pretrain(
     model.save(folder, info, pretrain_card(info, options.voices, options.rooms))
     checkpoint.unlink(missing_ok=True)
     return figures
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Examples of the people that judge, ``(examples, 3, …)`` and ``(examples, 2, …)``."""
+
+    heard: Tensor
+    target: Tensor
+
+    def __len__(self) -> int:
+        return len(self.heard)
+
+
+def _judged(stream: Stream, count: int) -> _Judged:
+    examples = [stream.example((HELD_OUT_SEED, number)) for number in range(count)]
+    return _Judged(*map(torch.stack, zip(*examples, strict=True)))
+
+
+@torch.no_grad()
+def _answers(pupil: _Pupil, judged: _Judged) -> tuple[Tensor, Tensor, Tensor]:
+    """The predictor's means and log-variances for the raw vocals, and the right settings."""
+    device = next(pupil.parameters()).device
+    encoder = pupil.model.encoder
+    assert isinstance(encoder, LogMelEncoder)
+    found = [
+        pupil.model.head(encoder.frames_of(some.float().to(device)))
+        for some in judged.heard[:, 0].split(16)
+    ]
+    mean, log_variance = (torch.cat(part).cpu() for part in zip(*found, strict=True))
+    return mean, log_variance, judged.target[:, 0]
+
+
+def _means(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {name: round(float(value.mean()), 4) for name, value in losses.items()}
 
 
 def _recorded(options: PretrainOptions) -> dict[str, Any]:
@@ -289,34 +343,24 @@ def _middle(table: statistics.SettingsStatistics, seed: int) -> Tensor:
     return torch.tensor([p.to_normalised(middle[p.key]) for p in PARAMETERS])
 
 
+@torch.no_grad()
 def _keep_best(
-    model: Predictor,
-    frames_of: Callable[[Tensor], Tensor],
-    judged: list[tuple[Tensor, Tensor]],
+    pupil: _Pupil,
+    judged: _Judged,
     progress: dict[str, Any],
     best: dict[str, Tensor],
     report: Callable[[dict[str, Any]], None],
 ) -> dict[str, Tensor]:
-    model.eval()
-    figures = _judge(lambda heard: model.head(frames_of(heard)), judged)
-    model.train()
+    pupil.eval()
+    device = next(pupil.parameters()).device
+    found = [
+        pupil(heard.to(device), target.to(device))
+        for heard, target in zip(judged.heard.split(8), judged.target.split(8), strict=True)
+    ]
+    figures = _means({name: torch.cat([f[name] for f in found]) for name in found[0]})
+    pupil.train()
     report({"held_out": figures, "step": progress["step"]})
-    if progress["best"] is None or figures["total"] < progress["best"]["total"]:
+    if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
         progress["best"] = figures
-        return {k: v.detach().clone() for k, v in model.state_dict().items()}
+        return {k: v.detach().cpu().clone() for k, v in pupil.state_dict().items()}
     return best
-
-
-@torch.inference_mode()
-def _judge(
-    predict: Callable[[Tensor], tuple[Tensor, Tensor | None]], judged: list[tuple[Tensor, Tensor]]
-) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for first in range(0, len(judged), 16):
-        heard, target = map(torch.stack, zip(*judged[first : first + 16], strict=True))
-        mean, log_variance = predict(heard)
-        if log_variance is None:
-            log_variance = torch.full_like(mean, -3.0)
-        for name, value in settings_loss(mean, log_variance, target).items():
-            sums[name] = sums.get(name, 0.0) + float(value.sum()) / len(judged)
-    return {name: round(value, 4) for name, value in sums.items()}

@@ -29,7 +29,7 @@ from ..parameters import BY_KEY, PARAMETERS
 from ..predictor import REFERENCE_LUFS
 from ..statistics import SEND_EQ_DB, SettingsStatistics
 
-__all__ = ["Example", "Voices", "load_rooms", "load_voices", "simulate"]
+__all__ = ["Example", "Voices", "crop", "load_rooms", "load_voices", "simulate"]
 
 SAMPLE_RATE = 44100
 SECONDS = 5.0
@@ -170,7 +170,7 @@ def simulate(
     """Draw a person, a clip and a strip, and make the raw vocal that needs this strip."""
     people = sorted(voices.clips)
     person = people[int(rng.integers(len(people)))]
-    finished = _crop(voices.clips[person], int(seconds * SAMPLE_RATE), rng)
+    finished = crop(voices.clips[person], int(seconds * SAMPLE_RATE), rng)
     finished = scipy.signal.oaconvolve(finished, voices.corrections[person], mode="same")
 
     settings, ranks = statistics.sample(rng)
@@ -218,7 +218,7 @@ def _correction(difference_db: np.ndarray) -> np.ndarray:
     ).astype(np.float32)
 
 
-def _crop(clips: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
+def crop(clips: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
     """A part of the clips of one person, sometimes faster or slower than it was."""
     from ..audio import resample
 

@@ -13,11 +13,10 @@ from diffconsole import statistics
 from diffconsole.errors import AudioError, ModelError
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import Predictor
+from diffconsole.training.examples import POOL, Pool
 from diffconsole.training.pretrain import (
     CHECKPOINT,
-    POOL,
     PretrainOptions,
-    _Pool,
     held_out_examples,
     pretrain,
 )
@@ -26,6 +25,7 @@ from diffconsole.training.simulate import load_voices
 from ..synthetic import RATE, voice, write_people
 
 FIGURES = {"total", "likelihood", "error", "curve_db"}
+TASKS = {"listen", "match", "sum"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> PretrainOptions:
     """Three people, one held out; three examples a step, four seconds."""
     people = {"anna": 1, "ben": 2, "carla": 3}
     folder = write_people(tmp_path_factory.mktemp("data") / "voices", people)
-    return PretrainOptions(str(folder), held_out=("ben",), minutes=4.0 / 60.0, batch=3)
+    return PretrainOptions(str(folder), held_out=("ben",), minutes=6.0 / 60.0, batch=3)
 
 
 def stop_after(steps: int) -> Any:
@@ -73,7 +73,7 @@ def test_figures_stand_beside_those_of_a_fixed_strip(
     finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
 ) -> None:
     figures = finished[1]
-    assert set(figures) == {*FIGURES, "fixed"}
+    assert set(figures) == {*FIGURES, *TASKS, "fixed"}
     assert set(figures["fixed"]) == FIGURES
     for part in (figures, figures["fixed"]):
         assert all(np.isfinite(part[name]) for name in FIGURES)
@@ -119,8 +119,10 @@ def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path
 
     with pytest.raises(ModelError, match="no folder 'dora' to hold out"):
         pretrain(replace(options, held_out=("dora",)), tmp_path)
+    with pytest.raises(ModelError, match="no folder 'dora' to judge"):
+        pretrain(replace(options, judges=("dora",)), tmp_path)
     with pytest.raises(ModelError, match="everybody is held out"):
-        pretrain(replace(options, held_out=("anna", "ben", "carla")), tmp_path)
+        pretrain(replace(options, held_out=("anna", "ben"), judges=("carla",)), tmp_path)
     with pytest.raises(AudioError, match="not a folder"):
         pretrain(replace(options, voices=str(tmp_path / "none")), tmp_path)
 
@@ -137,7 +139,7 @@ def test_what_is_judged_is_always_the_same(options: PretrainOptions) -> None:
 
 def test_the_pool_mixes_fresh_examples_with_earlier_ones() -> None:
     """Every batch holds all that is fresh; nothing else is heard before it was made."""
-    pool = _Pool(0)
+    pool = Pool(0)
     seen: set[float] = set()
     for step in range(5):
         fresh = torch.arange(2.0) + 2.0 * step
@@ -151,7 +153,7 @@ def test_the_pool_mixes_fresh_examples_with_earlier_ones() -> None:
 
 
 def test_the_pool_forgets_the_oldest() -> None:
-    pool = _Pool(0)
+    pool = Pool(0)
     for first in range(0, POOL + 100, 100):
         numbers = torch.arange(float(first), float(first + 100))
         pool.batch(numbers[:, None], numbers[:, None], 100)

@@ -48,7 +48,7 @@ def finished_of(voices: Voices, seed: int) -> np.ndarray:
     rng = rng_of(seed)
     people = sorted(voices.clips)
     person = people[int(rng.integers(len(people)))]
-    crop = module._crop(voices.clips[person], int(SECONDS * RATE), rng)
+    crop = module.crop(voices.clips[person], int(SECONDS * RATE), rng)
     return scipy.signal.oaconvolve(crop, voices.corrections[person], mode="same")
 
 

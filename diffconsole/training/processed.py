@@ -1,0 +1,156 @@
+"""Two voices through one strip: what an encoder must hear, whoever sings.
+
+Half of the strips are drawn from the statistics of real mixes, half widely, each setting for
+itself, so that no setting can be guessed from another. Two people share each strip: what their
+voices have in common is the processing. The levels are left as they come, since gain is a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.signal
+import torch
+
+from ..console import Console
+from ..parameters import BY_KEY, PARAMETERS, default_settings
+from ..statistics import SettingsStatistics
+from .simulate import SAMPLE_RATE, SECONDS, Voices, crop
+
+__all__ = ["Processed", "process_two", "wide_strip"]
+
+WIDE: dict[str, tuple[float, float]] = {
+    "eq.high_pass.freq_hz": (20.0, 200.0),
+    "eq.low_pass.freq_hz": (6000.0, 20000.0),
+    **{f"eq.{band}_shelf.gain_db": (-12.0, 12.0) for band in ("low", "high")},
+    **{f"eq.peak_{n}.gain_db": (-8.0, 8.0) for n in (1, 2, 3, 4)},
+    **{f"eq.peak_{n}.q": (0.4, 4.0) for n in (1, 2, 3, 4)},
+    "eq.low_shelf.q": (0.5, 1.0),
+    "eq.high_shelf.q": (0.5, 1.0),
+    "eq.high_pass.q": (0.5, 1.0),
+    "eq.low_pass.q": (0.5, 1.0),
+    "compressor.threshold_db": (-45.0, -12.0),
+    "compressor.ratio": (1.0, 12.0),
+    "compressor.attack_ms": (0.2, 60.0),
+    "compressor.release_ms": (20.0, 800.0),
+    "compressor.knee_db": (0.0, 12.0),
+    "compressor.makeup_db": (0.0, 8.0),
+    "reverb.pre_delay_ms": (0.0, 60.0),
+    "reverb.decay_s": (0.2, 4.0),
+    "reverb.low_ratio": (0.4, 1.6),
+    "reverb.high_ratio": (0.2, 1.0),
+    "reverb.low_cut_hz": (20.0, 400.0),
+    "reverb.high_cut_hz": (4000.0, 16000.0),
+    "reverb.width": (0.0, 1.0),
+    "reverb.wet_db": (-42.0, 0.0),
+    "output_gain.gain_db": (-12.0, 12.0),
+}
+"""Ranges of a wide strip, on the scale of each setting; what is not here is the table's."""
+
+HELD, HELD_MODULES = frozenset({"input_gain.gain_db", "pan.position"}), ("input_gain", "pan")
+WIDE_SHARE = 0.5
+MICROPHONE_DB, ROOM_SHARE = 3.0, 0.3
+
+
+@dataclass(frozen=True)
+class Processed:
+    """Two voices after one strip.
+
+    Attributes
+    ----------
+    heard : ndarray
+        ``(2, samples)`` float32 at 44.1 kHz: one voice each, the mean of its two sides.
+    settings : dict of str to float
+        The strip.
+    """
+
+    heard: np.ndarray
+    settings: dict[str, float]
+
+    def normalised(self) -> np.ndarray:
+        """Return the settings in 0…1, in the order of the table."""
+        return np.array([p.to_normalised(self.settings[p.key]) for p in PARAMETERS], np.float32)
+
+
+def wide_strip(rng: np.random.Generator) -> dict[str, float]:
+    """Draw every setting for itself, evenly on its scale."""
+    strip = default_settings()
+    for parameter in PARAMETERS:
+        if parameter.key in HELD:
+            continue
+        ends = WIDE.get(parameter.key, (parameter.low, parameter.high))
+        low, high = (parameter.to_normalised(end) for end in ends)
+        strip[parameter.key] = parameter.clip(parameter.to_physical(rng.uniform(low, high)))
+    return strip
+
+
+def process_two(
+    voices: Voices,
+    rooms: Sequence[np.ndarray],
+    statistics: SettingsStatistics,
+    rng: np.random.Generator,
+    *,
+    wide_share: float = WIDE_SHARE,
+    seconds: float = SECONDS,
+) -> Processed:
+    """Draw a strip and two people, and send a passage of each through it.
+
+    Parameters
+    ----------
+    voices : Voices
+        Levelled clips by person; of one person two passages.
+    rooms : sequence of ndarray
+        Impulse responses; some voices stand in one before the strip.
+    statistics : SettingsStatistics
+        Of real mixes.
+    rng : Generator
+        Of everything random.
+    wide_share : float
+        Share of the strips that are drawn widely.
+    seconds : float
+        Length.
+    """
+    settings = wide_strip(rng) if rng.uniform() < wide_share else statistics.sample(rng)[0]
+    people = sorted(voices.clips)
+    chosen = rng.choice(len(people), 2, replace=len(people) < 2)
+    raw = np.stack([_taken(voices, people[i], rooms, int(seconds * SAMPLE_RATE), rng)
+                    for i in chosen])  # fmt: skip
+    with torch.inference_mode():
+        mixed = _console(seconds)(torch.from_numpy(raw)[:, None], _tensors(settings))
+    return Processed(mixed.mean(dim=1).numpy(), settings)
+
+
+def _taken(
+    voices: Voices,
+    person: str,
+    rooms: Sequence[np.ndarray],
+    length: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """A passage as some microphone in some room would have taken it."""
+    passage = crop(voices.clips[person], length, rng)
+    if rng.uniform() < 0.5:
+        passage = scipy.signal.oaconvolve(passage, voices.corrections[person], mode="same")
+    points = np.geomspace(30.0, SAMPLE_RATE / 2, 8)
+    curve_db = np.cumsum(rng.normal(0.0, MICROPHONE_DB / 2.0, len(points)))
+    curve_db = np.clip(curve_db - curve_db.mean(), -2 * MICROPHONE_DB, 2 * MICROPHONE_DB)
+    response = scipy.signal.firwin2(
+        513, np.concatenate(([0.0], points)), 10.0 ** (np.append(curve_db[0], curve_db) / 20.0),
+        fs=SAMPLE_RATE,
+    )  # fmt: skip
+    passage = scipy.signal.oaconvolve(passage, response, mode="same")
+    if rooms and rng.uniform() < ROOM_SHARE:
+        room = rooms[int(rng.integers(len(rooms)))] * 10.0 ** (rng.uniform(-30.0, -10.0) / 20.0)
+        passage = passage + scipy.signal.oaconvolve(passage, room)[:length]
+    noise = rng.standard_normal(length) * 10.0 ** (rng.uniform(-95.0, -65.0) / 20.0)
+    return (passage + noise).astype(np.float32)
+
+
+def _console(seconds: float) -> Console:
+    return Console(SAMPLE_RATE, bypass=HELD_MODULES, reverb_seconds=min(seconds, 4.0))
+
+
+def _tensors(settings: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    return {key: torch.full((2,), BY_KEY[key].clip(value)) for key, value in settings.items()}

@@ -1,0 +1,71 @@
+"""Two voices through one strip: reproducible, of two people, inside the ranges, processed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diffconsole import statistics
+from diffconsole.parameters import BY_KEY, PARAMETERS
+from diffconsole.training.processed import WIDE, process_two, wide_strip
+from diffconsole.training.simulate import SAMPLE_RATE, Voices, load_voices
+
+from ..synthetic import write_people
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Voices:
+    folder = write_people(tmp_path_factory.mktemp("voices"), {"anna": 1, "ben": 2})
+    return load_voices(folder)
+
+
+def drawn(voices: Voices, seed: int, **options: float) -> tuple[np.ndarray, dict[str, float]]:
+    found = process_two(
+        voices, [], statistics.load(), np.random.default_rng(seed), seconds=1.0, **options
+    )
+    return found.heard, found.settings
+
+
+def test_the_same_seed_is_the_same_sound(voices: Voices) -> None:
+    (first, strip), (again, same), (other, _) = (drawn(voices, s) for s in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert strip == same
+    assert not np.array_equal(first, other)
+
+
+def test_shape_and_two_different_voices(voices: Voices) -> None:
+    heard, settings = drawn(voices, 3)
+    assert heard.shape == (2, SAMPLE_RATE)
+    assert heard.dtype == np.float32
+    assert np.isfinite(heard).all()
+    assert not np.allclose(heard[0], heard[1])
+    assert set(settings) == {p.key for p in PARAMETERS}
+
+
+def test_wide_strips_fill_their_ranges() -> None:
+    rng = np.random.default_rng(0)
+    strips = [wide_strip(rng) for _ in range(300)]
+    for key, (low, high) in WIDE.items():
+        values = np.array([BY_KEY[key].to_normalised(strip[key]) for strip in strips])
+        ends = [BY_KEY[key].to_normalised(end) for end in (low, high)]
+        assert ends[0] - 1e-6 <= values.min() and values.max() <= ends[1] + 1e-6
+        assert np.ptp(values) > 0.9 * (ends[1] - ends[0])
+    # No setting tells another.
+    pairs = np.array([[s["compressor.ratio"], s["reverb.wet_db"]] for s in strips])
+    assert abs(np.corrcoef(np.log(pairs[:, 0]), pairs[:, 1])[0, 1]) < 0.15
+
+
+def test_levels_are_left_to_be_heard(voices: Voices) -> None:
+    """Louder strips sound louder: gain is a setting like the others."""
+    levels, gains = [], []
+    for seed in range(24):
+        heard, settings = drawn(voices, seed, wide_share=1.0)
+        levels.append(20.0 * np.log10(np.sqrt(np.mean(heard**2))))
+        gains.append(settings["output_gain.gain_db"])
+    assert np.corrcoef(levels, gains)[0, 1] > 0.5
+    assert np.ptp(levels) > 10.0
+
+
+def test_one_person_gives_two_passages(voices: Voices) -> None:
+    heard, _ = drawn(voices.of(["anna"]), 5)
+    assert heard.shape[0] == 2
