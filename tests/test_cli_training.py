@@ -239,7 +239,7 @@ def test_pretrain(tmp_path, monkeypatch):
     result = done(*options, "--json")
     data = json.loads(result.stdout)
     assert result.stderr == ""
-    assert set(data["held_out"]) == set(data["fixed"]) >= {"error", "curve_db"}
+    assert set(data["held_out"]) >= set(data["fixed"]) >= {"error", "curve_db"}
     assert data["held_out"]["error"] > 0
     info = json.loads(done("models", "info", "--model", tmp_path / "m", "--json").stdout)["info"]
     assert info["options"]["held_out"] == ["ben"]

@@ -1,8 +1,9 @@
 """What a frozen encoder's features tell of a voice's processing, on people never heard.
 
 Voices as they were recorded go through strips of a low shelf, a bell, a high shelf, compressor,
-reverb and gain, each setting drawn for itself. A ridge regression from the mean and deviation of an encoder's frames to the settings is fitted on
-people of the pretraining and judged on people that no training heard: R² a setting, and the mean.
+reverb and gain, each setting drawn for itself. A ridge regression from the mean and deviation of
+an encoder's frames to the settings is fitted on people of the pretraining and judged on people
+that no training heard: R² a setting, and the mean.
 
 - EQ low, mid and high: the mean of the EQ's curve over 60–250 Hz, 400–2500 Hz and 5–12 kHz, dB;
 - ratio and decay on their logarithms, wet level and output gain in dB.
