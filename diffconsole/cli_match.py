@@ -102,7 +102,7 @@ def _match_one(
     force: bool,
 ) -> None:
     from .files import check_output
-    from .match_files import check_inputs
+    from .match_files import check_inputs, contents_of
     from .pairs import PairFiles, load_pair
     from .plots.page import image_format
     from .progress import bar
@@ -126,7 +126,7 @@ def _match_one(
             update(event["fraction"], f"distance {event['loss']:.3f}")
 
         (found,) = search([pair], options, device=device, report=show)
-    preset = found.preset(raw.name, mixed.name)
+    preset = found.preset(raw.name, mixed.name, contents_of(entry))
     preset.write(target, force=force)
     data = _tell(report, raw, target, pair, found, preset)
     if picture is not None:
@@ -249,6 +249,7 @@ def _batch(
     done: dict[Path, dict[str, Any]],
 ) -> bool:
     """Match some pairs and write each as soon as it is there; whether Ctrl-C ended it."""
+    from .match_files import contents_of
     from .training.match import match as search
 
     loaded = [(entry, try_pair(entry.files, refused)) for entry in some]
@@ -260,7 +261,8 @@ def _batch(
     results = search([pair for _, pair in todo], options, device=device, report=show)
     stopped = False
     for (entry, pair), found in zip(todo, results, strict=False):
-        preset = found.preset(entry.files.raw.name, entry.files.mixed.name)
+        contents = contents_of(entry.files)
+        preset = found.preset(entry.files.raw.name, entry.files.mixed.name, contents)
         with report.attempt(entry.files.raw):
             preset.write(entry.preset, force=entry.replace)
             row = _tell(report, entry.files.raw, entry.preset, pair, found, preset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ __all__ = [
     "TABLE",
     "PlannedMatch",
     "check_inputs",
+    "contents_of",
     "figures",
     "plan_matches",
     "write_table",
@@ -138,11 +140,27 @@ def check_inputs(results: Iterable[Path], files: Sequence[PairFiles]) -> None:
     check_results(results, [pair.raw for pair in files], force=True)
 
 
+def contents_of(pair: PairFiles) -> str:
+    """Return what tells these two files from any others, whatever they are called."""
+    digest = hashlib.sha256()
+    try:
+        for path in (pair.raw, pair.mixed):
+            with open(path, "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            digest.update(b"|")
+    except OSError:
+        # Who reads its sound says what is wrong with it.
+        return ""
+    return digest.hexdigest()[:16]
+
+
 def _earlier(path: Path, pair: PairFiles, options: MatchOptions) -> Preset | None:
     """The preset that an earlier run of the same command left; one of anything else is refused."""
     if not path.exists():
         return None
     asked = {
+        "contents": contents_of(pair),
         "source": pair.raw.name,
         "mix": pair.mixed.name,
         "seed": options.seed,

@@ -292,6 +292,17 @@ def test_presets_of_others_are_refused(folder, searched):
     assert "is no table of matches" in refused(*in_folders(folder))
 
 
+def test_a_take_of_the_same_name_is_not_the_same_take(folder, searched):
+    done(*in_folders(folder))
+    searched.clear()
+    raw, rate = soundfile.read(folder / "raw" / "song 1.wav", dtype="float32")
+    soundfile.write(folder / "raw" / "song 1.wav", 0.5 * raw, rate, subtype="FLOAT")
+    assert "song 1.preset.json: exists already and is not of song 1.wav" in refused(
+        *in_folders(folder)
+    )
+    assert searched == []
+
+
 def test_refused_pairs_are_named_and_the_others_done(folder, searched):
     write_take(folder / "raw" / "song 1.wav", seconds=1.5, seed=70)
     result = done(*in_folders(folder, "--json"))

@@ -95,18 +95,21 @@ class Match:
     options: MatchOptions = field(default_factory=MatchOptions)
     stopped: bool = False
 
-    def preset(self, source: str = "", mix: str = "") -> Preset:
+    def preset(self, source: str = "", mix: str = "", contents: str = "") -> Preset:
         """Return the strip as a preset; its provenance says what it was made from and how near.
 
         Parameters
         ----------
         source, mix : str
             Names of the raw and of the mixed file.
+        contents : str
+            What tells the two files from others of these names.
         """
         now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         provenance: dict[str, Any] = {
             "source": source or self.name,
             "mix": mix,
+            "contents": contents,
             "created": now.isoformat(),
             "diffconsole": __version__,
             "distance": round(self.distance, 4),

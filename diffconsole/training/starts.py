@@ -1,17 +1,27 @@
-"""Where the search of a match starts: settings that are near before any gradient is taken."""
+"""Where the search of a match starts: settings that are near before any gradient is taken.
+
+An EQ is fitted to the long-term spectra. Compressors and reverbs come from a grid, from the factory
+presets, from the statistics of real mixes and from the predictor; those that sound nearest to the
+mix go on.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .. import statistics
 from ..console.equalizer import equalizer_sections, response
 from ..pairs import PAIR_RATE
 from ..parameters import BY_KEY, PARAMETERS, default_settings, denormalize
+from ..predictor import Predictor
+from ..preset import factory_presets
 
 if TYPE_CHECKING:
     from .scene import Scene
@@ -37,7 +47,7 @@ EQ_STEPS = 120
 THRESHOLDS_AND_RATIOS = ((-14.0, 2.5), (-20.0, 3.0), (-26.0, 4.0), (-32.0, 6.0))
 ATTACKS_AND_RELEASES_MS = ((0.5, 60.0), (2.0, 200.0), (15.0, 100.0), (8.0, 500.0))
 WETS_DB, DECAYS_S, WIDTHS = (-34.0, -24.0, -15.0), (0.4, 1.2, 2.6), (0.5, 1.0)
-STARTS = 4
+STARTS, FROM_STATISTICS = 4, 12
 # Bells that change the sound by less than this are free to go elsewhere.
 IDLE_DB = 0.4
 
@@ -117,6 +127,8 @@ def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
     steps = EQ_STEPS if many else EQ_STEPS // 3
     base = _equalized(scene.in_the_middle(ordinary()), freq_hz, mix_db - raw_db, weight, steps)
     compressors = [changed(base, compressor__ratio=1.2, compressor__makeup_db=0.0)]
+    others = [*_known_strips(), _predicted(scene)] if many else []
+    compressors += [_with_module(base, strip, "compressor") for strip in others]
     for threshold_db, ratio in THRESHOLDS_AND_RATIOS:
         # Half of what a level at the threshold's far side loses: about what the loudness loses.
         makeup_db = 0.6 * (-18.0 - threshold_db) * (1.0 - 1.0 / ratio) + 1.0
@@ -140,14 +152,46 @@ def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
         for d in DECAYS_S[:: 1 if many else 2]
         for width in WIDTHS
     ]
+    rooms += [scene.in_the_middle(_with_module(compressed[0], strip, "reverb")) for strip in others]
     rooms = _best_first(scene, rooms)
-    room_places = [INDEX[p.key] for p in PARAMETERS if p.section == "reverb"]
+    room_places = _places_of("reverb")
     found = []
     for number, point in enumerate(_apart(compressed)[:STARTS]):
         point = point.clone()
         point[room_places] = rooms[min(number, 1)][room_places]
         found.append(point)
     return torch.stack(found)
+
+
+@functools.cache
+def _known_strips() -> tuple[dict[str, float], ...]:
+    """Settings of the factory presets, and some of real mixes, for vocals at −18 LUFS."""
+    rng, table = np.random.default_rng(0), statistics.load()
+    drawn = [table.sample(rng)[0] for _ in range(FROM_STATISTICS)]
+    return (*(preset.settings() for preset in factory_presets().values()), *drawn)
+
+
+@functools.lru_cache(maxsize=1)
+def _predictor() -> Predictor:
+    return Predictor.load()
+
+
+def _predicted(scene: Scene) -> dict[str, float]:
+    """What the shipped model says of the raw vocal."""
+    return _predictor().predict(scene.raw[0].cpu().numpy(), PAIR_RATE).settings
+
+
+def _places_of(section: str) -> list[int]:
+    return [INDEX[p.key] for p in PARAMETERS if p.section == section]
+
+
+def _with_module(point: Tensor, strip: Mapping[str, float], module: str) -> Tensor:
+    """The point with one module as it is in a strip."""
+    point = point.clone()
+    for place in _places_of(module):
+        key = PARAMETERS[place].key
+        point[place] = BY_KEY[key].to_normalised(BY_KEY[key].clip(strip[key]))
+    return point
 
 
 def _best_first(
