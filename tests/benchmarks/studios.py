@@ -146,7 +146,7 @@ class Bench:
         OutOfTime
             At the deadline; what was made until then is kept.
         """
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         materials = self.materials(cell.studio)
         info: dict[str, Any] = {}
         if cell.system == "optimum":
@@ -156,6 +156,8 @@ class Bench:
             process, info = self._distance_of(cell, materials)
             distances = [process(materials.pair("test", n)) for n in range(self.vocals)]
         seconds = round(time.monotonic() - began, 1)
+        # Of a cell that was stopped and goes on, both are those of the last run.
+        info["cpu_seconds"] = round(time.process_time() - worked, 1)
         return Result(cell, *self.key(cell), distances, seconds, info)
 
     def _distance_of(
@@ -216,7 +218,7 @@ def run(bench: Bench, cells: list[Cell], path: Path) -> list[Result]:
             break
         append(path, result)
         found.append(result)
-        bench.say(f"  {result.distance:.3f} in {result.seconds:.0f} s {result.info or ''}")
+        bench.say(f"  {result.distance:.3f} in {result.seconds:.0f} s {result.info}")
     return found
 
 

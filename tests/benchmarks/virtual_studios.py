@@ -63,7 +63,7 @@ SECONDS_A_TURN = 300.0
 
 REFERENCE_LUFS = -18.0
 MOST_EQ_DB, NOTHING_THERE_DB = 9.0, -30.0
-USUAL_CREST_DB, USUAL_SPREAD_DB, USUAL_PACE, USUAL_DECAY_S = 12.0, 15.0, 2.8, 0.3
+USUAL_CREST_DB, USUAL_SPREAD_DB, USUAL_PACE, USUAL_DECAY_S = 12.0, 15.0, 2.0, 0.3
 BODY_HZ, PRESENCE_HZ, AIR_HZ = (250.0, 1000.0), (1500.0, 5000.0), (6000.0, 13000.0)
 
 TASTE: dict[str, float] = {
@@ -266,7 +266,7 @@ def decide(
     body_hz, body_db = _worst(wanted_db, BODY_HZ)
     presence_hz, presence_db = _worst(wanted_db, PRESENCE_HZ)
     crest_db = voice.crest_db - USUAL_CREST_DB
-    slow = USUAL_PACE / float(np.clip(voice.syllables_per_s, 0.7, 6.0))
+    slow = USUAL_PACE / float(np.clip(voice.syllables_per_s, 0.5, 5.0))
     settings = {
         "input_gain_db": input_gain_db,
         "high_pass_hz": 0.7 * fundamental_hz,

@@ -24,7 +24,7 @@ FRAME, SPECTRUM = 882, 4096
 GATE_DB = 30.0
 SPREAD_SECONDS = 0.2
 PHRASE_END_DB, END_SECONDS, FALL_SECONDS = -12.0, 0.06, 0.3
-SYLLABLE_SECONDS, SYLLABLE_DB = 0.08, 3.0
+SYLLABLE_SECONDS, SYLLABLE_DB, PAUSE_SECONDS = 0.08, 3.0, 0.5
 SLOWEST_FALL_S, FASTEST_FALL_S = 3.0, 0.1
 
 
@@ -47,7 +47,7 @@ class VoiceMeasures:
     decay_s : float
         Time to fall by 60 dB, from the slope of the level after phrases end: short in a dry room.
     syllables_per_s : float
-        Rises of the level by 3 dB a second.
+        Rises of the level by 3 dB in a second of a phrase.
     """
 
     spectrum_db: np.ndarray
@@ -131,9 +131,10 @@ def _decay_s(level_db: np.ndarray) -> float:
 
 
 def _syllables_per_s(level_db: np.ndarray, sung: np.ndarray) -> float:
-    """By the time that is sung: pauses do not make a phrase slow."""
+    """By the time that phrases take: pauses between them do not make them slow."""
     window = np.hanning(round(SYLLABLE_SECONDS * 50) + 2)[1:-1]
     floored = np.maximum(level_db, np.percentile(level_db, 95) - GATE_DB)
     smooth = np.convolve(floored, window / window.sum(), "same")
     peaks, _ = scipy.signal.find_peaks(smooth, prominence=SYLLABLE_DB)
-    return len(peaks) / max(float(sung.sum()) / 50.0, 1.0)
+    phrases = np.convolve(sung, np.ones(round(PAUSE_SECONDS * 50)), "same") > 0.5
+    return len(peaks) / max(float(phrases.sum()) / 50.0, 1.0)
