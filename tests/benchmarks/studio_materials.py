@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import scipy.signal
 import soundfile
+import torch
 
 from diffconsole import Preset
 from diffconsole.files import atomic_path
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.training.match import MatchOptions, match
+from diffconsole.training.match import QUICK_TOGETHER, TOGETHER_ON_GPU, MatchOptions, match
 from tests.benchmarks.virtual_studios import (
     LEVELS_LUFS,
     MOST_SPEED,
@@ -45,7 +46,6 @@ PEOPLE = {"train": TRAIN_PEOPLE, "test": TEST_PEOPLE}
 VERSION = 1
 # FLAC holds −1…1, mixes peak higher; a power of two costs no exactness.
 HEADROOM = 8.0
-QUICK_TOGETHER = 6
 
 
 class OutOfTime(Exception):
@@ -161,7 +161,11 @@ class Materials:
             At the deadline, with what was found until then kept.
         """
         missing = [n for n in numbers if not self._label_path(part, n, quick).exists()]
-        together = QUICK_TOGETHER if quick else 1
+        # As many as the search works on at a time.
+        if self.device == "cpu":
+            together = torch.get_num_threads() * (QUICK_TOGETHER if quick else 1)
+        else:
+            together = TOGETHER_ON_GPU
         for first in range(0, len(missing), together):
             if time.monotonic() > self.deadline:
                 raise OutOfTime

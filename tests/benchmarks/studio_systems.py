@@ -174,6 +174,7 @@ def fine_tuned(
     labels: Sequence[Label],
     *,
     all_layers: bool = False,
+    minutes: float = FinetuneOptions.minutes,
     device: str = "cpu",
     deadline: float = float("inf"),
     say: Callable[[str], None] = lambda _: None,
@@ -194,6 +195,8 @@ def fine_tuned(
         What was matched for the pairs; the present API takes none.
     all_layers : bool
         Train every stage of the encoder, not the top ones alone.
+    minutes : float
+        Most time for training.
     device : str
         To train on.
     deadline : float
@@ -204,7 +207,7 @@ def fine_tuned(
     Returns
     -------
     dict
-        What is worth keeping: epochs and seconds.
+        What is worth keeping: epochs, seconds, and whether the time was up before the training.
 
     Raises
     ------
@@ -212,7 +215,7 @@ def fine_tuned(
         At the deadline, after an epoch whose state is kept.
     """
     del labels
-    options = FinetuneOptions(seed=seed)
+    options = FinetuneOptions(seed=seed, minutes=minutes)
     if all_layers:
         options = replace(options, top_stages=len(model.encoder.stages()))
     train, held_out = split_pairs(pairs, options)
@@ -227,4 +230,8 @@ def fine_tuned(
     folder.mkdir(parents=True, exist_ok=True)
     result = finetune(model, train, held_out, folder, options, device=device, report=report)
     model.to("cpu").eval()
-    return {"epochs": result.epochs, "train_seconds": round(result.seconds, 1)}
+    return {
+        "epochs": result.epochs,
+        "train_seconds": round(result.seconds, 1),
+        "time_was_up": result.seconds > 60.0 * minutes,
+    }

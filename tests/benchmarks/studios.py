@@ -28,6 +28,7 @@ import argparse
 import hashlib
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,7 @@ from diffconsole.evaluation import (
 from diffconsole.pairs import Pair
 from diffconsole.predictor import default_model
 from diffconsole.preset import factory_presets
+from diffconsole.training.finetune import FinetuneOptions
 from tests.benchmarks.first_model import middle_of_statistics
 from tests.benchmarks.match import Talk
 from tests.benchmarks.studio_materials import Materials, OutOfTime
@@ -114,6 +116,8 @@ class Bench:
         Folder of materials, and the pretrained model.
     vocals : int
         Of unheard people, that are measured.
+    train_minutes : float
+        Most for one fine-tuning.
     deadline : float
         By :func:`time.monotonic`.
     device : str
@@ -125,6 +129,7 @@ class Bench:
     cache: Path
     model: Path
     vocals: int
+    train_minutes: float
     deadline: float
     device: str
     say: Callable[[object], None]
@@ -155,10 +160,18 @@ class Bench:
         else:
             process, info = self._distance_of(cell, materials)
             distances = [process(materials.pair("test", n)) for n in range(self.vocals)]
+        # Measured: nobody needs the state of its training any more.
+        shutil.rmtree(self._run_folder(cell, materials), ignore_errors=True)
         seconds = round(time.monotonic() - began, 1)
         # Of a cell that was stopped and goes on, both are those of the last run.
         info["cpu_seconds"] = round(time.process_time() - worked, 1)
         return Result(cell, *self.key(cell), distances, seconds, info)
+
+    def _run_folder(self, cell: Cell, materials: Materials) -> Path:
+        """Where a fine-tuning keeps its state."""
+        weights = self.key(cell)[1] or cell.system
+        name = f"run-{weights}-{cell.pairs}-{cell.seed}-{self.train_minutes:g}"
+        return materials.folder / name
 
     def _distance_of(
         self, cell: Cell, materials: Materials
@@ -182,12 +195,11 @@ class Bench:
         random = cell.system == "random"
         if random:
             model = random_model(model, pairs, labels, cell.seed)
-        weights = "random" if random else model_digest(self.model)
-        folder = materials.folder / f"run-{weights}-{cell.pairs}-{cell.seed}"
+        folder = self._run_folder(cell, materials)
         info |= fine_tuned(
             model, pairs, folder, cell.seed, labels,
-            all_layers=random, device=self.device, deadline=self.deadline,
-            say=lambda line: self.say(f"  {line}"),
+            all_layers=random, minutes=self.train_minutes, device=self.device,
+            deadline=self.deadline, say=lambda line: self.say(f"  {line}"),
         )  # fmt: skip
         return lambda pair: model_distance(pair, model), info
 
@@ -235,6 +247,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="by commas")
     parser.add_argument("--vocals", type=int, default=VOCALS, help="of unheard people")
     parser.add_argument("--model", type=Path, default=default_model(), help="pretrained")
+    parser.add_argument(
+        "--train-minutes", type=float, default=FinetuneOptions.minutes, help="of a fine-tuning"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--json", action="store_true", help="table and bars as JSON on stdout")
     arguments = parser.parse_args()
@@ -265,8 +280,9 @@ def main() -> int:
         say(f"WARNING: {arguments.model} was pretrained on people measured here: {heard}")
     deadline = time.monotonic() + 60.0 * arguments.minutes
     bench = Bench(
-        arguments.cache, arguments.model, arguments.vocals, deadline, arguments.device, say
-    )
+        arguments.cache, arguments.model, arguments.vocals, arguments.train_minutes, deadline,
+        arguments.device, say,
+    )  # fmt: skip
     cells = cells_of(arguments.studios, arguments.sizes, arguments.only)
     table = Table(run(bench, cells, arguments.results), arguments.studios)
     bars = bars_of(table)

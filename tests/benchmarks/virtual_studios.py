@@ -62,7 +62,7 @@ HIGHEST_PEAK = 0.99
 SECONDS_A_TURN = 300.0
 
 REFERENCE_LUFS = -18.0
-MOST_EQ_DB, NOTHING_THERE_DB = 9.0, -30.0
+MOST_EQ_DB, NOTHING_THERE_DB = 7.0, -30.0
 USUAL_CREST_DB, USUAL_SPREAD_DB, USUAL_PACE, USUAL_DECAY_S = 12.0, 15.0, 2.0, 0.3
 BODY_HZ, PRESENCE_HZ, AIR_HZ = (250.0, 1000.0), (1500.0, 5000.0), (6000.0, 13000.0)
 
@@ -150,7 +150,7 @@ STUDIOS = {
             "warm folk", "pedalboard",
             ((80, -14), (125, -2), (200, 6), (315, 7), (500, 6), (800, 2), (1250, -2), (2000, -5),
              (3150, -7), (5000, -10), (8000, -13), (12500, -17), (16000, -22)),
-            pull=0.6, low_shelf_hz=220.0, air_hz=6000.0,
+            pull=0.5, low_shelf_hz=220.0, air_hz=6000.0,
             over_db=-4.0, ratio=2.2, attack_ms=60.0, release_ms=900.0,
             room="emt140_dark_1", wet_db=-13.0, decay_s=1.7, pre_delay_ms=18.0,
             send_low_cut_hz=150.0, loudness_lufs=-18.0, taste=1.0, seed=11,
@@ -159,17 +159,17 @@ STUDIOS = {
             "modern pop", "ffmpeg",
             ((80, -20), (125, -8), (200, 1), (315, 4), (500, 4), (800, 2), (1250, 0), (2000, -2),
              (3150, -2), (5000, -4), (8000, -5), (12500, -7), (16000, -11)),
-            pull=0.8, low_shelf_hz=180.0, air_hz=7500.0,
-            over_db=-8.0, ratio=4.0, attack_ms=6.0, release_ms=90.0,
-            room="quantumverb_medium_chamber", wet_db=-16.0, decay_s=1.1, pre_delay_ms=45.0,
+            pull=0.6, low_shelf_hz=180.0, air_hz=7500.0,
+            over_db=-4.0, ratio=2.8, attack_ms=6.0, release_ms=120.0,
+            room="quantumverb_medium_chamber", wet_db=-18.0, decay_s=0.9, pre_delay_ms=45.0,
             send_low_cut_hz=300.0, loudness_lufs=-14.0, taste=1.0, seed=12,
         ),
         Studio(
             "radio speech", "pedalboard",
             ((80, -8), (125, 4), (200, 7), (315, 6), (500, 5), (800, 1), (1250, -1), (2000, -1),
              (3150, -2), (5000, -7), (8000, -10), (12500, -15), (16000, -22)),
-            pull=0.7, low_shelf_hz=150.0, air_hz=5000.0,
-            over_db=-11.0, ratio=5.0, attack_ms=12.0, release_ms=350.0,
+            pull=0.6, low_shelf_hz=150.0, air_hz=5000.0,
+            over_db=-6.0, ratio=3.5, attack_ms=12.0, release_ms=350.0,
             room="", wet_db=-24.0, decay_s=0.7, pre_delay_ms=4.0,
             send_low_cut_hz=120.0, loudness_lufs=-16.0, taste=1.0, seed=13,
         ),
@@ -291,7 +291,7 @@ def decide(
     }
     if rng is not None:
         settings = _with_taste(settings, studio.taste, rng)
-    settings["ratio"] = float(np.clip(settings["ratio"], 1.2, 12.0))
+    settings["ratio"] = float(np.clip(settings["ratio"], 1.2, 8.0))
     settings["threshold_db"] = float(np.clip(settings["threshold_db"], -50.0, -3.0))
     settings["wet_db"] = float(np.clip(settings["wet_db"], s.wet_db - 10.0, s.wet_db + 6.0))
     return settings
