@@ -24,8 +24,8 @@ STYLES: dict[str, tuple[str, str, str]] = {
     "level": ("level only", "#777777", ""),
     "fixed": ("best fixed preset", "#E69F00", "s"),
     "ridge": ("ridge regression", "#CC79A7", "^"),
-    "random": ("fine-tuned from random weights", "#56B4E9", "v"),
-    "pretrained": ("fine-tuned, pretrained", "#0072B2", "o"),
+    "random": ("ours, from random weights", "#56B4E9", "v"),
+    "pretrained": ("ours, pretrained", "#0072B2", "o"),
     "optimum": ("per-pair optimum", "#009E73", ""),
 }
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 8.0, 4.8, 200
