@@ -34,10 +34,9 @@ from diffconsole.parameters import default_settings
 from diffconsole.predictor import Predictor
 from diffconsole.training.simulate import SAMPLE_RATE, SECONDS, crop, load_voices
 from diffconsole.training.targets import eq_curve_db
+from tests.benchmarks.virtual_studios import TEST_PEOPLE, TRAIN_PEOPLE
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-UNHEARD = ("makam_guelen", "makam_guelcin", "librivox_sonnet", "msc_QgeGxPRr", "msc_tHgBo7UE")
-JUDGES = ("makam_idil", "gcompris_gd", "cmn_chen_wang", "msc_vUdcLk4R", "msc_4g8oHH1M")
 BANDS_HZ = {"EQ low": (60.0, 250.0), "EQ mid": (400.0, 2500.0), "EQ high": (5000.0, 12000.0)}
 TARGETS = (*BANDS_HZ, "ratio", "decay", "wet", "gain")
 BAR = 0.80
@@ -190,12 +189,12 @@ def material(train: int, test: int, cache: Path | None) -> dict[str, np.ndarray]
         kept = np.load(cache, allow_pickle=False)
         if len(kept["train_y"]) == train and len(kept["test_y"]) == test:
             return dict(kept)
-    apart = {*UNHEARD, *JUDGES}
+    apart = {*TEST_PEOPLE, *TRAIN_PEOPLE}
     everybody = sorted(p.name for p in (DATA / "voices").iterdir() if p.is_dir())
     people = tuple(p for p in everybody if p not in apart)
     found = {}
     for name, (who, count, seed) in {
-        "train": (people, train, 11), "test": (UNHEARD, test, 12),
+        "train": (people, train, 11), "test": (TEST_PEOPLE, test, 12),
     }.items():  # fmt: skip
         found[f"{name}_x"], found[f"{name}_y"] = examples(who, count, seed)
     if cache is not None:

@@ -274,7 +274,8 @@ def main() -> int:
         print(f"no voices in {VOICES}: nothing to measure on")
         return 2
     say = Talk(arguments.json)
-    known = Predictor.load(arguments.model).info.get("options", {}).get("held_out", [])
+    options = Predictor.load(arguments.model).info.get("options", {})
+    known = [*options.get("held_out", []), *options.get("judges", [])]
     heard = sorted(set(PRETRAINING_PEOPLE_HELD_OUT) - set(known))
     if heard and "pretrained" in arguments.only:
         say(f"WARNING: {arguments.model} was pretrained on people measured here: {heard}")
