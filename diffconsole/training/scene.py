@@ -61,7 +61,9 @@ class Scene:
         self.raw, self.mix = (torch.from_numpy(a)[None].to(device) for a in (raw, mix))
         apart = float((self.mix[:, 0] - self.mix[:, 1]).abs().max())
         self.is_mono = apart <= MONO * float(self.mix.abs().max())
-        self.target = MixTarget(self.mix, PAIR_RATE, stride=LOSS_STRIDE)
+        # The distance has a floor of its own: what counts is at the level of the files.
+        self.level = 10.0 ** (self.output_db / 20.0)
+        self.target = MixTarget(self.level * self.mix, PAIR_RATE, stride=LOSS_STRIDE)
 
     def in_the_middle(self, points: Tensor) -> Tensor:
         """Return points whose sides are equal if those of the mix are.
@@ -79,15 +81,19 @@ class Scene:
             self.raw.expand(len(points), -1, -1), denormalize(points.to(self.raw.device)), off
         ).expand(-1, 2, -1)
 
+    def distance(self, result: Tensor, part: tuple[int, int] = (0, 1)) -> Tensor:
+        """Return how far rendered results ``(points, 2, samples)`` are from the mix, ``(points,)``.
+
+        Both at the level of the mix's file; `part` as in :meth:`MixTarget.terms`.
+        """
+        return self.target.distance(self.level * result, part=part)
+
     @torch.no_grad()
     def distances(
         self, points: Tensor, off: frozenset[str] = frozenset(), part: tuple[int, int] = (0, 1)
     ) -> Tensor:
         """Return each point's distance to the mix, ``(points,)``."""
-        found = [
-            self.target.distance(self.render(some, off), part=part)
-            for some in points.split(TOGETHER)
-        ]
+        found = [self.distance(self.render(some, off), part) for some in points.split(TOGETHER)]
         return torch.cat(found).cpu()
 
 

@@ -324,7 +324,7 @@ class _Search:
         leaf = state.points.clone().requires_grad_()
         part = (int(self.rng.integers(round_.part)), round_.part)
         rendered = render_all(scenes, leaf, sizes)
-        distances = [s.target.distance(r, part=part) for s, r in zip(scenes, rendered, strict=True)]
+        distances = [s.distance(r, part) for s, r in zip(scenes, rendered, strict=True)]
         pull = PULL * (leaf - ordinary()).square().mean(dim=1)
         (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
         gradient = torch.nan_to_num(gradient)

@@ -31,7 +31,7 @@ def levelled(scene: Scene, point: Tensor) -> Tensor:
     result = scene.render(point[None])
     gains_db = torch.linspace(-2.0, 2.0, 9, device=result.device)
     distances = torch.cat(
-        [scene.target.distance(result * 10.0 ** (gain_db / 20.0)) for gain_db in gains_db]
+        [scene.distance(result * 10.0 ** (gain_db / 20.0)) for gain_db in gains_db]
     )
     makeup = BY_KEY["compressor.makeup_db"]
     gain_db = float(gains_db[int(distances.argmin())])

@@ -146,7 +146,7 @@ class Strip:
         rows = [(points, some) for some in values.split(TOGETHER)] if len(points) == 1 else []
         return torch.cat(
             [
-                self.scene.target.distance(self.signals(p, v)[1], part=(0, SCAN_PART))
+                self.scene.distance(self.signals(p, v)[1], part=(0, SCAN_PART))
                 for p, v in rows or [(points, values)]
             ]
         )
@@ -203,7 +203,7 @@ class Strip:
             adam.zero_grad()
             part = (int(rng.integers(STEP_PART)), STEP_PART)
             _, result = self.signals(leaf[:, :width], leaf[:, width:])
-            self.scene.target.distance(result, part=part).sum().backward()
+            self.scene.distance(result, part=part).sum().backward()
             leaf.grad.nan_to_num_(0.0, 0.0, 0.0)
             leaf.grad[:, held] = 0.0
             cosine = 0.5 + 0.5 * math.cos(math.pi * step / effort.steps)
