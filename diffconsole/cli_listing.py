@@ -100,7 +100,8 @@ def models_info(report: Report, model: Path | None) -> None:
     text = (
         f"{name}: encoder {encoder.name} at {encoder.sample_rate} Hz, "
         f"{weights / 1e6:.2f} million parameters\n"
-        f"{encoder.about}; licence of its weights: {encoder.licence}\n{json.dumps(predictor.info, indent=2)}"
+        f"{encoder.about}; licence of its weights: {encoder.licence}\n"
+        f"{json.dumps(predictor.info, indent=2)}"
     )
     report.result(data, text)
 

@@ -30,6 +30,7 @@ LARGEST_BYTES = 2 << 30
 LOWEST_HZ, HIGHEST_HZ = 8000, 192000
 TRIAL_SECONDS = (1.0, 2.0)
 LARGEST_DIM = 65536
+MOST_FRAMES_PER_SECOND = 1000
 INPUTS = ("batch, 1, samples", "batch, samples")
 OUTPUTS = ("batch, frames, dim", "batch, dim, frames", "batch, dim")
 CONTAINERS = ("Sequential", "ModuleList")
@@ -58,10 +59,7 @@ class ScriptEncoder(Encoder):
                 f"sample_rate is {sample_rate!r}, not a number from {LOWEST_HZ} to {HIGHEST_HZ} Hz"
             )
         self.file, self.sample_rate, self.about = file, sample_rate, str(about)
-        with warnings.catch_warnings():
-            # PyTorch advises authors of files against the format; who has a file cannot help it.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.network = torch.jit.load(io.BytesIO(file), map_location="cpu").float().eval()
+        self.network = _load(file).float().eval()
         self.takes, self.gives, self.dim, frames = _try_out(self.network, sample_rate)
         self.dim += 1
         self.frames_per_second = frames / (TRIAL_SECONDS[1] - TRIAL_SECONDS[0])
@@ -121,10 +119,7 @@ class ScriptEncoder(Encoder):
         try:
             return cls(file, **arguments)
         except (TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            if "PytorchStreamReader" in reason:
-                reason = "is no TorchScript file, or damaged; torch.jit.save writes one"
-            raise ModelError(f"{path}: {reason}") from None
+            raise ModelError(f"{path}: {' '.join(str(error).split())[:400]}") from None
 
 
 def _read(path: Path) -> bytes:
@@ -140,6 +135,23 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror}); a TorchScript encoder needs this file"
+        ) from None
+
+
+def _load(file: bytes) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            # PyTorch advises authors of files against the format; who has a file cannot help it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            loaded: nn.Module = torch.jit.load(io.BytesIO(file), map_location="cpu")
+            return loaded
+    except RuntimeError as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        # What the reader of the archive says is of no help; of an operation that is missing, is.
+        if "reader" in reason.lower():
+            reason = "damaged, or of another kind"
+        raise ValueError(
+            f"is no TorchScript file that can be loaded ({reason[:200]}); torch.jit.save writes one"
         ) from None
 
 
@@ -197,8 +209,9 @@ def _layout(short: Any, long: Any) -> tuple[str, int, int]:
         frames = long.shape[axis] - short.shape[axis]
     else:
         raise ValueError(f"{shapes}, which does not tell frames from features")
-    if dim > LARGEST_DIM or frames < 0:
-        raise ValueError(f"{shapes}: {dim} features, {frames} more frames")
+    seconds = TRIAL_SECONDS[1] - TRIAL_SECONDS[0]
+    if dim > LARGEST_DIM or not 0 <= frames <= MOST_FRAMES_PER_SECOND * seconds:
+        raise ValueError(f"{shapes}: no {MOST_FRAMES_PER_SECOND} frames a second at most")
     return gives, dim, frames
 
 
@@ -211,14 +224,18 @@ def _last_line(error: Exception) -> str:
 def _parts(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     """The children that have weights; a container's, and an only child's, instead of itself."""
     children = [(n, m) for n, m in module.named_children() if any(True for _ in m.parameters())]
-    own = list(module.parameters(recurse=False))
+    own = dict(module.named_parameters(recurse=False))
     found: list[tuple[str, nn.Module]] = []
     if own:
-        found.append((f"{prefix}weights", nn.ParameterList(own)))
+        weights = nn.Module()
+        # Not through register_parameter: TorchScript's weights are tensors, and must stay these.
+        weights._parameters.update(own)
+        found.append((f"{prefix}weights", weights))
     for name, child in children:
         inner = getattr(child, "original_name", type(child).__name__) in CONTAINERS
         if inner or (len(children) == 1 and not own):
             found += _parts(child, f"{prefix}{name}.")
         else:
-            found.append((f"{prefix}{name}", child))
+            # In a list: a part of TorchScript has no requires_grad_ of its own.
+            found.append((f"{prefix}{name}", nn.ModuleList([child])))
     return found
