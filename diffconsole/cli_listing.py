@@ -48,12 +48,31 @@ def encoders() -> None:
 
 @command("list", "diffconsole encoders list")
 def encoders_list(report: Report) -> None:
-    """List the encoder families."""
+    """List the encoder families, as finetune --encoder takes them."""
     from .encoders import FAMILIES
 
-    rows = [{"name": name, "description": line} for name, (_, _, line) in FAMILIES.items()]
-    width = max(len(r["name"]) for r in rows)
-    lines = [f"{r['name']:<{width}}  {r['description']}" for r in rows]
+    rows = [
+        {
+            "name": name,
+            "usage": f"{name}:{family.sources}" if family.sources else name,
+            "description": family.about,
+            "sample_rate": family.sample_rate,
+            "dim": family.dim,
+            "licence": family.licence,
+            "needs": family.needs,
+        }
+        for name, family in FAMILIES.items()
+    ]
+    width = max(len(name) for name in FAMILIES)
+    lines = []
+    for row in rows:
+        rate = f"{row['sample_rate']} Hz" if row["sample_rate"] else "any rate"
+        dim = f"{row['dim']} features a frame" if row["dim"] else "as many features as the file has"
+        lines += [
+            f"{row['name']:<{width}}  {row['description']}",
+            f"{'':<{width}}  --encoder {row['usage']}; {rate}, {dim}",
+            f"{'':<{width}}  weights: {row['licence']}; needs {row['needs']}",
+        ]
     report.result({"encoders": rows}, "\n".join(lines))
 
 
@@ -72,13 +91,17 @@ def models_info(report: Report, model: Path | None) -> None:
     data = {
         "model": name,
         "encoder": encoder.name,
+        "about": encoder.about,
+        "licence": encoder.licence,
         "sample_rate": encoder.sample_rate,
         "parameters": weights,
         "info": predictor.info,
     }
     text = (
         f"{name}: encoder {encoder.name} at {encoder.sample_rate} Hz, "
-        f"{weights / 1e6:.2f} million parameters\n{json.dumps(predictor.info, indent=2)}"
+        f"{weights / 1e6:.2f} million parameters\n"
+        f"{encoder.about}; licence of its weights: {encoder.licence}\n"
+        f"{json.dumps(predictor.info, indent=2)}"
     )
     report.result(data, text)
 

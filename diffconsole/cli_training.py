@@ -20,6 +20,7 @@ from .cli_common import (
     one_line,
     seed_option,
 )
+from .cli_encoders import encoder_options, starting_model
 from .cli_pairs import find_files, load_pairs, pair_options
 from .errors import ModelError, OutputError
 
@@ -63,7 +64,7 @@ def _stopped(folder: Path, checkpoint: str) -> ModelError:
 @command("finetune", "diffconsole finetune --raw raw/ --mixed mixed/ -o studio/")
 @pair_options
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
-@model_option
+@encoder_options
 @click.option(
     "--minutes", type=FiniteRange(min=0.01), default=20.0, show_default=True,
     help="Most time for training.",
@@ -82,6 +83,8 @@ def finetune(
     pairs: Path | None,
     output: Path,
     model: Path | None,
+    encoder: str | None,
+    encoder_rate: int | None,
     minutes: float,
     held_out: float,
     device: str,
@@ -104,7 +107,7 @@ def finetune(
     check_device(device)
     _check_model_folder(output, CHECKPOINT, force)
     files = find_files(raw, mixed, pairs, report)
-    predictor, base = load_model(model)
+    predictor, base = starting_model(model, encoder, encoder_rate, seed)
     loaded = load_pairs(files, report)
     train, held = split_pairs(loaded, options)
     report.say(f"{len(train)} pairs to train on, {len(held)} held out")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .encoders import create
-from .encoders.base import Encoder
+from .encoders.base import ENCODER_FILE, Encoder
 from .errors import AudioError, ModelError
 from .parameters import BY_KEY, PARAMETERS
 
@@ -225,6 +225,9 @@ class Predictor(nn.Module):
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:
         """Write the model: weights in half precision, a JSON that rebuilds it, its card.
 
+        What is no weight (statistics, windows, filters) and what half precision cannot hold stays
+        in full. An encoder's own file, as TorchScript has one, is written beside.
+
         Parameters
         ----------
         folder : str or Path
@@ -240,8 +243,9 @@ class Predictor(nn.Module):
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        learnt = {name for name, _ in self.named_parameters(remove_duplicate=False)}
         weights = {
-            name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
+            name: _compact(value) if name in learnt else value.detach().cpu().clone()
             for name, value in self.state_dict().items()
         }
         sidecar = {
@@ -252,6 +256,11 @@ class Predictor(nn.Module):
             "parameters": [p.key for p in PARAMETERS],
             "info": dict(info),
         }
+        if self.encoder.file is None:
+            (folder / ENCODER_FILE).unlink(missing_ok=True)
+        else:
+            with atomic_path(folder / ENCODER_FILE, force=True) as path:
+                path.write_bytes(self.encoder.file)
         with atomic_path(folder / "model.safetensors", force=True) as path:
             path.write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
         with atomic_path(folder / "model.json", force=True) as path:
@@ -284,7 +293,7 @@ class Predictor(nn.Module):
                 )
             if sidecar["parameters"] != [p.key for p in PARAMETERS]:
                 raise ModelError(f"{folder}: made for another table of parameters")
-            encoder = create(sidecar["encoder"]["name"], sidecar["encoder"]["config"])
+            encoder = create(sidecar["encoder"]["name"], sidecar["encoder"]["config"], folder)
             model = cls(encoder, hidden=int(sidecar["hidden"]))
             file = folder / "model.safetensors"
             if not file.is_file():
@@ -305,6 +314,13 @@ class Predictor(nn.Module):
             reason = " ".join(str(error).split())[:300]
             raise ModelError(f"{folder}: damaged model ({reason})") from None
         return model.to(device).eval()
+
+
+def _compact(weights: Tensor) -> Tensor:
+    """Half precision, unless a value is too large for it."""
+    full = weights.detach().cpu()
+    half = full.half() if full.is_floating_point() else full.clone()
+    return half if bool(half.isfinite().all()) else full.clone()
 
 
 def json_text(data: Any) -> str:

@@ -84,6 +84,12 @@ class SettingsStatistics:
         settings = _to_strip(row, rng)
         return settings, dict(zip(self.columns, map(float, ranks), strict=True))
 
+    def middle(self, seed: int = 0) -> dict[str, float]:
+        """Return the median strip, setting by setting, of 400 drawn ones."""
+        rng = np.random.default_rng((seed, 1))
+        drawn = [self.sample(rng)[0] for _ in range(400)]
+        return {p.key: float(np.median([d[p.key] for d in drawn])) for p in PARAMETERS}
+
     def save(self, path: str | Path, source: str = "") -> None:
         """Write as JSON, with a line on where the settings come from."""
         data = {

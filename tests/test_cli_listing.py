@@ -42,10 +42,16 @@ def test_presets_show_refuses():
 
 
 def test_encoders_list():
-    lines = done("encoders", "list").stdout.splitlines()
+    shown = done("encoders", "list").stdout
+    lines = [line for line in shown.splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in lines] == list(FAMILIES)
     rows = json.loads(done("encoders", "list", "--json").stdout)["encoders"]
     assert [row["name"] for row in rows] == list(FAMILIES)
+    assert rows[0]["sample_rate"] == 44100
+    assert rows[0]["dim"] == 384
+    for row in rows:
+        assert f"--encoder {row['usage']}; " in shown
+        assert all(row[key] in shown for key in ("description", "licence", "needs"))
 
 
 def test_models_info(tmp_path):
@@ -54,6 +60,8 @@ def test_models_info(tmp_path):
     assert data == {
         "model": "studio",
         "encoder": "logmel",
+        "about": FAMILIES["logmel"].about,
+        "licence": "MIT",
         "sample_rate": 44100,
         "parameters": sum(p.numel() for p in small_model().parameters()),
         "info": {"note": "untrained"},

@@ -7,23 +7,88 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ModelError
 
 if TYPE_CHECKING:
     from .base import Encoder
 
-__all__ = ["FAMILIES", "create"]
+__all__ = ["FAMILIES", "Family", "create", "open_encoder", "split_spec"]
+
+
+class Family(NamedTuple):
+    """What is known of a family before anything of it is loaded.
+
+    Attributes
+    ----------
+    module, class_name : str
+        Where it lies.
+    about : str
+        One line on what it is.
+    sources : str
+        What may follow the name and a colon; empty where nothing need.
+    sample_rate : int or None
+        Hz; None where each file has its own.
+    dim : int or None
+        Features per frame; None where each file has its own.
+    licence : str
+        Of the weights.
+    needs : str
+        What it needs besides the package.
+    shipped : bool
+        Whether its weights come with the package, in the shipped model.
+    """
+
+    module: str
+    class_name: str
+    about: str
+    sources: str
+    sample_rate: int | None
+    dim: int | None
+    licence: str
+    needs: str
+    shipped: bool = False
+
 
 FAMILIES = {
-    "logmel": ("logmel", "LogMelEncoder", "log-mel spectrogram and a small convolutional network"),
-}
-"""Key: (module, class, one line on what it is)."""
+    "logmel": Family(
+        "logmel", "LogMelEncoder", "log-mel spectrogram and a small convolutional network",
+        "", 44100, 384, "MIT", "nothing more", shipped=True,
+    ),
+    "wav2vec2": Family(
+        "wav2vec2", "Wav2Vec2Encoder", "wav2vec 2.0, HuBERT or WavLM by torchaudio, middle layer",
+        "FILE|BUNDLE", 16000, None, "as their file's; those of bundles mostly MIT",
+        "a state dict, or network for a bundle as HUBERT_BASE",
+    ),
+    "script": Family(
+        "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
+        "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
+    ),
+}  # fmt: skip
+"""By key."""
 
 
-def create(name: str, config: Mapping[str, Any] | None = None) -> Encoder:
-    """Build an encoder by its name.
+def split_spec(spec: str) -> tuple[str, str | None]:
+    """Split ``NAME[:PATH]`` into the family's key and the path, None if there is none.
+
+    Raises
+    ------
+    ModelError
+        No such family, or nothing behind the colon.
+    """
+    name, colon, source = spec.partition(":")
+    _family(name)
+    if colon and not source:
+        raise ModelError(f"encoder {spec!r}: nothing follows the colon; give NAME or NAME:PATH")
+    return name, source or None
+
+
+def create(
+    name: str, config: Mapping[str, Any] | None = None, folder: Path | None = None
+) -> Encoder:
+    """Build an encoder by its name, with untrained weights.
 
     Parameters
     ----------
@@ -31,17 +96,54 @@ def create(name: str, config: Mapping[str, Any] | None = None) -> Encoder:
         A key of ``FAMILIES``.
     config : mapping, optional
         The constructor's arguments, as :meth:`Encoder.config` returned them.
+    folder : Path, optional
+        The saved model's folder, for the encoders that have a file in it.
 
     Raises
     ------
     ModelError
         No such family, or arguments that it does not take.
     """
-    if name not in FAMILIES:
-        raise ModelError(f"unknown encoder {name!r}; there are: {', '.join(FAMILIES)}")
-    module, class_name, _ = FAMILIES[name]
-    family = getattr(importlib.import_module(f".{module}", __name__), class_name)
     try:
-        return family(**(config or {}))
+        return _class(name).from_config(config or {}, folder)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"encoder {name!r}: {error}") from None
+
+
+def open_encoder(name: str, source: str | None, sample_rate: int | None = None) -> Encoder:
+    """Build an encoder with pretrained weights, ready to hear.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``FAMILIES``.
+    source : str, optional
+        A file, or a name that the family knows.
+    sample_rate : int, optional
+        Hz, for the families whose files do not tell it.
+
+    Raises
+    ------
+    ModelError
+        No such family, no such weights, or weights of another kind.
+    """
+    family = _family(name)
+    if sample_rate is not None and family.sample_rate is not None:
+        raise ModelError(
+            f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script"
+        )
+    return _class(name).open(source, sample_rate).eval()
+
+
+def _family(name: str) -> Family:
+    if name not in FAMILIES:
+        raise ModelError(f"unknown encoder {name!r}; there are: {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def _class(name: str) -> type[Encoder]:
+    family = _family(name)
+    found: type[Encoder] = getattr(
+        importlib.import_module(f".{family.module}", __name__), family.class_name
+    )
+    return found

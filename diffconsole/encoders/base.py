@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["Encoder"]
+from ..errors import ModelError
+
+__all__ = ["ENCODER_FILE", "Encoder", "scaled_level"]
+
+ENCODER_FILE = "encoder.pt"
+"""Name of an encoder's own file in a model's folder, for the encoders that have one."""
+
+POWER_FLOOR = 1e-9
 
 
 class Encoder(nn.Module, ABC):
@@ -17,24 +27,34 @@ class Encoder(nn.Module, ABC):
     ----------
     name : str
         Key in the registry.
+    about : str
+        One line: which network it is.
+    licence : str
+        Of its weights, as far as it is known.
     sample_rate : int
-        Hz that the audio must have.
+        Hz that the audio must have; who calls resamples.
     dim : int
         Features per frame.
     frames_per_second : float
         Frames of the output per second of audio.
+    file : bytes or None
+        A file that a saved model must hold besides its weights and its JSON, as ``ENCODER_FILE``.
     """
 
     name: str
+    about: str
+    licence: str
     sample_rate: int
     dim: int
     frames_per_second: float
+    file: bytes | None = None
 
     @abstractmethod
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, channels, samples)`` at `sample_rate` into ``(batch, frames, dim)``.
 
-        The level of the audio stays in the features.
+        The level of the audio stays in the features: a network that normalises it away gives it
+        as one more feature (:func:`scaled_level`).
         """
 
     @abstractmethod
@@ -44,3 +64,33 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, so that a file alone rebuilds the encoder."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], folder: Path | None) -> Encoder:
+        """Rebuild from what :meth:`config` returned; `folder` holds the model, and `file` in it."""
+        return cls(**config)
+
+    @classmethod
+    def open(cls, source: str | None, sample_rate: int | None) -> Encoder:
+        """Build from pretrained weights.
+
+        Parameters
+        ----------
+        source : str, optional
+            A file, or a name that the family knows; None for what the family is without one.
+        sample_rate : int, optional
+            Hz, for the families whose files do not tell it.
+
+        Raises
+        ------
+        ModelError
+            There are no such weights, or they are of another kind.
+        """
+        if source is not None:
+            raise ModelError(f"{cls.name}:{source}: not the folder of a model; {cls.name} has none")
+        return cls()
+
+
+def scaled_level(power: Tensor) -> Tensor:
+    """Turn mean squares into dB, scaled so that a levelled voice lies around 0: 20 dB are 1."""
+    return (10.0 * torch.log10(power + POWER_FLOOR) + 20.0) / 20.0

@@ -97,6 +97,8 @@ class LogMelEncoder(Encoder):
     """
 
     name = "logmel"
+    about = "log-mel spectrogram and a small convolutional network"
+    licence = "MIT"
     sample_rate = 44100
 
     def __init__(

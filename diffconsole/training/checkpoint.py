@@ -40,7 +40,9 @@ def save_checkpoint(
     best : mapping, optional
         Weights of the best state so far.
     """
-    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    # Copies: the format refuses weights that two parts of a network share.
+    weights = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    tensors = {f"model.{k}": v for k, v in weights.items()}
     if best is not None:
         tensors.update({f"best.{k}": v.contiguous().clone() for k, v in best.items()})
     groups: list[dict[str, Any]] = []

@@ -337,9 +337,7 @@ def _one_thread(_: int) -> None:
 
 def _middle(table: statistics.SettingsStatistics, seed: int) -> Tensor:
     """The median of the statistics, setting by setting, normalised."""
-    rng = np.random.default_rng((seed, 1))
-    drawn = [table.sample(rng)[0] for _ in range(400)]
-    middle = {p.key: float(np.median([d[p.key] for d in drawn])) for p in PARAMETERS}
+    middle = table.middle(seed)
     return torch.tensor([p.to_normalised(middle[p.key]) for p in PARAMETERS])
 
 

@@ -1,0 +1,59 @@
+"""What the commands share that build a model on an encoder: the options, the model."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_common import add_options, load_model, model_option
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
+
+__all__ = ["encoder_options", "starting_model"]
+
+
+def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --model, --encoder and --encoder-rate, and refuse what excludes each other."""
+
+    @functools.wraps(function)
+    def run(
+        *args: Any, model: Path | None, encoder: str | None, encoder_rate: int | None, **kwargs: Any
+    ) -> None:
+        if model is not None and encoder is not None:
+            raise click.UsageError("--model and --encoder exclude each other: start from one")
+        if encoder_rate is not None and encoder is None:
+            raise click.UsageError("--encoder-rate goes with --encoder script:FILE")
+        function(*args, model=model, encoder=encoder, encoder_rate=encoder_rate, **kwargs)
+
+    return add_options(
+        run,
+        model_option,
+        click.option(
+            "--encoder", metavar="NAME[:PATH]",
+            help="Start anew on this encoder instead of --model (see 'encoders list'). A script "
+            "runs code of its author: use files that you trust.",
+        ),
+        click.option(
+            "--encoder-rate", type=click.IntRange(8000, 192000), metavar="HZ",
+            help="Sample rate that a script hears.",
+        ),
+    )  # fmt: skip
+
+
+def starting_model(
+    model: Path | None, encoder: str | None, encoder_rate: int | None, seed: int
+) -> tuple[Predictor, str]:
+    """Load the model to fine-tune, or build one on an encoder, and tell its name."""
+    if encoder is None:
+        return load_model(model)
+    from .training.new_model import new_model
+
+    predictor = new_model(encoder, encoder_rate, seed)
+    about, licence = predictor.encoder.about, predictor.encoder.licence
+    name, _, _ = encoder.partition(":")
+    return predictor, f"encoder {name}: {about} (licence: {licence})"

@@ -1,0 +1,64 @@
+"""A predictor to fine-tune from: a pretrained encoder, and a head that knows nothing yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from .. import statistics
+from ..encoders import FAMILIES, open_encoder, split_spec
+from ..encoders.base import Encoder
+from ..errors import ModelError
+from ..parameters import PARAMETERS
+from ..predictor import Predictor, default_model
+
+__all__ = ["new_model"]
+
+
+def new_model(spec: str, sample_rate: int | None = None, seed: int = 0) -> Predictor:
+    """Build a predictor on an encoder; its head answers the middle of real mixes for everything.
+
+    Parameters
+    ----------
+    spec : str
+        ``NAME[:PATH]``: a family, and a file, a bundle, or the folder of a model whose encoder
+        it is. The families whose weights are shipped need no path.
+    sample_rate : int, optional
+        Hz, for encoders whose file does not tell it.
+    seed : int
+        Of the head's weights.
+
+    Returns
+    -------
+    Predictor
+        In evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        No such encoder, or weights of another kind.
+    """
+    encoder = _pretrained(spec, sample_rate)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Predictor(encoder)
+    middle = statistics.load().middle()
+    model.head.start_at(torch.tensor([p.to_normalised(middle[p.key]) for p in PARAMETERS]))
+    return model.eval()
+
+
+def _pretrained(spec: str, sample_rate: int | None) -> Encoder:
+    name, source = split_spec(spec)
+    if source is None and FAMILIES[name].shipped:
+        folder = default_model()
+    elif source is not None and (Path(source) / "model.json").is_file():
+        folder = Path(source)
+    else:
+        return open_encoder(name, source, sample_rate)
+    if sample_rate is not None:
+        raise ModelError(f"{spec}: its rate is known; leave --encoder-rate out")
+    encoder = Predictor.load(folder).encoder
+    if encoder.name != name:
+        raise ModelError(f"{folder}: its encoder is {encoder.name!r}, not {name!r}")
+    return encoder

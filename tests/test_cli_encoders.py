@@ -1,0 +1,104 @@
+"""finetune --encoder: a whole run on each family, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from diffconsole import Predictor
+from diffconsole.preset import find_preset
+
+from .commands import contents, done, refused, write_model, write_take
+from .encoders.tiny import RATE as ENCODER_RATE
+from .encoders.tiny import Convolutions, network, scripted, write
+from .synthetic import RATE, STUDIO, mixed, voice
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Three pairs of a studio."""
+    root = tmp_path_factory.mktemp("studio")
+    for name in ("raw", "mixed"):
+        (root / name).mkdir()
+    for seed in range(3):
+        sung = voice(2.0, seed)
+        soundfile.write(root / "raw" / f"{seed}.wav", sung, RATE, subtype="FLOAT")
+        soundfile.write(root / "mixed" / f"{seed}.wav", mixed(sung, STUDIO).T, RATE, "FLOAT")
+    return root / "raw", root / "mixed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["logmel", "wav2vec2", "wavlm", "script"])
+def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
+    choice = {"rock_lead": find_preset("rock_lead")}
+    monkeypatch.setattr("diffconsole.preset.factory_presets", lambda: choice)
+    source = tmp_path / "source"
+    source.mkdir()
+    if name == "logmel":
+        spec, rate = f"logmel:{write_model(source / 'model')}", ()
+    elif name == "script":
+        (source / "theirs.pt").write_bytes(scripted(Convolutions()))
+        spec, rate = f"script:{source / 'theirs.pt'}", ("--encoder-rate", ENCODER_RATE)
+    else:
+        kind = "base" if name == "wav2vec2" else "wavlm"
+        spec, rate = f"wav2vec2:{write(source / 'w.pt', network(kind).state_dict())}", ()
+    raw, mix = folders
+    run = ("finetune", "--raw", raw, "--mixed", mix, "--minutes", "0.05", "-o", tmp_path / "studio")
+    data = json.loads(done(*run, "--encoder", spec, *rate, "--json").stdout)
+    family = spec.partition(":")[0]
+    assert data["base"].startswith(f"encoder {family}: ")
+    assert "licence" in data["base"]
+    assert data["distance"]["after"] <= data["distance"]["before"]
+    extra = {"encoder.pt"} if name == "script" else set()
+    found = set(contents(tmp_path / "studio"))
+    assert found == {"model.json", "model.safetensors", "README.md"} | extra
+
+    # A model is a folder: it works elsewhere, without what it was made from.
+    for path in sorted(source.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    moved = (tmp_path / "studio").rename(tmp_path / "moved")
+    told = json.loads(done("models", "info", "--model", moved, "--json").stdout)
+    assert told["encoder"] == family
+    take = write_take(tmp_path / "take.wav", seconds=1.0)
+    done("predict", take, "-o", tmp_path / "p.json", "--model", moved)
+    assert Predictor.load(moved).encoder.licence == told["licence"]
+
+
+def test_what_excludes_each_other_is_wrong_use(tmp_path, folders):
+    raw, mix = folders
+    run = ("finetune", "--raw", raw, "--mixed", mix, "-o", tmp_path / "studio")
+    line = refused(*run, "--model", "studio", "--encoder", "logmel", code=2)
+    assert "--model and --encoder exclude each other" in line
+    assert "--encoder script:FILE" in refused(*run, "--encoder-rate", "16000", code=2)
+    assert "--encoder-rate" in refused(
+        *run, "--encoder", "script:x.pt", "--encoder-rate", "9", code=2
+    )
+    assert contents(tmp_path) == {}
+
+
+def test_an_encoder_that_is_none_is_refused_before_any_work(tmp_path, folders):
+    raw, mix = folders
+    run = ("finetune", "--raw", raw, "--mixed", mix, "-o", tmp_path / "studio", "--encoder")
+    assert "unknown encoder 'wavelet'" in refused(*run, "wavelet")
+    assert "no such file" in refused(*run, f"wav2vec2:{tmp_path / 'w.pt'}")
+    (tmp_path / "theirs.pt").write_bytes(scripted(Convolutions()))
+    assert "give it by --encoder-rate" in refused(*run, f"script:{tmp_path / 'theirs.pt'}")
+    assert set(contents(tmp_path)) == {"theirs.pt"}
+
+
+def test_listing_encoders_loads_none():
+    """Neither torch nor torchaudio: the list is there at once."""
+    code = (
+        "import sys; from diffconsole.cli import main; main(['encoders', 'list', '-q'], "
+        "standalone_mode=False); bad = {'torch', 'torchaudio'} & set(sys.modules); "
+        "sys.exit(f'loaded {bad}' if bad else 0)"
+    )
+    done_ = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done_.returncode == 0, done_.stderr
