@@ -196,7 +196,8 @@ def pretrain(
     model = pupil.model
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel)
-    middle = _middle(table, options.seed)
+    usual = table.middle()
+    middle = torch.tensor([p.to_normalised(usual[p.key]) for p in PARAMETERS])
     for head in (model.head, pupil.listener):
         head.start_at(middle)
     pupil.to(device)
@@ -333,12 +334,6 @@ def _identity(options: PretrainOptions) -> dict[str, Any]:
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
-
-
-def _middle(table: statistics.SettingsStatistics, seed: int) -> Tensor:
-    """The median of the statistics, setting by setting, normalised."""
-    middle = table.middle(seed)
-    return torch.tensor([p.to_normalised(middle[p.key]) for p in PARAMETERS])
 
 
 @torch.no_grad()
