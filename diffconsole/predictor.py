@@ -43,6 +43,12 @@ SAFE_SIDE = {"reverb.wet_db": -0.5}
 """Standard deviations by which a setting is chosen beside its mean: too much reverb on a mix that
 has little is heard, and counts in the distance to it, far more than too little."""
 
+SKIP_REACH = 3.0
+"""Standard deviations of the voices it was fitted on that the head's linear map hears."""
+
+LATER = ("head.skip.weight", "head.centre", "head.spread")
+"""What models saved before the head had a linear map lack; a new head's values leave it out."""
+
 FORMAT = "diffconsole.predictor"
 VERSION = 1
 
@@ -74,8 +80,13 @@ class Prediction:
 class Head(nn.Module):
     """Mean and deviation of the encoder's frames → mean and log-variance of every setting.
 
-    ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1.
+    ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1. Beside
+    the network a linear map of the standardised mean and deviation, which fine-tuning fits and
+    pretraining leaves at zero, is added to the means before they are squashed into 0…1.
     """
+
+    centre: Tensor
+    spread: Tensor
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -90,12 +101,30 @@ class Head(nn.Module):
         )
         self.mean = nn.Linear(hidden, len(PARAMETERS))
         self.log_variance = nn.Linear(hidden, len(PARAMETERS))
+        self.skip = nn.Linear(2 * dim, len(PARAMETERS), bias=False).requires_grad_(False)
+        nn.init.zeros_(self.skip.weight)
+        self.register_buffer("centre", torch.zeros(2 * dim))
+        self.register_buffer("spread", torch.ones(2 * dim))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means, 0…1, and the log-variances."""
+        return self.answer(self.pool(frames))
+
+    @staticmethod
+    def pool(frames: Tensor) -> Tensor:
+        """Return mean and deviation of the frames, ``(batch, 2·dim)``."""
         deviation = frames.std(dim=1, unbiased=False) if frames.shape[1] > 1 else 0 * frames[:, 0]
-        x = self.body(self.norm(torch.cat((frames.mean(dim=1), deviation), dim=-1)))
-        return self.mean(x).sigmoid(), self.log_variance(x).clamp(-9.0, 1.0)
+        return torch.cat((frames.mean(dim=1), deviation), dim=-1)
+
+    def answer(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means, 0…1, and the log-variances for what :meth:`pool` returned."""
+        x = self.body(self.norm(pooled))
+        logits = self.mean(x) + self.skip(self.standardised(pooled))
+        return logits.sigmoid(), self.log_variance(x).clamp(-9.0, 1.0)
+
+    def standardised(self, pooled: Tensor) -> Tensor:
+        """Return what the linear map hears: a voice unlike all others moves it no further."""
+        return ((pooled - self.centre) / self.spread).clamp(-SKIP_REACH, SKIP_REACH)
 
     @torch.no_grad()
     def start_at(self, normalised: Tensor) -> None:
@@ -269,6 +298,8 @@ class Predictor(nn.Module):
             if not file.is_file():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
             weights = load_file(str(file))
+            fresh = model.state_dict()
+            weights = {**{name: fresh[name] for name in LATER}, **weights}
             model.load_state_dict(
                 {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
             )
