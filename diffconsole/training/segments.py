@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio import resample
 from ..pairs import PAIR_RATE, Pair
 from ..predictor import WINDOW_SECONDS, Predictor, level_gain_db, windows_of
 
@@ -19,7 +17,6 @@ __all__ = ["Cutter", "Place", "Segments", "places_of", "segments_of"]
 MOST_A_PAIR = 4
 MOST_IN_ALL = 600
 QUIETEST_DB = -20.0
-SPEED_SPREAD = 0.03
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Segments:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a segment lies, and how its pair is played.
+    """Where a segment lies.
 
     Attributes
     ----------
@@ -54,13 +51,10 @@ class Place:
         Number of the pair.
     start : int
         First sample.
-    speed : float
-        Raw and mix are played faster by this factor, and higher.
     """
 
     pair: int
     start: int
-    speed: float = 1.0
 
 
 def segments_of(pairs: Sequence[Pair], model: Predictor) -> Segments:
@@ -85,23 +79,20 @@ def places_of(pairs: Sequence[Pair], variant: int = 0) -> list[Place]:
     pairs : sequence of Pair
         Aligned.
     variant : int
-        0 as they are; above that other places, and played a little slower or faster, raw and mix
-        alike. Other levels and the other polarity would be no news: the predictor levels every
-        vocal, and neither console nor distance hears the sign.
+        0 spreads them evenly, any other moves them. Nothing else is changed: other levels and the
+        other polarity would be no news, since the predictor levels every vocal and neither console
+        nor distance hears the sign; and played faster, a reverb is another one than the console's.
     """
     most = max(1, min(MOST_A_PAIR, MOST_IN_ALL // max(len(pairs), 1)))
     rng = np.random.default_rng((variant, 11))
+    length = int(WINDOW_SECONDS * PAIR_RATE)
     places = []
     for number, pair in enumerate(pairs):
-        speed = 1.0
-        if variant:
-            speed = float(np.exp(rng.uniform(-SPEED_SPREAD, SPEED_SPREAD)))
-        length = math.ceil(WINDOW_SECONDS * PAIR_RATE * speed)
-        spare = pair.raw.shape[1] - length
+        spare = max(pair.raw.shape[1] - length, 0)
         for start in _starts(pair.raw, length, most):
-            if variant and spare > 0:
+            if variant:
                 start = int(np.clip(start + rng.uniform(-0.5, 0.5) * length, 0, spare))
-            places.append(Place(number, start, speed))
+            places.append(Place(number, start))
     return places
 
 
@@ -143,10 +134,7 @@ class Cutter:
 
 def _part(samples: np.ndarray, place: Place) -> np.ndarray:
     length = int(WINDOW_SECONDS * PAIR_RATE)
-    before = length if place.speed == 1.0 else math.ceil(length * place.speed)
-    part = samples[:, place.start : place.start + before]
-    if place.speed != 1.0:
-        part = resample(part, round(PAIR_RATE * place.speed), PAIR_RATE)
+    part = samples[:, place.start : place.start + length]
     # Silence behind a short vocal would be heard as part of it, and its reverb as too long.
     times = -(-length // part.shape[1])
     return np.tile(part, (1, times))[:, :length].astype(np.float32)

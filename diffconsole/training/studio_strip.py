@@ -19,7 +19,7 @@ from .targets import eq_curve_db, relevance
 __all__ = ["in_terms_of", "middle_of", "spread_of"]
 
 LEVELS_DB = torch.linspace(-48.0, -6.0, 22)
-STEPS, STEP_SIZE = 150, 0.03
+STEPS, STEP_SIZE = 100, 0.03
 # How far a setting may move, in shares of its range, for 1 dB of the curves.
 STIFFNESS = 30.0
 WIDEST_SPREAD, LEAST_SPREAD = 0.25, 0.02
@@ -87,10 +87,11 @@ def _weighted_medians(labels: Tensor) -> Tensor:
     return labels.gather(0, order.gather(0, place[None]))[0]
 
 
+@torch.enable_grad()
 def _descend(start: Tensor, eq: Tensor, dynamics: Tensor, *, count: int) -> Tensor:
     """Adam on the curves' errors and the distance from the start; no audio is heard."""
     start = start.double()
-    mask = torch.tensor(CURVES)
+    mask = torch.tensor(CURVES).to(start)
     points = start.repeat(count, 1).requires_grad_()
     optimizer = torch.optim.Adam([points], lr=STEP_SIZE, betas=(0.8, 0.95))
     eq, dynamics = eq.detach(), dynamics.detach()
