@@ -79,9 +79,7 @@ class Workers:
         if self.size == 1:
             return module
         ids = [torch.device(device).index or 0] if device.startswith("cuda") else None
-        return nn.parallel.DistributedDataParallel(
-            module, device_ids=ids, broadcast_buffers=False, find_unused_parameters=True
-        )
+        return nn.parallel.DistributedDataParallel(module, device_ids=ids)
 
 
 ALONE = Workers()

@@ -89,7 +89,7 @@ class FinetuneOptions:
     studio_epochs: int = 3
     head_epochs: int = 4
     top_epochs: int = 2
-    studio_rate: float = 0.06
+    studio_rate: float = 0.02
     head_rate: float = 0.02
     top_rate: float = 1e-5
     top_stages: int = 2
@@ -268,10 +268,10 @@ class _Run:
         """Fit the departures from the studio's strip."""
         if "studio" not in self.states:
             return
-        labels = self.labels()
+        self.work.learn(self.labels())
         for strength in STRENGTHS:
             self.restore("studio")
-            explained = self.work.fit_departures(labels, strength)
+            explained = self.work.fit_departures(strength)
             held = self.work.held_out_distance()
             self.score("ridge", held)
             rounded = {module: round(share, 4) for module, share in explained.items()}
@@ -281,12 +281,9 @@ class _Run:
 
     def epochs(self, stage: str) -> None:
         """Train until the pairs held out, the epochs or the time say that it is enough."""
-        labels = self.labels()
-        labelled = bool((~labels.isnan().any(dim=1)).any())
-        if labelled:
-            self.work.spread_of(labels)
+        labelled = self.work.learn(self.labels())
         most = getattr(self.options, f"{stage}_epochs")
-        if self.optimizer is None and not self.begin(stage, labels if labelled else None):
+        if self.optimizer is None and not self.begin(stage, labelled):
             return
         assert self.optimizer is not None
         self.work.hold(self.states["anchor"])
@@ -305,12 +302,12 @@ class _Run:
             self.save()
             self.report({"stage": stage, "held_out": held, "fraction": (number + 1) / most})
 
-    def begin(self, stage: str, labels: Tensor | None) -> bool:
+    def begin(self, stage: str, labelled: bool) -> bool:
         """Set the model to where a stage begins; whether there is anything to be done."""
         if stage == "studio":
-            if labels is None:
+            if not labelled:
                 return False
-            self.work.start_studio(labels)
+            self.work.start_studio()
             held = self.work.held_out_distance()
             self.score("studio", held)
             self.note({"stage": "studio", "epoch": 0, "held_out": held})

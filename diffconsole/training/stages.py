@@ -76,10 +76,12 @@ class _Answer(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, heard: bool) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, heard: bool) -> tuple[Tensor, Tensor, Tensor]:
         pooled = self.model.head.pool(self.model.encoder(x)) if heard else x
-        answer: tuple[Tensor, Tensor] = self.model.head.answer(pooled)
-        return answer
+        mean, log_variance = self.model.head.answer(pooled)
+        # Gradients are awaited for everything that is trained; an encoder may leave some unused.
+        trained = [p.sum() for p in self.parameters() if p.requires_grad]
+        return mean + 0.0 * torch.stack(trained).sum(), log_variance, pooled.detach()
 
 
 class Work:
@@ -100,7 +102,10 @@ class Work:
         self.held_places = places_of(held)
         self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
+        self.labels = torch.empty(0, len(PARAMETERS))
+        self.middle: Tensor | None = None
         self.spread = torch.full((len(PARAMETERS),), 0.1)
+        self._near: tuple[Tensor, Tensor] | None = None
         self.anchor: Head = copy.deepcopy(model.head)
         self._pooled: dict[int, Tensor] = {}
         self._net: nn.Module = _Answer(model)
@@ -132,21 +137,29 @@ class Work:
 
     # What the labels give
 
-    def start_studio(self, labels: Tensor) -> None:
+    def learn(self, labels: Tensor) -> bool:
+        """Take in the labels: their middle, and their spread in its terms; whether there are any.
+
+        Parameters
+        ----------
+        labels : Tensor
+            ``(pairs, parameters)`` in 0…1, NaN where there is none.
+        """
+        self.labels = labels
+        known = labels[~labels.isnan().any(dim=1)]
+        if len(known) and self.middle is None:
+            self.middle = middle_of(known)
+            self.spread = spread_of(in_terms_of(self.middle, known) - self.middle)
+        return len(known) > 0
+
+    def start_studio(self) -> None:
         """Answer the middle of the labels for every vocal."""
-        labels = labels[~labels.isnan().any(dim=1)]
-        strip = middle_of(labels)
-        rebase(self.model.head, strip, self.spread_of(labels))
+        assert self.middle is not None
+        rebase(self.model.head, self.middle, self.spread)
 
-    def spread_of(self, labels: Tensor) -> Tensor:
-        """How far the labels lie apart, in the terms of their middle; kept for the pull."""
-        labels = labels[~labels.isnan().any(dim=1)]
-        strip = middle_of(labels)
-        self.spread = spread_of(in_terms_of(strip, labels) - strip)
-        return self.spread
-
-    def fit_departures(self, labels: Tensor, strength: float) -> dict[str, float]:
+    def fit_departures(self, strength: float) -> dict[str, float]:
         """Fit how the labels depart from the studio's strip; return how much that explains."""
+        labels = self.labels
         head = self.model.head
         known = ~labels.isnan().any(dim=1)
         pooled = self.pooled(0)
@@ -161,7 +174,9 @@ class Work:
             head.centre.copy_(mean.mean(dim=0))
             head.spread.copy_(mean.std(dim=0, unbiased=False) + 1e-3)
             features = ((mean - head.centre.cpu()) / head.spread.cpu()).clamp(-3.0, 3.0)
-            departures = in_terms_of(strip, labels[known]) - strip
+            if self._near is None or not torch.equal(self._near[0], strip):
+                self._near = strip, in_terms_of(strip, labels[known])
+            departures = self._near[1] - strip
             found = fit(features[known], departures * SEEN, strength)
             # From shares of the range to logits, on the tangent at the strip.
             slope = (strip * (1.0 - strip)).clamp(min=0.05)
@@ -240,14 +255,13 @@ class Work:
         places = [self.places[variant][i] for i in mine.tolist()]
         if stage == "studio":
             # The strip is everybody's: nothing of the voice is heard.
-            features = torch.zeros(len(mine), self.model.head.skip.in_features, device=self.device)
+            features = torch.zeros(len(mine), self.model.head.skip.in_features)
+        elif stage == "head":
+            features = self.pooled(variant)[mine]
         else:
-            features = self.pooled(variant)[mine].to(self.device)
-        if stage == "top":
-            mean, log_variance = self._net(self.train.heard(places).to(self.device), True)
-        else:
-            mean, log_variance = self._net(features, False)
-        held_at = self.anchor.answer(features)[0]
+            features = self.train.heard(places)
+        mean, log_variance, pooled = self._net(features.to(self.device), stage == "top")
+        held_at = self.anchor.answer(pooled)[0]
         pull = ((mean - held_at) / self.spread.to(self.device)).square().mean(dim=1)
         chosen = self.model.choose(mean, (log_variance / 2).exp())
         distance = self.distance(chosen, self.train, places)
