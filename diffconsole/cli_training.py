@@ -182,7 +182,8 @@ def _finetune(
             "history": result.history,
             "seed": options.seed,
         }
-        plot_training(result.history, output / "finetune.png", force=True)
+        rivals = {name: value for name, value in table.items() if name not in ("before", "after")}
+        plot_training(result.history, output / "finetune.png", levels=rivals, force=True)
         predictor.save(output, info, finetune_card(info))
         for name in STATE_FILES:
             (output / name).unlink(missing_ok=True)

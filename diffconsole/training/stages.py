@@ -213,7 +213,7 @@ class Work:
         for group in groups:
             group["most"] = group["lr"]
         self._net = self.workers.wrap(_Answer(self.model), self.device)
-        return torch.optim.AdamW(groups, betas=(0.85, 0.97), eps=1e-6, weight_decay=0.0)
+        return torch.optim.AdamW(groups, betas=(0.85, 0.97), eps=1e-4, weight_decay=0.0)
 
     def hold(self, state: dict[str, Tensor]) -> None:
         """Let the pull hold the settings near those of a head."""
