@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from .errors import AudioError, PairError
 if TYPE_CHECKING:
     from .pairs import Pair, PairFiles
 
-__all__ = ["find_files", "load_pairs", "pair_options", "try_pair"]
+__all__ = ["find_files", "load_pairs", "pair_options", "shortened", "try_pair"]
 
 
 def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,8 +59,32 @@ def try_pair(files: PairFiles, refused: list[str] | None = None) -> Pair | None:
         return None
 
 
-def load_pairs(files: Sequence[PairFiles], report: Report) -> list[Pair]:
+def shortened(pair: Pair) -> Pair:
+    """Return the loudest twenty seconds of a pair: hundreds of them stay in memory."""
+    from .evaluation import WHOLE_SECONDS
+    from .pairs import PAIR_RATE, loudest_start
+
+    length = int(WHOLE_SECONDS * PAIR_RATE)
+    if pair.raw.shape[1] <= length:
+        return pair
+    start = loudest_start(pair.raw, length)
+    raw, mixed = (a[:, start : start + length].copy() for a in (pair.raw, pair.mixed))
+    return replace(pair, raw=raw, mixed=mixed)
+
+
+def load_pairs(
+    files: Sequence[PairFiles], report: Report, *, change: Callable[[Pair], Pair] = lambda p: p
+) -> list[Pair]:
     """Load pairs; a line for each that is refused.
+
+    Parameters
+    ----------
+    files : sequence of PairFiles
+        What to load.
+    report : Report
+        Where the words go.
+    change : callable
+        Done to each pair as it comes, so that what it leaves out is never held for all.
 
     Raises
     ------
@@ -68,8 +93,8 @@ def load_pairs(files: Sequence[PairFiles], report: Report) -> list[Pair]:
     """
     from .progress import steps
 
-    tried = [try_pair(entry) for entry in steps(files, "reading pairs", silent=report.silent)]
-    loaded = [pair for pair in tried if pair is not None]
+    tried = (try_pair(entry) for entry in steps(files, "reading pairs", silent=report.silent))
+    loaded = [change(pair) for pair in tried if pair is not None]
     if not loaded:
         raise PairError("no usable pair is left; see the lines above")
     return loaded

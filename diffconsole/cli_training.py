@@ -21,12 +21,15 @@ from .cli_common import (
     seed_option,
 )
 from .cli_encoders import encoder_options, starting_model
-from .cli_pairs import find_files, load_pairs, pair_options
+from .cli_pairs import find_files, load_pairs, pair_options, shortened
 from .errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     from .evaluation import FixedPreset
     from .pairs import Pair
+    from .predictor import Predictor
+    from .training.distributed import Workers
+    from .training.finetune import FinetuneOptions
 
 __all__ = ["evaluate", "finetune", "pretrain"]
 
@@ -43,18 +46,18 @@ def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
         return choose_fixed(pairs, choice, lambda: update(next(heard) / len(choice), ""))
 
 
-def _check_model_folder(folder: Path, checkpoint: str, force: bool) -> None:
+def _check_model_folder(folder: Path, state_files: Sequence[str], force: bool) -> None:
     """Refuse a folder that holds a finished model, unless a run that replaces it has begun."""
     from .workflow import check_folder
 
     check_folder(folder)
-    unfinished = (folder / checkpoint).exists()
+    unfinished = any((folder / name).exists() for name in state_files)
     if (folder / "model.json").exists() and not (force or unfinished):
         raise OutputError(f"{folder}: holds a model already; add --force to replace it")
 
 
-def _stopped(folder: Path, checkpoint: str) -> ModelError:
-    if (folder / checkpoint).exists():
+def _stopped(folder: Path, state_files: Sequence[str]) -> ModelError:
+    if any((folder / name).exists() for name in state_files):
         return ModelError(
             f"stopped; the state is in {folder}: repeat the command, without --force, to go on"
         )
@@ -66,8 +69,8 @@ def _stopped(folder: Path, checkpoint: str) -> ModelError:
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
 @encoder_options
 @click.option(
-    "--minutes", type=FiniteRange(min=0.01), default=20.0, show_default=True,
-    help="Most time for training.",
+    "--minutes", type=FiniteRange(min=0.01), default=10.0, show_default=True,
+    help="Most time for labels and training.",
 )  # fmt: skip
 @click.option(
     "--held-out", type=FiniteRange(0.01, 0.9), default=0.2, show_default=True,
@@ -94,36 +97,67 @@ def finetune(
     """Fine-tune on a studio's pairs of raw and mixed vocals.
 
     Files pair by name; endings such as _raw or _mix are ignored. Stop with Ctrl-C and repeat the
-    command to go on. Ends with distances to the mixes held out (smaller is nearer).
+    command to go on. Ends with distances to the mixes held out (smaller is nearer), the log and
+    the curves beside the model. Several GPUs or machines: start it by torchrun.
     """
-    from .evaluation import fixed_distance, level_distance, model_distance
-    from .progress import bar
-    from .training.card import finetune_card
-    from .training.finetune import CHECKPOINT, FinetuneOptions, split_pairs
-    from .training.finetune import finetune as run
-    from .workflow import check_device, results_folder
+    from .training.distributed import joined
+    from .training.finetune import STATE_FILES, FinetuneOptions, split_pairs
+    from .workflow import check_device
 
     options = FinetuneOptions(held_out=held_out, minutes=minutes, seed=seed)
     check_device(device)
-    _check_model_folder(output, CHECKPOINT, force)
-    files = find_files(raw, mixed, pairs, report)
-    predictor, base = starting_model(model, encoder, encoder_rate, seed)
-    loaded = load_pairs(files, report)
-    train, held = split_pairs(loaded, options)
-    report.say(f"{len(train)} pairs to train on, {len(held)} held out")
-    before = [model_distance(p, predictor) for p in held]
+    with joined(device) as (workers, own_device):
+        if workers.is_first:
+            _check_model_folder(output, STATE_FILES, force)
+        else:
+            report = Report(quiet=True, as_json=False)
+        files = find_files(raw, mixed, pairs, report)
+        predictor, base = starting_model(model, encoder, encoder_rate, seed)
+        loaded = load_pairs(files, report, change=shortened)
+        train, held = split_pairs(loaded, options)
+        report.say(f"{len(train)} pairs to train on, {len(held)} held out")
+        _finetune(
+            report, predictor, base, train, held, output, options, own_device, workers, force
+        )  # fmt: skip
 
+
+def _finetune(
+    report: Report,
+    predictor: Predictor,
+    base: str,
+    train: list[Pair],
+    held: list[Pair],
+    output: Path,
+    options: FinetuneOptions,
+    device: str,
+    workers: Workers,
+    force: bool,
+) -> None:
+    """Run; the first process measures before and after, and writes."""
+    from .evaluation import fixed_distance, level_distance, model_distance
+    from .plots.training import plot_training
+    from .progress import bar
+    from .training.card import finetune_card
+    from .training.finetune import STATE_FILES
+    from .training.finetune import finetune as run
+    from .workflow import results_folder
+
+    if not workers.is_first:
+        run(predictor, train, held, output, options, device=device, workers=workers)
+        return
+    before = [model_distance(p, predictor) for p in held]
     with results_folder(output):
         if force:
-            (output / CHECKPOINT).unlink(missing_ok=True)
+            for name in STATE_FILES:
+                (output / name).unlink(missing_ok=True)
         try:
             with bar("fine-tuning", silent=report.silent) as update:
                 result = run(
                     predictor, train, held, output, options,
-                    device=device, report=_finetune_progress(update),
+                    device=device, workers=workers, report=_finetune_progress(update),
                 )  # fmt: skip
         except KeyboardInterrupt:
-            raise _stopped(output, CHECKPOINT) from None
+            raise _stopped(output, STATE_FILES) from None
         predictor.to("cpu")
         fixed = _choose_fixed(train, report)
         figures = {
@@ -133,18 +167,29 @@ def finetune(
             "after": [model_distance(p, predictor) for p in held],
         }
         table = {name: sum(values) / len(values) for name, values in figures.items()}
+        labelled = [entry["labelled"] for entry in result.history if "labelled" in entry]
         info = {
             "base": base,
-            "pairs": len(loaded),
+            "pairs": len(train) + len(held),
             "held_out": [p.name for p in held],
             "distance": {name: round(value, 4) for name, value in table.items()},
+            "distances": {
+                pair.name: {name: round(values[i], 4) for name, values in figures.items()}
+                for i, pair in enumerate(held)
+            },
+            "scores": {name: round(value, 4) for name, value in result.scores.items()},
+            "best": result.best,
+            "labelled": sum(labelled),
             "epochs": result.epochs,
             "seconds": round(result.seconds, 1),
             "history": result.history,
-            "seed": seed,
+            "seed": options.seed,
         }
+        rivals = {name: value for name, value in table.items() if name not in ("before", "after")}
+        plot_training(result.history, output / "finetune.png", levels=rivals, force=True)
         predictor.save(output, info, finetune_card(info))
-        (output / CHECKPOINT).unlink(missing_ok=True)
+        for name in STATE_FILES:
+            (output / name).unlink(missing_ok=True)
     report.say(f"Mean distance to the {len(held)} mixes held out (smaller is nearer):")
     width = max(map(len, table))
     lines = [f"  {name:<{width}}  {value:.3f}" for name, value in table.items()]
@@ -152,14 +197,19 @@ def finetune(
     report.say(f"→ {output}")
 
 
+STAGE_SHARES = {"labels": (0.0, 0.4), "studio": (0.4, 0.55), "head": (0.6, 0.8), "top": (0.8, 1.0)}
+"""Of the bar, by what the stages take on a hundred pairs."""
+
+
 def _finetune_progress(update: Callable[[float, str], None]) -> Callable[[dict[str, Any]], None]:
-    """Turn the events of a run into a bar: half for the head, half for the top stages."""
+    """Turn the events of a run into one bar over all stages."""
     last = {"held_out": float("nan"), "share": 0.0}
 
     def show(event: dict[str, Any]) -> None:
         last["held_out"] = event.get("held_out", last["held_out"])
-        half = 0.0 if event["stage"] == "head" else 0.5
-        last["share"] = max(last["share"], half + 0.5 * event.get("fraction", 0.0))
+        first, end = STAGE_SHARES.get(event["stage"], (0.0, 0.0))
+        share = first + (end - first) * event.get("fraction", 0.0)
+        last["share"] = max(last["share"], share)
         loss = f", loss {event['loss']:.3f}" if "loss" in event else ""
         update(last["share"], f"{event['stage']}{loss}, held out {last['held_out']:.3f}")
 
@@ -317,7 +367,7 @@ def pretrain(
     from .workflow import check_device, results_folder
 
     check_device(device)
-    _check_model_folder(output, CHECKPOINT, force)
+    _check_model_folder(output, (CHECKPOINT,), force)
     options = PretrainOptions(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),
@@ -335,7 +385,7 @@ def pretrain(
                     options, output, resume=not force, device=device, workers=workers, report=show
                 )
         except KeyboardInterrupt:
-            raise _stopped(output, CHECKPOINT) from None
+            raise _stopped(output, (CHECKPOINT,)) from None
     fixed = figures.pop("fixed")
     lines = [f"{'':<11}model   middle of the statistics"]
     lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]

@@ -46,6 +46,13 @@ has little is heard, and counts in the distance to it, far more than too little.
 # Of a normal distribution 80 % lies within this many deviations of its mean.
 CALIBRATED, CALIBRATED_DEVIATIONS = 0.8, 1.2816
 
+SKIP_REACH = 3.0
+"""Standard deviations of the voices it was fitted on that the head's linear map hears."""
+
+LATER = ("head.skip.weight", "head.centre", "head.spread", "head.log_scale")
+"""What models saved before the head had a linear map and a calibration lack; a new head's values
+leave both out."""
+
 FORMAT = "diffconsole.predictor"
 VERSION = 1
 
@@ -77,9 +84,13 @@ class Prediction:
 class Head(nn.Module):
     """Mean and deviation of the encoder's frames → mean and log-variance of every setting.
 
-    ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1.
+    ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1. Beside
+    the network a linear map of the standardised mean and deviation, which fine-tuning fits and
+    pretraining leaves at zero, is added to the means before they are squashed into 0…1.
     """
 
+    centre: Tensor
+    spread: Tensor
     log_scale: Tensor
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.1) -> None:
@@ -95,14 +106,32 @@ class Head(nn.Module):
         )
         self.mean = nn.Linear(hidden, len(PARAMETERS))
         self.log_variance = nn.Linear(hidden, len(PARAMETERS))
+        self.skip = nn.Linear(2 * dim, len(PARAMETERS), bias=False).requires_grad_(False)
+        nn.init.zeros_(self.skip.weight)
+        self.register_buffer("centre", torch.zeros(2 * dim))
+        self.register_buffer("spread", torch.ones(2 * dim))
         self.register_buffer("log_scale", torch.zeros(len(PARAMETERS)))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means, 0…1, and the log-variances."""
+        return self.answer(self.pool(frames))
+
+    @staticmethod
+    def pool(frames: Tensor) -> Tensor:
+        """Return mean and deviation of the frames, ``(batch, 2·dim)``."""
         deviation = frames.std(dim=1, unbiased=False) if frames.shape[1] > 1 else 0 * frames[:, 0]
-        x = self.body(self.norm(torch.cat((frames.mean(dim=1), deviation), dim=-1)))
+        return torch.cat((frames.mean(dim=1), deviation), dim=-1)
+
+    def answer(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means, 0…1, and the log-variances for what :meth:`pool` returned."""
+        x = self.body(self.norm(pooled))
+        logits = self.mean(x) + self.skip(self.standardised(pooled))
         log_variance = self.log_variance(x).clamp(-9.0, 1.0) + 2.0 * self.log_scale
-        return self.mean(x).sigmoid(), log_variance
+        return logits.sigmoid(), log_variance
+
+    def standardised(self, pooled: Tensor) -> Tensor:
+        """Return what the linear map hears: a voice unlike all others moves it no further."""
+        return ((pooled - self.centre) / self.spread).clamp(-SKIP_REACH, SKIP_REACH)
 
     @torch.no_grad()
     def start_at(self, normalised: Tensor) -> None:
@@ -299,8 +328,8 @@ class Predictor(nn.Module):
             if not file.is_file():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
             weights = load_file(str(file))
-            # Models of before the calibration have none.
-            weights.setdefault("head.log_scale", torch.zeros(len(PARAMETERS)))
+            fresh = model.state_dict()
+            weights = {**{name: fresh[name] for name in LATER}, **weights}
             model.load_state_dict(
                 {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
             )

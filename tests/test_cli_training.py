@@ -16,11 +16,14 @@ import soundfile
 
 from diffconsole import Predictor
 from diffconsole.preset import find_preset
-from diffconsole.training.finetune import CHECKPOINT
+from diffconsole.training.finetune import CHECKPOINT, STATE_FILES
 from diffconsole.training.pretrain import held_out_examples
 
 from .commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
 from .synthetic import RATE, STUDIO, mixed, voice, write_people
+
+LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
+"""What a run that has ended leaves in its folder."""
 
 ROWS = ("level only", "one preset", "before", "after")
 
@@ -73,12 +76,19 @@ def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     assert rows["after"] <= rows["before"]  # the best state counts, the first one included
     assert "3 pairs to train on, 1 held out" in result.stderr
     assert str(studio) in result.stderr
-    assert set(contents(studio)) == {"model.json", "model.safetensors", "README.md"}
+    assert set(contents(studio)) == LEFT
 
     info = json.loads(done("models", "info", "--model", studio, "--json").stdout)["info"]
     assert info["base"] == model.name
     assert info["pairs"] == 4
     assert info["distance"]["after"] == pytest.approx(rows["after"], abs=6e-4)
+    (name,) = info["held_out"]
+    report = (studio / "README.md").read_text()
+    assert f"| {name} | " in report
+    assert f"**{info['distance']['after']:.3f}** |" in report
+    log = [json.loads(line) for line in (studio / "finetune.jsonl").read_text().splitlines()]
+    assert log == info["history"]
+    assert (studio / "finetune.png").read_bytes().startswith(b"\x89PNG")
     take = write_take(tmp_path / "take.wav")
     done("predict", take, "-o", tmp_path / "p.json", "--model", studio)
 
@@ -119,7 +129,7 @@ def test_ctrl_c_and_the_same_command_go_on(tmp_path, folders, model):
     assert stdout == ""
     *_, last = stderr.splitlines(keepends=True)
     assert f"the state is in {studio}: repeat the command" in one_error(last)
-    assert set(contents(studio)) == {CHECKPOINT}  # no model, no temporary files
+    assert {CHECKPOINT} <= set(contents(studio)) <= {*STATE_FILES, "finetune.jsonl"}  # no model
     with safetensors.safe_open(studio / CHECKPOINT, "pt") as file:
         kept = json.loads(file.metadata()["progress"])["history"]
 
@@ -127,7 +137,7 @@ def test_ctrl_c_and_the_same_command_go_on(tmp_path, folders, model):
     assert "unfinished run of other pairs, options or model" in other
     data = json.loads(done("finetune", *options, "--json").stdout)
     assert data["history"][: len(kept)] == kept
-    assert set(contents(studio)) == {"model.json", "model.safetensors", "README.md"}
+    assert set(contents(studio)) == LEFT
     Predictor.load(studio)
 
 

@@ -375,3 +375,32 @@ def test_calibration_is_part_of_the_answer_and_of_the_file(tmp_path: Path) -> No
     assert torch.allclose(model.head(frames)[1], before + 0.5)
     model.save(tmp_path, {})
     assert torch.allclose(Predictor.load(tmp_path).head.log_scale, model.head.log_scale, atol=1e-3)
+
+
+def test_models_saved_before_the_linear_map(tmp_path: Path) -> None:
+    """Without its weights a model answers as it did; with them, they are saved and read."""
+    from safetensors.torch import load_file, save_file
+
+    from diffconsole.predictor import LATER
+
+    model = small_model()
+    pooled = torch.randn(3, model.head.skip.in_features)
+    expected = model.head.answer(pooled)[0].detach()
+    model.save(tmp_path, {})
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if k not in LATER}, tmp_path / "model.safetensors")
+    loaded = Predictor.load(tmp_path)
+    assert torch.allclose(loaded.head.answer(pooled)[0], expected, atol=1e-3)
+    with torch.no_grad():
+        model.head.skip.weight.fill_(0.01)
+        model.head.centre.fill_(0.2)
+        model.head.spread.fill_(0.5)
+    moved = model.head.answer(pooled)[0].detach()
+    assert float((moved - expected).abs().max()) > 0.01
+    model.save(tmp_path / "moved", {})
+    assert torch.allclose(
+        Predictor.load(tmp_path / "moved").head.answer(pooled)[0], moved, atol=3e-3
+    )
+    # Outside of the voices that it was fitted on it goes no further.
+    far = model.head.standardised(torch.full_like(pooled, 1e6))
+    assert float(far.max()) == 3.0

@@ -10,32 +10,66 @@ from typing import Any
 __all__ = ["finetune_card", "pretrain_card"]
 
 MANIFEST = "manifest.csv"
+STAGES = {
+    "before": "the model as it was",
+    "studio": "one strip for every vocal",
+    "ridge": "departures with the voice, from the labels",
+    "head": "the same, trained through the console",
+    "top": "the encoder's top stages too",
+}
 
 
 def finetune_card(info: Mapping[str, Any]) -> str:
-    """Return the card of a fine-tuned model as Markdown.
+    """Return the card of a fine-tuned model, which is the report of the run, as Markdown.
 
     Parameters
     ----------
     info : mapping
-        What ``finetune`` records: base, pairs, held out, distances, epochs, seconds, seed.
+        What ``finetune`` records: base, pairs, held out, distances, scores by stage, epochs,
+        seconds, seed.
     """
-    rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in info["distance"].items())
+    columns = list(info["distance"])
+    rows = [
+        f"| {_cell(name)} | " + " | ".join(f"{row[c]:.3f}" for c in columns) + " |"
+        for name, row in info["distances"].items()
+    ]
+    means = " | ".join(f"**{info['distance'][c]:.3f}**" for c in columns)
+    scores = "\n".join(
+        f"| {STAGES[name]} | {value:.3f} |" for name, value in info["scores"].items()
+    )
+    lines = "\n".join([*rows, f"| **mean** | {means} |"])
     return f"""# A fine-tuned vocal model
 
 Fine-tuned from `{info["base"]}` on {info["pairs"]} raw/mixed pairs of one studio,
-{len(info["held_out"])} of them held out; {info["epochs"]} epochs in {info["seconds"]:.0f} s,
-seed {info["seed"]}.
+{len(info["held_out"])} of them held out; {info["labelled"]} matched for labels,
+{info["epochs"]} epochs, {info["seconds"]:.0f} s, seed {info["seed"]}.
 
-Mean distance to the mixes held out (smaller is nearer):
+Distance to the mixes held out (smaller is nearer):
 
-| settings | distance |
+| pair | {" | ".join(columns)} |
+|---|{"---|" * len(columns)}
+{lines}
+
+*Level only* is the raw vocal at the mix's loudness; *one preset* the factory preset that is nearest
+to the pairs trained on; *before* and *after* the model.
+
+![The distance over the run](finetune.png)
+
+| state, on five-second segments of the same pairs | distance |
 |---|---|
-{rows}
+{scores}
+
+The best of these is the model: **{STAGES[info["best"]]}**. These pairs were not trained on, but
+they chose it: expect new mixes to lie a little further.
 
 Use: `diffconsole process take.wav --model FOLDER`. The weights know the sound of the pairs they
 were trained on: treat them as you treat the pairs.
 """
+
+
+def _cell(name: str) -> str:
+    """A name in a table, on one line."""
+    return " ".join(name.split()).replace("|", "\\|")
 
 
 def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path | None) -> str:

@@ -1,9 +1,15 @@
-"""Fine-tuning on a studio's pairs: first the head, then the encoder's top stages too.
+"""Fine-tuning on a studio's pairs, in stages that each have to prove themselves.
 
-The loss is the distance of the console's output to the mix, through the console, and a pull
-towards the settings of the model that is fine-tuned, which keeps what the audio cannot tell at
-ordinary values. A part of the pairs is held out: it decides when to stop, and the best state
-counts. The state is kept after each epoch, so a run that was stopped goes on where it was.
+1. ``labels``: a quick match of each pair.
+2. ``studio``: one strip for every vocal, from the labels' middle, moved by the distance of the
+   console's output to the mixes. It is most of a studio's sound.
+3. ``ridge``: how the labels depart from it with the voice, in closed form.
+4. ``head``: strip and departures together, by the distance through the console.
+5. ``top``: the encoder's top stages too, at a low rate.
+
+A part of the pairs is held out: each stage stops by them, the next begins at the best state so
+far, and the best of all counts, the model as it was included. The state is kept after each epoch
+and each label, so a run that was stopped, however, goes on where it was and ends the same.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +26,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..console import Console
 from ..errors import ModelError, PairError
-from ..losses import mix_distance
-from ..pairs import PAIR_RATE, Pair
-from ..parameters import denormalize
-from ..predictor import WINDOW_SECONDS, Predictor
+from ..files import atomic_path
+from ..pairs import Pair
+from ..predictor import Predictor
 from .checkpoint import load_checkpoint, save_checkpoint
-from .segments import Segments, segments_of
+from .distributed import ALONE, Workers
+from .labels import LABELS, fingerprint_of, labels_of
+from .ridge import STRENGTHS
+from .stages import TRAINED, Work
 
-__all__ = ["CHECKPOINT", "FinetuneOptions", "FinetuneResult", "finetune", "split_pairs"]
+__all__ = [
+    "CHECKPOINT",
+    "LOG",
+    "STATE_FILES",
+    "FinetuneOptions",
+    "FinetuneResult",
+    "finetune",
+    "split_pairs",
+]
 
 CHECKPOINT = "finetune.safetensors"
+LOG = "finetune.jsonl"
+STATE_FILES = (CHECKPOINT, LABELS)
+"""What an unfinished run keeps in its folder."""
+
 FEWEST_PAIRS = 2
-LEAD_SECONDS = 1.0
-LOSS_STRIDE = 32
-PULL = 0.5
+LEAST_BETTER = 1e-4
+STAGES = ("labels", "studio", "ridge", "head", "top", "done")
+# Of the time, what may be gone when a stage ends.
+TIME_SHARE = {"labels": 0.45, "studio": 0.6, "ridge": 1.0, "head": 0.8, "top": 1.0}
+
+Reporter = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -47,30 +69,32 @@ class FinetuneOptions:
     held_out : float
         Share of the pairs that is not trained on, one pair at least.
     minutes : float
-        Most time for training.
-    head_epochs, top_epochs : int
-        Most epochs of the head alone, and of head and top stages.
-    head_rate, top_rate : float
-        Learning rates of the two.
+        Most time for all stages.
+    studio_epochs, head_epochs, top_epochs : int
+        Most epochs of the one strip, of strip and departures, and of these and the top stages.
+    studio_rate, head_rate, top_rate : float
+        Learning rates of the three; the head's is what a setting moves, in logits.
     top_stages : int
         How many of the encoder's stages are trained, from the top.
     batch : int
-        Segments a step.
+        Segments a step, of all processes together.
     patience : int
         Epochs without a better held-out distance before a stage ends.
     seed : int
-        Of the split, the order and the dropout.
+        Of the split, the labels and the order.
     """
 
     held_out: float = 0.2
-    minutes: float = 20.0
-    head_epochs: int = 20
-    top_epochs: int = 20
-    head_rate: float = 5e-4
-    top_rate: float = 1e-4
+    minutes: float = 10.0
+    studio_epochs: int = 3
+    head_epochs: int = 4
+    top_epochs: int = 2
+    studio_rate: float = 0.02
+    head_rate: float = 0.02
+    top_rate: float = 1e-5
     top_stages: int = 2
     batch: int = 8
-    patience: int = 4
+    patience: int = 2
     seed: int = 0
 
 
@@ -81,16 +105,25 @@ class FinetuneResult:
     Attributes
     ----------
     history : list of dict
-        One entry an epoch: stage, train and held_out distance.
+        What happened, in order: ``stage``, and in an entry of an epoch ``epoch``, ``train`` and
+        ``held_out`` distance.
     epochs : int
         That were trained.
     seconds : float
-        Of training.
+        Of all stages.
+    scores : dict of str to float
+        Best held-out distance by stage, ``before`` the first.
     """
 
     history: list[dict[str, Any]]
     epochs: int
     seconds: float
+    scores: dict[str, float]
+
+    @property
+    def best(self) -> str:
+        """The stage whose state counts."""
+        return min(self.scores, key=lambda name: self.scores[name])
 
 
 def split_pairs(pairs: Sequence[Pair], options: FinetuneOptions) -> tuple[list[Pair], list[Pair]]:
@@ -118,7 +151,8 @@ def finetune(
     options: FinetuneOptions,
     *,
     device: str = "cpu",
-    report: Callable[[dict[str, Any]], None] = lambda _: None,
+    workers: Workers = ALONE,
+    report: Reporter = lambda _: None,
 ) -> FinetuneResult:
     """Fine-tune `model` in place and leave it in its best state.
 
@@ -129,13 +163,17 @@ def finetune(
     train, held_out : sequence of Pair
         Aligned pairs.
     folder : Path
-        Gets the checkpoint; one of the same pairs and options there is gone on from.
+        Gets the run's state and its log; the state of the same pairs and options there is gone
+        on from.
     options : FinetuneOptions
         How.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    workers : Workers
+        Processes that share the work (:func:`diffconsole.training.distributed.joined`); each has
+        all pairs, the first one writes and reports.
     report : callable
-        Called with ``stage``, ``fraction`` (of the stage's most epochs) and ``loss`` after each
+        Called with ``stage``, ``fraction`` (of the stage's most work) and ``loss`` after each
         step, and with ``held_out`` after each epoch.
 
     Returns
@@ -149,180 +187,233 @@ def finetune(
         The folder holds the checkpoint of another run.
     """
     model.to(device)
-    run = _Run(model, segments_of(train, model), segments_of(held_out, model), options, device)
-    progress: dict[str, Any] = {
-        "fingerprint": _fingerprint(model, train, held_out, options),
-        "stage": "head",
-        "epoch": 0,
-        "seconds": 0.0,
-        "worse": 0,
-        "best": None,
-        "history": [],
-    }
-    checkpoint = folder / CHECKPOINT
-    best: dict[str, Tensor] = {}
-    optimizer = run.optimizer("head")
-    if checkpoint.exists():
-        progress, best, optimizer = _go_on(checkpoint, run, progress["fingerprint"])
-    else:
-        progress["best"] = run.held_out_distance()
-        best = _copy_of(model)
-        progress["history"].append({"stage": "before", "held_out": progress["best"]})
-        report({"stage": "head", "held_out": progress["best"]})
-
-    began = time.monotonic() - progress["seconds"]
-    while progress["stage"] != "done":
-        stage = progress["stage"]
-        most = options.head_epochs if stage == "head" else options.top_epochs
-        over = time.monotonic() - began > options.minutes * 60.0 * (0.5 if stage == "head" else 1)
-        if progress["epoch"] >= most or progress["worse"] >= options.patience or over:
-            model.load_state_dict(best)
-            progress.update(stage="top" if stage == "head" else "done", epoch=0, worse=0)
-            if progress["stage"] == "top":
-                optimizer = run.optimizer("top")
-            continue
-        mean_loss = run.epoch(optimizer, stage, progress["epoch"], most, report)
-        held = run.held_out_distance()
-        progress["epoch"] += 1
-        progress["history"].append(
-            {"stage": stage, "epoch": progress["epoch"], "train": mean_loss, "held_out": held}
-        )
-        if held < progress["best"] - 1e-4:
-            progress.update(best=held, worse=0)
-            best = _copy_of(model)
-        else:
-            progress["worse"] += 1
-        progress["seconds"] = time.monotonic() - began
-        save_checkpoint(checkpoint, model, optimizer, progress, best)
-        report({"stage": stage, "held_out": held, "fraction": progress["epoch"] / most})
-    model.load_state_dict(best)
+    run = _Run(model, train, held_out, folder, options, device, workers, report)
+    run.go()
     model.requires_grad_(True)
+    model.head.skip.requires_grad_(False)
     model.eval()
-    epochs = sum("epoch" in entry for entry in progress["history"])
-    return FinetuneResult(progress["history"], epochs, progress["seconds"])
+    history = run.progress["history"]
+    epochs = sum(entry.get("epoch", 0) > 0 for entry in history)
+    return FinetuneResult(history, epochs, run.progress["seconds"], run.progress["scores"])
 
 
-def _go_on(
-    checkpoint: Path, run: _Run, fingerprint: str
-) -> tuple[dict[str, Any], dict[str, Tensor], torch.optim.Optimizer]:
-    progress, best = load_checkpoint(checkpoint, run.model)
-    if progress["fingerprint"] != fingerprint:
-        raise ModelError(
-            f"{checkpoint.parent}: holds an unfinished run of other pairs, options or model; "
-            "repeat that command to finish it, or add --force to start anew"
-        )
-    optimizer = run.optimizer(progress["stage"] if progress["stage"] != "done" else "top")
-    load_checkpoint(checkpoint, run.model, optimizer)
-    return progress, best, optimizer
+class _Run:
+    """Where a run stands, and how it goes on."""
 
+    def __init__(
+        self,
+        model: Predictor,
+        train: Sequence[Pair],
+        held: Sequence[Pair],
+        folder: Path,
+        options: FinetuneOptions,
+        device: str,
+        workers: Workers,
+        report: Reporter,
+    ) -> None:
+        self.model, self.folder, self.options, self.workers = model, folder, options, workers
+        self.device, self.report = device, report if workers.is_first else lambda _: None
+        self.pairs, self.prints = train, [fingerprint_of(pair) for pair in train]
+        held_prints = [fingerprint_of(pair) for pair in held]
+        top = model.encoder.stages()[-options.top_stages :] if options.top_stages else []
+        moved = {id(v) for _, module in top for v in module.state_dict(keep_vars=True).values()}
+        self.kept = [
+            name
+            for name, value in model.state_dict(keep_vars=True).items()
+            if name.startswith("head.") or id(value) in moved
+        ]
+        self.states = {"before": self.state()}
+        self.progress: dict[str, Any] = {
+            "fingerprint": _fingerprint(model, self.prints, held_prints, options),
+            "stage": "labels",
+            "epoch": 0,
+            "worse": 0,
+            "seconds": 0.0,
+            "scores": {},
+            "history": [],
+        }
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.work = Work(model, train, held, options, device, workers)
+        self.began = time.monotonic()
 
-def _copy_of(model: Predictor) -> dict[str, Tensor]:
-    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+    def go(self) -> None:
+        """Go through the stages from where the run is."""
+        if self.workers.agree((self.folder / CHECKPOINT).exists()):
+            self.resume()
+        else:
+            self.score("before", self.work.held_out_distance())
+            self.save()
+        while self.progress["stage"] != "done":
+            stage = self.progress["stage"]
+            if stage == "labels":
+                self.label()
+            elif stage == "ridge":
+                self.fit()
+            else:
+                self.epochs(stage)
+            self.progress.update(stage=STAGES[STAGES.index(stage) + 1], epoch=0, worse=0)
+            self.optimizer = None
+            self.save()
+        self.restore(self.best())
+
+    # Stages
+
+    def label(self) -> None:
+        """Match the pairs, as far as there is time."""
+        labels = self.labels(over=lambda: self.is_over("labels"))
+        count = int((~labels.isnan().any(dim=1)).sum())
+        self.note({"stage": "labels", "labelled": count, "pairs": len(labels)})
+
+    def fit(self) -> None:
+        """Fit the departures from the studio's strip."""
+        if "studio" not in self.states:
+            return
+        self.work.learn(self.labels())
+        for strength in STRENGTHS:
+            self.restore("studio")
+            explained = self.work.fit_departures(strength)
+            held = self.work.held_out_distance()
+            self.score("ridge", held)
+            rounded = {module: round(share, 4) for module, share in explained.items()}
+            entry = {"stage": "ridge", "strength": strength, "held_out": held}
+            self.note({**entry, "explained": rounded})
+            self.report({"stage": "ridge", "held_out": held})
+
+    def epochs(self, stage: str) -> None:
+        """Train until the pairs held out, the epochs or the time say that it is enough."""
+        labelled = self.work.learn(self.labels())
+        most = getattr(self.options, f"{stage}_epochs")
+        if self.optimizer is None and not self.begin(stage, labelled):
+            return
+        assert self.optimizer is not None
+        self.work.hold(self.states["anchor"])
+        while not (
+            self.progress["epoch"] >= most
+            or self.progress["worse"] >= self.options.patience
+            or self.is_over(stage)
+        ):
+            number = self.progress["epoch"]
+            mean_loss = self.work.epoch(self.optimizer, stage, number, most, self.report)
+            held = self.work.held_out_distance(encoder_moved=stage == "top")
+            self.progress["epoch"] = number + 1
+            better = self.score(stage, held)
+            self.progress["worse"] = 0 if better else self.progress["worse"] + 1
+            self.note({"stage": stage, "epoch": number + 1, "train": mean_loss, "held_out": held})
+            self.save()
+            self.report({"stage": stage, "held_out": held, "fraction": (number + 1) / most})
+
+    def begin(self, stage: str, labelled: bool) -> bool:
+        """Set the model to where a stage begins; whether there is anything to be done."""
+        if stage == "studio":
+            if not labelled:
+                return False
+            self.work.start_studio()
+            held = self.work.held_out_distance()
+            self.score("studio", held)
+            self.note({"stage": "studio", "epoch": 0, "held_out": held})
+            self.report({"stage": "studio", "held_out": held, "fraction": 0.0})
+        else:
+            best = self.best()
+            self.restore(best)
+            self.progress["scores"][stage] = self.progress["scores"][best]
+            self.states[stage] = self.states[best]
+        self.states["anchor"] = self.state()
+        self.optimizer = self.work.optimizer(stage)
+        return True
+
+    # State
+
+    def labels(self, over: Callable[[], bool] = lambda: True) -> Tensor:
+        """The labels that are there, and before the time is over those that are not."""
+        return labels_of(
+            self.pairs, self.prints, self.folder, seed=self.options.seed, device=self.device,
+            workers=self.workers, over=over,
+            report=lambda share, loss: self.report(
+                {"stage": "labels", "fraction": share, "loss": loss}
+            ),
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of what is ever trained."""
+        state = self.model.state_dict()
+        return {name: state[name].detach().cpu().clone() for name in self.kept}
+
+    def restore(self, name: str) -> None:
+        """Set the model to a state."""
+        self.model.load_state_dict({**self.model.state_dict(), **self.states[name]})
+
+    def score(self, stage: str, held: float) -> bool:
+        """Keep the model as the stage's state if it is its best; whether it is."""
+        scores = self.progress["scores"]
+        if stage == "before":
+            self.note({"stage": stage, "held_out": held})
+            self.report({"stage": "labels", "held_out": held})
+        if held < scores.get(stage, float("inf")) - LEAST_BETTER:
+            scores[stage] = held
+            self.states[stage] = self.state()
+            return True
+        return False
+
+    def best(self) -> str:
+        """The stage with the best state; of equals the first."""
+        scores = self.progress["scores"]
+        return min(scores, key=lambda name: scores[name])
+
+    def is_over(self, stage: str) -> bool:
+        """Whether the time that this stage ends by is gone; the first process decides."""
+        self.progress["seconds"] = time.monotonic() - self.began
+        limit = self.options.minutes * 60.0 * TIME_SHARE[stage]
+        return self.workers.agree(self.progress["seconds"] > limit)
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Add to the run's history."""
+        self.progress["history"].append(dict(entry))
+
+    def save(self) -> None:
+        """Write the state and the log; the model's whole weights as far as they are trained."""
+        self.progress["seconds"] = time.monotonic() - self.began
+        if not self.workers.is_first:
+            return
+        states = {f"{n}/{k}": v for n, state in self.states.items() for k, v in state.items()}
+        path = self.folder / CHECKPOINT
+        save_checkpoint(path, self.model, self.optimizer, self.progress, states)
+        lines = [json.dumps(entry) + "\n" for entry in self.progress["history"]]
+        with atomic_path(self.folder / LOG, force=True) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, which the first process reads for all."""
+        path, fingerprint = self.folder / CHECKPOINT, self.progress["fingerprint"]
+        if self.workers.is_first:
+            self.progress, flat = load_checkpoint(path, self.model)
+            self.states = {}
+            for name, value in flat.items():
+                stage, key = name.split("/", 1)
+                self.states.setdefault(stage, {})[key] = value
+        weights = {k: v.cpu() for k, v in self.model.state_dict().items()}
+        shared = self.workers.agree((self.progress, self.states, weights))
+        self.progress, self.states, weights = shared
+        self.model.load_state_dict(weights)
+        if self.progress["fingerprint"] != fingerprint:
+            raise ModelError(
+                f"{self.folder}: holds an unfinished run of other pairs, options or model; "
+                "repeat that command to finish it, or add --force to start anew"
+            )
+        stage = self.progress["stage"]
+        if stage in TRAINED and self.progress["epoch"] > 0:
+            self.optimizer = self.work.optimizer(stage)
+            if self.workers.is_first:
+                load_checkpoint(path, self.model, self.optimizer)
+            self.optimizer.load_state_dict(self.workers.agree(self.optimizer.state_dict()))
+        self.began = time.monotonic() - self.progress["seconds"]
 
 
 def _fingerprint(
-    model: Predictor, train: Sequence[Pair], held: Sequence[Pair], options: FinetuneOptions
+    model: Predictor, train: Sequence[str], held: Sequence[str], options: FinetuneOptions
 ) -> str:
-    facts = [
-        [(p.name, p.raw.shape[1], round(p.lag_seconds, 6)) for p in part] for part in (train, held)
-    ]
-    text = json.dumps([facts, asdict(options)], sort_keys=True)
+    text = json.dumps([list(train), list(held), asdict(options)], sort_keys=True)
     print_of = hashlib.sha256(text.encode())
     for name, weights in model.state_dict().items():
         print_of.update(name.encode())
         print_of.update(weights.detach().cpu().contiguous().numpy().tobytes())
     return print_of.hexdigest()
-
-
-class _Run:
-    """The tensors of a run, and its steps."""
-
-    def __init__(
-        self,
-        model: Predictor,
-        train: Segments,
-        held: Segments,
-        options: FinetuneOptions,
-        device: str,
-    ) -> None:
-        self.model, self.train, self.held, self.options = model, train, held, options
-        self.device = device
-        self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
-        self.lead = int(LEAD_SECONDS * PAIR_RATE)
-        model.eval()
-        with torch.no_grad():
-            self.frames = torch.cat([model.encoder(h.to(device)) for h in train.heard.split(8)])
-            self.start = torch.cat([model.head(f)[0] for f in self.frames.split(64)])
-
-    def optimizer(self, stage: str) -> torch.optim.Optimizer:
-        top = [module for _, module in self.model.encoder.stages()[-self.options.top_stages :]]
-        upper = [p for module in top for p in module.parameters()]
-        for parameter in self.model.encoder.parameters():
-            parameter.requires_grad_(False)
-        groups: list[dict[str, Any]] = [
-            {"params": list(self.model.head.parameters()), "lr": self.options.head_rate}
-        ]
-        if stage == "top":
-            for parameter in upper:
-                parameter.requires_grad_(True)
-            groups[0]["lr"] = self.options.head_rate / 2
-            groups.append({"params": upper, "lr": self.options.top_rate})
-        return torch.optim.AdamW(groups, weight_decay=0.01)
-
-    def distance(self, chosen: Tensor, part: Segments, rows: Tensor, stride: int) -> Tensor:
-        raw, mixed = part.raw[rows].to(self.device), part.mixed[rows].to(self.device)
-        result = self.console(raw, denormalize(chosen))
-        return mix_distance(
-            result[..., self.lead :], mixed[..., self.lead :], PAIR_RATE, stride=stride
-        )
-
-    def epoch(
-        self,
-        optimizer: torch.optim.Optimizer,
-        stage: str,
-        number: int,
-        most: int,
-        report: Callable[[dict[str, Any]], None],
-    ) -> float:
-        # Normalisation statistics of a batch of eight would be noise: they stay as pretrained.
-        self.model.eval()
-        self.model.head.train()
-        rng = np.random.default_rng((self.options.seed, stage == "top", number))
-        order = torch.from_numpy(rng.permutation(len(self.train)))
-        losses = []
-        steps = order.split(self.options.batch)
-        # Each epoch has its own dropout, so that a run that goes on does what it would have done.
-        with torch.random.fork_rng():
-            torch.manual_seed(int(rng.integers(2**63)))
-            for step, rows in enumerate(steps):
-                losses.append(self.step(optimizer, stage, rows))
-                fraction = (number + (step + 1) / len(steps)) / most
-                report({"stage": stage, "fraction": fraction, "loss": losses[-1]})
-        return float(np.mean(losses))
-
-    def step(self, optimizer: torch.optim.Optimizer, stage: str, rows: Tensor) -> float:
-        if stage == "top":
-            frames = self.model.encoder(self.train.heard[rows].to(self.device))
-        else:
-            frames = self.frames[rows]
-        mean, log_variance = self.model.head(frames)
-        pull = (mean - self.start[rows]).square().mean(dim=1)
-        chosen = self.model.choose(mean, (log_variance / 2).exp())
-        distance = self.distance(chosen, self.train, rows, LOSS_STRIDE)
-        loss = (distance + PULL * pull).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [p for g in optimizer.param_groups for p in g["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
-        return float(distance.detach().mean())
-
-    @torch.no_grad()
-    def held_out_distance(self) -> float:
-        self.model.eval()
-        found = []
-        for rows in torch.arange(len(self.held)).split(self.options.batch):
-            mean, log_variance = self.model(self.held.heard[rows].to(self.device))
-            chosen = self.model.choose(mean, (log_variance / 2).exp())
-            found.append(self.distance(chosen, self.held, rows, LOSS_STRIDE))
-        return float(torch.cat(found).mean())

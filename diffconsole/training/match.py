@@ -22,7 +22,7 @@ from ..preset import Preset
 from .search import Found, Plan, plan_for, search
 from .side_by_side import side_by_side
 
-__all__ = ["Match", "MatchOptions", "match"]
+__all__ = ["QUICK_TOGETHER", "TOGETHER_ON_GPU", "Match", "MatchOptions", "groups_of", "match"]
 
 Reporter = Callable[[dict[str, Any]], None]
 
@@ -162,7 +162,7 @@ def match(
     """
     plan = plan_for(options.quick)
     most = TOGETHER_ON_GPU if device != "cpu" else QUICK_TOGETHER if options.quick else 1
-    groups = _groups(pairs, most)
+    groups = groups_of(pairs, most)
 
     def job(group: list[int]) -> Callable[[Callable[[float, float], None]], list[Match]]:
         def run(tell: Callable[[float, float], None]) -> list[Match]:
@@ -209,7 +209,7 @@ def _search_group(
     ]
 
 
-def _groups(pairs: Sequence[Pair], most: int) -> list[list[int]]:
+def groups_of(pairs: Sequence[Pair], most: int) -> list[list[int]]:
     """Numbers of neighbours of one length and layout, which can run in one batch."""
     groups: list[list[int]] = []
     for index, pair in enumerate(pairs):

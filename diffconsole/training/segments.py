@@ -12,7 +12,7 @@ from torch import Tensor
 from ..pairs import PAIR_RATE, Pair
 from ..predictor import WINDOW_SECONDS, Predictor, level_gain_db, windows_of
 
-__all__ = ["Segments", "segments_of"]
+__all__ = ["Cutter", "Place", "Segments", "places_of", "segments_of"]
 
 MOST_A_PAIR = 4
 MOST_IN_ALL = 600
@@ -41,6 +41,22 @@ class Segments:
         return len(self.raw)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a segment lies.
+
+    Attributes
+    ----------
+    pair : int
+        Number of the pair.
+    start : int
+        First sample.
+    """
+
+    pair: int
+    start: int
+
+
 def segments_of(pairs: Sequence[Pair], model: Predictor) -> Segments:
     """Cut up to four loud five-second segments out of each pair; repeat what is shorter.
 
@@ -51,35 +67,86 @@ def segments_of(pairs: Sequence[Pair], model: Predictor) -> Segments:
     model : Predictor
         Its encoder gives the rate of `heard`.
     """
-    length = int(WINDOW_SECONDS * PAIR_RATE)
+    cutter, places = Cutter(pairs, model), places_of(pairs)
+    return Segments(cutter.heard(places), *cutter.audio(places))
+
+
+def places_of(pairs: Sequence[Pair], variant: int = 0) -> list[Place]:
+    """Choose segments: places spread evenly over each pair, the quiet ones left out.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Aligned.
+    variant : int
+        0 spreads them evenly, any other moves them. Nothing else is changed: other levels and the
+        other polarity would be no news, since the predictor levels every vocal and neither console
+        nor distance hears the sign; and played faster, a reverb is another one than the console's.
+    """
     most = max(1, min(MOST_A_PAIR, MOST_IN_ALL // max(len(pairs), 1)))
-    channels = max(pair.raw.shape[0] for pair in pairs)
-    heard, raw, mixed = [], [], []
-    for pair in pairs:
-        gain_db, _ = level_gain_db(pair.raw, PAIR_RATE)
-        levelled = pair.raw * np.float32(10.0 ** (gain_db / 20.0))
-        for start in _starts(levelled, length, most):
-            part = _part(levelled, start, length)
-            heard.append(windows_of(part, PAIR_RATE, model.encoder)[0])
-            raw.append(torch.from_numpy(np.broadcast_to(part, (channels, length)).copy()))
-            mixed.append(torch.from_numpy(_part(pair.mixed, start, length)))
-    return Segments(torch.stack(heard), torch.stack(raw), torch.stack(mixed))
+    rng = np.random.default_rng((variant, 11))
+    length = int(WINDOW_SECONDS * PAIR_RATE)
+    places = []
+    for number, pair in enumerate(pairs):
+        spare = max(pair.raw.shape[1] - length, 0)
+        for start in _starts(pair.raw, length, most):
+            if variant:
+                start = int(np.clip(start + rng.uniform(-0.5, 0.5) * length, 0, spare))
+            places.append(Place(number, start))
+    return places
 
 
-def _part(samples: np.ndarray, start: int, length: int) -> np.ndarray:
-    part = samples[:, start : start + length]
+class Cutter:
+    """Cuts segments out of pairs where they are wanted, so that not all lie in memory.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Aligned.
+    model : Predictor
+        Its encoder gives the rate of what is heard.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], model: Predictor) -> None:
+        self.pairs, self.encoder = pairs, model.encoder
+        self.channels = max(pair.raw.shape[0] for pair in pairs)
+        self.gains = [
+            np.float32(10.0 ** (level_gain_db(pair.raw, PAIR_RATE)[0] / 20.0)) for pair in pairs
+        ]
+
+    def raw(self, place: Place) -> np.ndarray:
+        """Return the raw vocal of a segment, ``(1 or 2, samples)``, levelled with its file."""
+        return _part(self.pairs[place.pair].raw, place) * self.gains[place.pair]
+
+    def heard(self, places: Sequence[Place]) -> Tensor:
+        """Return what the encoder hears, as :class:`Segments` has it."""
+        parts = [windows_of(self.raw(place), PAIR_RATE, self.encoder)[0] for place in places]
+        return torch.stack(parts)
+
+    def audio(self, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
+        """Return raw vocals and mixes, as :class:`Segments` has them."""
+        raw = [
+            np.broadcast_to(part, (self.channels, part.shape[1])) for part in map(self.raw, places)
+        ]
+        mixed = [_part(self.pairs[place.pair].mixed, place) for place in places]
+        return torch.from_numpy(np.stack(raw)), torch.from_numpy(np.stack(mixed))
+
+
+def _part(samples: np.ndarray, place: Place) -> np.ndarray:
+    length = int(WINDOW_SECONDS * PAIR_RATE)
+    part = samples[:, place.start : place.start + length]
     # Silence behind a short vocal would be heard as part of it, and its reverb as too long.
     times = -(-length // part.shape[1])
     return np.tile(part, (1, times))[:, :length].astype(np.float32)
 
 
-def _starts(levelled: np.ndarray, length: int, most: int) -> list[int]:
+def _starts(raw: np.ndarray, length: int, most: int) -> list[int]:
     """Places spread evenly over the file, the quiet ones left out."""
-    samples = levelled.shape[1]
+    samples = raw.shape[1]
     if samples <= length:
         return [0]
     places = np.linspace(0, samples - length, max(2, round(samples / length))).astype(int)
-    power = np.array([np.mean(levelled[:, p : p + length] ** 2) for p in places])
+    power = np.array([np.mean(raw[:, p : p + length] ** 2) for p in places])
     loud = places[power >= power.max() * 10.0 ** (QUIETEST_DB / 10.0)]
     chosen = np.linspace(0, len(loud) - 1, min(most, len(loud))).astype(int)
     return [int(loud[i]) for i in chosen]

@@ -1,0 +1,171 @@
+"""Labels of a studio's pairs: the settings that a quick match finds for each.
+
+They are 0…1, for raw vocals levelled to −18 LUFS, in one form: what a strip does without has the
+values at which it does nothing, and all of the level that a mix needs lies in the compressor's
+makeup (what its range does not hold, in the output gain). Each is written as soon as it is there,
+under a fingerprint of its pair, so that a run that is killed loses what was being searched.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..pairs import Pair
+from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from .distributed import ALONE, Workers
+from .match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
+from .search import Found, plan_for, search
+from .side_by_side import side_by_side
+
+__all__ = ["LABELS", "fingerprint_of", "label_of", "labels_of"]
+
+LABELS = "finetune.labels.jsonl"
+# Where these modules and bands are left out: the values at which they change nothing.
+NEUTRAL = {
+    "eq.high_pass": {"freq_hz": BY_KEY["eq.high_pass.freq_hz"].low, "q": 0.71},
+    "eq.low_pass": {"freq_hz": BY_KEY["eq.low_pass.freq_hz"].high, "q": 0.71},
+    "compressor": {"ratio": 1.0},
+    "pan": {"position": 0.0},
+    "reverb": {"wet_db": BY_KEY["reverb.wet_db"].low},
+}
+
+
+def fingerprint_of(pair: Pair) -> str:
+    """Return a text that is the same for the same sound and alignment of a pair, and no other."""
+    found = hashlib.blake2b(digest_size=16)
+    for samples in (pair.raw, pair.mixed):
+        found.update(np.ascontiguousarray(samples).data)
+    found.update(repr((pair.name, pair.raw.shape, pair.lag_seconds)).encode())
+    return found.hexdigest()
+
+
+def label_of(found: Found) -> Tensor:
+    """Return what a search found as a label, ``(parameters,)`` in 0…1."""
+    settings = found.settings()
+    level_db = settings["output_gain.gain_db"]
+    if "compressor" not in found.off:
+        level_db += settings["compressor.makeup_db"]
+    settings["input_gain.gain_db"] = 0.0
+    makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
+    settings[makeup.key] = makeup.clip(level_db)
+    settings[output.key] = output.clip(level_db - settings[makeup.key])
+    for place in found.off:
+        bands = [f"eq.{band}" for band in EQ_BANDS] if place == "eq" else [place]
+        for band in bands:
+            for name, value in NEUTRAL.get(band, {"gain_db": 0.0}).items():
+                settings[f"{band}.{name}"] = value
+    return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS]).clamp(0.0, 1.0)
+
+
+def labels_of(
+    pairs: Sequence[Pair],
+    prints: Sequence[str],
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    workers: Workers = ALONE,
+    over: Callable[[], bool] = lambda: False,
+    report: Callable[[float, float], None] = lambda *_: None,
+) -> Tensor:
+    """Match pairs quickly, those apart that are labelled in the folder already.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Aligned.
+    prints : sequence of str
+        Their fingerprints.
+    folder : Path
+        Gets the file of labels.
+    seed : int
+        Of the search.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    workers : Workers
+        Processes that share the work.
+    over : callable
+        Whether the time for it is spent; pairs that it does not reach stay without a label.
+    report : callable
+        Called with the share of the pairs done, 0…1, and a distance.
+
+    Returns
+    -------
+    Tensor
+        ``(pairs, parameters)``, NaN where there is no label.
+    """
+    keys = [f"{each}-{seed}" for each in prints]
+    path = folder / LABELS
+    known: dict[str, list[float]] = workers.agree(_read(path) if workers.is_first else {})
+    on_gpu = device != "cpu"
+    # The same groups on every run: a pair's search knows a little of those beside it.
+    groups = groups_of(pairs, TOGETHER_ON_GPU if on_gpu else QUICK_TOGETHER)
+    todo = [group for group in groups if any(keys[index] not in known for index in group)]
+    at_once = 1 if on_gpu else max(1, min(torch.get_num_threads(), -(-len(todo) // workers.size)))
+    done = len(groups) - len(todo)
+    for first in range(0, len(todo), at_once * workers.size):
+        if workers.agree(over()):
+            break
+        everybodys = todo[first : first + at_once * workers.size]
+        mine = everybodys[workers.rank :: workers.size]
+        jobs = [
+            functools.partial(_search, [pairs[i] for i in group], seed, device) for group in mine
+        ]
+
+        def tell(number: int, share: float, loss: float, done: int = done) -> None:
+            report((done + number + share) / len(groups), loss)
+
+        found = {}
+        for group, labels in zip(mine, side_by_side(jobs, at_once, tell), strict=False):
+            new = {keys[index]: label.tolist() for index, label in zip(group, labels, strict=True)}
+            found.update(new)
+            if workers.is_first:
+                _append(path, new)
+        if len(found) < sum(map(len, mine)):
+            raise KeyboardInterrupt
+        for others in workers.gather(found)[1:]:
+            found.update(others)
+            if workers.is_first:
+                _append(path, others)
+        known.update(found)
+        done += len(everybodys)
+    none = [float("nan")] * len(PARAMETERS)
+    return torch.tensor([known.get(key, none) for key in keys])
+
+
+def _search(
+    pairs: list[Pair], seed: int, device: str, tell: Callable[[float, float], None]
+) -> list[Tensor]:
+    found, stopped = search(pairs, plan_for(True), seed=seed, device=device, tell=tell)
+    return [] if stopped else [label_of(each) for each in found]
+
+
+def _read(path: Path) -> dict[str, list[float]]:
+    known = {}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            if len(entry["settings"]) == len(PARAMETERS):
+                known[entry["pair"]] = entry["settings"]
+        except (ValueError, KeyError, TypeError):
+            continue  # half a line of a run that was killed
+    return known
+
+
+def _append(path: Path, labels: dict[str, list[float]]) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        for key, settings in labels.items():
+            # The line feed comes first as well: half a line may stand at the end.
+            file.write("\n" + json.dumps({"pair": key, "settings": settings}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,306 @@
+"""The work of fine-tuning: what is trained in each stage, a step, an epoch, the measure.
+
+Every stage moves a part of the model by the distance of the console's output to the mix: first
+one strip for all vocals (the head's offsets), then how the strip departs from it with the voice
+(the head's linear map, on features that are found once), then the encoder's top stages too.
+A pull, in units of the labels' spread, holds the settings near those of the stage's beginning.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..console import Console
+from ..losses import mix_distance
+from ..pairs import PAIR_RATE, Pair
+from ..parameters import PARAMETERS, denormalize
+from ..predictor import SAFE_SIDE, WINDOW_SECONDS, Head, Predictor
+from .distributed import Workers
+from .ridge import fit
+from .search import BLIND
+from .segments import Cutter, Place, places_of
+from .studio_strip import LEAST_SPREAD, in_terms_of, middle_of, spread_of
+
+if TYPE_CHECKING:
+    from .finetune import FinetuneOptions
+
+__all__ = ["TRAINED", "Work", "rebase"]
+
+TRAINED = ("studio", "head", "top")
+"""Stages that go on in epochs."""
+
+LEAD_SECONDS = 1.0
+LOSS_STRIDE = 32
+PULL = {"studio": 0.01, "head": 0.03, "top": 0.03}
+VARIANTS = 3
+MOST_STEPS = 20
+"""Of an epoch: what a run that is killed loses, and how often the pairs held out are asked."""
+
+MOST_CLIPPED = 5.0
+SEEN = torch.tensor([p.key not in BLIND for p in PARAMETERS])
+"""Settings that gradients move; the other gains are the makeup's, the pre-delay the labels'."""
+
+
+def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
+    """Make a head answer one strip, with one uncertainty, for everything.
+
+    Parameters
+    ----------
+    head : Head
+        Its network stays, with no say.
+    strip : Tensor
+        ``(parameters,)`` in 0…1, as it is to be chosen.
+    deviation : Tensor
+        ``(parameters,)``, normalised.
+    """
+    side = torch.tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
+    with torch.no_grad():
+        for layer in (head.mean, head.log_variance, head.skip):
+            layer.weight.zero_()
+        mean = (strip - side * deviation).clamp(0.005, 0.995)
+        head.mean.bias.copy_(torch.logit(mean))
+        head.log_variance.bias.copy_(2.0 * deviation.log())
+
+
+class _Answer(nn.Module):
+    """The model, from what is heard or from pooled features, as DistributedDataParallel wants."""
+
+    def __init__(self, model: Predictor) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, heard: bool) -> tuple[Tensor, Tensor, Tensor]:
+        pooled = self.model.head.pool(self.model.encoder(x)) if heard else x
+        mean, log_variance = self.model.head.answer(pooled)
+        # Gradients are awaited for everything that is trained; an encoder may leave some unused.
+        trained = [p.sum() for p in self.parameters() if p.requires_grad]
+        return mean + 0.0 * torch.stack(trained).sum(), log_variance, pooled.detach()
+
+
+class Work:
+    """The pairs and the model of a run, and what is done with them."""
+
+    def __init__(
+        self,
+        model: Predictor,
+        train: Sequence[Pair],
+        held: Sequence[Pair],
+        options: FinetuneOptions,
+        device: str,
+        workers: Workers,
+    ) -> None:
+        self.model, self.options, self.device, self.workers = model, options, device, workers
+        self.train, self.held = Cutter(train, model), Cutter(held, model)
+        self.places = {variant: places_of(train, variant) for variant in range(VARIANTS)}
+        self.held_places = places_of(held)
+        self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
+        self.lead = int(LEAD_SECONDS * PAIR_RATE)
+        self.labels = torch.empty(0, len(PARAMETERS))
+        self.middle: Tensor | None = None
+        self.spread = torch.full((len(PARAMETERS),), 0.1)
+        self._near: tuple[Tensor, Tensor] | None = None
+        self.anchor: Head = copy.deepcopy(model.head)
+        self._pooled: dict[int, Tensor] = {}
+        self._net: nn.Module = _Answer(model)
+        model.eval()
+
+    # Features
+
+    def _pool(self, cutter: Cutter, places: Sequence[Place]) -> Tensor:
+        """Mean and deviation of the frozen encoder's frames; every process finds a part."""
+        rows, _ = self.workers.share(torch.arange(len(places)))
+        found = []
+        with torch.no_grad():
+            for some in rows.split(self.options.batch):
+                heard = cutter.heard([places[i] for i in some.tolist()]).to(self.device)
+                found.append(self.model.head.pool(self.model.encoder(heard)).cpu())
+        return self.workers.collect(torch.cat(found), len(places))
+
+    def pooled(self, variant: int) -> Tensor:
+        """Features of a variant of the segments, before the encoder is trained."""
+        if variant not in self._pooled:
+            self._pooled[variant] = self._pool(self.train, self.places[variant])
+        return self._pooled[variant]
+
+    def held_pooled(self) -> Tensor:
+        """Features of the segments held out, before the encoder is trained."""
+        if -1 not in self._pooled:
+            self._pooled[-1] = self._pool(self.held, self.held_places)
+        return self._pooled[-1]
+
+    # What the labels give
+
+    def learn(self, labels: Tensor) -> bool:
+        """Take in the labels: their middle, and their spread in its terms; whether there are any.
+
+        Parameters
+        ----------
+        labels : Tensor
+            ``(pairs, parameters)`` in 0…1, NaN where there is none.
+        """
+        self.labels = labels
+        known = labels[~labels.isnan().any(dim=1)]
+        if len(known) and self.middle is None:
+            self.middle = middle_of(known)
+            self.spread = spread_of(in_terms_of(self.middle, known) - self.middle)
+        return len(known) > 0
+
+    def start_studio(self) -> None:
+        """Answer the middle of the labels for every vocal."""
+        assert self.middle is not None
+        rebase(self.model.head, self.middle, self.spread)
+
+    def fit_departures(self, strength: float) -> dict[str, float]:
+        """Fit how the labels depart from the studio's strip; return how much that explains."""
+        labels = self.labels
+        head = self.model.head
+        known = ~labels.isnan().any(dim=1)
+        pooled = self.pooled(0)
+        owner = torch.tensor([place.pair for place in self.places[0]])
+        # A window more or less of a vocal: what counts is the mean, as when it is predicted.
+        mean = torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(labels))])
+        with torch.no_grad():
+            deviation = (head.log_variance.bias / 2.0).exp()
+            side = deviation.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
+            chosen = head.mean.bias.sigmoid() + side * deviation
+            strip = chosen.cpu()
+            head.centre.copy_(mean.mean(dim=0))
+            head.spread.copy_(mean.std(dim=0, unbiased=False) + 1e-3)
+            features = ((mean - head.centre.cpu()) / head.spread.cpu()).clamp(-3.0, 3.0)
+            if self._near is None or not torch.equal(self._near[0], strip):
+                self._near = strip, in_terms_of(strip, labels[known])
+            departures = self._near[1] - strip
+            found = fit(features[known], departures * SEEN, strength)
+            # From shares of the range to logits, on the tangent at the strip.
+            slope = (strip * (1.0 - strip)).clamp(min=0.05)
+            head.skip.weight.copy_(found.weight / slope.unsqueeze(1))
+            left = (1.0 - found.explained).clamp(min=0.0).sqrt().to(head.mean.bias.device)
+            less = (deviation * left).clamp(min=LEAST_SPREAD)
+            head.mean.bias.copy_(torch.logit((chosen - side * less).clamp(0.005, 0.995)))
+            head.log_variance.bias.copy_(2.0 * less.log())
+        return found.by_module
+
+    # Training
+
+    def optimizer(self, stage: str) -> torch.optim.Optimizer:
+        """Choose what a stage trains; the rest is frozen."""
+        options, head = self.options, self.model.head
+        self.model.requires_grad_(False)
+        head.mean.bias.requires_grad_(True)
+        if stage == "studio":
+            groups: list[dict[str, Any]] = [{"params": [head.mean.bias], "lr": options.studio_rate}]
+        else:
+            head.skip.weight.requires_grad_(True)
+            # All features of a voice move a setting together.
+            rate = options.head_rate / head.skip.in_features
+            groups = [
+                {"params": [head.mean.bias], "lr": options.head_rate},
+                {"params": [head.skip.weight], "lr": rate},
+            ]
+        if stage == "top":
+            top = [module for _, module in self.model.encoder.stages()[-options.top_stages :]]
+            upper = [p for module in top for p in module.parameters()]
+            for parameter in upper:
+                parameter.requires_grad_(True)
+            groups.append({"params": upper, "lr": options.top_rate})
+        for group in groups:
+            group["most"] = group["lr"]
+        self._net = self.workers.wrap(_Answer(self.model), self.device)
+        return torch.optim.AdamW(groups, betas=(0.85, 0.97), eps=1e-4, weight_decay=0.0)
+
+    def hold(self, state: dict[str, Tensor]) -> None:
+        """Let the pull hold the settings near those of a head."""
+        part = {k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")}
+        self.anchor.load_state_dict(part)
+        self.anchor.to(self.device).requires_grad_(False).eval()
+
+    def epoch(
+        self,
+        optimizer: torch.optim.Optimizer,
+        stage: str,
+        number: int,
+        most: int,
+        report: Callable[[dict[str, Any]], None],
+    ) -> float:
+        """Go once through a variant of the segments, or as far as an epoch goes."""
+        # Normalisation statistics of a batch of eight would be noise: they stay as pretrained.
+        self.model.eval()
+        rng = np.random.default_rng((self.options.seed, TRAINED.index(stage), number))
+        variant = number % VARIANTS
+        order = torch.from_numpy(rng.permutation(len(self.places[variant])))
+        steps = order.split(self.options.batch)[:MOST_STEPS]
+        losses = []
+        for step, rows in enumerate(steps):
+            share = (number + step / len(steps)) / most
+            for group in optimizer.param_groups:
+                group["lr"] = group["most"] * (0.525 + 0.475 * math.cos(math.pi * share))
+            losses.append(self.step(optimizer, stage, variant, rows))
+            fraction = (number + (step + 1) / len(steps)) / most
+            report({"stage": stage, "fraction": fraction, "loss": losses[-1]})
+        return float(np.mean(losses))
+
+    def step(
+        self, optimizer: torch.optim.Optimizer, stage: str, variant: int, rows: Tensor
+    ) -> float:
+        """Move what is trained once; return the batch's mean distance."""
+        mine, weight = self.workers.share(rows)
+        weight = weight.to(self.device)
+        places = [self.places[variant][i] for i in mine.tolist()]
+        if stage == "studio":
+            # The strip is everybody's: nothing of the voice is heard.
+            features = torch.zeros(len(mine), self.model.head.skip.in_features)
+        elif stage == "head":
+            features = self.pooled(variant)[mine]
+        else:
+            features = self.train.heard(places)
+        mean, log_variance, pooled = self._net(features.to(self.device), stage == "top")
+        held_at = self.anchor.answer(pooled)[0]
+        pull = ((mean - held_at) / self.spread.to(self.device)).square().mean(dim=1)
+        chosen = self.model.choose(mean, (log_variance / 2).exp())
+        distance = self.distance(chosen, self.train, places)
+        loss = (weight * (distance + PULL[stage] * pull)).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for g in optimizer.param_groups for p in g["params"]]
+        seen = SEEN.to(self.device)
+        head = self.model.head
+        for parameter, mask in ((head.mean.bias, seen), (head.skip.weight, seen.unsqueeze(1))):
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
+        torch.nn.utils.clip_grad_norm_(parameters, MOST_CLIPPED)
+        optimizer.step()
+        found = self.workers.collect(distance.detach().cpu(), len(rows))
+        return float(found.mean())
+
+    def distance(self, chosen: Tensor, cutter: Cutter, places: Sequence[Place]) -> Tensor:
+        """Distance of the settings' results to the mixes, ``(batch,)``."""
+        raw, mixed = (audio.to(self.device) for audio in cutter.audio(places))
+        result = self.console(raw, denormalize(chosen))
+        return mix_distance(
+            result[..., self.lead :], mixed[..., self.lead :], PAIR_RATE, stride=LOSS_STRIDE
+        )
+
+    @torch.no_grad()
+    def held_out_distance(self, *, encoder_moved: bool = False) -> float:
+        """Mean distance on the segments held out."""
+        self.model.eval()
+        count = len(self.held_places)
+        rows, _ = self.workers.share(torch.arange(count))
+        pooled = None if encoder_moved else self.held_pooled()
+        found = []
+        for some in rows.split(self.options.batch):
+            places = [self.held_places[i] for i in some.tolist()]
+            if pooled is None:
+                mean, log_variance = self.model(self.held.heard(places).to(self.device))
+            else:
+                mean, log_variance = self.model.head.answer(pooled[some].to(self.device))
+            chosen = self.model.choose(mean, (log_variance / 2).exp())
+            found.append(self.distance(chosen, self.held, places).cpu())
+        return float(self.workers.collect(torch.cat(found), count).mean())

@@ -1,0 +1,75 @@
+"""What the tests of fine-tuning share, in this process and in others that they start.
+
+``python -m tests.training.finetuning FOLDER`` is a run in a process of its own, or in one of
+several, by torchrun's environment; the first leaves ``end.safetensors`` and ``end.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from diffconsole import predictor
+from diffconsole.pairs import Pair
+from diffconsole.parameters import PARAMETERS, default_settings
+from diffconsole.predictor import Predictor
+from diffconsole.training import labels, segments, stages
+from diffconsole.training.distributed import joined
+from diffconsole.training.finetune import FinetuneOptions, finetune
+
+from ..synthetic import STUDIO, pair, small_model
+
+
+def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
+    """Windows of a second instead of five: a step takes a fifth of the time."""
+    for place in (predictor, segments, stages):
+        patch(place, "WINDOW_SECONDS", 1.0)
+    patch(stages, "LEAD_SECONDS", 0.25)
+
+
+def known_labels(pairs: list[Pair], seed: int, device: str, tell: Any) -> list[torch.Tensor]:
+    """What mixed the pairs, a little off, instead of a search."""
+    tell(1.0, 0.5)
+    truth = {**default_settings(), **STUDIO}
+    point = torch.tensor([p.to_normalised(truth[p.key]) for p in PARAMETERS])
+    found = []
+    for each in pairs:
+        noise = torch.Generator().manual_seed(int(each.name.split("_")[1]))
+        off = 0.02 * torch.randn(len(point), generator=noise)
+        found.append((point + off).clamp(0.0, 1.0))
+    return found
+
+
+def base_model() -> Predictor:
+    """As pretraining leaves it: it answers with the defaults, whatever it hears."""
+    model = small_model()
+    model.head.start_at(torch.tensor([p.to_normalised(p.default) for p in PARAMETERS]))
+    return model
+
+
+def main(folder: Path) -> None:
+    """Fine-tune as test_finetune's whole run does."""
+    short_windows(setattr)
+    labels._search = known_labels
+    pairs = [pair(seed, seconds=1.0) for seed in range(6)]
+    options = FinetuneOptions(
+        studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
+    )
+    model = base_model()
+    with joined() as (workers, device):
+        result = finetune(
+            model, pairs[1:], pairs[:1], folder, options, device=device, workers=workers
+        )
+        if workers.is_first:
+            save_file(model.state_dict(), folder / "end.safetensors")
+            (folder / "end.json").write_text(json.dumps(result.history))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
