@@ -239,8 +239,13 @@ def test_kill_9(
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     model, result = run(studio, tmp_path)
-    assert result.history == whole[1].history
-    assert same(weights_of(model), weights_of(whole[0]))
+    # To the digit in one process (above); another may round matrix products otherwise.
+    for entry, expected in zip(result.history, whole[1].history, strict=True):
+        assert entry["stage"] == expected["stage"]
+        assert entry.get("held_out") == pytest.approx(expected.get("held_out"), rel=1e-5)
+    weights = weights_of(whole[0])
+    for name, value in weights_of(model).items():
+        assert torch.allclose(value, weights[name], rtol=1e-3, atol=1e-4), name
 
 
 def test_the_callers_random_numbers_are_left_alone(studio: list[Pair], tmp_path: Path) -> None:
