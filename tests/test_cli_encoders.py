@@ -56,7 +56,8 @@ def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
     assert data["distance"]["after"] <= data["distance"]["before"]
     extra = {"encoder.pt"} if name == "script" else set()
     found = set(contents(tmp_path / "studio"))
-    assert found == {"model.json", "model.safetensors", "README.md"} | extra
+    report = {"README.md", "finetune.jsonl", "finetune.png"}
+    assert found == {"model.json", "model.safetensors"} | report | extra
 
     # A model is a folder: it works elsewhere, without what it was made from.
     for path in sorted(source.rglob("*"), reverse=True):
