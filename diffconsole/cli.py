@@ -20,6 +20,7 @@ from .cli_common import (
     load_model,
     model_option,
 )
+from .cli_export import export, import_
 from .cli_listing import encoders, models, presets
 from .cli_match import match
 from .cli_training import evaluate, finetune, pretrain
@@ -55,8 +56,9 @@ def process(
 
     Writes take.preset.json, take.processed.wav and take.png for take.wav.
     """
+    from .files import results_folder
     from .progress import steps
-    from .workflow import plan_takes, process_take, results_folder
+    from .workflow import plan_takes, process_take
 
     takes = plan_takes(raws, output, audio.force)
     predictor, name = load_model(model, audio.device)
@@ -90,8 +92,9 @@ def predict(
     force: bool,
 ) -> None:
     """Predict a vocal's settings only, as a JSON preset."""
+    from .files import results_folder
     from .progress import steps
-    from .workflow import check_device, plan_presets, predict_file, results_folder
+    from .workflow import check_device, plan_presets, predict_file
 
     check_device(device)
     targets = plan_presets(raws, output, force)
@@ -166,6 +169,8 @@ main.add_command(match)
 main.add_command(finetune)
 main.add_command(evaluate)
 main.add_command(plot)
+main.add_command(export)
+main.add_command(import_)
 main.add_command(presets)
 main.add_command(encoders)
 main.add_command(models)

@@ -176,9 +176,9 @@ def _match_many(
     device: str,
     force: bool,
 ) -> None:
+    from .files import results_folder
     from .match_files import TABLE, plan_matches, write_table
     from .progress import bar
-    from .workflow import results_folder
 
     planned = plan_matches(files, output, pictures, options, force)
     waiting = [entry for entry in planned if not entry.is_done]

@@ -48,7 +48,7 @@ def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
 
 def _check_model_folder(folder: Path, state_files: Sequence[str], force: bool) -> None:
     """Refuse a folder that holds a finished model, unless a run that replaces it has begun."""
-    from .workflow import check_folder
+    from .files import check_folder
 
     check_folder(folder)
     unfinished = any((folder / name).exists() for name in state_files)
@@ -135,12 +135,12 @@ def _finetune(
 ) -> None:
     """Run; the first process measures before and after, and writes."""
     from .evaluation import fixed_distance, level_distance, model_distance
+    from .files import results_folder
     from .plots.training import plot_training
     from .progress import bar
     from .training.card import finetune_card
     from .training.finetune import STATE_FILES
     from .training.finetune import finetune as run
-    from .workflow import results_folder
 
     if not workers.is_first:
         run(predictor, train, held, output, options, device=device, workers=workers)
@@ -361,10 +361,11 @@ def pretrain(
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
     Ctrl-C and repeat the command to go on.
     """
+    from .files import results_folder
     from .progress import bar
     from .training.pretrain import CHECKPOINT, PretrainOptions
     from .training.pretrain import pretrain as run
-    from .workflow import check_device, results_folder
+    from .workflow import check_device
 
     check_device(device)
     _check_model_folder(output, (CHECKPOINT,), force)

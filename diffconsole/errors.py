@@ -6,6 +6,7 @@ The command line prints the message as one line and exits with ``exit_code``.
 __all__ = [
     "AudioError",
     "DiffconsoleError",
+    "ExportError",
     "ModelError",
     "OutputError",
     "PairError",
@@ -38,6 +39,10 @@ class PairError(DiffconsoleError):
 
 class ModelError(DiffconsoleError):
     """A model folder is missing, damaged, or of another kind."""
+
+
+class ExportError(DiffconsoleError):
+    """A preset cannot be written for other software, or read back from it."""
 
 
 class OutputError(DiffconsoleError):

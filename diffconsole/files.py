@@ -12,12 +12,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
 
-__all__ = ["atomic_path", "check_output"]
+__all__ = ["atomic_path", "check_folder", "check_output", "results_folder"]
 
 # What the system says when there is no room, with the words for people.
 _NO_ROOM = {
@@ -115,6 +115,59 @@ def atomic_path(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Say early whether files could be written into a folder, which may not exist yet.
+
+    Raises
+    ------
+    OutputError
+        It is a file or lies in one, or nothing can be written there.
+    """
+    for place in (folder, *folder.absolute().parents):
+        if place.is_dir():
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise OutputError(
+                    f"{folder}: no permission to write there; choose another folder or change "
+                    "its permissions"
+                )
+            return
+        if os.path.lexists(place):
+            which = f"{folder}: is" if place == folder else f"{folder}: {place} is"
+            raise OutputError(f"{which} a file; results need a folder")
+
+
+@contextmanager
+def results_folder(folder: Path | None) -> Iterator[None]:
+    """Make a folder for results; if the block leaves it empty, it is removed again.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        An existing one is fine, and stays.
+
+    Raises
+    ------
+    OutputError
+        As :func:`check_folder`; or it cannot be made.
+    """
+    if folder is None:
+        yield
+        return
+    check_folder(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{folder}: cannot be made ({reason}); choose another folder") from None
+    try:
+        yield
+    finally:
+        for place in made:
+            with suppress(OSError):  # not empty: there are results in it
+                place.rmdir()
 
 
 def _settle(temporary: Path, target: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError, PresetError
-from .files import atomic_path, check_output
+from .files import atomic_path, check_folder, check_output
 from .pairs import PairFiles
 from .preset import Preset
-from .workflow import ENDINGS, check_folder, check_results, same_result
+from .workflow import ENDINGS, check_results, same_result
 
 if TYPE_CHECKING:
     from .training.match import MatchOptions

@@ -14,7 +14,7 @@ import numpy as np
 from . import __version__
 from .audio import read_audio, write_audio
 from .errors import AudioError, OutputError, SettingsError
-from .files import check_output
+from .files import check_folder, check_output
 from .parameters import SWITCHES
 from .predictor import Predictor
 from .preset import Preset
@@ -26,7 +26,6 @@ __all__ = [
     "TakeFiles",
     "apply_file",
     "check_device",
-    "check_folder",
     "check_results",
     "plan_presets",
     "plan_takes",
@@ -34,7 +33,6 @@ __all__ = [
     "predict_preset",
     "process_take",
     "read_take",
-    "results_folder",
     "same_result",
     "split_bypass",
 ]
@@ -164,59 +162,6 @@ def check_results(paths: Iterable[Path], raws: Iterable[Path], force: bool) -> N
         if os.path.lexists(path) and os.path.realpath(path) in takes:
             raise OutputError(f"{path}: is a raw take and would be replaced; choose another name")
         check_output(path, force=force)
-
-
-def check_folder(folder: Path) -> None:
-    """Say early whether files could be written into a folder, which may not exist yet.
-
-    Raises
-    ------
-    OutputError
-        It is a file or lies in one, or nothing can be written there.
-    """
-    for place in (folder, *folder.absolute().parents):
-        if place.is_dir():
-            if not os.access(place, os.W_OK | os.X_OK):
-                raise OutputError(
-                    f"{folder}: no permission to write there; choose another folder or change "
-                    "its permissions"
-                )
-            return
-        if os.path.lexists(place):
-            which = f"{folder}: is" if place == folder else f"{folder}: {place} is"
-            raise OutputError(f"{which} a file; results need a folder")
-
-
-@contextlib.contextmanager
-def results_folder(folder: Path | None) -> Iterator[None]:
-    """Make a folder for results; if the block leaves it empty, it is removed again.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        An existing one is fine, and stays.
-
-    Raises
-    ------
-    OutputError
-        As :func:`check_folder`; or it cannot be made.
-    """
-    if folder is None:
-        yield
-        return
-    check_folder(folder)
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{folder}: cannot be made ({reason}); choose another folder") from None
-    try:
-        yield
-    finally:
-        for place in made:
-            with contextlib.suppress(OSError):  # not empty: there are results in it
-                place.rmdir()
 
 
 def predict_preset(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from diffconsole.errors import OutputError
-from diffconsole.files import atomic_path, check_output
+from diffconsole.files import atomic_path, check_folder, check_output, results_folder
+
+from .commands import contents
 
 
 def _names(folder: Path) -> list[str]:
@@ -197,3 +199,35 @@ def test_plain_name_in_the_working_folder(tmp_path, monkeypatch):
     with atomic_path("out.txt") as temporary:
         temporary.write_text("whole")
     assert (tmp_path / "out.txt").read_text() == "whole"
+
+
+def test_a_folder_left_empty_goes_again(tmp_path):
+    deep = tmp_path / "a" / "b"
+    with results_folder(deep):
+        assert deep.is_dir()
+    assert contents(tmp_path) == {}
+    with pytest.raises(KeyboardInterrupt), results_folder(deep):
+        raise KeyboardInterrupt
+    assert contents(tmp_path) == {}
+    with results_folder(deep):
+        (deep / "result").write_text("x")
+    assert (deep / "result").is_file()
+    deep.joinpath("result").unlink()
+    with results_folder(deep):  # it was there before: it stays
+        pass
+    assert deep.is_dir()
+    with results_folder(None):
+        pass
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"file: is a file; results need a folder"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match=r"deep: .*file is a file"):
+        check_folder(tmp_path / "file" / "deep")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError), results_folder(tmp_path / "link"):
+        pytest.fail("a link to nothing is no folder")
+    check_folder(tmp_path / "new" / "one")
+    assert not (tmp_path / "new").exists()

@@ -9,10 +9,8 @@ import pytest
 from diffconsole.errors import OutputError, SettingsError
 from diffconsole.parameters import SWITCHES
 from diffconsole.workflow import (
-    check_folder,
     plan_presets,
     plan_takes,
-    results_folder,
     split_bypass,
 )
 
@@ -58,38 +56,6 @@ def test_each_result_that_exists_counts(tmp_path, ending):
     with pytest.raises(OutputError, match=rf"take\.{ending}: exists already; add --force"):
         plan_takes([tmp_path / "take.wav"], tmp_path, False)
     assert len(plan_takes([tmp_path / "take.wav"], tmp_path, True)) == 1
-
-
-def test_a_folder_left_empty_goes_again(tmp_path):
-    deep = tmp_path / "a" / "b"
-    with results_folder(deep):
-        assert deep.is_dir()
-    assert contents(tmp_path) == {}
-    with pytest.raises(KeyboardInterrupt), results_folder(deep):
-        raise KeyboardInterrupt
-    assert contents(tmp_path) == {}
-    with results_folder(deep):
-        (deep / "result").write_text("x")
-    assert (deep / "result").is_file()
-    deep.joinpath("result").unlink()
-    with results_folder(deep):  # it was there before: it stays
-        pass
-    assert deep.is_dir()
-    with results_folder(None):
-        pass
-
-
-def test_a_file_is_no_folder(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match=r"file: is a file; results need a folder"):
-        check_folder(tmp_path / "file")
-    with pytest.raises(OutputError, match=r"deep: .*file is a file"):
-        check_folder(tmp_path / "file" / "deep")
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OutputError), results_folder(tmp_path / "link"):
-        pytest.fail("a link to nothing is no folder")
-    check_folder(tmp_path / "new" / "one")
-    assert not (tmp_path / "new").exists()
 
 
 def test_names_to_bypass():

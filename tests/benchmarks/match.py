@@ -13,7 +13,7 @@
 - ``pedalboard``: the same, mixed by pedalboard's filters, compressor and reverb: figures, no bars.
 
 Run: ``python -m tests.benchmarks.match [--only real,quick,known,pedalboard] [--cases N]
-[--seconds S] [--json]``. Exits with 1 where a bar is missed.
+[--songs A,B] [--seconds S] [--json]``. Exits with 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -136,8 +136,15 @@ def score_of(folder: Path, found: Match, score: ModuleType) -> float:
     return float(score.score(result, moved)["total"])
 
 
-def real(count: int, options: MatchOptions, say: Talk) -> list[Row]:
-    songs = sorted(p for p in REAL.glob("*") if (p / "raw.mp3").exists())[:count]
+def real_songs(names: str | None) -> list[Path]:
+    """Folders of the real pairs; with names, by commas, those that end so."""
+    songs = sorted(p for p in REAL.glob("*") if (p / "raw.mp3").exists())
+    if names is None:
+        return songs
+    return [p for p in songs if p.name.endswith(tuple(names.split(",")))]
+
+
+def real(songs: list[Path], options: MatchOptions, say: Talk) -> list[Row]:
     score, theirs = mixscore(), published()
     ours, seconds = [], []
     say(f"{'song':<24}{'level':>8}{'peer':>8}{'ours':>8}{'seconds':>9}")
@@ -224,6 +231,7 @@ def main() -> int:
     )
     parser.add_argument("--only", default=",".join(PARTS), help="parts, by commas")
     parser.add_argument("--cases", type=int, help="at most so many in each part")
+    parser.add_argument("--songs", help="real pairs whose names end so, by commas")
     parser.add_argument("--seconds", type=float, help="time budget a pair, but for quick")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     arguments = parser.parse_args()
@@ -237,13 +245,16 @@ def main() -> int:
     say = Talk(arguments.json)
     options = MatchOptions(seconds=arguments.seconds)
     rows: list[Row] = []
-    run = {"real": real, "quick": quick, "known": known, "pedalboard": by_pedalboard}
+    run = {"quick": quick, "known": known, "pedalboard": by_pedalboard}
     for part in PARTS:
         if part not in parts:
             continue
         say(f"\n{part}")
         count = min(arguments.cases or COUNTS[part], COUNTS[part])
-        rows += run[part](count, options, say)
+        if part == "real":
+            rows += real(real_songs(arguments.songs)[:count], options, say)
+        else:
+            rows += run[part](count, options, say)
     say(f"\n{'':<52} {'cases':>5} {'figure':>9} {'bar':>7}")
     for row in rows:
         say(row)

@@ -1,0 +1,103 @@
+"""The commands that bring a preset into other software, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .cli_common import PATH, Report, command, force_option, in_words
+
+__all__ = ["export", "import_"]
+
+
+@command("export", "diffconsole export take.preset.json --to reaper -o take_reaper/")
+@click.argument("preset", type=PATH, required=False)
+@click.option("--to", "key", metavar="FORMAT", help="Of --list.")
+@click.option(
+    "-o", "--output", type=PATH, help="File; a folder where the format writes several files."
+)
+@click.option("--list", "listing", is_flag=True, help="Show the formats and how exact each is.")
+@click.option(
+    "--sample-rate", type=click.IntRange(16000, 192000), default=48000, show_default=True,
+    help="Of the audio there; some formats depend on it.",
+)  # fmt: skip
+@click.option(
+    "--channels", type=click.IntRange(1, 2), default=1, show_default=True,
+    help="Of the audio there: 1 mono, 2 stereo.",
+)  # fmt: skip
+@force_option
+def export(
+    report: Report,
+    preset: Path | None,
+    key: str | None,
+    output: Path | None,
+    listing: bool,
+    sample_rate: int,
+    channels: int,
+    force: bool,
+) -> None:
+    """Write a preset for other software; --list shows for which, and how exactly.
+
+    What does not carry over is said, one line each.
+    """
+    if listing:
+        _list(report)
+        return
+    if preset is None or key is None or output is None:
+        raise click.UsageError("give PRESET, --to FORMAT and -o PATH; or --list")
+    from .export import export_preset
+    from .preset import find_preset
+
+    files, losses = export_preset(
+        find_preset(preset), key, output, sample_rate=sample_rate, channels=channels, force=force
+    )
+    for line in losses:
+        report.say(f"Note: {line}")
+    for file in files:
+        report.say(f"→ {file}")
+    report.result({"format": key, "files": [str(f) for f in files], "losses": list(losses)})
+
+
+def _list(report: Report) -> None:
+    from .export import formats
+
+    rows = [
+        {
+            "format": form.key,
+            "title": form.title,
+            "writes": form.ending or "folder",
+            "figures": {figure.part: figure.error_db for figure in form.figures},
+            "measured_with": form.consumer,
+            "lost": dict(form.lost),
+            "import": form.read is not None,
+        }
+        for form in formats().values()
+    ]
+    lines = []
+    for form in formats().values():
+        back = "" if form.read is None else "; import reads it back"
+        lines.append(f"{form.key:<13} {form.title}")
+        lines.append(f"{'':<13} writes a {form.ending or 'folder'}{back}")
+        if form.figures:
+            told = "; ".join(map(str, form.figures))
+            lines.append(f"{'':<13} error, measured with {form.consumer}: {told}")
+        lines += [f"{'':<13} {name}: {words}" for name, words in form.lost.items()]
+    report.result({"formats": rows}, "\n".join(lines))
+
+
+@command("import", "diffconsole import take.RfxChain -o take.preset.json")
+@click.argument("path", type=PATH)
+@click.option("--from", "key", metavar="FORMAT", help="[default: by the file's ending]")
+@click.option("-o", "--output", type=PATH, required=True, help="Preset.")
+@force_option
+def import_(report: Report, path: Path, key: str | None, output: Path, force: bool) -> None:
+    """Read a preset back from what export wrote, or the other software saved."""
+    from .export import import_preset
+    from .files import check_output
+
+    check_output(output, force=force)
+    preset, found = import_preset(path, key)
+    preset.write(output, force=force)
+    report.say(f"{path}: {in_words(preset)}\n→ {output}")
+    report.result({"format": found, "preset": str(output)})

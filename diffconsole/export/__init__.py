@@ -1,0 +1,161 @@
+"""Presets for other software: one file a format, found by its file.
+
+A new format is one file here with a :class:`~diffconsole.export.base.Format` named ``FORMAT``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+from pathlib import Path
+
+from ..errors import ExportError, OutputError
+from ..files import atomic_path, check_output, results_folder
+from ..preset import Preset
+from .base import DEFAULT_RATE, Figure, Files, Format, Mapped, Strip
+
+__all__ = [
+    "Figure",
+    "Files",
+    "Format",
+    "Mapped",
+    "Strip",
+    "export_preset",
+    "find_format",
+    "formats",
+    "import_preset",
+]
+
+# As the formats are listed: what people mix in first. Others follow by their names.
+FIRST = ("ffmpeg", "pedalboard", "lv2", "easyeffects", "reaper", "dawproject", "sox",
+         "equalizerapo", "ir", "csv", "markdown")  # fmt: skip
+
+
+def formats() -> dict[str, Format]:
+    """Return every format by its key."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        made = getattr(importlib.import_module(f"{__name__}.{module.name}"), "FORMAT", None)
+        if isinstance(made, Format):
+            found[made.key] = made
+    order = {key: place for place, key in enumerate(FIRST)}
+    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def find_format(key: str) -> Format:
+    """Return the format of a key.
+
+    Raises
+    ------
+    ExportError
+        There is none; names those that there are.
+    """
+    known = formats()
+    if key not in known:
+        raise ExportError(f"no format {key!r}; there are {', '.join(known)}")
+    return known[key]
+
+
+def export_preset(
+    preset: Preset,
+    key: str,
+    path: str | Path,
+    *,
+    sample_rate: int = DEFAULT_RATE,
+    channels: int = 1,
+    force: bool = False,
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Write a preset for other software, whole or not at all.
+
+    Parameters
+    ----------
+    preset : Preset
+        The strip.
+    key : str
+        Of the format.
+    path : str or Path
+        The file; for a format of several files the folder, made if it is not there.
+    sample_rate, channels : int
+        Of the audio that the other software will work on.
+    force : bool
+        Replace files that exist.
+
+    Returns
+    -------
+    written : tuple of Path
+        The files.
+    losses : tuple of str
+        What does not carry over, one line each.
+
+    Raises
+    ------
+    ExportError
+        No such format, or the strip holds nothing that it can carry.
+    OutputError
+        A file exists and `force` is not set, or cannot be written.
+    """
+    form, path = find_format(key), Path(path)
+    strip = Strip(preset, sample_rate, channels)
+    if form.is_folder:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: is a file; {key} writes several files, give a folder")
+    else:
+        check_output(path, force=force)
+    files = form.write(strip)
+    with contextlib.ExitStack() as whole:
+        whole.enter_context(results_folder(path if form.is_folder else None))
+        targets = {path / name if name else path: data for name, data in files.items()}
+        for target in targets:
+            if target.parent != path and form.is_folder:
+                whole.enter_context(results_folder(target.parent))
+            check_output(target, force=force)
+        for target, data in targets.items():
+            whole.enter_context(atomic_path(target, force=force)).write_bytes(data)
+    return tuple(targets), form.losses(strip)
+
+
+def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str]:
+    """Read back what a format wrote, or what the other software saved.
+
+    Parameters
+    ----------
+    path : str or Path
+        File or folder.
+    key : str, optional
+        Of the format; by default that of the file's ending.
+
+    Returns
+    -------
+    preset : Preset
+        With the parameters that the format carries.
+    key : str
+        Of the format.
+
+    Raises
+    ------
+    ExportError
+        No such format, it cannot be read back, or the file is not of it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ExportError(f"{path}: no such file or folder")
+    if key is None:
+        readable = [form for form in formats().values() if form.read is not None]
+        fitting = [
+            form for form in readable
+            if (form.is_folder and path.is_dir())
+            or (not form.is_folder and path.name.lower().endswith(form.ending))
+        ]  # fmt: skip
+        if len(fitting) != 1:
+            some = ", ".join(form.key for form in (fitting or readable))
+            raise ExportError(f"{path}: of which format? Say --from, one of {some}")
+        key = fitting[0].key
+    form = find_format(key)
+    if form.read is None:
+        raise ExportError(f"{path}: {key} is for other software alone and cannot be read back")
+    try:
+        return form.read(path), key
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise ExportError(f"{path}: not what {key} exports ({reason})") from None

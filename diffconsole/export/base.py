@@ -1,0 +1,250 @@
+"""What a format for other software is: a table of mapped parameters, a writer, perhaps a reader.
+
+A format is one file of this package with a :class:`Format` named ``FORMAT``; nothing else needs to
+be changed for it to be listed, exported, imported and tested.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ExportError
+from ..parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
+from ..preset import Preset
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "DEFAULT_RATE",
+    "LONGEST_NAME",
+    "Figure",
+    "Files",
+    "Format",
+    "Mapped",
+    "Strip",
+    "number",
+    "plain_name",
+]
+
+DEFAULT_RATE = 48000
+LONGEST_NAME = 80
+HIGHEST_FREQUENCY = 0.49
+
+Files = Mapping[str, bytes]
+"""Contents by file name; the one file of a format that writes one is named ``""``."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """One parameter of ours and what it is called in the other software.
+
+    Attributes
+    ----------
+    key : str
+        Ours: ``"compressor.attack_ms"``.
+    name : str
+        Theirs.
+    unit : str
+        Theirs; empty for a plain number.
+    to_theirs, to_ours : callable
+        From one value to the other.
+    """
+
+    key: str
+    name: str
+    unit: str = ""
+    to_theirs: Callable[[float], float] = float
+    to_ours: Callable[[float], float] = float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How near the other software comes, measured with a real voice.
+
+    Attributes
+    ----------
+    part : str
+        What was compared: ``"EQ"``, ``"compressor"``, ``"whole chain"``.
+    error_db : float
+        Energy of the difference over the energy of the strip in float64, the worst of the factory
+        presets and rates that the test runs.
+    """
+
+    part: str
+    error_db: float
+
+    def __str__(self) -> str:
+        return f"{self.part} ≤ {self.error_db:g} dB".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A preset at a sample rate, as a writer gets it.
+
+    Attributes
+    ----------
+    preset : Preset
+        What is exported.
+    sample_rate : int
+        Hz, of the audio that the other software will work on: some formats depend on it.
+    channels : int
+        Of that audio.
+    """
+
+    preset: Preset
+    sample_rate: int = DEFAULT_RATE
+    channels: int = 1
+    settings: Mapping[str, float] = field(init=False)
+    off: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.preset.settings()
+        for key, value in settings.items():
+            if BY_KEY[key].unit == "Hz":
+                settings[key] = min(value, HIGHEST_FREQUENCY * self.sample_rate)
+        off = set(self.preset.bypass())
+        if settings["pan.position"] == 0.0:
+            off.add("pan")
+        if all(f"eq.{band}" in off for band in EQ_BANDS):
+            off.add("eq")
+        object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "off", frozenset(off))
+
+    def __getitem__(self, key: str) -> float:
+        """Return a setting, physical; a frequency no higher than 0.49·fs."""
+        return self.settings[key]
+
+    @property
+    def title(self) -> str:
+        """The preset's name for people, in one printable line; never empty."""
+        return plain_name(self.preset.name) or "channel strip"
+
+    def on(self, module: str) -> bool:
+        """Whether a module does anything: a centred pan and an EQ without bands do not."""
+        return module not in self.off
+
+    def bands(self) -> tuple[str, ...]:
+        """Names of the EQ's active bands in chain order: ``"peak_1"``."""
+        return tuple(b for b in EQ_BANDS if self.on("eq") and f"eq.{b}" not in self.off)
+
+    def of(self, section: str) -> dict[str, float]:
+        """Return the settings of a module or band by name: ``{"freq_hz": 90.0, "q": 0.71}``."""
+        return {p.name: self.settings[p.key] for p in PARAMETERS if p.section == section}
+
+    def gain_db(self, module: str) -> float:
+        """Return the gain of ``"input_gain"`` or ``"output_gain"``, 0 where it is off."""
+        return self.settings[f"{module}.gain_db"] if self.on(module) else 0.0
+
+    def impulse_response(self) -> np.ndarray:
+        """Return the reverb's response at wet level 0 dB, ``(2, taps)`` float64."""
+        import torch
+
+        from ..console.reverb import impulse_response
+
+        # In the table's order, which is that of the arguments; the level comes last and stays out.
+        wanted = [torch.tensor([v], dtype=torch.float64) for v in self.of("reverb").values()][:-1]
+        with torch.inference_mode():
+            response = impulse_response(self.sample_rate, *wanted, dtype=torch.float64)
+        return response[0].numpy()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of other software.
+
+    Attributes
+    ----------
+    key : str
+        What ``--to`` takes.
+    title : str
+        The software, and what is written for it, in one line.
+    ending : str
+        Of the file, with the dot; empty where a folder is written.
+    write : callable
+        From a strip to the files' contents by name.
+    mapped : tuple of Mapped
+        The parameters that carry over.
+    lost : dict of str to str
+        By parameter, band or module (``"compressor.knee_db"``, ``"reverb"``) what does not carry
+        over and what becomes of it, one line each. It is said where that part of the strip is on.
+    notes : callable, optional
+        Further lines that depend on the settings.
+    figures : tuple of Figure
+        Measured by ``tests/benchmarks/export.py``.
+    consumer : str
+        The program that was run for them; empty where none can be.
+    read : callable, optional
+        From a file or folder back to a preset.
+    """
+
+    key: str
+    title: str
+    ending: str
+    write: Callable[[Strip], Files]
+    mapped: tuple[Mapped, ...]
+    lost: Mapping[str, str] = field(default_factory=dict)
+    notes: Callable[[Strip], tuple[str, ...]] = lambda _: ()
+    figures: tuple[Figure, ...] = ()
+    consumer: str = ""
+    read: Callable[[Path], Preset] | None = None
+
+    def __post_init__(self) -> None:
+        known = {*BY_KEY, *MODULES, *(f"eq.{band}" for band in EQ_BANDS)}
+        for name in (*(m.key for m in self.mapped), *self.lost):
+            if name not in known:
+                raise ExportError(f"format {self.key}: {name!r} is in no strip")
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether several files are written, into a folder."""
+        return not self.ending
+
+    def losses(self, strip: Strip) -> tuple[str, ...]:
+        """Say what of a strip does not carry over, one line each.
+
+        A parameter that is neither mapped nor told of is told of by its name.
+        """
+        notes = self.notes(strip)
+        mapped = {m.key for m in self.mapped} | {line.split(":")[0] for line in notes}
+        lines = []
+        for name, words in self.lost.items():
+            section = BY_KEY[name].section if name in BY_KEY else name
+            if strip.on(section) and strip.on(section.split(".")[0]):
+                lines.append(f"{name}: {words}")
+        for p in PARAMETERS:
+            module = p.section.split(".")[0]
+            told = {p.key, p.section, module} & {*self.lost, *mapped}
+            if strip.on(p.section) and strip.on(module) and not told:
+                lines.append(f"{p.key}: is left out")
+        return (*lines, *notes)
+
+
+def number(value: float, digits: int = 10) -> str:
+    """Write a number as every parser reads it: no exponent, a point, no needless zeros.
+
+    Parameters
+    ----------
+    value : float
+        Finite.
+    digits : int
+        Significant digits.
+    """
+    text = f"{value:.{digits}g}"
+    if "e" in text:
+        text = f"{float(text):.{max(digits + 12, 1)}f}"
+    return text.rstrip("0").rstrip(".") or "0" if "." in text else text
+
+
+def plain_name(name: str, most: int = LONGEST_NAME) -> str:
+    """Return a name in one line of printable characters, cut to a length.
+
+    What breaks out of a particular format (quotes, brackets, dollars) that format escapes.
+    """
+    shown = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", name))
+    shown = shown.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(shown.split())[:most].rstrip()

@@ -1,0 +1,75 @@
+"""The reverb as an impulse response, for any convolver.
+
+The file holds pre-delay, cuts and width at wet level 0 dB: the return of :mod:`..console.reverb`
+is the mean of the vocal's channels convolved with it, times ``10^(wet_db/20)``, added to the dry.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from ..errors import ExportError
+from .base import Figure, Files, Format, Mapped, Strip
+
+__all__ = ["FORMAT", "wav_bytes"]
+
+NAMES = (
+    "pre_delay_ms", "decay_s", "low_ratio", "high_ratio", "low_cut_hz", "high_cut_hz", "width",
+)  # fmt: skip
+
+
+def wav_bytes(samples: np.ndarray, sample_rate: int, *, bits: int = 32) -> bytes:
+    """Return ``(channels, samples)`` as the bytes of a floating-point WAV file.
+
+    Parameters
+    ----------
+    samples : ndarray
+        Any level.
+    sample_rate : int
+        Hz.
+    bits : int
+        32, or 64 for consumers that work in double precision.
+    """
+    import soundfile
+
+    file = io.BytesIO()
+    subtype = "DOUBLE" if bits == 64 else "FLOAT"
+    soundfile.write(file, samples.T, sample_rate, subtype=subtype, format="WAV")
+    return file.getvalue()
+
+
+def _write(strip: Strip) -> Files:
+    if not strip.on("reverb"):
+        raise ExportError("the reverb is off: there is no impulse response to write")
+    return {"": wav_bytes(strip.impulse_response(), strip.sample_rate)}
+
+
+def _notes(strip: Strip) -> tuple[str, ...]:
+    if not strip.on("reverb"):
+        return ()
+    return (
+        f"reverb.wet_db: set the convolver's wet level to {strip['reverb.wet_db']:.2f} dB, dry to "
+        "0 dB, its own normalisation off; the send is the mean of the channels, after compressor "
+        "and before pan",
+    )
+
+
+FORMAT = Format(
+    key="ir",
+    title="impulse response of the reverb, stereo 32-bit float WAV, for any convolver",
+    ending=".wav",
+    write=_write,
+    mapped=tuple(Mapped(f"reverb.{name}", "samples") for name in NAMES),
+    lost={
+        "input_gain": "not part of the response",
+        "eq": "not part of the response",
+        "compressor": "not part of the response",
+        "pan": "not part of the response",
+        "output_gain": "not part of the response",
+    },
+    notes=_notes,
+    figures=(Figure("reverb's return", -140.0),),
+    consumer="SciPy's convolution",
+)

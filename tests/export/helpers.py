@@ -1,0 +1,88 @@
+"""What the formats' tests share: real voices, the strip in float64, names that try to break out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from diffconsole import Preset
+from diffconsole.audio import resample
+from diffconsole.export import Strip
+from tests import reference
+
+Voice = tuple[str, np.ndarray, int]
+
+HOSTILE_NAMES = (
+    "said \"loud\" and 'soft'",
+    "two\nlines\r\nand\ttab",
+    "a;b; rm -rf /tmp/nothing; echo",
+    "</script><Track name='x'>&amp;]]>",
+    "$(touch broken-out) `touch broken-out` ${HOME} %PATH%",
+    "back\\slash \\n \\u0000 {brace} [bracket] <angle> | pipe & and # hash",
+    "ünïcödé 声 🎤 \u202e right to left",
+    "'''\"\"\"; import os; os.abort() #",
+    "x" * 300,
+    "",
+    "../../broken-out",
+    "lone \ud800 surrogate",
+)
+
+
+def hostile(preset: Preset, name: str) -> Preset:
+    """The preset under another name."""
+    return Preset(preset.strip, name)
+
+
+def take(voice: Voice, rate: int, channels: int = 1, seconds: float = 3.0) -> np.ndarray:
+    """``(channels, samples)`` float32 of a real voice at a rate; the second side is later, softer."""
+    _, samples, own = voice
+    mono = resample(samples[None], own, rate)[:, : int(seconds * rate)]
+    if channels == 1:
+        return mono
+    return np.concatenate((mono, 0.7 * np.roll(mono, 37, axis=1))).astype(np.float32)
+
+
+def in_float64(strip: Strip, audio: np.ndarray, *, tail: int = 0) -> np.ndarray:
+    """The whole strip in float64, apart from the console: ``(channels or 2, samples + tail)``."""
+    off = {*strip.off, "output_gain"}
+    padded = np.pad(audio.astype(np.float64), ((0, 0), (0, tail)))
+    compressed = reference.strip(padded, strip.sample_rate, strip.settings, off)
+    result = compressed
+    if strip.on("pan") or strip.on("reverb"):
+        result = np.repeat(result, 2, axis=0) if len(result) == 1 else result
+    if strip.on("pan"):
+        angle = np.pi / 4.0 * (1.0 + strip["pan.position"])
+        result = result * (np.sqrt(2.0) * np.array([np.cos(angle), np.sin(angle)]))[:, None]
+    if strip.on("reverb"):
+        send = compressed.mean(axis=0)
+        wet = 10.0 ** (strip["reverb.wet_db"] / 20.0)
+        returned = [
+            scipy.signal.oaconvolve(send, side)[: len(send)] for side in strip.impulse_response()
+        ]
+        result = result + wet * np.stack(returned)
+    return result * 10.0 ** (strip.gain_db("output_gain") / 20.0)
+
+
+def needs(program: Callable[[], str | None] | str | None, what: str) -> str:
+    """Path of a program; the test is skipped with the reason where it is missing."""
+    found = program() if callable(program) else program
+    if found is None:
+        pytest.skip(f"{what} is not installed")
+    return found
+
+
+def same(written: Preset, back: Preset, keys: tuple[str, ...], tolerance: float = 1e-6) -> None:
+    """Assert that the settings of some keys are the same after a round trip."""
+    before, after = written.settings(), back.settings()
+    for key in keys:
+        assert after[key] == pytest.approx(before[key], rel=tolerance, abs=tolerance), key
+
+
+def no_file_escaped(folder: Path) -> None:
+    """Assert that no name was run as a command, nor written as a path."""
+    for place in (folder, folder.parent, folder.parent.parent):
+        assert not list(place.glob("*broken-out*"))
