@@ -38,7 +38,7 @@ def hostile(preset: Preset, name: str) -> Preset:
 
 
 def take(voice: Voice, rate: int, channels: int = 1, seconds: float = 3.0) -> np.ndarray:
-    """``(channels, samples)`` float32 of a real voice at a rate; the second side is later, softer."""
+    """``(channels, samples)`` of a real voice at a rate; the second side is later and softer."""
     _, samples, own = voice
     mono = resample(samples[None], own, rate)[:, : int(seconds * rate)]
     if channels == 1:
