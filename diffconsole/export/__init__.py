@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from ..errors import ExportError, OutputError
+from ..errors import ExportError, OutputError, PresetError
 from ..files import atomic_path, check_output, results_folder
 from ..preset import Preset
 from .base import DEFAULT_RATE, Figure, Files, Format, Mapped, Strip
@@ -156,6 +156,8 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
         raise ExportError(f"{path}: {key} is for other software alone and cannot be read back")
     try:
         return form.read(path), key
+    except (ExportError, PresetError) as error:
+        raise ExportError(f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, IndexError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise ExportError(f"{path}: not what {key} exports ({reason})") from None

@@ -7,8 +7,10 @@ Source: Equalizer APO's documentation, "Configuration reference".
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ExportError
@@ -47,21 +49,17 @@ def _write(strip: Strip) -> Files:
 def _read(path: Path) -> Preset:
     with open(path, "rb") as file:
         text = file.read(LARGEST_BYTES).decode("utf-8")
-    found = LINE.finditer(text)
-    filters = [match.groupdict() for match in found]
+    filters = [match.groupdict() for match in LINE.finditer(text)]
     if not filters:
-        raise ExportError(f"{path}: no filter of Equalizer APO in it, as 'Filter 1: ON PK …'")
+        raise ExportError("no filter of Equalizer APO in it, as 'Filter 1: ON PK …'")
     settings: dict[str, float] = {}
     bypass = set()
-    free = [band for band in EQ_BANDS if band.startswith("peak")]
+    bells = iter(_bells([float(f["freq"]) for f in filters if f["kind"].upper() == "PK"]))
     for line in filters:
         kind = line["kind"].upper()
-        named = [band for band, theirs in KINDS.items() if theirs == kind]
-        band = named[0] if named else _place(free, float(line["freq"]))
-        if band is None or f"eq.{band}.freq_hz" in settings:
-            raise ExportError(
-                f"{path}: more filters of kind {kind} than a strip has ({4 if kind == 'PK' else 1})"
-            )
+        band = next((band for band, theirs in KINDS.items() if theirs == kind), None) or next(bells)
+        if f"eq.{band}.freq_hz" in settings:
+            raise ExportError(f"more than one filter of kind {kind}, of which a strip has 1")
         for name, value in (("freq_hz", line["freq"]), ("gain_db", line["gain"]), ("q", line["q"])):
             if value is not None and f"eq.{band}.{name}" in BY_KEY:
                 settings[f"eq.{band}.{name}"] = float(value)
@@ -74,22 +72,34 @@ def _read(path: Path) -> Preset:
     return Preset.from_settings(settings, bypass=bypass, name=title)
 
 
-def _place(free: list[str], freq_hz: float) -> str | None:
-    """Take the free bell whose range holds a frequency, the narrowest around it first."""
+def _bells(freqs_hz: Sequence[float]) -> tuple[str, ...]:
+    """The bells of a strip for those of a file: in their order if they fit, else the nearest.
 
-    def reach(band: str) -> float:
-        parameter = BY_KEY[f"eq.{band}.freq_hz"]
-        return abs(math.log(freq_hz / math.sqrt(parameter.low * parameter.high)))
+    Raises
+    ------
+    ExportError
+        No order of the strip's bells reaches all of these frequencies.
+    """
 
-    fitting = [
-        band for band in free
-        if BY_KEY[f"eq.{band}.freq_hz"].low <= freq_hz <= BY_KEY[f"eq.{band}.freq_hz"].high
-    ]  # fmt: skip
-    if not fitting:
-        return None
-    band = min(fitting, key=reach)
-    free.remove(band)
-    return band
+    def reach(bands: tuple[str, ...]) -> float:
+        """Octaves, or so, between the frequencies and the middles of the ranges."""
+        off = 0.0
+        for band, freq_hz in zip(bands, freqs_hz, strict=True):
+            own = BY_KEY[f"eq.{band}.freq_hz"]
+            if not own.low <= freq_hz <= own.high:
+                return math.inf
+            off += abs(math.log(freq_hz / math.sqrt(own.low * own.high)))
+        return off
+
+    bells = tuple(band for band in EQ_BANDS if band.startswith("peak"))
+    if len(freqs_hz) == len(bells) and math.isfinite(reach(bells)):
+        return bells
+    orders = itertools.permutations(bells, len(freqs_hz))
+    best = min(orders, key=reach, default=None)
+    if best is None or not math.isfinite(reach(best)):
+        told = ", ".join(f"{freq_hz:g}" for freq_hz in freqs_hz)
+        raise ExportError(f"bells at {told} Hz: a strip has {len(bells)}, which cannot be so")
+    return best
 
 
 FORMAT = Format(

@@ -1,0 +1,77 @@
+"""Equalizer APO: its text read by an independent parser, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diffconsole import Preset
+from diffconsole.errors import ExportError
+from diffconsole.export import Strip, export_preset, find_format, import_preset
+from diffconsole.parameters import EQ_BANDS
+from diffconsole.preset import factory_presets, find_preset
+from tests import reference
+from tests.export.helpers import same
+
+FORM = find_format("equalizerapo")
+KINDS = {"HPQ": "high_pass", "LSC": "low_shelf", "PK": "peaking", "HSC": "high_shelf",
+         "LPQ": "low_pass"}  # fmt: skip
+
+
+def sections_of(text: str, rate: float) -> np.ndarray:
+    """The filters that a reader of the words of each line makes of the text."""
+    rows = []
+    for line in text.splitlines():
+        words = line.split()
+        if words[0] != "Filter" or words[2] != "ON":
+            continue
+        values = {name: float(words[words.index(name) + 1])
+                  for name in ("Fc", "Gain", "Q") if name in words}  # fmt: skip
+        kind = KINDS[words[3]]
+        rows.append(reference.section(kind, rate, values["Fc"], values["Q"], values.get("Gain", 0)))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("name", factory_presets())
+def test_the_text_holds_the_sections_of_the_strip(name):
+    strip = Strip(find_preset(name))
+    text = FORM.write(strip)[""].decode()
+    expected = reference.sections(48000, strip.settings, strip.off)
+    if len(expected):
+        np.testing.assert_allclose(sections_of(text, 48000), expected, atol=1e-9)
+    gain = strip.gain_db("input_gain") + strip.gain_db("output_gain")
+    (preamp,) = (line.split()[1] for line in text.splitlines() if line.startswith("Preamp"))
+    assert float(preamp) == pytest.approx(gain, abs=1e-9)
+
+
+def test_there_and_back(tmp_path):
+    preset = find_preset("telephone")
+    export_preset(preset, "equalizerapo", tmp_path / "a.txt")
+    back, _ = import_preset(tmp_path / "a.txt")
+    same(preset, back, tuple(m.key for m in FORM.mapped))
+    for band in EQ_BANDS:
+        assert (f"eq.{band}" in back.bypass()) == (f"eq.{band}" in preset.bypass())
+
+
+def test_the_text_of_another_program(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text(
+        "Preamp: -6.5 dB\nFilter 1: ON PK Fc 105 Hz Gain -4.1 dB Q 0.70\n"
+        "Filter 2: ON PK Fc 3100 Hz Gain 2.0 dB Q 1.41\n"
+        "filter 3: on hsc fc 10000 hz gain 3 db q 0.7"
+    )
+    back, _ = import_preset(path)
+    assert back.settings()["eq.peak_1.freq_hz"] == 105.0
+    assert back.settings()["eq.peak_3.gain_db"] == 2.0
+    assert back.settings()["eq.high_shelf.gain_db"] == 3.0
+    assert back.settings()["output_gain.gain_db"] == -6.5
+    five = [f"Filter {n}: ON PK Fc {n}00 Hz Gain 1 dB Q 1" for n in range(3, 9)]
+    path.write_text("\n".join(five))
+    with pytest.raises(ExportError, match="bells at 300, 400, .*a strip has 4"):
+        import_preset(path)
+
+
+def test_an_eq_that_is_off_is_off_there():
+    text = FORM.write(Strip(Preset({"output_gain": {"gain_db": 3.0}})))[""].decode()
+    assert "ON" not in text
+    assert "Preamp: 3 dB" in text
