@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,9 +69,11 @@ def in_float64(strip: Strip, audio: np.ndarray, *, tail: int = 0) -> np.ndarray:
 
 
 def needs(program: Callable[[], str | None] | str | None, what: str) -> str:
-    """Path of a program; the test is skipped with the reason where it is missing."""
+    """Path of a program; where it is missing the test is skipped, or fails where all must be."""
     found = program() if callable(program) else program
     if found is None:
+        if os.environ.get("DIFFCONSOLE_ALL_CONSUMERS"):
+            pytest.fail(f"{what} is not installed, and DIFFCONSOLE_ALL_CONSUMERS asks for it")
         pytest.skip(f"{what} is not installed")
     return found
 
