@@ -48,6 +48,9 @@ its gradient is large, and points anywhere."""
 PRE_DELAYS = 8
 # Of a time budget; the rest is for what comes after the search.
 SEARCH_SHARE, SOLVE_UNTIL = 0.85, 0.95
+SHORT_SECONDS = 20.0
+"""Budgets up to this leave no time for many starts and for help between the rounds."""
+
 HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
 
 
@@ -239,15 +242,17 @@ class _Search:
     def run(self) -> None:
         """Do the plan, then what the time allows, then leave out what is not heard."""
         rounds = self.plan.rounds
-        many = self.plan.thorough
+        many = self.plan.thorough and (self.seconds is None or self.seconds > SHORT_SECONDS)
         points = [
             with_return(scene, first_guesses(scene, many=many))
             for scene in self.at(rounds[0].seconds)
         ]
         self.remember([some[:1] for some in points])
         for number, round_ in enumerate(rounds):
+            if number and self.spent() > SEARCH_SHARE:
+                break
             scenes = self.at(round_.seconds)
-            if number:
+            if number and many:
                 points = [helped(s, p) for s, p in zip(scenes, points, strict=True)]
             points = [best_of(s, p, round_.keep) for s, p in zip(scenes, points, strict=True)]
             points = self.descend(scenes, points, round_)
@@ -255,12 +260,13 @@ class _Search:
         if self.seconds and self.spent() < SEARCH_SHARE:
             self.go_on()
         for scene, found in zip(self.scenes, self.found, strict=True):
-            if self.plan.thorough:
+            if self.plan.thorough and self.spent() < 1.0:
                 found.point = solved(
                     scene, found.point, functools.partial(self.go_on_solving, found)
                 )
             found.point = levelled(scene, found.point)
-            found.off = unheard(scene, found.point, one_by_one=self.plan.thorough)
+            alone = self.plan.thorough and self.spent() < 1.0
+            found.off = unheard(scene, found.point, one_by_one=alone)
             if self.plan.thorough and self.spent() < 1.0:
                 found.spread = probe(scene, found.point, found.off)
 
