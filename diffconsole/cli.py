@@ -138,20 +138,50 @@ def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOpt
 
 
 @command("plot", "diffconsole plot take.preset.json --raw take.wav -o take.png")
-@click.argument("presets", metavar="PRESET...", nargs=-1, required=True, type=PATH)
+@click.argument("presets", metavar="[PRESET]...", nargs=-1, type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="PNG, SVG or PDF by its ending.")
 @click.option("--raw", type=PATH, help="Also levels, gain reduction and spectra of this vocal.")
+@click.option(
+    "--over-time", is_flag=True, help="How --model's settings change along --raw, without PRESET."
+)
+@click.option("--run", type=PATH, help="Training curves of a folder that finetune wrote.")
+@model_option
 @force_option
 def plot(
-    report: Report, presets: tuple[Path, ...], output: Path, raw: Path | None, force: bool
+    report: Report,
+    presets: tuple[Path, ...],
+    output: Path,
+    raw: Path | None,
+    over_time: bool,
+    run: Path | None,
+    model: Path | None,
+    force: bool,
 ) -> None:
-    """Draw EQ curve, compressor curve and reverb decay of presets, one over the other."""
+    """Draw EQ curve, compressor curve and reverb decay of presets, one over the other.
+
+    Or how a model's settings change along a song (--over-time --raw take.wav --model studio/), or
+    the training curves of a run (--run studio/).
+    """
     from .audio import read_audio
     from .files import check_output
     from .plots import StripView, plot_presets
     from .preset import find_preset
 
+    if sum((bool(presets), over_time, run is not None)) != 1:
+        raise click.UsageError("give PRESETs, or --over-time, or --run")
+    if over_time and raw is None:
+        raise click.UsageError("--over-time needs --raw, the song")
+    if model is not None and not over_time:
+        raise click.UsageError("--model goes with --over-time")
     check_output(output, force=force)
+    if run is not None:
+        _plot_run(run, output, force)
+    elif over_time and raw is not None:
+        _plot_over_time(raw, model, output, force)
+    if not presets:
+        report.say(f"→ {output}")
+        report.result({"plot": str(output)})
+        return
     views = []
     for path in presets:
         preset = find_preset(path)
@@ -160,6 +190,25 @@ def plot(
     plot_presets(views, output, raw=take, force=force)
     report.say(f"→ {output}")
     report.result({"plot": str(output)})
+
+
+def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> None:
+    from .course import predict_course
+    from .plots.over_time import plot_over_time
+    from .workflow import read_take
+
+    samples, rate = read_take(raw)
+    predictor, name = load_model(model)
+    course = predict_course(predictor, samples, rate)
+    title = f"{raw.stem}: settings by {name}"
+    plot_over_time(course, (samples, rate), output, title=title, force=force)
+
+
+def _plot_run(run: Path, output: Path, force: bool) -> None:
+    from .plots.training import plot_training
+    from .training.log import read_history
+
+    plot_training(read_history(run), output, force=force)
 
 
 main.add_command(process)

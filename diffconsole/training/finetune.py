@@ -33,6 +33,7 @@ from ..predictor import Predictor
 from .checkpoint import load_checkpoint, save_checkpoint
 from .distributed import ALONE, Workers
 from .labels import LABELS, fingerprint_of, labels_of
+from .log import LOG
 from .ridge import STRENGTHS
 from .stages import TRAINED, Work
 
@@ -47,7 +48,6 @@ __all__ = [
 ]
 
 CHECKPOINT = "finetune.safetensors"
-LOG = "finetune.jsonl"
 STATE_FILES = (CHECKPOINT, LABELS)
 """What an unfinished run keeps in its folder."""
 

@@ -23,12 +23,12 @@ from diffconsole.predictor import Predictor
 from diffconsole.training import labels
 from diffconsole.training.finetune import (
     CHECKPOINT,
-    LOG,
     FinetuneOptions,
     FinetuneResult,
     finetune,
     split_pairs,
 )
+from diffconsole.training.log import LOG
 
 from ..synthetic import pair, small_model
 from .finetuning import base_model, known_labels, short_windows

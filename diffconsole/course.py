@@ -1,0 +1,117 @@
+"""How a model's answers change along a song: its settings, window by window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .audio import resample
+from .parameters import PARAMETERS
+from .predictor import (
+    QUIETEST_WINDOW_DB,
+    WINDOW_SECONDS,
+    Prediction,
+    Predictor,
+    level_gain_db,
+)
+
+__all__ = ["Course", "predict_course"]
+
+TOGETHER = 16
+"""Windows that the encoder hears at once: memory does not grow with the length of the song."""
+
+MOST_WINDOWS = 400
+
+
+@dataclass(frozen=True)
+class Course:
+    """Settings along a song.
+
+    Attributes
+    ----------
+    seconds : ndarray
+        ``(windows,)``: the middle of each window.
+    settings, low, high : dict of str to ndarray
+        By key ``(windows,)``, physical units: what the model would choose for that window alone,
+        and one standard deviation below and above its mean. NaN where the window is quiet.
+    whole : Prediction
+        Of the whole song: the preset.
+    """
+
+    seconds: np.ndarray
+    settings: dict[str, np.ndarray]
+    low: dict[str, np.ndarray]
+    high: dict[str, np.ndarray]
+    whole: Prediction
+
+
+@torch.inference_mode()
+def predict_course(
+    model: Predictor, samples: np.ndarray, sample_rate: int, *, hop_seconds: float | None = None
+) -> Course:
+    """Predict the settings of every window of a vocal.
+
+    The vocal is levelled once, as a whole, as :meth:`Predictor.predict` does it.
+
+    Parameters
+    ----------
+    model : Predictor
+        Any.
+    samples : ndarray
+        ``(channels, samples)`` float32.
+    sample_rate : int
+        Hz.
+    hop_seconds : float, optional
+        Between windows of five seconds; by default half a window, or what keeps it to 400.
+
+    Raises
+    ------
+    AudioError
+        The vocal is silent.
+    """
+    whole = model.predict(samples, sample_rate)
+    gain_db, _ = level_gain_db(samples, sample_rate)
+    mono = samples.mean(axis=0) * 10.0 ** (gain_db / 20.0)
+    length = min(int(WINDOW_SECONDS * sample_rate), len(mono))
+    room = len(mono) - length
+    if hop_seconds is None:
+        hop_seconds = max(WINDOW_SECONDS / 2.0, room / sample_rate / (MOST_WINDOWS - 1))
+    count = 1 + math.ceil(room / (hop_seconds * sample_rate))
+    starts = np.linspace(0, room, count).astype(int)
+    power = np.array([np.mean(mono[s : s + length].astype(np.float64) ** 2) for s in starts])
+    loud = power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0)
+    means, deviations = [], []
+    device = next(model.parameters()).device
+    for first in range(0, count, TOGETHER):
+        some = starts[first : first + TOGETHER]
+        windows = np.stack([mono[s : s + length] for s in some])
+        heard = resample(windows, sample_rate, model.encoder.sample_rate)
+        shortest = model.encoder.sample_rate // 2
+        if heard.shape[1] < shortest:
+            heard = np.tile(heard, (1, -(-shortest // heard.shape[1])))
+        audio = torch.from_numpy(np.ascontiguousarray(heard, np.float32)).unsqueeze(1)
+        mean, log_variance = model(audio.to(device))
+        means.append(mean.double().cpu())
+        deviations.append((0.5 * log_variance.double()).exp().cpu())
+    mean, deviation = torch.cat(means), torch.cat(deviations)
+    chosen = model.choose(mean, deviation)
+    course = Course((starts + 0.5 * length) / sample_rate, {}, {}, {}, whole)
+    for place, parameter in enumerate(PARAMETERS):
+        shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
+        for values, found in (
+            (chosen, course.settings),
+            (mean - deviation, course.low),
+            (mean + deviation, course.high),
+        ):
+            physical = np.array(
+                [
+                    parameter.clip(float(parameter.to_physical(float(u))) + shift)
+                    for u in values[:, place].clamp(0.0, 1.0)
+                ]
+            )
+            physical[~loud] = math.nan
+            found[parameter.key] = physical
+    return course
