@@ -62,6 +62,11 @@ FAMILIES = {
         "FILE|BUNDLE", 16000, None, "as their file's; those of bundles mostly MIT",
         "a state dict, or network for a bundle as HUBERT_BASE",
     ),
+    "aisfx": Family(
+        "aisfx", "AisfxEncoder", "aiSFX, a convolutional network for sound effects (ISMIR 2022)",
+        "WHEEL|FOLDER|FILE", 44100, 512, "CC BY 4.0",
+        "the wheel of PyPI's aisfx 0.1.2, which need not be installed",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",

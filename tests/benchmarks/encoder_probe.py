@@ -11,7 +11,7 @@ that no training heard: R² a setting, and the mean.
 Beside our encoder stand log-mel statistics (the same spectrogram's mean and deviation, without the
 network) and, where the package's files are given, aiSFX (PyPI ``aisfx`` 0.1.2, CC BY 4.0).
 
-Run: ``python -m tests.benchmarks.encoder_probe [--model FOLDER] [--aisfx FOLDER] [--train N]
+Run: ``python -m tests.benchmarks.encoder_probe [--model FOLDER] [--aisfx WHEEL] [--train N]
 [--test N] [--cache FILE] [--json]``. Exits with 1 where the bar is missed.
 """
 
@@ -26,9 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffconsole.console import Console
+from diffconsole.encoders import open_encoder
+from diffconsole.encoders.base import Encoder
 from diffconsole.encoders.logmel import LogMel
 from diffconsole.parameters import default_settings
 from diffconsole.predictor import Predictor
@@ -107,47 +109,9 @@ def log_mel() -> Features:
     return lambda audio: pooled(mel(audio[:, 0]).transpose(1, 2))
 
 
-class _Block(nn.Module):
-    """Two 3×3 convolutions, each normalised, then the larger of each 2×2."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.bn1(self.conv1(x)).relu()
-        return nn.functional.max_pool2d(self.bn2(self.conv2(x)).relu(), 2)
-
-
-def aisfx(folder: Path) -> Features:
-    """The convolutional network of the package's checkpoint, its frames' mean over frequency."""
-    # Beside the weights the file counts classes, as NumPy's numbers: these types and no others.
-    scalar = (np._core.multiarray.scalar, "numpy.core.multiarray.scalar")
-    numbers = [scalar, np.dtype, *(type(np.dtype(kind)) for kind in ("i8", "f8"))]
-    with torch.serialization.safe_globals(numbers):
-        weights, _ = torch.load(
-            folder / "models/checkpoint.pth", map_location="cpu", weights_only=True
-        )
-    widths = (1, 64, 128, 256, 512)
-    blocks = nn.ModuleList(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False))
-    for n, block in enumerate(blocks):
-        mark = f"conv_block{n + 1}."
-        own = {k.split(mark, 1)[1]: v for k, v in weights.items() if mark in k}
-        block.load_state_dict(own)
-    blocks.eval()
-    mel = LogMel(SAMPLE_RATE, 2048, 2048, 1024, 96)
-
-    # The package's own scaling: log10(1 + 10000·power), over the largest that its makers met.
-    def features(audio: Tensor) -> Tensor:
-        power = 10.0 ** ((mel(audio[:, 0]) * 20.0 - 40.0) / 10.0)
-        x = (torch.log10(1.0 + 10000.0 * power) / 9.4578).transpose(1, 2)[:, None]
-        for block in blocks:
-            x = block(x)
-        return pooled(x.mean(dim=3).transpose(1, 2))
-
-    return features
+def frozen(encoder: Encoder) -> Features:
+    """Mean and deviation of an encoder's frames."""
+    return lambda audio: pooled(encoder(audio))
 
 
 @torch.inference_mode()
@@ -208,7 +172,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="model folder; by default the shipped one")
-    parser.add_argument("--aisfx", type=Path, help="the package's folder aisfx")
+    parser.add_argument("--aisfx", type=Path, help="the package's wheel or folder")
     parser.add_argument("--train", type=int, default=2400)
     parser.add_argument("--test", type=int, default=600)
     parser.add_argument("--cache", type=Path, help=".npz that keeps the sounds")
@@ -221,10 +185,10 @@ def main() -> int:
     encoder = Predictor.load(arguments.model).encoder.eval()
     probed: dict[str, Features] = {
         "log-mel statistics": log_mel(),
-        "our encoder": lambda audio: pooled(encoder(audio)),
+        "our encoder": frozen(encoder),
     }
     if arguments.aisfx is not None:
-        probed["aiSFX"] = aisfx(arguments.aisfx)
+        probed["aiSFX"] = frozen(open_encoder("aisfx", str(arguments.aisfx)))
     found = {
         name: {part: features_of(sets[f"{part}_x"], features) for part in ("train", "test")}
         for name, features in probed.items()
