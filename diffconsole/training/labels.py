@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ from ..pairs import Pair
 from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .distributed import ALONE, Workers
 from .match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
-from .search import Found, plan_for, search
+from .search import plan_for, search
 from .side_by_side import side_by_side
 
-__all__ = ["LABELS", "fingerprint_of", "label_of", "labels_of"]
+__all__ = ["LABELS", "fingerprint_of", "keep_labels", "label_key", "label_of", "labels_of"]
 
 LABELS = "finetune.labels.jsonl"
 # Where these modules and bands are left out: the values at which they change nothing.
@@ -48,17 +48,30 @@ def fingerprint_of(pair: Pair) -> str:
     return found.hexdigest()
 
 
-def label_of(found: Found) -> Tensor:
-    """Return what a search found as a label, ``(parameters,)`` in 0…1."""
-    settings = found.settings()
+def label_key(fingerprint: str, seed: int) -> str:
+    """Return what a label is kept under: its pair, and the seed of the search."""
+    return f"{fingerprint}-{seed}"
+
+
+def label_of(settings: Mapping[str, float], off: Collection[str]) -> Tensor:
+    """Return what a search found as a label, ``(parameters,)`` in 0…1.
+
+    Parameters
+    ----------
+    settings : mapping of str to float
+        Every parameter by key, for the raw as it lies.
+    off : collection of str
+        Modules and bands that the strip does without.
+    """
+    settings = dict(settings)
     level_db = settings["output_gain.gain_db"]
-    if "compressor" not in found.off:
+    if "compressor" not in off:
         level_db += settings["compressor.makeup_db"]
     settings["input_gain.gain_db"] = 0.0
     makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
     settings[makeup.key] = makeup.clip(level_db)
     settings[output.key] = output.clip(level_db - settings[makeup.key])
-    for place in found.off:
+    for place in off:
         bands = [f"eq.{band}" for band in EQ_BANDS] if place == "eq" else [place]
         for band in bands:
             for name, value in NEUTRAL.get(band, {"gain_db": 0.0}).items():
@@ -103,7 +116,7 @@ def labels_of(
     Tensor
         ``(pairs, parameters)``, NaN where there is no label.
     """
-    keys = [f"{each}-{seed}" for each in prints]
+    keys = [label_key(each, seed) for each in prints]
     path = folder / LABELS
     known: dict[str, list[float]] = workers.agree(_read(path) if workers.is_first else {})
     on_gpu = device != "cpu"
@@ -129,13 +142,13 @@ def labels_of(
             new = {keys[index]: label.tolist() for index, label in zip(group, labels, strict=True)}
             found.update(new)
             if workers.is_first:
-                _append(path, new)
+                keep_labels(path, new)
         if len(found) < sum(map(len, mine)):
             raise KeyboardInterrupt
         for others in workers.gather(found)[1:]:
             found.update(others)
             if workers.is_first:
-                _append(path, others)
+                keep_labels(path, others)
         known.update(found)
         done += len(everybodys)
     none = [float("nan")] * len(PARAMETERS)
@@ -146,7 +159,7 @@ def _search(
     pairs: list[Pair], seed: int, device: str, tell: Callable[[float, float], None]
 ) -> list[Tensor]:
     found, stopped = search(pairs, plan_for(True), seed=seed, device=device, tell=tell)
-    return [] if stopped else [label_of(each) for each in found]
+    return [] if stopped else [label_of(each.settings(), each.off) for each in found]
 
 
 def _read(path: Path) -> dict[str, list[float]]:
@@ -162,7 +175,8 @@ def _read(path: Path) -> dict[str, list[float]]:
     return known
 
 
-def _append(path: Path, labels: dict[str, list[float]]) -> None:
+def keep_labels(path: Path, labels: Mapping[str, list[float]]) -> None:
+    """Add labels by their keys to a file of them, safe from a power cut when it returns."""
     with open(path, "a", encoding="utf-8") as file:
         for key, settings in labels.items():
             # The line feed comes first as well: half a line may stand at the end.

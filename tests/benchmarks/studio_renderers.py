@@ -139,21 +139,22 @@ def with_return(dry: np.ndarray, wet: np.ndarray, wet_db: float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def ffmpeg_path() -> str:
-    """Return the program's path: the one in PATH, else that of the package ``imageio-ffmpeg``.
+    """Return the program's path: that of the package ``imageio-ffmpeg``, else the one in PATH.
+
+    The package's comes first: a studio's mixes are then the same on every computer, and its
+    convolution takes options that versions before 7 do not know.
 
     Raises
     ------
     FileNotFoundError
         Neither is there.
     """
-    found = shutil.which("ffmpeg")
-    if found is None:
-        try:
-            import imageio_ffmpeg
+    try:
+        import imageio_ffmpeg
 
-            found = imageio_ffmpeg.get_ffmpeg_exe()
-        except (ImportError, RuntimeError):
-            found = None
+        found = imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        found = shutil.which("ffmpeg")
     if found is None or not os.access(found, os.X_OK):
         raise FileNotFoundError("no ffmpeg: put it in PATH, or pip install imageio-ffmpeg")
     return found

@@ -20,6 +20,7 @@ from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from diffconsole.predictor import level_gain_db, windows_of
 from diffconsole.training.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.training.labels import LABELS, fingerprint_of, keep_labels, label_key, label_of
 from tests.benchmarks.match_cases import rendered
 from tests.benchmarks.studio_materials import Label, OutOfTime
 
@@ -192,7 +193,7 @@ def fine_tuned(
     seed : int
         Of the run.
     labels : sequence of Label
-        What was matched for the pairs; the present API takes none.
+        What was matched for the pairs: nothing is matched twice for all the cells of a studio.
     all_layers : bool
         Train every stage of the encoder, not the top ones alone.
     minutes : float
@@ -214,7 +215,6 @@ def fine_tuned(
     OutOfTime
         At the deadline, after an epoch whose state is kept.
     """
-    del labels
     options = FinetuneOptions(seed=seed, minutes=minutes)
     if all_layers:
         options = replace(options, top_stages=len(model.encoder.stages()))
@@ -228,6 +228,12 @@ def fine_tuned(
                 raise OutOfTime
 
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / LABELS).exists():
+        known = {
+            label_key(fingerprint_of(pair), seed): label_of(label.settings, label.bypass).tolist()
+            for pair, label in zip(pairs, labels, strict=True)
+        }
+        keep_labels(folder / LABELS, known)
     result = finetune(model, train, held_out, folder, options, device=device, report=report)
     model.to("cpu").eval()
     return {

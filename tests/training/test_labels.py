@@ -21,6 +21,10 @@ def point(**changes: float) -> torch.Tensor:
     return torch.tensor([float(p.to_normalised(settings[p.key])) for p in PARAMETERS])
 
 
+def labelled(found: Found) -> torch.Tensor:
+    return label_of(found.settings(), found.off)
+
+
 def value(label: torch.Tensor, key: str) -> float:
     return float(BY_KEY[key].to_physical(float(label[KEYS.index(key)])))
 
@@ -28,18 +32,18 @@ def value(label: torch.Tensor, key: str) -> float:
 def test_level_lies_in_the_makeup() -> None:
     """With or without a compressor, and beyond its range."""
     for off in (frozenset(), frozenset({"compressor"})):
-        label = label_of(Found(point(compressor__makeup_db=0.0), 7.0, -5.0, off))
+        label = labelled(Found(point(compressor__makeup_db=0.0), 7.0, -5.0, off))
         assert abs(value(label, "compressor.makeup_db") + 5.0) < 1e-3
         assert abs(value(label, "output_gain.gain_db")) < 1e-3
         assert abs(value(label, "input_gain.gain_db")) < 1e-3
-    label = label_of(Found(point(compressor__makeup_db=0.0), 7.0, -20.0))
+    label = labelled(Found(point(compressor__makeup_db=0.0), 7.0, -20.0))
     assert abs(value(label, "compressor.makeup_db") + 12.0) < 1e-3
     assert abs(value(label, "output_gain.gain_db") + 8.0) < 1e-3
 
 
 def test_what_is_left_out_does_nothing() -> None:
     strip = point(eq__peak_2__gain_db=6.0, compressor__ratio=8.0, reverb__wet_db=-9.0)
-    label = label_of(Found(strip, 0.0, 0.0, frozenset({"eq", "compressor", "reverb"})))
+    label = labelled(Found(strip, 0.0, 0.0, frozenset({"eq", "compressor", "reverb"})))
     assert abs(value(label, "eq.peak_2.gain_db")) < 1e-3
     assert abs(value(label, "compressor.ratio") - 1.0) < 1e-3
     assert value(label, "reverb.wet_db") < -59.9
