@@ -72,11 +72,11 @@ def _response_number(strip: Strip) -> int:
 
 def _write(strip: Strip) -> Files:
     settings, off = strip.preset.settings(), strip.preset.bypass()
+    # Not the strip's clamped frequencies: the effect clamps them itself, at the rate it runs at.
     values = [
-        # The effect clamps frequencies itself, so that a chain holds the preset's own.
-        number(MAPPED[key].to_theirs(settings[key]), 12) if key in MAPPED else str(int(key not in off))
+        number(MAPPED[key].to_theirs(settings[key]), 12) if key in MAPPED else f"{key not in off:d}"
         for key in SLIDERS
-    ]  # fmt: skip
+    ]
     response = _response_number(strip)
     values += [str(response), str(strip.sample_rate)]
     values += ["-"] * (MOST_SLIDERS - len(values))
@@ -160,7 +160,7 @@ def _preset(path: Path, values: list[str], name: str) -> Preset:
     if len(values) < len(SLIDERS):
         raise ExportError(f"{path}: {len(values)} slider values, not {len(SLIDERS)}; export again")
     settings, bypass = {}, set()
-    for key, value in zip(SLIDERS, values):
+    for key, value in zip(SLIDERS, values, strict=False):
         if key in MAPPED and value != "-":
             settings[key] = MAPPED[key].to_ours(float(value))
         elif key not in MAPPED and value != "-" and float(value) < 0.5:

@@ -35,11 +35,8 @@ def slider_values(chain: str) -> dict[int, float]:
     """The sliders that a chain sets, as rpp reads it."""
     rpp = pytest.importorskip("rpp", reason="rpp is not installed")
     root = rpp.loads(f"<FXCHAIN\n{chain}>\n")
-    return {
-        place: float(value)
-        for place, value in enumerate(root.find("JS").children[0], 1)
-        if value != "-"
-    }
+    values = root.find("JS").children[0]
+    return {place: float(value) for place, value in enumerate(values, 1) if value != "-"}
 
 
 def chain_of(strip: Strip) -> str:
@@ -145,6 +142,25 @@ def test_whole_chain_with_reverb(tmp_path, real_voices, channels):
     assert error_db(dry, expected) > -30, "the reverb is heard"
 
 
+@pytest.mark.slow
+def test_whole_chain_of_every_factory_preset(tmp_path, real_voices):
+    audio = take(real_voices[3], 44100, seconds=0.3)
+    padded = np.pad(both(audio), ((0, 0), (0, BLOCK)))
+    worst = -400.0
+    for name, preset in PRESETS.items():
+        strip = Strip(preset, 44100)
+        if not strip.on("reverb"):
+            continue
+        export_preset(preset, "reaper", tmp_path / name, sample_rate=44100)
+        output = effect().run(
+            padded, 44100, slider_values(chain_of(strip)), tmp_path / name / FOLDER
+        )
+        error = error_db(output[:, BLOCK:], both(in_float64(strip, audio)))
+        print(f"{name} {error:.1f} dB")
+        worst = max(worst, error)
+    assert worst <= WHOLE
+
+
 def test_without_the_response_file_the_rest_goes_on(tmp_path, real_voices):
     audio = both(take(real_voices[0], 48000, seconds=0.1))
     strip = Strip(PRESETS["ballad_plate"], 48000)
@@ -202,8 +218,9 @@ def test_names_stay_inside(tmp_path, name):
     no_file_escaped(root)
     assert files[f"{FOLDER}/{EFFECT}"] == SOURCE.read_bytes()
     parsed = rpp.loads(f"<FXCHAIN\n{chain_of(Strip(preset))}>\n")
-    assert [item if isinstance(item, str) else item[0] for item in parsed if not hasattr(item, "tag")] \
-        == ["BYPASS", "FLOATPOS", "WAK"]  # fmt: skip
+    others = [item[0] for item in parsed if isinstance(item, list)]
+    assert others == ["BYPASS", "FLOATPOS", "WAK"]
+    assert len(parsed) == 4
     (strip,) = parsed.findall("JS")
     assert strip.attrib[0] == f"diffconsole/{EFFECT}"
     assert strip.attrib[1] == Strip(preset).title.replace("`", "'" if _all_marks(preset) else "`")
