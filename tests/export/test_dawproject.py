@@ -95,6 +95,34 @@ def test_values_by_the_rules(name):
     assert 2 * pan - 1 == pytest.approx(strip["pan.position"] if strip.on("pan") else 0.0)
 
 
+def _swapped(root: Element) -> None:
+    compressor = root.find(".//Compressor")
+    attack = compressor.find("Attack")
+    compressor.remove(attack)
+    compressor.append(attack)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _swapped,
+        lambda root: root.find(".//Freq").attrib.pop("unit"),
+        lambda root: root.find(".//Freq").set("unit", "Hz"),
+        lambda root: root.find(".//Freq").set("id", "id1"),
+        lambda root: root.find(".//Lanes/Lanes").set("track", "nowhere"),
+        lambda root: root.find(".//Compressor").set("knee", "6"),
+        lambda root: root.find(".//Equalizer").append(Element("Bands")),
+        lambda root: root.remove(root.find("Application")),
+    ],
+    ids=["order", "no unit", "unit", "id twice", "reference", "attribute", "element", "missing"],
+)
+def test_the_rules_refuse(spoil):
+    root = project_of(Strip(PRESETS["podcast"]))
+    spoil(root)
+    with pytest.raises(AssertionError):
+        check(root, "project")
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_there_and_back(tmp_path, name):
     preset = PRESETS[name]

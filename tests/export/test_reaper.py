@@ -250,3 +250,26 @@ def test_losses():
     strip = Strip(PRESETS["ballad_plate"])
     assert all(line.startswith("reverb:") for line in FORMAT.losses(strip))
     assert not FORMAT.losses(Strip(without_reverb(PRESETS["rap"])))
+
+
+def test_a_response_that_the_effect_cannot_hold_is_told():
+    long = Preset.from_settings({"reverb.decay_s": 8.0, "reverb.low_ratio": 4.0})
+    assert any("first 22 s" in line for line in FORMAT.losses(Strip(long, 192000)))
+    assert not any("first" in line for line in FORMAT.losses(Strip(long, 96000)))
+
+
+def test_an_empty_preset_leaves_the_samples_as_they_are(real_voices):
+    audio = both(take(real_voices[0], 48000, seconds=0.1))
+    output = effect().run(audio, 48000, slider_values(chain_of(Strip(Preset()))))
+    assert np.array_equal(output, audio)
+
+
+def test_frequencies_stop_below_half_the_rate(real_voices):
+    """At 16 kHz the chain keeps the preset's own values, the effect stops where the strip does."""
+    audio = take(real_voices[0], 16000, 2, seconds=0.3)
+    preset = Preset.from_settings({"eq.low_pass.freq_hz": 18000.0, "eq.peak_4.freq_hz": 12000.0,
+                                   "eq.peak_4.gain_db": 6.0})  # fmt: skip
+    strip = Strip(preset, 16000, 2)
+    values = slider_values(chain_of(strip))
+    assert values[1 + SLIDERS.index("eq.low_pass.freq_hz")] == 18000.0
+    assert error_db(effect().run(audio, 16000, values), in_float64(strip, audio)) <= WITHOUT_REVERB
