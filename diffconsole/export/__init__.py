@@ -146,6 +146,7 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
             form for form in readable
             if (form.is_folder and path.is_dir())
             or (not form.is_folder and path.name.lower().endswith(form.ending))
+            or (form.read_endings and path.name.lower().endswith(form.read_endings))
         ]  # fmt: skip
         if len(fitting) != 1:
             some = ", ".join(form.key for form in (fitting or readable))

@@ -180,6 +180,8 @@ class Format:
         The program that was run for them; empty where none can be.
     read : callable, optional
         From a file or folder back to a preset.
+    read_endings : tuple of str
+        Of single files that `read` takes where a folder is written, in lower case.
     """
 
     key: str
@@ -192,6 +194,7 @@ class Format:
     figures: tuple[Figure, ...] = ()
     consumer: str = ""
     read: Callable[[Path], Preset] | None = None
+    read_endings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {*BY_KEY, *MODULES, *(f"eq.{band}" for band in EQ_BANDS)}

@@ -1,0 +1,200 @@
+"""The whole strip for REAPER: an effect, an FX chain that sets its sliders, the reverb's response.
+
+The effect is ``diffconsole_strip.jsfx``, beside this file: the console's equations in REAPER's own
+language, in double precision, the reverb by FFT convolution with a response file. Its sliders are
+the strip's switches and parameters in chain order; a reverb's response is found by a number that
+its settings and rate give, so that several presets live in one folder. Sources: REAPER's "JSFX
+Programming Reference"; of the chain, what REAPER writes: ``BYPASS``, ``<JS file "name"`` with 64
+values, ``-`` where there is no slider, ``FLOATPOS``, ``WAK``.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from importlib.resources import files
+from pathlib import Path
+
+from ..errors import ExportError
+from ..parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter
+from ..preset import Preset
+from .base import Figure, Files, Format, Mapped, Strip, number
+from .ir import NAMES as RESPONSE_NAMES
+from .ir import wav_bytes
+
+__all__ = ["FORMAT", "SLIDERS", "slider_name"]
+
+EFFECT = "diffconsole_strip.jsfx"
+FOLDER = "Effects/diffconsole"
+MOST_SLIDERS = 64
+RESPONSE_NUMBERS = 1_000_000
+LONGEST_RESPONSE = 2046 * 2048  # what the effect's memory holds, in samples
+LARGEST_BYTES = 1 << 20
+TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|\S+")
+UNITS = re.compile(r"_(db|hz|ms|s)$")
+
+SLIDERS = tuple(
+    key for switch in SWITCHES
+    for key in (switch, *(p.key for p in PARAMETERS if p.section == switch))
+)  # fmt: skip
+"""What the effect's sliders set, from number 1: a module or band (on or off), or a parameter."""
+
+
+def slider_name(key: str) -> str:
+    """Return the name of a slider in the effect: ``"Compressor attack (ms)"``."""
+    section = BY_KEY[key].section if key in BY_KEY else key
+    named = "EQ" if section == "eq" else section.split(".")[-1].replace("_", " ").capitalize()
+    if key not in BY_KEY:
+        return named
+    parameter = BY_KEY[key]
+    if key == "pan.position":
+        return "Pan position (-1 left, 1 right)"
+    short = UNITS.sub("", parameter.name).replace("_", " ")
+    short = {"freq": "frequency", "q": "Q"}.get(short, short)
+    what = f"{named} level" if section.endswith("_gain") else f"{named} {short}"
+    in_file = section == "reverb" and parameter.name in RESPONSE_NAMES
+    said = [w for w in (parameter.unit, "in the response file" if in_file else "") if w]
+    return f"{what} ({', '.join(said)})" if said else what
+
+
+def _mapped(parameter: Parameter) -> Mapped:
+    return Mapped(parameter.key, slider_name(parameter.key), parameter.unit)
+
+
+MAPPED = {parameter.key: _mapped(parameter) for parameter in PARAMETERS}
+
+
+def _response_number(strip: Strip) -> int:
+    """Return the number that names the response file of some reverb settings at a rate."""
+    told = [f"{strip.preset.settings()[f'reverb.{name}']!r}" for name in RESPONSE_NAMES]
+    return zlib.crc32(" ".join([*told, str(strip.sample_rate)]).encode()) % RESPONSE_NUMBERS
+
+
+def _write(strip: Strip) -> Files:
+    settings, off = strip.preset.settings(), strip.preset.bypass()
+    # Not the strip's clamped frequencies: the effect clamps them itself, at the rate it runs at.
+    values = [
+        number(MAPPED[key].to_theirs(settings[key]), 12) if key in MAPPED else f"{key not in off:d}"
+        for key in SLIDERS
+    ]
+    response = _response_number(strip)
+    values += [str(response), str(strip.sample_rate)]
+    values += ["-"] * (MOST_SLIDERS - len(values))
+    lines = [
+        "BYPASS 0 0 0",
+        f"<JS diffconsole/{EFFECT} {_quoted(strip.title)}",
+        "  " + " ".join(values),
+        ">",
+        "FLOATPOS 0 0 0 0",
+        "WAK 0 0",
+    ]
+    chain = f"FXChains/diffconsole {_file_name(strip.title)}.RfxChain"
+    written = {
+        f"{FOLDER}/{EFFECT}": files(__package__).joinpath(EFFECT).read_bytes(),
+        chain: ("\n".join(lines) + "\n").encode("utf-8"),
+        "README.txt": README.format(rate=strip.sample_rate).encode("utf-8"),
+    }
+    if strip.on("reverb"):
+        wav = wav_bytes(strip.impulse_response(), strip.sample_rate)
+        written[f"{FOLDER}/diffconsole_{response:06d}.wav"] = wav
+    return written
+
+
+README = """\
+A channel strip for REAPER
+
+1. In REAPER: Options > Show REAPER resource path.
+2. Copy the folders Effects and FXChains from here into that folder; REAPER has both already,
+   the files are added to them.
+3. On the vocal's track: FX > Add FX chain, and choose the one that begins with "diffconsole".
+
+The effect "diffconsole vocal channel strip" holds the whole strip: input gain, EQ, compressor,
+pan, reverb, output gain. All sliders act at once but those named "in the response file": these
+tell what the WAV file beside the effect was made with; for another reverb export again.
+The response is for {rate} Hz. At another rate REAPER (6.29 or later) resamples it: the reverb is
+then near to, not equal to, that of diffconsole; export with --sample-rate for your project's rate.
+While the reverb is on the effect is late by 2048 samples, which REAPER takes out of the mix.
+"""
+
+
+def _quoted(text: str) -> str:
+    """Quote as REAPER does: with the mark that is not in the text; backslashes mean nothing."""
+    for mark in "\"'`":
+        if mark not in text:
+            return f"{mark}{text}{mark}"
+    return "`" + text.replace("`", "'") + "`"
+
+
+def _file_name(title: str) -> str:
+    """Return a title as part of a file name that every system takes."""
+    kept = re.sub(r"[^A-Za-z0-9 _-]+", " ", title)
+    return " ".join(kept.split())[:40].strip() or "channel strip"
+
+
+def _read(path: Path) -> Preset:
+    if path.is_dir():
+        chains = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".rfxchain")
+        if len(chains) != 1:
+            raise ExportError(f"{path}: {len(chains)} FX chains in it; give one .RfxChain file")
+        path = chains[0]
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ExportError(f"{path}: over 1 MB, which no chain of diffconsole's effect is")
+    lines = content.decode("utf-8-sig").splitlines()
+    for place, line in enumerate(lines):
+        head = TOKEN.findall(line)
+        if head[:1] == ["<JS"] and len(head) > 1 and _plain(head[1]).endswith(EFFECT):
+            inside = lines[place + 1 :]
+            ends = [n for n, inner in enumerate(inside) if inner.strip() == ">"]
+            values = TOKEN.findall(" ".join(inside[: ends[0] if ends else None]))
+            return _preset(path, values, _plain(head[2]) if len(head) > 2 else "")
+    raise ExportError(f"{path}: no {EFFECT} in this chain; only that effect can be read back")
+
+
+def _plain(token: str) -> str:
+    return token[1:-1] if token[:1] in "\"'`" and len(token) > 1 else token
+
+
+def _preset(path: Path, values: list[str], name: str) -> Preset:
+    if len(values) < len(SLIDERS):
+        raise ExportError(f"{path}: {len(values)} slider values, not {len(SLIDERS)}; export again")
+    settings, bypass = {}, set()
+    for key, value in zip(SLIDERS, values, strict=False):
+        if key in MAPPED and value != "-":
+            settings[key] = MAPPED[key].to_ours(float(value))
+        elif key not in MAPPED and value != "-" and float(value) < 0.5:
+            bypass.add(key)
+    return Preset.from_settings(settings, bypass=bypass, name=name)
+
+
+def _notes(strip: Strip) -> tuple[str, ...]:
+    if not strip.on("reverb"):
+        return ()
+    from ..console.reverb import tail_samples
+
+    shape = ("pre_delay_ms", "decay_s", "low_ratio", "high_ratio")
+    lines = [
+        "reverb: all but the wet level act through the response file; export again to change them",
+        f"reverb: exact at {strip.sample_rate} Hz; at another rate REAPER resamples the response",
+    ]
+    taps = tail_samples(strip.sample_rate, *(strip[f"reverb.{name}"] for name in shape))
+    if taps > LONGEST_RESPONSE:
+        seconds = LONGEST_RESPONSE / strip.sample_rate
+        lines.append(f"reverb: the effect's memory holds its first {seconds:.0f} s")
+    return tuple(lines)
+
+
+FORMAT = Format(
+    key="reaper",
+    title="REAPER: the whole strip as a JSFX effect, with an FX chain and the reverb's response",
+    ending="",
+    write=_write,
+    mapped=tuple(MAPPED.values()),
+    notes=_notes,
+    # Rounding alone, -248 and -166 as measured: a few dB are left for other mathematics libraries.
+    figures=(Figure("without reverb", -245.0), Figure("whole chain", -164.0)),
+    consumer="its own code, translated to Python",
+    read=_read,
+    read_endings=(".rfxchain",),
+)

@@ -1,0 +1,275 @@
+"""REAPER: the effect's own code on a real voice, the chain as rpp parses it, and back."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffconsole import Preset
+from diffconsole.errors import DiffconsoleError
+from diffconsole.export import Strip, export_preset, import_preset
+from diffconsole.export.reaper import EFFECT, FOLDER, FORMAT, SLIDERS, slider_name
+from diffconsole.parameters import BY_KEY, PARAMETERS, SWITCHES
+from diffconsole.preset import factory_presets
+from tests.reference import error_db
+
+from .helpers import HOSTILE_NAMES, hostile, in_float64, no_file_escaped, same, take
+from .jsfx import Effect, sliders
+
+PRESETS = factory_presets()
+WITHOUT_REVERB, WHOLE = (figure.error_db for figure in FORMAT.figures)
+KEYS = tuple(m.key for m in FORMAT.mapped)
+SOURCE = Path(__file__).parents[2] / "diffconsole" / "export" / EFFECT
+BLOCK = 2048
+
+
+@cache
+def effect() -> Effect:
+    return Effect(SOURCE)
+
+
+def slider_values(chain: str) -> dict[int, float]:
+    """The sliders that a chain sets, as rpp reads it."""
+    rpp = pytest.importorskip("rpp", reason="rpp is not installed")
+    root = rpp.loads(f"<FXCHAIN\n{chain}>\n")
+    values = root.find("JS").children[0]
+    return {place: float(value) for place, value in enumerate(values, 1) if value != "-"}
+
+
+def chain_of(strip: Strip) -> str:
+    files = FORMAT.write(strip)
+    (name,) = (name for name in files if name.endswith(".RfxChain"))
+    return files[name].decode()
+
+
+def both(audio: np.ndarray) -> np.ndarray:
+    """What a track of REAPER carries: two channels, the same for a mono recording."""
+    return np.repeat(audio, 2, axis=0) if len(audio) == 1 else audio
+
+
+def without_reverb(preset: Preset) -> Preset:
+    return preset.without({"reverb"}) if "reverb" not in preset.bypass() else preset
+
+
+def test_sliders_are_the_table():
+    told = sliders(SOURCE.read_text(encoding="utf-8"))
+    assert sorted(told) == list(range(1, len(SLIDERS) + 3))
+    assert len(SLIDERS) == len(PARAMETERS) + len(SWITCHES)
+    for place, key in enumerate(SLIDERS, 1):
+        default, low, high, rest, name = told[place]
+        assert name == slider_name(key)
+        if key in BY_KEY:
+            table = BY_KEY[key]
+            assert (default, low, high) == (table.default, table.low, table.high), key
+            assert rest.endswith(":log") == (table.scale == "log"), key
+        else:
+            assert (low, high, rest) == (0.0, 1.0, "1{off,on}"), key
+
+
+def test_inserted_by_hand_it_does_nothing():
+    noise = np.random.default_rng(1).standard_normal((2, 2000))
+    output = effect().run(noise, 48000, {})
+    # Bells and shelves at 0 dB are on: their arithmetic remains.
+    assert error_db(output, noise) < -280
+    off = {place: 0.0 for place, key in enumerate(SLIDERS, 1) if key in SWITCHES}
+    assert np.array_equal(effect().run(noise, 48000, off), noise)
+    assert effect().variables["v_pdc_delay"] == 0
+
+
+@pytest.mark.parametrize("channels", [1, 2], ids=["mono", "stereo"])
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_strip_without_reverb(real_voices, rate, channels):
+    audio = take(real_voices[0], rate, channels, seconds=0.5)
+    # From where it is loud, so that the compressors work.
+    audio = 0.5 * audio / np.abs(audio).max()
+    worst = -400.0
+    for name, preset in PRESETS.items():
+        strip = Strip(without_reverb(preset), rate, channels)
+        output = effect().run(both(audio), rate, slider_values(chain_of(strip)))
+        error = error_db(output, both(in_float64(strip, audio)))
+        print(f"{name} {error:.1f} dB")
+        worst = max(worst, error)
+    assert worst <= WITHOUT_REVERB <= -120
+
+
+@pytest.mark.parametrize("knee_db", [0.0, 24.0])
+def test_extremes(real_voices, knee_db):
+    audio = 0.9 * take(real_voices[1], 44100, 2, seconds=0.4)
+    settings = {p.key: p.high if p.unit == "Hz" else p.low for p in PARAMETERS}
+    settings |= {"compressor.threshold_db": -40.0, "compressor.ratio": 20.0}
+    settings |= {"compressor.knee_db": knee_db, "input_gain.gain_db": 20.0, "pan.position": -0.9}
+    strip = Strip(without_reverb(Preset.from_settings(settings)), 44100, 2)
+    output = effect().run(audio, 44100, slider_values(chain_of(strip)))
+    assert error_db(output, in_float64(strip, audio)) <= WITHOUT_REVERB
+
+
+def test_the_detector_starts_at_rest_and_hears_both_sides():
+    """The louder channel turns both down, by the same gain."""
+    quiet, loud = np.full(3000, 0.01), np.full(3000, 0.9)
+    preset = Preset.from_settings({"compressor.threshold_db": -30.0, "compressor.ratio": 10.0})
+    strip = Strip(preset, 48000, 2)
+    output = effect().run(np.stack((quiet, loud)), 48000, slider_values(chain_of(strip)))
+    assert output[0] / quiet == pytest.approx(output[1] / loud, rel=1e-12)
+    assert output[1, 0] / output[0, 0] == pytest.approx(90.0)
+    assert output[1, -1] < 0.5 * output[1, 0]
+
+
+@pytest.mark.parametrize("channels", [1, 2], ids=["mono", "stereo"])
+def test_whole_chain_with_reverb(tmp_path, real_voices, channels):
+    """Written to a folder, the response is found by its number; late by what the effect reports."""
+    preset = PRESETS["rap"]
+    settings = {**preset.settings(), "pan.position": 0.4, "reverb.wet_db": -6.0}
+    settings |= {"reverb.decay_s": 0.15, "reverb.pre_delay_ms": 12.0, "reverb.low_ratio": 1.0}
+    strip = Strip(Preset.from_settings(settings, bypass=()), 44100, channels)
+    written, _ = export_preset(strip.preset, "reaper", tmp_path / "out", sample_rate=44100)
+    (chain,) = (file for file in written if file.suffix == ".RfxChain")
+    audio = take(real_voices[2], 44100, channels, seconds=0.6)
+    output = effect().run(
+        np.pad(both(audio), ((0, 0), (0, BLOCK))), 44100,
+        slider_values(chain.read_text("utf-8")), tmp_path / "out" / FOLDER,
+    )  # fmt: skip
+    assert effect().variables["v_partitions"] > 3
+    assert effect().variables["v_pdc_delay"] == BLOCK
+    assert not np.any(output[:, :BLOCK])
+    expected = in_float64(strip, audio)
+    error = error_db(output[:, BLOCK:], expected)
+    print(f"whole chain {error:.1f} dB")
+    assert error <= WHOLE <= -120
+    dry = in_float64(Strip(strip.preset.without({"reverb"}), 44100, channels), audio)
+    assert error_db(dry, expected) > -30, "the reverb is heard"
+
+
+@pytest.mark.slow
+def test_whole_chain_of_every_factory_preset(tmp_path, real_voices):
+    audio = take(real_voices[3], 44100, seconds=0.3)
+    padded = np.pad(both(audio), ((0, 0), (0, BLOCK)))
+    worst = -400.0
+    for name, preset in PRESETS.items():
+        strip = Strip(preset, 44100)
+        if not strip.on("reverb"):
+            continue
+        export_preset(preset, "reaper", tmp_path / name, sample_rate=44100)
+        output = effect().run(
+            padded, 44100, slider_values(chain_of(strip)), tmp_path / name / FOLDER
+        )
+        error = error_db(output[:, BLOCK:], both(in_float64(strip, audio)))
+        print(f"{name} {error:.1f} dB")
+        worst = max(worst, error)
+    assert worst <= WHOLE
+
+
+def test_without_the_response_file_the_rest_goes_on(tmp_path, real_voices):
+    audio = both(take(real_voices[0], 48000, seconds=0.1))
+    strip = Strip(PRESETS["ballad_plate"], 48000)
+    output = effect().run(audio, 48000, slider_values(chain_of(strip)), tmp_path)
+    dry = Strip(without_reverb(strip.preset), 48000)
+    assert error_db(output, in_float64(dry, audio)) <= WITHOUT_REVERB
+    assert effect().variables["v_pdc_delay"] == 0
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_chain_and_back(tmp_path, name):
+    strip = Strip(PRESETS[name], 48000)
+    values = slider_values(chain_of(strip))
+    for place, key in enumerate(SLIDERS, 1):
+        if key in BY_KEY:
+            assert values[place] == pytest.approx(strip.preset.settings()[key], rel=1e-9)
+        else:
+            assert values[place] == (key not in strip.preset.bypass())
+    file = tmp_path / "take.RfxChain"
+    file.write_text(chain_of(strip), "utf-8")
+    back, found = import_preset(file)
+    assert found == "reaper"
+    same(strip.preset, back, KEYS)
+    assert back.bypass() == strip.preset.bypass()
+    assert back.name == strip.preset.name
+
+
+def test_every_parameter_and_switch_comes_back(tmp_path):
+    settings = {p.key: p.to_physical(0.123456789) for p in PARAMETERS}
+    bypass = {"eq.peak_2", "pan", "input_gain"}
+    preset = Preset.from_settings(settings, bypass=bypass, name="all of it")
+    export_preset(preset, "reaper", tmp_path / "out")
+    back, _ = import_preset(tmp_path / "out", "reaper")
+    same(preset, back, KEYS)
+    assert back.bypass() == bypass
+
+
+def test_read_among_other_effects(tmp_path):
+    chain = chain_of(Strip(PRESETS["rap"]))
+    other = 'BYPASS 0 0 0\n<JS utility/volume ""\n  0 - -\n>\nWAK 0 0\n'
+    file = tmp_path / "several.RfxChain"
+    file.write_text(other + chain.replace("\n", "\r\n") + other)
+    same(PRESETS["rap"], import_preset(file)[0], KEYS)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=range(len(HOSTILE_NAMES)))
+def test_names_stay_inside(tmp_path, name):
+    rpp = pytest.importorskip("rpp", reason="rpp is not installed")
+    preset = hostile(without_reverb(PRESETS["rap"]), name)
+    files = FORMAT.write(Strip(preset))
+    written, _ = export_preset(preset, "reaper", tmp_path / "a" / "b" / "out")
+    root = tmp_path / "a" / "b" / "out"
+    assert {str(p.relative_to(root)) for p in written} == set(files)
+    assert all(root.resolve() in p.resolve().parents for p in written)
+    no_file_escaped(root)
+    assert files[f"{FOLDER}/{EFFECT}"] == SOURCE.read_bytes()
+    parsed = rpp.loads(f"<FXCHAIN\n{chain_of(Strip(preset))}>\n")
+    others = [item[0] for item in parsed if isinstance(item, list)]
+    assert others == ["BYPASS", "FLOATPOS", "WAK"]
+    assert len(parsed) == 4
+    (strip,) = parsed.findall("JS")
+    assert strip.attrib[0] == f"diffconsole/{EFFECT}"
+    assert strip.attrib[1] == Strip(preset).title.replace("`", "'" if _all_marks(preset) else "`")
+    assert len(strip.children) == 1
+    assert len(strip.children[0]) == 64
+
+
+def _all_marks(preset: Preset) -> bool:
+    return all(mark in Strip(preset).title for mark in "\"'`")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "BYPASS 0 0 0\n", "<JS diffconsole/diffconsole_strip.jsfx\n  1 2 3\n>\n",
+     "<JS diffconsole/diffconsole_strip.jsfx \"\"\n  " + "1e9 " * 64 + "\n>\n",
+     "<JS diffconsole/diffconsole_strip.jsfx \"\"\n  " + "nan " * 64, "x" * (1 << 21)],
+    ids=["empty", "no effect", "too few", "out of range", "not numbers", "too long"],
+)  # fmt: skip
+def test_what_is_not_ours_is_refused(tmp_path, text):
+    file = tmp_path / "x.RfxChain"
+    file.write_text(text)
+    with pytest.raises(DiffconsoleError):
+        import_preset(file)
+
+
+def test_losses():
+    strip = Strip(PRESETS["ballad_plate"])
+    assert all(line.startswith("reverb:") for line in FORMAT.losses(strip))
+    assert not FORMAT.losses(Strip(without_reverb(PRESETS["rap"])))
+
+
+def test_a_response_that_the_effect_cannot_hold_is_told():
+    long = Preset.from_settings({"reverb.decay_s": 8.0, "reverb.low_ratio": 4.0})
+    assert any("first 22 s" in line for line in FORMAT.losses(Strip(long, 192000)))
+    assert not any("first" in line for line in FORMAT.losses(Strip(long, 96000)))
+
+
+def test_an_empty_preset_leaves_the_samples_as_they_are(real_voices):
+    audio = both(take(real_voices[0], 48000, seconds=0.1))
+    output = effect().run(audio, 48000, slider_values(chain_of(Strip(Preset()))))
+    assert np.array_equal(output, audio)
+
+
+def test_frequencies_stop_below_half_the_rate(real_voices):
+    """At 16 kHz the chain keeps the preset's own values, the effect stops where the strip does."""
+    audio = take(real_voices[0], 16000, 2, seconds=0.3)
+    preset = Preset.from_settings({"eq.low_pass.freq_hz": 18000.0, "eq.peak_4.freq_hz": 12000.0,
+                                   "eq.peak_4.gain_db": 6.0})  # fmt: skip
+    strip = Strip(preset, 16000, 2)
+    values = slider_values(chain_of(strip))
+    assert values[1 + SLIDERS.index("eq.low_pass.freq_hz")] == 18000.0
+    assert error_db(effect().run(audio, 16000, values), in_float64(strip, audio)) <= WITHOUT_REVERB
