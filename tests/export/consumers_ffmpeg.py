@@ -46,10 +46,15 @@ def run_ffmpeg(
     return _run(files, "run.sh", strip, audio, folder, options, {"FFMPEG": program})
 
 
-def run_sox(strip: Strip, audio: np.ndarray, folder: Path | None = None) -> np.ndarray:
-    """As :func:`run_ffmpeg`, with SoX; its samples end at full scale, in and out."""
+def run_sox(
+    strip: Strip, audio: np.ndarray, folder: Path | None = None, bits: int = 32
+) -> np.ndarray:
+    """As :func:`run_ffmpeg`, with SoX; its samples end at full scale, in and out.
+
+    Its 32-bit files, which are what people get, are on a grid of 2^-24; 64 bits show the effects.
+    """
     files = {"strip.sh": find_format("sox").write(strip)[""]}
-    return _run(files, "strip.sh", strip, audio, folder, (), {})
+    return _run(files, "strip.sh", strip, audio, folder, (), {"BITS": str(bits)})
 
 
 def _run(
