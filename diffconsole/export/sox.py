@@ -1,0 +1,195 @@
+"""The EQ, the gains and the pan as SoX's effects, in a command that is ready to run.
+
+``highpass``, ``bass``, ``equalizer``, ``treble`` and ``lowpass`` with a width in ``q`` are the
+cookbook's sections (measured with 14.4.2). SoX hands 32-bit integers from effect to effect and
+clips each: the first gain makes room for the most that the effects after it can make of a
+full-scale input, and the last takes it back. Levels above full scale clip in its input and output.
+It writes 32-bit float files to 2^-24 of full scale, which is −100 dB of a result of −55 dBFS, and
+64-bit ones to 2^-31.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ExportError, PresetError
+from ..parameters import BY_KEY, EQ_BANDS
+from ..preset import Preset
+from .base import Figure, Files, Format, Mapped, Strip, number
+
+__all__ = ["FORMAT"]
+
+EFFECTS = {
+    "high_pass": "highpass", "low_shelf": "bass", "high_shelf": "treble", "low_pass": "lowpass",
+}  # fmt: skip
+ORDER = {
+    "bass": ("gain_db", "freq_hz", "q"),
+    "treble": ("gain_db", "freq_hz", "q"),
+    "equalizer": ("freq_hz", "q", "gain_db"),
+    "highpass": ("freq_hz", "q"),
+    "lowpass": ("freq_hz", "q"),
+}
+WORDS = {"freq_hz": ("frequency", "Hz"), "gain_db": ("gain", "dB"), "q": ("width in q", "")}
+
+
+def _left_gain(position: float) -> float:
+    # Without what cos(pi/2) is off 0, which would be written out as a long row of zeros.
+    return round(math.sqrt(2.0) * math.cos(math.pi / 4.0 * (1.0 + position)), 15)
+
+
+def _position(left_gain: float) -> float:
+    return math.acos(min(left_gain / math.sqrt(2.0), 1.0)) * 4.0 / math.pi - 1.0
+
+
+MAPPED = (
+    *(
+        Mapped(f"eq.{band}.{name}", f"{EFFECTS.get(band, 'equalizer')} {theirs}", unit)
+        for band in EQ_BANDS
+        for name, (theirs, unit) in WORDS.items()
+        if f"eq.{band}.{name}" in BY_KEY
+    ),
+    Mapped("pan.position", "remix, volume of the left side", "", _left_gain, _position),
+)
+BY_OUR_KEY = {entry.key: entry for entry in MAPPED}
+RUN = 'exec sox -D "$in" -e floating-point -b "${BITS:-32}" "$out"'
+BANDS = "# Bands of the EQ, in order: "
+LARGEST_BYTES = 1 << 20
+RINGING_SECONDS = 2.0
+
+
+def _write(strip: Strip) -> Files:
+    room_db = _room_db(strip)
+    level_db = strip.gain_db("input_gain") + strip.gain_db("output_gain")
+    effects = [f"gain {number(0.0 - room_db)}", *(_effect(strip, band) for band in strip.bands())]
+    # A comment ends with its line, and the title is one line.
+    lines = [
+        "#!/bin/sh",
+        f"# {strip.title}",
+        "# sh THIS.sh IN.wav OUT.wav, with SoX 14.4. The first gain makes room for the effects,",
+        "# the last takes it back and holds the strip's gains. Levels above full scale clip.",
+        "# BITS=64 writes finer than to 2^-24 of full scale, where the result is very soft.",
+    ]
+    if strip.bands():
+        lines.append(BANDS + " ".join(strip.bands()))
+    if strip.on("pan"):
+        to_gain = BY_OUR_KEY["pan.position"].to_theirs
+        left, right = (number(to_gain(sign * strip["pan.position"]), 16) for sign in (1, -1))
+        effects.append(f"remix 1v{left} {min(strip.channels, 2)}v{right}")
+        lines.append(f"# For {'mono' if strip.channels == 1 else 'stereo'} files: remix says so.")
+    effects.append(f"gain {number(room_db + level_db)}")
+    lines += [
+        '[ $# -eq 2 ] || { echo "usage: sh $0 IN.wav OUT.wav" >&2; exit 2; }',
+        # A name that begins with a dash or a bar is an option or a command for SoX.
+        "case $1 in /*) in=$1 ;; *) in=./$1 ;; esac",
+        "case $2 in /*) out=$2 ;; *) out=./$2 ;; esac",
+        '[ ! -e "$out" ] || { echo "$out is there already; remove it first" >&2; exit 1; }',
+        RUN,
+    ]
+    return {"": (" \\\n  ".join(("\n".join(lines), *effects)) + "\n").encode()}
+
+
+def _effect(strip: Strip, band: str) -> str:
+    effect = EFFECTS.get(band, "equalizer")
+    values = strip.of(f"eq.{band}")
+    words = [
+        number(BY_OUR_KEY[f"eq.{band}.{name}"].to_theirs(values[name])) + ("q" * (name == "q"))
+        for name in ORDER[effect]
+    ]
+    return " ".join((effect, *words))
+
+
+def _room_db(strip: Strip) -> float:
+    """Return the most that a full-scale input can become on its way, Σ|h| up to each effect."""
+    import torch
+    from scipy.signal import sosfilt
+
+    from ..console.equalizer import equalizer_sections
+
+    most = 1.0
+    signal = np.zeros(int(RINGING_SECONDS * strip.sample_rate))
+    signal[0] = 1.0
+    if strip.bands():
+        settings = {
+            key: torch.tensor([value], dtype=torch.float64) for key, value in strip.settings.items()
+        }
+        off = [f"eq.{band}" for band in EQ_BANDS if band not in strip.bands()]
+        for b0, b1, b2, a1, a2 in equalizer_sections(strip.sample_rate, settings, off)[0].numpy():
+            signal = sosfilt([[b0, b1, b2, 1.0, a1, a2]], signal)
+            most = max(most, float(np.abs(signal).sum()))
+    if strip.on("pan"):
+        most = max(most, float(np.abs(signal).sum()) * math.sqrt(2.0))
+    return 20.0 * math.log10(most)
+
+
+def _notes(strip: Strip) -> tuple[str, ...]:
+    lines = ["SoX: samples above full scale clip, in its input and in its result"]
+    if strip.on("pan"):
+        kind = "mono" if strip.channels == 1 else "stereo"
+        lines.append(f"SoX: with the pan for {kind} files alone; '--channels' says for which")
+    return tuple(lines)
+
+
+def _read(path: Path) -> Preset:
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ExportError(f"{path}: over 1 MB, which no command of a strip is")
+    head, found, command = content.decode("utf-8").partition(f"\n{RUN} \\\n")
+    lines = head.splitlines()
+    if not found or lines[0] != "#!/bin/sh":
+        raise ExportError(f"{path}: not a command for SoX as export writes it")
+    named = [line.removeprefix(BANDS).split() for line in lines[2:] if line.startswith(BANDS)]
+    bands = named[0] if named else []
+    settings: dict[str, float] = {}
+    level_db = 0.0
+    for line in command.splitlines():
+        effect, *words = line.removesuffix("\\").split()
+        if effect == "gain":
+            level_db += float(words[0])
+        elif effect == "remix":
+            left = float(words[0].partition("v")[2])
+            settings["pan.position"] = BY_OUR_KEY["pan.position"].to_ours(left)
+        else:
+            band = bands.pop(0) if bands else ""
+            if effect not in ORDER or EFFECTS.get(band, "equalizer") != effect or not band:
+                raise ExportError(
+                    f"{path}: {effect} is not what '{BANDS.strip()}' says; keep both alike"
+                )
+            for name, word in zip(ORDER[effect], words, strict=True):
+                entry = BY_OUR_KEY[f"eq.{band}.{name}"]
+                settings[entry.key] = entry.to_ours(float(word.removesuffix("q")))
+    # Both gains stand in one; what goes beyond the output's range can only be the input's.
+    level_db = round(level_db, 6)
+    after_db = BY_KEY["output_gain.gain_db"].clip(level_db)
+    for key, gain_db in (
+        ("input_gain.gain_db", level_db - after_db),
+        ("output_gain.gain_db", after_db),
+    ):
+        if gain_db != 0.0:
+            settings[key] = gain_db
+    try:
+        return Preset.from_settings(settings, name=lines[1].removeprefix("#").strip())
+    except PresetError as error:
+        raise ExportError(f"{path}: {error}") from None
+
+
+FORMAT = Format(
+    key="sox",
+    title="SoX: EQ, gains and pan as a ready command",
+    ending=".sh",
+    write=_write,
+    mapped=MAPPED,
+    lost={
+        "input_gain.gain_db": "joined with the output gain in the last 'gain'",
+        "compressor": "left out: none of SoX's has this detector and curve",
+        "reverb": "left out; '--to ir' writes it for a convolver",
+        "output_gain.gain_db": "joined with the input gain in the last 'gain'",
+    },
+    notes=_notes,
+    figures=(Figure("EQ", -120.0), Figure("EQ, gains and pan", -119.0)),
+    consumer="SoX 14.4.2",
+    read=_read,
+)

@@ -1,0 +1,308 @@
+"""The whole strip in ffmpeg, by the script that is exported: against float64, and read back."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffconsole import Preset
+from diffconsole.errors import ExportError
+from diffconsole.export import Strip, export_preset, find_format, import_preset
+from diffconsole.export.ffmpeg_graph import graph, parse
+from diffconsole.parameters import BY_KEY, MODULES, PARAMETERS
+from diffconsole.preset import factory_presets
+from tests.reference import error_db
+from tests.strategies import presets
+
+from .consumers_ffmpeg import bundled_ffmpeg, run_ffmpeg, system_ffmpeg
+from .helpers import HOSTILE_NAMES, Voice, hostile, in_float64, needs, no_file_escaped, same, take
+
+FFMPEG = find_format("ffmpeg")
+FIGURES = {figure.part: figure.error_db for figure in FFMPEG.figures}
+BAR = -120.0
+SHAPES = [(44100, 1), (44100, 2), (48000, 1), (48000, 2)]
+PARTS = {
+    "EQ": ("eq",),
+    "compressor": ("input_gain", "compressor"),
+    "reverb's return": ("reverb",),
+}
+
+
+@pytest.fixture(params=[system_ffmpeg, bundled_ffmpeg], ids=["system", "bundled"])
+def program(request: pytest.FixtureRequest) -> str:
+    finder: Callable[[], str | None] = request.param
+    return needs(finder, finder.__name__.replace("_", " "))
+
+
+def tail(strip: Strip) -> int:
+    """Samples that the reverb rings on."""
+    return strip.impulse_response().shape[1] - 1 if strip.on("reverb") else 0
+
+
+def error(strip: Strip, audio: np.ndarray, program: str) -> float:
+    """Of what ffmpeg makes of it; also asserts the number of channels and samples."""
+    output, expected = run_ffmpeg(strip, audio, program), in_float64(strip, audio, tail=tail(strip))
+    assert output.shape == expected.shape
+    return error_db(output, expected)
+
+
+def random_preset(seed: int, sections: tuple[str, ...] = (), **fixed: float) -> Preset:
+    """Anything in the ranges, their ends often."""
+    random = np.random.default_rng(seed)
+    drawn = {
+        p.key: float(p.to_physical(random.choice([0.0, 1.0, random.random()], p=[0.1, 0.1, 0.8])))
+        for p in PARAMETERS
+        if not sections or p.section.split(".")[0] in sections
+    }
+    return Preset.from_settings({**drawn, **fixed})
+
+
+@pytest.mark.parametrize(("key", "shape"), list(zip(factory_presets(), SHAPES * 4, strict=False)))
+def test_a_factory_preset_is_the_same_strip_in_ffmpeg(
+    real_voices: list[Voice], program: str, key: str, shape: tuple[int, int]
+) -> None:
+    strip = Strip(factory_presets()[key], *shape)
+    audio = take(real_voices[1], *shape, seconds=1.5)
+    assert error(strip, audio, program) <= FIGURES["whole chain"] <= BAR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_factory_preset_is_within_the_figure(
+    real_voices: list[Voice], program: str, shape: tuple[int, int]
+) -> None:
+    audio = take(real_voices[1], *shape)
+    errors = {
+        key: error(Strip(preset, *shape), audio, program)
+        for key, preset in factory_presets().items()
+    }
+    assert max(errors.values()) <= FIGURES["whole chain"], errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[-1]])
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_alone_is_within_its_figure(
+    real_voices: list[Voice], program: str, part: str, shape: tuple[int, int]
+) -> None:
+    audio = take(real_voices[1], *shape)
+    errors = {}
+    for key, preset in factory_presets().items():
+        strip = Strip(preset.without([m for m in MODULES if m not in PARTS[part]]), *shape)
+        if strip.on(PARTS[part][-1]):
+            more = tail(strip)
+            expected = in_float64(strip, audio, tail=more)
+            # The dry voice would hide what is wrong with the return.
+            dry = np.pad(audio, ((0, 0), (0, more))) if strip.on("reverb") else 0.0
+            errors[key] = error_db(run_ffmpeg(strip, audio, program) - dry, expected - dry)
+    assert errors
+    assert max(errors.values()) <= FIGURES[part] <= BAR, errors
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_corner_of_eq_and_compressor_is_the_same(
+    real_voices: list[Voice], program: str, seed: int
+) -> None:
+    rate, channels = (16000, 44100, 48000, 96000)[seed % 4], 1 + seed % 2
+    # Knees that acompressor does not reach, and its last one, more often than they would come.
+    knee = {0: 24.0, 3: 18.07, 6: 18.06, 9: 21.0}.get(seed)
+    fixed = {} if knee is None else {"compressor.knee_db": knee}
+    sections = ("input_gain", "eq", "compressor", "pan", "output_gain")
+    strip = Strip(random_preset(seed, sections, **fixed), rate, channels)
+    audio = take(real_voices[seed % 5], rate, channels, 1.0)
+    assert error(strip, audio, program) <= BAR
+
+
+@pytest.mark.parametrize("knee_db", [17.9, 24.0])
+def test_both_forms_of_the_compressor_hold_what_the_detector_knows_over_many_frames(
+    program: str, knee_db: float
+) -> None:
+    # Steps between silence and full scale, one every second: each is many of ffmpeg's frames.
+    compressor = {"threshold_db": -40.0, "ratio": 20.0, "attack_ms": 150.0, "release_ms": 2000.0}
+    strip = Strip(Preset({"compressor": {**compressor, "knee_db": knee_db}}), 16000, 2)
+    steps = np.repeat([0.0, 1.0, 0.001, 0.3], 16000)
+    audio = np.stack((steps, -0.5 * steps[::-1])).astype(np.float32)
+    assert error(strip, audio, program) <= BAR
+
+
+@pytest.mark.slow
+def test_the_longest_reverb_with_everything_at_its_end(
+    real_voices: list[Voice], program: str
+) -> None:
+    preset = random_preset(
+        3, **{"reverb.decay_s": 8.0, "reverb.low_ratio": 4.0, "reverb.pre_delay_ms": 120.0},
+        **{"reverb.wet_db": 6.0},
+    )  # fmt: skip
+    strip = Strip(preset, 16000, 2)
+    assert tail(strip) > 32 * 16000
+    assert error(strip, take(real_voices[2], 16000, 2, 1.0), program) <= BAR
+
+
+@pytest.mark.parametrize("width", [0.0, 1.0])
+def test_one_text_serves_mono_and_stereo(
+    real_voices: list[Voice], program: str, width: float
+) -> None:
+    reverb = {"decay_s": 0.1, "pre_delay_ms": 0.0, "wet_db": 0.0, "width": width}
+    preset = Preset({"reverb": reverb, "pan": {"position": -0.4}, "compressor": {"knee_db": 20.0}})
+    mono, stereo = Strip(preset, 44100, 1), Strip(preset, 44100, 2)
+    assert FFMPEG.write(mono) == FFMPEG.write(stereo)
+    for strip in (mono, stereo):
+        assert error(strip, take(real_voices[0], 44100, strip.channels, 0.5), program) <= BAR
+
+
+def test_what_is_off_leaves_the_audio_bit_identical(real_voices: list[Voice], program: str) -> None:
+    strip = {module: {"enabled": False} for module in MODULES}
+    strip["pan"] = {"position": 0.8, "enabled": False}
+    for preset in (Preset(strip), Preset({}), Preset({"input_gain": {}, "pan": {}})):
+        for channels in (1, 2):
+            audio = take(real_voices[0], 44100, channels, 0.3)
+            output = run_ffmpeg(Strip(preset, 48000 if channels == 1 else 44100), audio, program)
+            assert np.array_equal(output, audio.astype(np.float64))
+
+
+def test_the_file_is_float32_and_another_rate_is_resampled_only_where_it_matters(
+    program: str, tmp_path: Path
+) -> None:
+    time_s = np.arange(44100) / 44100
+    soundfile.write(tmp_path / "in.wav", 0.1 * np.sin(2000 * np.pi * time_s), 44100)
+    for name, preset, rate in (
+        ("compressed", Preset({"compressor": {}}), 48000),
+        ("equalised", Preset({"eq": {"peak_1": {"gain_db": 3.0}}}), 44100),
+        ("clamped", Preset({"eq": {"low_pass": {"freq_hz": 20000.0}}}), 32000),
+    ):
+        written_for = 32000 if name == "clamped" else 48000
+        export_preset(preset, "ffmpeg", tmp_path / name, sample_rate=written_for)
+        run = subprocess.run(
+            ["sh", f"{name}/run.sh", "in.wav", f"{name}.wav"],
+            cwd=tmp_path, env={**os.environ, "FFMPEG": program}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert run.returncode == 0 and run.stderr == ""
+        info = soundfile.info(tmp_path / f"{name}.wav")
+        assert (info.samplerate, info.channels, info.subtype) == (rate, 1, "FLOAT")
+        assert info.duration == pytest.approx(1.0, abs=0.001)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_no_name_breaks_out_of_the_command(
+    real_voices: list[Voice], tmp_path: Path, name: str
+) -> None:
+    program = needs(bundled_ffmpeg() or system_ffmpeg(), "ffmpeg")
+    folder = tmp_path / "a b" / 'it\'s `$HOME` "quoted": [in],'
+    folder.mkdir(parents=True)
+    reverb = {"decay_s": 0.1, "pre_delay_ms": 0.0}
+    strip = Strip(hostile(Preset({"reverb": reverb}), name), 44100)
+    audio = take(real_voices[0], 44100, 1, 0.2)
+    output = run_ffmpeg(strip, audio, program, folder)
+    assert error_db(output, in_float64(strip, audio, tail=tail(strip))) <= BAR
+    no_file_escaped(folder)
+    back, _ = import_preset(folder, "ffmpeg")
+    assert back.name == strip.title
+
+
+def test_a_name_neither_joins_lines_nor_stands_for_the_reverb(tmp_path: Path) -> None:
+    told = "reverb.wav holds decay_s=8"
+    for place, name in enumerate(("ends with \\", told)):
+        folder = tmp_path / str(place)
+        export_preset(Preset({"reverb": {"decay_s": 0.2}}, name), "ffmpeg", folder)
+        done = subprocess.run(["sh", folder / "run.sh"], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (2, "usage: sh run.sh IN.wav OUT.wav\n")
+        back, _ = import_preset(folder, "ffmpeg")
+        assert (back.name, back.settings()["reverb.decay_s"]) == (name, 0.2)
+
+
+def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    program = needs(bundled_ffmpeg() or system_ffmpeg(), "ffmpeg")
+    export_preset(Preset({}), "ffmpeg", tmp_path / "strip")
+    soundfile.write(tmp_path / "in.wav", np.zeros(100), 48000)
+    (tmp_path / "out.wav").write_bytes(b"mine")
+    command = ["sh", "strip/run.sh", "in.wav", "out.wav"]
+    environment = {**os.environ, "FFMPEG": program}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode != 0
+    assert (tmp_path / "out.wav").read_bytes() == b"mine"
+    subprocess.run([*command, "-y"], cwd=tmp_path, env=environment, check=True)
+    assert soundfile.info(tmp_path / "out.wav").frames == 100
+
+
+@settings(max_examples=60, deadline=None)
+@given(preset=presets(), rate=st.sampled_from((16000, 44100, 192000)))
+def test_every_preset_can_be_written_and_says_the_same(preset: Preset, rate: int) -> None:
+    strip = Strip(preset.without(["reverb"]), rate, 2)
+    for key in ("ffmpeg", "sox"):
+        assert all(find_format(key).write(strip).values())
+    found, _ = parse(graph(strip))
+    assert found.keys() == {
+        p.key for p in PARAMETERS
+        if strip.on(p.section) and strip.on(p.section.split(".")[0]) and p.section != "reverb"
+    }  # fmt: skip
+    for key, value in found.items():
+        assert value == pytest.approx(strip[key], rel=1e-6, abs=1e-6), key
+
+
+@pytest.mark.parametrize("rate", [16000, 48000, 192000])
+@pytest.mark.parametrize("seed", range(10))
+def test_it_reads_back_what_it_wrote(seed: int, rate: int) -> None:
+    knee = {"compressor.knee_db": 24.0 - seed}
+    written = random_preset(seed, ("input_gain", "eq", "compressor", "pan", "output_gain"), **knee)
+    strip = Strip(written, rate)
+    found, reverb = parse(graph(strip))
+    assert not reverb
+    # Frequencies come back as clamped at this rate.
+    same(Preset.from_settings(dict(strip.settings)), Preset.from_settings(found),
+         tuple(key for key in BY_KEY if not key.startswith("reverb")))  # fmt: skip
+
+
+def test_everything_comes_back_from_the_folder(tmp_path: Path) -> None:
+    for key, preset in factory_presets().items():
+        export_preset(preset, "ffmpeg", tmp_path / key, sample_rate=44100)
+        back, _ = import_preset(tmp_path / key, "ffmpeg")
+        on = [e.key for e in FFMPEG.mapped if Strip(preset).on(BY_KEY[e.key].section)]
+        same(preset, back, tuple(on))
+        assert Strip(back).off == Strip(preset).off
+        assert back.name == preset.name
+    assert {entry.key for entry in FFMPEG.mapped} == set(BY_KEY)
+
+
+def test_the_graph_alone_comes_back_except_for_the_reverb(tmp_path: Path) -> None:
+    export_preset(Preset({"output_gain": {"gain_db": 2.0}}), "ffmpeg", tmp_path / "dry")
+    back, _ = import_preset(tmp_path / "dry" / "filter.txt", "ffmpeg")
+    assert back.settings()["output_gain.gain_db"] == 2.0
+    export_preset(Preset({"reverb": {"decay_s": 0.3}}), "ffmpeg", tmp_path / "wet")
+    (tmp_path / "wet" / "run.sh").unlink()
+    with pytest.raises(ExportError, match=r"filter\.txt: .*put that run\.sh beside it"):
+        import_preset(tmp_path / "wet", "ffmpeg")
+
+
+def test_edited_numbers_come_back_and_what_is_not_ours_is_refused(tmp_path: Path) -> None:
+    preset = Preset({"eq": {"peak_1": {"gain_db": 2.0}}, "compressor": {"knee_db": 24.0}})
+    export_preset(preset, "ffmpeg", tmp_path / "s")
+    path = tmp_path / "s" / "filter.txt"
+    text = path.read_text()
+    path.write_text(text.replace("g=2:", "g=-1.5:").replace("24", "22"))
+    back = import_preset(path, "ffmpeg")[0].settings()
+    assert back["eq.peak_1.gain_db"] == -1.5 and back["compressor.knee_db"] == 22.0
+    for broken in ("", "volume=3", text.replace("max(", "min("), text.replace("g=2", "g=x"),
+                   text.replace("@peak_1", "@peak_7"), text.replace("g=2:", "g=99:"),
+                   re.sub(r"f=\d+", "f=nan", text)):  # fmt: skip
+        path.write_text(broken)
+        with pytest.raises(ExportError, match=r"filter\.txt: "):
+            import_preset(path, "ffmpeg")
+    path.write_bytes(b"," * ((1 << 20) + 1))
+    with pytest.raises(ExportError, match="1 MB"):
+        import_preset(path, "ffmpeg")
+
+
+def test_the_rate_is_said() -> None:
+    compressed = Strip(Preset({"compressor": {}}), 96000)
+    assert "96000" in " ".join(FFMPEG.losses(compressed))
+    assert b"sample_rates=96000" in FFMPEG.write(compressed)["filter.txt"]
+    assert FFMPEG.losses(Strip(Preset({"eq": {"peak_1": {}}}))) == ()
