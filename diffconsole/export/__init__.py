@@ -158,7 +158,8 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
     try:
         return form.read(path), key
     except (ExportError, PresetError) as error:
-        raise ExportError(f"{path}: {error}") from None
+        named = "" if str(error).startswith(str(path)) else f"{path}: "
+        raise ExportError(f"{named}{error}") from None
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, IndexError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise ExportError(f"{path}: not what {key} exports ({reason})") from None

@@ -67,7 +67,10 @@ def _read(path: Path) -> Preset:
             bypass.add(f"eq.{band}")
     preamp = PREAMP.search(text)
     if preamp and float(preamp[1]) != 0.0:
-        settings["output_gain.gain_db"] = float(preamp[1])
+        level_db, output = float(preamp[1]), BY_KEY["output_gain.gain_db"]
+        settings[output.key] = output.clip(level_db)
+        if level_db != settings[output.key]:
+            settings["input_gain.gain_db"] = level_db - settings[output.key]
     title = text.splitlines()[0].removeprefix("#").strip() if text.startswith("#") else ""
     return Preset.from_settings(settings, bypass=bypass, name=title)
 

@@ -71,6 +71,14 @@ def test_the_text_of_another_program(tmp_path):
         import_preset(path)
 
 
+def test_a_preamp_beyond_one_gain_is_split(tmp_path):
+    preset = Preset({"input_gain": {"gain_db": 20.0}, "output_gain": {"gain_db": 10.0},
+                     "eq": {"peak_1": {"gain_db": 1.0}}})  # fmt: skip
+    export_preset(preset, "equalizerapo", tmp_path / "a.txt")
+    back = import_preset(tmp_path / "a.txt")[0].settings()
+    assert (back["input_gain.gain_db"], back["output_gain.gain_db"]) == (6.0, 24.0)
+
+
 def test_an_eq_that_is_off_is_off_there():
     text = FORM.write(Strip(Preset({"output_gain": {"gain_db": 3.0}})))[""].decode()
     assert "ON" not in text
