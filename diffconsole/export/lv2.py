@@ -174,7 +174,7 @@ def _write(strip: Strip) -> Files:
         manifest.append(_statement(part, [*told, f"rdfs:seeAlso <{part}.ttl>"]))
         if part == "reverb" and strip.on("reverb"):
             told.append(f"rdfs:comment {quoted(_recipe(strip))}")
-            told.append(f'state:state [ <{HOME}ports#ifn0> "{RESPONSE}"^^atom:Path ]')
+            told.append(f'state:state [ <{address}/ports#ifn0> "{RESPONSE}"^^atom:Path ]')
             files[f"{bundle}/{RESPONSE}"] = wav_bytes(strip.impulse_response(), strip.sample_rate)
         told.append("lv2:port " + ",".join(map(_port, ports.items())))
         files[f"{bundle}/{part}.ttl"] = (PREFIXES + _statement(part, told)).encode("ascii")
