@@ -318,7 +318,7 @@ FORMAT = Format(
     write=_write,
     mapped=MAPPED,
     notes=_notes,
-    figures=(Figure("EQ", -55.0), Figure("compressor", -65.0)),
+    figures=(Figure("EQ", -68.0), Figure("compressor", -93.0), Figure("whole chain", -68.0)),
     consumer="LSP 1.2.5 in lv2apply",
     read=_read,
 )

@@ -34,7 +34,7 @@ RESPONSE = "impulse_response.wav"
 JUCE_TIME_PER_TAU = 2.0 * math.pi
 JUCE_NORM = 0.125
 # Detector levels of a voice in its loud moments, which are what is heard of a compressor.
-VOICE_DBFS, VOICE_SPREAD_DB = -18.0, 6.0
+VOICE_DBFS, VOICE_SPREAD_DB = -20.0, 6.0
 FILTERS = {"low_shelf": "LowShelfFilter", "high_shelf": "HighShelfFilter"}
 PASSES = {"high_pass": "HighpassFilter", "low_pass": "LowpassFilter"}
 
