@@ -31,6 +31,10 @@ __all__ = [
 FIRST = ("ffmpeg", "pedalboard", "lv2", "easyeffects", "reaper", "dawproject", "sox",
          "equalizerapo", "ir", "csv", "markdown")  # fmt: skip
 
+# What readers meet in files of another kind; text that nests too deeply is one.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, SyntaxError,
+              RecursionError, MemoryError)  # fmt: skip
+
 
 def formats() -> dict[str, Format]:
     """Return every format by its key."""
@@ -75,7 +79,8 @@ def export_preset(
     key : str
         Of the format.
     path : str or Path
-        The file; for a format of several files the folder, made if it is not there.
+        The file, beside which the files go that it needs; for a format that writes a folder the
+        folder, made if it is not there.
     sample_rate, channels : int
         Of the audio that the other software will work on.
     force : bool
@@ -105,7 +110,8 @@ def export_preset(
     files = form.write(strip)
     with contextlib.ExitStack() as whole:
         whole.enter_context(results_folder(path if form.is_folder else None))
-        targets = {path / name if name else path: data for name, data in files.items()}
+        folder = path if form.is_folder else path.parent
+        targets = {folder / name if name else path: data for name, data in files.items()}
         for target in targets:
             if target.parent != path and form.is_folder:
                 whole.enter_context(results_folder(target.parent))
@@ -160,6 +166,6 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
     except (ExportError, PresetError) as error:
         named = "" if str(error).startswith(str(path)) else f"{path}: "
         raise ExportError(f"{named}{error}") from None
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, IndexError) as error:
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise ExportError(f"{path}: not what {key} exports ({reason})") from None

@@ -36,7 +36,10 @@ LONGEST_NAME = 80
 HIGHEST_FREQUENCY = 0.49
 
 Files = Mapping[str, bytes]
-"""Contents by file name; the one file of a format that writes one is named ``""``."""
+"""Contents by file name; ``""`` names the file of a format that writes no folder.
+
+Other names of such a format are files that it needs, written beside it.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,331 @@
+"""A Python script for Spotify's pedalboard, and the impulse response beside it.
+
+pedalboard's processors are JUCE's. Its shelves and bells are the Audio EQ Cookbook's. Its passes
+are of first order; two of them are ``1/(s + 1)²``, of which a bell at the same frequency,
+``(s² + s·A/q + 1)/(s² + s/(A·q) + 1)`` with ``A/q = 2`` and ``A·q = Q``, makes
+``1/(s² + s/Q + 1)``: ``q = √(Q/2)``, gain
+``40·log10 A = 20·log10(2Q)``; all are warped alike, so it holds up to the highest frequency. Its
+compressor's times are ``2π`` time constants; it has no knee: the nearest curve with a corner is
+taken, over levels that a voice passes. Its convolution scales the response to an energy of 1/64,
+for the louder side; a gain takes that back. Source: JUCE's and pedalboard's documentation, and
+measurement with pedalboard 0.9.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ExportError
+from ..parameters import BY_KEY, EQ_BANDS
+from ..preset import Preset
+from .base import Figure, Files, Format, Mapped, Strip
+from .ir import NAMES, wav_bytes
+from .lsp import read_text
+
+__all__ = ["FORMAT", "corner_curve"]
+
+SCRIPT = "strip.py"
+RESPONSE = "impulse_response.wav"
+JUCE_TIME_PER_TAU = 2.0 * math.pi
+JUCE_NORM = 0.125
+# Detector levels of a voice in its loud moments, which are what is heard of a compressor.
+VOICE_DBFS, VOICE_SPREAD_DB = -20.0, 6.0
+FILTERS = {"low_shelf": "LowShelfFilter", "high_shelf": "HighShelfFilter"}
+PASSES = {"high_pass": "HighpassFilter", "low_pass": "LowpassFilter"}
+
+MAPPED = (
+    Mapped("input_gain.gain_db", "Gain.gain_db", "dB"),
+    *(
+        Mapped(f"eq.{band}.{ours}", f"{FILTERS.get(band, 'PeakFilter')}.{theirs}", unit)
+        for band in EQ_BANDS
+        if band not in PASSES
+        for ours, theirs, unit in (
+            ("freq_hz", "cutoff_frequency_hz", "Hz"),
+            ("gain_db", "gain_db", "dB"),
+            ("q", "q", ""),
+        )
+    ),
+    *(
+        mapped
+        for band, name in PASSES.items()
+        for mapped in (
+            Mapped(f"eq.{band}.freq_hz", f"{name}.cutoff_frequency_hz", "Hz"),
+            Mapped(
+                f"eq.{band}.q",
+                "PeakFilter.q",
+                "",
+                lambda q: math.sqrt(q / 2.0),
+                lambda q: 2.0 * q * q,
+            ),
+        )
+    ),
+    Mapped("compressor.threshold_db", "Compressor.threshold_db", "dBFS"),
+    Mapped("compressor.ratio", "Compressor.ratio"),
+    *(
+        Mapped(
+            f"compressor.{name}",
+            f"Compressor.{name}",
+            "ms",
+            lambda tau_ms: JUCE_TIME_PER_TAU * tau_ms,
+            lambda time_ms: time_ms / JUCE_TIME_PER_TAU,
+        )
+        for name in ("attack_ms", "release_ms")
+    ),
+    Mapped("compressor.makeup_db", "Gain.gain_db", "dB"),
+    Mapped("pan.position", "PAN"),
+    *(Mapped(f"reverb.{name}", "samples") for name in NAMES),
+    Mapped("reverb.wet_db", "WET_DB", "dB"),
+    Mapped("output_gain.gain_db", "Gain.gain_db", "dB"),
+)
+THEIRS = {mapped.key: mapped for mapped in MAPPED}
+
+TEMPLATE = '''\
+"""A vocal channel strip in pedalboard: ``python strip.py IN.wav OUT.wav``.
+
+Or ``from strip import board, process``: ``board`` is the gain, EQ and compressor, ``process``
+all of the strip. Made for %(sample_rate)d Hz. Needs ``pip install pedalboard``.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pedalboard
+from pedalboard.io import AudioFile
+
+NAME = %(name)s
+
+# What it was made from; "diffconsole import" reads it back. The numbers below make the sound.
+SETTINGS = %(settings)s
+
+board = pedalboard.Pedalboard(
+    [
+%(board)s
+    ]
+)
+
+PAN = %(pan)s  # factors of the dry signal's sides; None leaves the channels as they are
+RESPONSE = %(response)s  # the reverb's impulse response, beside this file
+WET_DB = %(wet_db)s  # its level, with what takes back the convolution's own scaling
+TAIL_S = %(tail_s)s
+OUTPUT_DB = %(output_db)s
+
+
+def process(samples, sample_rate, tail_s=0.0):
+    """Return (channels, samples) through the strip, longer by the tail, in float32."""
+    samples = np.atleast_2d(np.asarray(samples, np.float32))
+    samples = np.pad(samples, ((0, 0), (0, round(tail_s * sample_rate))))
+    dry = send = board(samples, sample_rate)
+    if (PAN or RESPONSE) and len(dry) == 1:
+        dry = np.repeat(dry, 2, axis=0)
+    if PAN:
+        dry = dry * np.array(PAN, np.float32)[:, None]
+    if RESPONSE:
+        send = np.repeat(send.mean(axis=0, keepdims=True), 2, axis=0)
+        wet = pedalboard.Pedalboard(
+            [
+                pedalboard.Convolution(str(Path(__file__).with_name(RESPONSE)), mix=1.0),
+                pedalboard.Gain(gain_db=WET_DB),
+            ]
+        )
+        dry = dry + wet(send, sample_rate)
+    return pedalboard.Gain(gain_db=OUTPUT_DB)(dry, sample_rate)
+
+
+def main():
+    """Process a file."""
+    if len(sys.argv) != 3:
+        sys.exit("usage: python strip.py IN.wav OUT.wav")
+    with AudioFile(sys.argv[1]) as source:
+        samples, sample_rate = source.read(source.frames), source.samplerate
+    done = process(samples, sample_rate, TAIL_S)
+    with AudioFile(sys.argv[2], "w", sample_rate, len(done), bit_depth=32) as target:
+        target.write(done)
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def corner_curve(threshold_db: float, ratio: float, knee_db: float) -> tuple[float, float, float]:
+    """Return threshold, ratio and make-up of the curve without a knee that is nearest to one with.
+
+    Least squares in dB over the levels that a voice passes. For a threshold the gain
+    ``−slope·max(L − T, 0) + makeup`` is linear in the other two, so only thresholds are tried.
+
+    Parameters
+    ----------
+    threshold_db, ratio, knee_db : float
+        The curve with a knee: dBFS, :1, dB.
+
+    Returns
+    -------
+    tuple of float
+        dBFS, :1 and dB; what was given, and 0, for a knee of 0.
+    """
+    if knee_db == 0.0 or ratio == 1.0:
+        return threshold_db, ratio, 0.0
+    level = np.arange(-60.0, 6.0, 0.125)
+    weight = np.exp(-0.5 * ((level - VOICE_DBFS) / VOICE_SPREAD_DB) ** 2)
+    over = np.clip(level - threshold_db + knee_db / 2.0, 0.0, knee_db)
+    above = np.maximum(level - threshold_db - knee_db / 2.0, 0.0)
+    slope = 1.0 - 1.0 / ratio
+    gain = -slope * (over**2 / (2.0 * knee_db) + above)
+
+    best = (math.inf, threshold_db, slope, 0.0)
+    for corner in threshold_db + knee_db * np.linspace(-0.5, 0.5, 401):
+        bent = -np.maximum(level - corner, 0.0)
+        mean_bent, mean_gain = np.average([bent, gain], axis=1, weights=weight)
+        spread = np.average((bent - mean_bent) ** 2, weights=weight)
+        if spread < 1e-9:
+            continue
+        fit = np.average((bent - mean_bent) * (gain - mean_gain), weights=weight) / spread
+        fit = min(max(float(fit), 0.0), slope)
+        makeup = float(mean_gain - fit * mean_bent)
+        error = float(np.average((fit * bent + makeup - gain) ** 2, weights=weight))
+        best = min(best, (error, float(corner), fit, makeup))
+    _, corner, fit, makeup = best
+    return corner, 1.0 / (1.0 - fit), makeup
+
+
+def _write(strip: Strip) -> Files:
+    files = {}
+    wet_db = 0.0
+    tail_s = 0.0
+    if strip.on("reverb"):
+        response = strip.impulse_response()
+        files[RESPONSE] = wav_bytes(response, strip.sample_rate)
+        wet_db = strip["reverb.wet_db"] - _scaling_db(response)
+        tail_s = response.shape[1] / strip.sample_rate
+    pan = None
+    if strip.on("pan"):
+        angle = math.pi / 4.0 * (1.0 + strip["pan.position"])
+        pan = (math.sqrt(2.0) * math.cos(angle), math.sqrt(2.0) * math.sin(angle))
+    script = TEMPLATE % {
+        "name": ascii(strip.title),
+        "sample_rate": strip.sample_rate,
+        "settings": _dictionary(strip),
+        "board": "\n".join(f"        pedalboard.{call}," for call in _board(strip)),
+        "pan": pan,
+        "response": ascii(RESPONSE) if strip.on("reverb") else None,
+        "wet_db": repr(wet_db),
+        "tail_s": repr(round(tail_s, 3)),
+        "output_db": repr(strip.gain_db("output_gain")),
+    }
+    return {SCRIPT: script.encode("ascii"), **files}
+
+
+def _scaling_db(response: np.ndarray) -> float:
+    """Return by how much JUCE's convolution scales a response, which it sums up in float32."""
+    side = response.astype(np.float32)
+    energy = np.add.accumulate(side * side, axis=1, dtype=np.float32)[:, -1].max()
+    return 20.0 * math.log10(JUCE_NORM / math.sqrt(float(energy)))
+
+
+def _dictionary(strip: Strip) -> str:
+    settings = strip.preset.settings()
+    lines = [f"    {key!r}: {settings[key]!r}," for key in BY_KEY]
+    off = ", ".join(map(repr, sorted(strip.preset.bypass())))
+    return "\n".join(["{", *lines, f'    "bypass": [{off}],', "}"])
+
+
+def _board(strip: Strip) -> list[str]:
+    calls = []
+    if strip.gain_db("input_gain"):
+        calls.append(_call("Gain", gain_db=strip.gain_db("input_gain")))
+    for band in strip.bands():
+        values = strip.of(f"eq.{band}")
+        freq_hz, q = values["freq_hz"], THEIRS[f"eq.{band}.q"].to_theirs(values["q"])
+        if band in PASSES:
+            calls += 2 * [_call(PASSES[band], cutoff_frequency_hz=freq_hz)]
+            gain_db = 20.0 * math.log10(2.0 * values["q"])
+        else:
+            gain_db = values["gain_db"]
+        name = FILTERS.get(band, "PeakFilter")
+        calls.append(_call(name, cutoff_frequency_hz=freq_hz, gain_db=gain_db, q=q))
+    if strip.on("compressor"):
+        ours = strip.of("compressor")
+        threshold_db, ratio, makeup_db = corner_curve(
+            ours["threshold_db"], ours["ratio"], ours["knee_db"]
+        )
+        times = {
+            n: THEIRS[f"compressor.{n}"].to_theirs(ours[n]) for n in ("attack_ms", "release_ms")
+        }
+        calls.append(_call("Compressor", threshold_db=threshold_db, ratio=ratio, **times))
+        calls.append(_call("Gain", gain_db=ours["makeup_db"] + makeup_db))
+    return calls
+
+
+def _call(name: str, **arguments: float) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def _read(path: Path) -> Preset:
+    script = path / SCRIPT if path.is_dir() else path
+    found = _constants(ast.parse(read_text(script)))
+    if "SETTINGS" not in found:
+        raise ExportError(f"{script}: holds no SETTINGS; only what diffconsole wrote is read back")
+    settings = dict(found["SETTINGS"])
+    bypass = settings.pop("bypass", [])
+    return Preset.from_settings(settings, bypass=bypass, name=str(found.get("NAME", "")))
+
+
+def _constants(tree: ast.Module) -> dict[str, Any]:
+    """Return the values of NAME and SETTINGS; nothing of the script is run."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in ("NAME", "SETTINGS"):
+                found[name] = ast.literal_eval(node.value)
+    return found
+
+
+def _notes(strip: Strip) -> tuple[str, ...]:
+    lines = []
+    if strip.on("compressor"):
+        if strip["compressor.knee_db"] > 0.0:
+            threshold_db, ratio, makeup_db = corner_curve(
+                strip["compressor.threshold_db"],
+                strip["compressor.ratio"],
+                strip["compressor.knee_db"],
+            )
+            lines.append(
+                "compressor.threshold_db: the nearest curve without the knee has threshold "
+                f"{threshold_db:.1f} dB, ratio {ratio:.2f}, {makeup_db:+.1f} dB make-up"
+            )
+        if strip.channels == 2:
+            lines.append(
+                "compressor: pedalboard's detects each channel alone; ours turns both down alike"
+            )
+    if strip.on("reverb"):
+        lines.append(f"reverb: its response is made for {strip.sample_rate} Hz")
+    return tuple(lines)
+
+
+FORMAT = Format(
+    key="pedalboard",
+    title="Python script for pedalboard, with the reverb's impulse response",
+    ending="",
+    write=_write,
+    mapped=MAPPED,
+    lost={
+        "compressor.knee_db": "pedalboard's compressor has no knee; the nearest curve without one "
+        "is written",
+    },
+    notes=_notes,
+    figures=(
+        Figure("EQ", -70.0),
+        Figure("compressor without knee, mono", -91.0),
+        Figure("compressor with knee, mono", -28.0),
+        Figure("whole chain, mono", -28.0),
+    ),
+    consumer="pedalboard 0.9",
+    read=_read,
+)
