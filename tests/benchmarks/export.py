@@ -75,7 +75,8 @@ def programs() -> list[Program]:
     found = []
     for place in (system_ffmpeg(), bundled_ffmpeg()):
         if place is not None:
-            found.append(Program(f"ffmpeg {version(place)}", partial(run_ffmpeg, program=place), exact))
+            run = partial(run_ffmpeg, program=place)
+            found.append(Program(f"ffmpeg {version(place)}", run, exact))
     if shutil.which("sox"):
         found.append(Program("sox", run_sox, {"EQ": -100.0}))
     if shutil.which("lv2apply") and LSP.exists():

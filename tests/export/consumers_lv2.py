@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 import scipy.signal
 import soundfile
 
@@ -24,7 +23,7 @@ def needs_lsp() -> None:
     needs(shutil.which("lv2apply"), "lv2apply (Debian: lilv-utils)")
     listing = subprocess.run(["lv2ls"], capture_output=True, text=True, check=True).stdout
     if "http://lsp-plug.in/plugins/lv2/compressor_mono" not in listing:
-        pytest.skip("LSP's plug-ins (Debian: lsp-plugins-lv2) are not installed")
+        needs(None, "the package of LSP's plug-ins (Debian: lsp-plugins-lv2)")
 
 
 def write(strip: Strip, folder: Path) -> Path:

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import pytest
 
 from diffconsole.export import Strip
 from diffconsole.export.pedalboard import FORMAT
+from tests.export.helpers import needs_module
 
 
 def write(strip: Strip, folder: Path) -> Path:
@@ -32,6 +32,6 @@ def load(script: Path) -> ModuleType:
 
 def run_pedalboard(strip: Strip, audio: np.ndarray) -> np.ndarray:
     """What the exported script makes of ``(channels, samples)``."""
-    pytest.importorskip("pedalboard", reason="pedalboard is not installed")
+    needs_module("pedalboard")
     with tempfile.TemporaryDirectory() as folder:
         return load(write(strip, Path(folder))).process(audio, strip.sample_rate)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,8 +76,16 @@ def needs(program: Callable[[], str | None] | str | None, what: str) -> str:
     if found is None:
         if os.environ.get("DIFFCONSOLE_ALL_CONSUMERS"):
             pytest.fail(f"{what} is not installed, and DIFFCONSOLE_ALL_CONSUMERS asks for it")
-        pytest.skip(f"{what} is not installed")
+        pytest.skip(f"{what} is not installed", allow_module_level=True)
     return found
+
+
+def needs_module(name: str) -> Any:
+    """A module that a test reads an export with; as :func:`needs` where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return needs(None, f"the package {name.split('.')[0]}")
 
 
 def same(written: Preset, back: Preset, keys: tuple[str, ...], tolerance: float = 1e-6) -> None:

@@ -25,6 +25,7 @@ from tests.export.helpers import (
     Voice,
     hostile,
     in_float64,
+    needs_module,
     no_file_escaped,
     same,
     take,
@@ -131,7 +132,7 @@ def test_ends_of_all_ranges_are_within_the_ports(high: bool, channels: int) -> N
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_names_stay_text(name: str, tmp_path: Path) -> None:
-    rdflib = pytest.importorskip("rdflib", reason="rdflib is not installed")
+    rdflib = needs_module("rdflib")
     strip = Strip(hostile(PANNED.without(["reverb"]), name), 48000, 2)
     bundle = write(strip, tmp_path)
     assert re.fullmatch(r"[a-z0-9_]+\.preset\.lv2", bundle.name)
@@ -146,7 +147,7 @@ def test_names_stay_text(name: str, tmp_path: Path) -> None:
 
 
 def test_a_turtle_reader_finds_the_ports(tmp_path: Path) -> None:
-    rdflib = pytest.importorskip("rdflib", reason="rdflib is not installed")
+    rdflib = needs_module("rdflib")
     strip = Strip(PANNED)
     bundle = write(strip, tmp_path)
     lv2 = rdflib.Namespace("http://lv2plug.in/ns/lv2core#")

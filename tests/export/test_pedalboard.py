@@ -22,12 +22,13 @@ from tests.export.helpers import (
     Voice,
     hostile,
     in_float64,
+    needs_module,
     no_file_escaped,
     same,
     take,
 )
 
-pytest.importorskip("pedalboard", reason="pedalboard is not installed")
+needs_module("pedalboard")
 
 FIGURES = {figure.part: figure.error_db for figure in FORMAT.figures}
 PRESETS = factory_presets()

@@ -16,7 +16,15 @@ from diffconsole.parameters import BY_KEY, PARAMETERS, SWITCHES
 from diffconsole.preset import factory_presets
 from tests.reference import error_db
 
-from .helpers import HOSTILE_NAMES, hostile, in_float64, no_file_escaped, same, take
+from .helpers import (
+    HOSTILE_NAMES,
+    hostile,
+    in_float64,
+    needs_module,
+    no_file_escaped,
+    same,
+    take,
+)
 from .jsfx import Effect, sliders
 
 PRESETS = factory_presets()
@@ -33,7 +41,7 @@ def effect() -> Effect:
 
 def slider_values(chain: str) -> dict[int, float]:
     """The sliders that a chain sets, as rpp reads it."""
-    rpp = pytest.importorskip("rpp", reason="rpp is not installed")
+    rpp = needs_module("rpp")
     root = rpp.loads(f"<FXCHAIN\n{chain}>\n")
     values = root.find("JS").children[0]
     return {place: float(value) for place, value in enumerate(values, 1) if value != "-"}
@@ -208,7 +216,7 @@ def test_read_among_other_effects(tmp_path):
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES, ids=range(len(HOSTILE_NAMES)))
 def test_names_stay_inside(tmp_path, name):
-    rpp = pytest.importorskip("rpp", reason="rpp is not installed")
+    rpp = needs_module("rpp")
     preset = hostile(without_reverb(PRESETS["rap"]), name)
     files = FORMAT.write(Strip(preset))
     written, _ = export_preset(preset, "reaper", tmp_path / "a" / "b" / "out")

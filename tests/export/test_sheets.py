@@ -14,7 +14,7 @@ from diffconsole.export.sheet import in_a_sentence, rows
 from diffconsole.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS, SWITCHES
 from diffconsole.preset import factory_presets
 
-from .helpers import HOSTILE_NAMES, hostile, same
+from .helpers import HOSTILE_NAMES, hostile, needs_module, same
 
 PRESETS = factory_presets()
 CSV, MARKDOWN = find_format("csv"), find_format("markdown")
@@ -27,7 +27,7 @@ def lines_of(content: bytes) -> list[dict[str, str]]:
 
 def cells_of(content: bytes) -> tuple[str, list[list[str]]]:
     """The heading and the table of a Markdown text, as text, by a parser of CommonMark."""
-    markdown_it = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
+    markdown_it = needs_module("markdown_it")
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(content.decode())
     texts, table = [], []
     for token in tokens:
