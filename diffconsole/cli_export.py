@@ -88,7 +88,7 @@ def _list(report: Report) -> None:
 
 @command("import", "diffconsole import take.RfxChain -o take.preset.json")
 @click.argument("path", type=PATH)
-@click.option("--from", "key", metavar="FORMAT", help="[default: by the file's ending]")
+@click.option("--from", "key", metavar="FORMAT", help="[default: the ending or the folder tells]")
 @click.option("-o", "--output", type=PATH, required=True, help="Preset.")
 @force_option
 def import_(report: Report, path: Path, key: str | None, output: Path, force: bool) -> None:

@@ -129,7 +129,7 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
     path : str or Path
         File or folder.
     key : str, optional
-        Of the format; by default that of the file's ending.
+        Of the format; by default the one that the ending, or what is in the folder, tells.
 
     Returns
     -------
@@ -147,25 +147,41 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
     if not path.exists():
         raise ExportError(f"{path}: no such file or folder")
     if key is None:
-        readable = [form for form in formats().values() if form.read is not None]
-        fitting = [
-            form for form in readable
-            if (form.is_folder and path.is_dir())
-            or (not form.is_folder and path.name.lower().endswith(form.ending))
-            or (form.read_endings and path.name.lower().endswith(form.read_endings))
-        ]  # fmt: skip
-        if len(fitting) != 1:
-            some = ", ".join(form.key for form in (fitting or readable))
-            raise ExportError(f"{path}: of which format? Say --from, one of {some}")
-        key = fitting[0].key
+        return _by_itself(path)
     form = find_format(key)
     if form.read is None:
         raise ExportError(f"{path}: {key} is for other software alone and cannot be read back")
+    return _read(form, path), key
+
+
+def _read(form: Format, path: Path) -> Preset:
+    assert form.read is not None
     try:
-        return form.read(path), key
+        return form.read(path)
     except (ExportError, PresetError) as error:
         named = "" if str(error).startswith(str(path)) else f"{path}: "
         raise ExportError(f"{named}{error}") from None
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise ExportError(f"{path}: not what {key} exports ({reason})") from None
+        raise ExportError(f"{path}: not what {form.key} exports ({reason})") from None
+
+
+def _by_itself(path: Path) -> tuple[Preset, str]:
+    """Read a file by its ending, a folder by what it holds."""
+    readable = [form for form in formats().values() if form.read is not None]
+    fitting = [
+        form for form in readable
+        if (form.is_folder and path.is_dir())
+        or (not form.is_folder and path.name.lower().endswith(form.ending))
+        or (form.read_endings and path.name.lower().endswith(form.read_endings))
+    ]  # fmt: skip
+    if len(fitting) == 1:
+        return _read(fitting[0], path), fitting[0].key
+    found = []
+    for form in fitting:
+        with contextlib.suppress(ExportError):
+            found.append((_read(form, path), form.key))
+    if len(found) != 1:
+        some = ", ".join(form.key for form in (fitting or readable))
+        raise ExportError(f"{path}: of which format? Say --from, one of {some}")
+    return found[0]

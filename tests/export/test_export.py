@@ -118,6 +118,13 @@ def test_a_strip_with_everything_off(key, tmp_path):
         assert export_preset(Preset(), key, target(form, tmp_path))[0]
 
 
+@pytest.mark.parametrize("key", [k for k, form in FORMATS.items() if form.read is not None])
+def test_what_was_exported_is_known_again_by_itself(key, tmp_path):
+    form = FORMATS[key]
+    export_preset(find_preset("rap"), key, target(form, tmp_path))
+    assert import_preset(target(form, tmp_path)) == import_preset(target(form, tmp_path), key)
+
+
 def test_files_that_exist_stay(tmp_path):
     form = find_format("equalizerapo")
     mine = target(form, tmp_path)
