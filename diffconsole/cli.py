@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import __version__
+from .cli_audition import audition
 from .cli_common import (
     PATH,
     Program,
@@ -169,6 +170,7 @@ main.add_command(match)
 main.add_command(finetune)
 main.add_command(evaluate)
 main.add_command(plot)
+main.add_command(audition)
 main.add_command(export)
 main.add_command(import_)
 main.add_command(presets)

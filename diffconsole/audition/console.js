@@ -79,6 +79,7 @@ export class Console {
     this.faded = new Float64Array(block);
     this.wet = [new Float64Array(block), new Float64Array(block)];
     this.rooms = [];
+    this.stale = false;
     this.meter = { level: 0, loudest: 0, lowest: 0 };
     /** Set to an array and a step: gets the least gain in dB of every step. */
     this.trace = null;
@@ -90,8 +91,14 @@ export class Console {
   clear() {
     this.states = EQ_BANDS.map(() => this.work.map(() => new Float64Array(2)));
     this.meter.level = 0;
-    this.rooms = this.rooms.slice(-1).map((room) => newRoom(room.levels, 1));
-    if (this.rooms[0]?.target === 0) this.rooms = [];
+    this.clearRooms();
+  }
+
+  /** Keep the latest room, silent. */
+  clearRooms() {
+    const wanted = this.rooms.filter((room) => room.target === 1);
+    this.rooms = wanted.slice(-1).map((room) => newRoom(room.levels, 1));
+    this.stale = false;
   }
 
   /**
@@ -210,7 +217,11 @@ export class Console {
     const { block, send, faded, work, wet } = this;
     wet[0].fill(0);
     wet[1].fill(0);
-    if (this.now[AT.wet] === 0 && this.target[AT.wet] === 0) return;
+    if (this.now[AT.wet] === 0 && this.target[AT.wet] === 0) {
+      this.stale = true;
+      return;
+    }
+    if (this.stale) this.clearRooms();
     for (let n = 0; n < block; n++) {
       send[n] = this.channels === 1 ? work[0][n] : (work[0][n] + work[1][n]) / 2;
     }

@@ -1,0 +1,118 @@
+"""What the page holds of a vocal: its audio in a compact file, and how loud each version is."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+from ..audio import loudness_lufs, peak_dbfs, resample
+from ..pairs import LOWEST_CORRELATION, PAIR_RATE, align
+from ..preset import Preset
+from ..render import render
+
+__all__ = ["aligned_mix", "encode", "measured"]
+
+EXACT_16_BIT = 2.0**15
+FAITHFUL_DB = -100.0
+"""24 bits serve a file whose rounding to them stays this far below it; a very quiet one is kept
+as floats."""
+
+
+def encode(samples: np.ndarray, sample_rate: int) -> bytes:
+    """Return audio as a browser decodes it: FLAC where that is faithful, else WAV in floats.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(channels, samples)`` float32.
+    sample_rate : int
+        Hz.
+    """
+    import soundfile
+
+    flac = io.BytesIO()
+    subtype = _flac_subtype(samples)
+    if subtype:
+        try:
+            soundfile.write(flac, samples.T, sample_rate, subtype=subtype, format="FLAC")
+            return flac.getvalue()
+        except soundfile.LibsndfileError:  # a rate that FLAC does not have
+            pass
+    wav = io.BytesIO()
+    soundfile.write(wav, samples.T, sample_rate, subtype="FLOAT", format="WAV")
+    return wav.getvalue()
+
+
+def _flac_subtype(samples: np.ndarray) -> str | None:
+    if np.max(np.abs(samples)) >= 1.0 - 2.0**-23:
+        return None
+    whole = samples * np.float32(EXACT_16_BIT)
+    if np.array_equal(whole, np.round(whole)):
+        return "PCM_16"
+    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    rounding = 2.0**-46 / 12.0
+    faithful = 10.0 * math.log10(rounding / power) <= FAITHFUL_DB
+    return "PCM_24" if faithful else None
+
+
+def measured(samples: np.ndarray, sample_rate: int) -> dict[str, Any]:
+    """Return a version's loudness and peak as the page states them.
+
+    A mono version is heard on two speakers, so it counts in both channels.
+
+    Returns
+    -------
+    dict
+        ``loudness`` in LUFS, None below the gate of BS.1770; ``peak``, full scale 1.
+    """
+    pair = samples if len(samples) == 2 else np.repeat(samples, 2, axis=0)
+    loudness = loudness_lufs(pair, sample_rate)
+    peak_db = peak_dbfs(samples)
+    return {
+        "loudness": loudness if math.isfinite(loudness) else None,
+        "peak": 10.0 ** (peak_db / 20.0),
+    }
+
+
+def rendered_version(
+    samples: np.ndarray, sample_rate: int, preset: Preset
+) -> tuple[dict[str, Any], int]:
+    """Render a preset and return what the page states of it, and its length in samples."""
+    result = render(samples, sample_rate, preset).samples
+    return measured(result, sample_rate), result.shape[1]
+
+
+def aligned_mix(
+    raw: np.ndarray, sample_rate: int, mixed: np.ndarray, mixed_rate: int
+) -> tuple[np.ndarray, float | None]:
+    """Return an engineer's mix at the vocal's rate and in time with it.
+
+    Parameters
+    ----------
+    raw, mixed : ndarray
+        ``(channels, samples)``.
+    sample_rate, mixed_rate : int
+        Hz.
+
+    Returns
+    -------
+    mix : ndarray
+        ``(channels, samples)``.
+    seconds : float or None
+        How much later it lay; None where the two do not sound like the same performance, and
+        the mix stays where it was.
+    """
+    mix = resample(mixed, mixed_rate, sample_rate)
+    ours, theirs = (
+        resample(signal, rate, PAIR_RATE).mean(axis=0)
+        for signal, rate in ((raw, sample_rate), (mixed, mixed_rate))
+    )
+    lag, _, correlation = align(ours, theirs)
+    if correlation < LOWEST_CORRELATION:
+        return mix, None
+    late = round(lag / PAIR_RATE * sample_rate)
+    moved = mix[:, late:] if late >= 0 else np.pad(mix, ((0, 0), (-late, 0)))
+    return np.ascontiguousarray(moved), lag / PAIR_RATE
