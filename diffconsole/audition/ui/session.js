@@ -62,6 +62,7 @@ export class Session {
     this.loop = null;
     this.lastLoop = null;
     this.rooms = new Map();
+    this.rendering = new Map();
     this.versions = vocal.versions.map((version) => ({
       ...version,
       amount: 1,
@@ -179,18 +180,18 @@ export class Session {
   /** Render a version whole, measure it, and hear the buffer. */
   async render(i) {
     const version = this.versions[i];
-    const { versions } = this;
+    const { versions, rendering } = this;
     const { settings, off } = this.heard(i);
     const revision = version.revision;
     const message = {
-      type: "render", vocal: this.index, slot: i, settings, off: [...off], traceSamples: TRACE_SAMPLES,
+      type: "render", vocal: this.index, slot: `${this.index} ${i}`, settings, off: [...off], traceSamples: TRACE_SAMPLES,
     };
-    this.rendering.set(i, 0);
+    rendering.set(i, 0);
     const found = await this.renderer.run(message, (share) => {
-      this.rendering.set(i, share);
+      rendering.set(i, share);
       this.onChange();
     });
-    this.rendering.delete(i);
+    rendering.delete(i);
     if (!found || versions !== this.versions || revision !== version.revision) return;
     this.length = Math.max(this.length, found.channels[0].length);
     if (revision > 0) {
