@@ -20,7 +20,9 @@ __all__ = ["audition"]
 )
 @click.argument("raw", type=PATH)
 @click.argument("presets", metavar="PRESET...", nargs=-1, required=True, type=PATH)
-@click.option("--also", multiple=True, metavar="RAW", type=PATH, help="A further vocal; repeatable.")
+@click.option(
+    "--also", multiple=True, metavar="RAW", type=PATH, help="A further vocal; repeatable."
+)
 @click.option(
     "--mixed", multiple=True, metavar="MIXED", type=PATH,
     help="The engineer's mix of RAW; again for each --also, in their order.",

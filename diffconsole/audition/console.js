@@ -182,14 +182,18 @@ export class Console {
     const [left, right] = output;
     const first = this.work[0];
     const second = this.work[this.channels - 1];
-    const ramp = (name, n) => before[AT[name]] + ((now[AT[name]] - before[AT[name]]) * n) / block;
-    const still = before.every((value, i) => value === now[i]);
-    const { left: l, right: r, wet: w, output: o } = AT;
+    const [wetLeft, wetRight] = this.wet;
+    // Each gain goes in a straight line from what it was before the block to what it is now.
+    const line = (name) => [before[AT[name]], (now[AT[name]] - before[AT[name]]) / block];
+    const [l0, l1] = line("left");
+    const [r0, r1] = line("right");
+    const [w0, w1] = line("wet");
+    const [o0, o1] = line("output");
     for (let n = 0; n < block; n++) {
-      const gain = still ? now[o] : ramp("output", n);
-      const wet = still ? now[w] : ramp("wet", n);
-      left[n] = gain * (first[n] * (still ? now[l] : ramp("left", n)) + wet * this.wet[0][n]);
-      right[n] = gain * (second[n] * (still ? now[r] : ramp("right", n)) + wet * this.wet[1][n]);
+      const gain = o0 + o1 * n;
+      const wet = w0 + w1 * n;
+      left[n] = gain * (first[n] * (l0 + l1 * n) + wet * wetLeft[n]);
+      right[n] = gain * (second[n] * (r0 + r1 * n) + wet * wetRight[n]);
     }
   }
 
@@ -199,10 +203,8 @@ export class Console {
     const gain = now[AT.input];
     work.forEach((signal, channel) => {
       const source = input[channel];
-      for (let n = from; n < to; n++) {
-        const along = (n - from) / (to - from);
-        signal[n] = source[n] * (inputBefore === gain ? gain : inputBefore + (gain - inputBefore) * along);
-      }
+      const slope = (gain - inputBefore) / (to - from);
+      for (let n = from; n < to; n++) signal[n] = source[n] * (inputBefore + slope * (n - from));
       for (let i = 0; i < EQ_BANDS.length; i++) {
         const share = now[PER_BAND * i + 3];
         if (share > 0) runSection(signal, from, to, sections[i], states[i][channel], share);

@@ -4,7 +4,7 @@
  * `X[k] = Σ x[n]·e^(−2πj·k·n/N)`, as NumPy's; the inverse is not scaled by 1/N.
  */
 
-/** Transform of a power of two: radix 2, the first two stages as one. */
+/** Transform of a power of two: stages of radix 2, two at a time. */
 class PowerOfTwo {
   constructor(length) {
     this.length = length;
@@ -25,7 +25,7 @@ class PowerOfTwo {
   }
 
   forward(re, im) {
-    const { length, order, cosines, sines } = this;
+    const { length, order } = this;
     for (let i = 0; i < length; i++) {
       const j = order[i];
       if (j > i) {
@@ -59,19 +59,65 @@ class PowerOfTwo {
       }
       half = 4;
     }
-    for (; half < length; half *= 2) {
-      const step = 2 * half;
-      for (let start = 0; start < length; start += step) {
-        for (let j = 0, a = start, b = start + half; j < half; j++, a++, b++) {
-          const c = cosines[half + j];
-          const s = sines[half + j];
-          const r = re[b] * c - im[b] * s;
-          const m = re[b] * s + im[b] * c;
-          re[b] = re[a] - r;
-          im[b] = im[a] - m;
-          re[a] += r;
-          im[a] += m;
-        }
+    // Two stages at a time, for as long as there are two: half the way through memory.
+    for (; 4 * half <= length; half *= 4) this.twoStages(re, im, half);
+    if (half < length) this.oneStage(re, im, half);
+  }
+
+  oneStage(re, im, half) {
+    const { length, cosines, sines } = this;
+    for (let start = 0; start < length; start += 2 * half) {
+      for (let j = 0, a = start, b = start + half; j < half; j++, a++, b++) {
+        const c = cosines[half + j];
+        const s = sines[half + j];
+        const r = re[b] * c - im[b] * s;
+        const m = re[b] * s + im[b] * c;
+        re[b] = re[a] - r;
+        im[b] = im[a] - m;
+        re[a] += r;
+        im[a] += m;
+      }
+    }
+  }
+
+  twoStages(re, im, half) {
+    const { length, cosines, sines } = this;
+    const twice = 2 * half;
+    for (let start = 0; start < length; start += 4 * half) {
+      for (let j = 0; j < half; j++) {
+        const a = start + j;
+        const b = a + half;
+        const c = b + half;
+        const d = c + half;
+        const c1 = cosines[half + j];
+        const s1 = sines[half + j];
+        const c2 = cosines[twice + j];
+        const s2 = sines[twice + j];
+        const br = re[b] * c1 - im[b] * s1;
+        const bi = re[b] * s1 + im[b] * c1;
+        const dr = re[d] * c1 - im[d] * s1;
+        const di = re[d] * s1 + im[d] * c1;
+        const er = re[c] + dr;
+        const ei = im[c] + di;
+        const fr = re[c] - dr;
+        const fi = im[c] - di;
+        const cr = er * c2 - ei * s2;
+        const ci = er * s2 + ei * c2;
+        // The factor of the last pair is −j times this one.
+        const gr = fr * s2 + fi * c2;
+        const gi = -(fr * c2 - fi * s2);
+        const ar = re[a] + br;
+        const ai = im[a] + bi;
+        const hr = re[a] - br;
+        const hi = im[a] - bi;
+        re[a] = ar + cr;
+        im[a] = ai + ci;
+        re[c] = ar - cr;
+        im[c] = ai - ci;
+        re[b] = hr + gr;
+        im[b] = hi + gi;
+        re[d] = hr - gr;
+        im[d] = hi - gi;
       }
     }
   }

@@ -74,7 +74,9 @@ def test_one_file_that_asks_for_nothing(tmp_path):
     elements, data = opened(tmp_path / "a.html")
     assert written.size_bytes == (tmp_path / "a.html").stat().st_size
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
-    loading = [v for _, name, v in elements.attributes if name in ("src", "href", "srcset", "action")]
+    loading = [
+        v for _, name, v in elements.attributes if name in ("src", "href", "srcset", "action")
+    ]
     assert set(loading) == {"#strip", "data:,"}
     policy = next(v for _, name, v in elements.attributes if v and v.startswith("default-src"))
     assert policy.startswith("default-src 'none';")
@@ -162,7 +164,9 @@ def test_a_late_mix_is_brought_into_time(tmp_path):
     elements, data = opened(tmp_path / "a.html")
     samples, _, _ = audio_of(elements, data["vocals"][0]["versions"][1]["audio"])
     assert error_db(samples[:, : raw.shape[1]], 0.5 * raw) < -100.0
-    assert written.notices == (f"mix: moved by {-1000 * late / RATE:.2f} ms, to lie with the vocal",)
+    assert written.notices == (
+        f"mix: moved by {-1000 * late / RATE:.2f} ms, to lie with the vocal",
+    )
 
 
 def test_another_song_is_left_in_place_and_said(tmp_path):

@@ -16,6 +16,7 @@ const page = JSON.parse(document.getElementById("page-data").textContent);
 const byId = (id) => document.getElementById(id);
 const tableByKey = Object.fromEntries(page.table.map((p) => [p.key, p]));
 const bars = [];
+const CLIP_SHOWN_MS = 1500;
 let report = { position: 0, playing: false, level: 0, reduction: 0, peak: 0 };
 let wanted = false;
 let drawn = "";
@@ -30,7 +31,7 @@ const player = new Player((found) => {
   if (finished) refreshTransport();
   schedule();
 });
-const session = new Session(page, player, new Renderer(), () => schedule(true));
+const session = new Session(page, player, new Renderer(), (all = true) => schedule(all));
 
 /* --- actions --------------------------------------------------------------------------------- */
 
@@ -228,6 +229,11 @@ function schedule(all = false) {
   });
 }
 
+/** Change a text only where it is another: a screen reader repeats what is written again. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function refreshTransport() {
   byId("play").textContent = wanted ? "Pause" : "Play";
   byId("loop").setAttribute("aria-pressed", String(Boolean(session.loop)));
@@ -251,13 +257,9 @@ function refresh() {
     const change = session.matching ? `, ${gain >= 0 ? "+" : ""}${number(gain)} dB` : "";
     button.querySelector(".loudness").textContent = level + change;
   });
-  const notes = [...session.rendering].map(
-    ([i, share]) => `Rendering ${session.versions[i].name}: ${Math.round(100 * share)} %`,
-  );
-  byId("status").textContent = problem || (notes[0] ?? "");
   byId("strip").hidden = !session.shown;
-  if (!session.shown) return;
-  refreshStrip();
+  wave.draw();
+  if (session.shown) refreshStrip();
 }
 
 function refreshStrip() {
@@ -278,10 +280,13 @@ function refreshStrip() {
 }
 
 function refreshMeters() {
+  const [[i, share] = []] = session.rendering;
+  const note = share === undefined ? "" : `Rendering ${session.versions[i].name}: ${Math.round(100 * share)} %`;
+  setText(byId("status"), problem || note);
   wave.moveTo(report.position);
   const { sampleRate, length } = session;
-  byId("time").textContent = `${clock(report.position / sampleRate)} / ${clock(length / sampleRate)}`;
-  byId("clip").textContent = performance.now() - clipped < 1500 && clipped ? "Over full scale" : "";
+  setText(byId("time"), `${clock(report.position / sampleRate)} / ${clock(length / sampleRate)}`);
+  setText(byId("clip"), clipped && performance.now() - clipped < CLIP_SHOWN_MS ? "Over full scale" : "");
   if (!session.shown) return;
   const audible = session.version === session.shown && report.playing;
   const levelDb = audible ? 20 * Math.log10(Math.max(report.level, 1e-6)) : null;
@@ -295,7 +300,7 @@ function refreshMeters() {
 
 /* --- start ----------------------------------------------------------------------------------- */
 
-const wave = new Waveform(byId("wave"), byId("trace"), actions);
+const wave = new Waveform(byId("wave"), byId("trace"), byId("playhead"), actions);
 wave.session = session;
 const eq = new EqPanel(byId("eq-box"), tableByKey, {
   own,

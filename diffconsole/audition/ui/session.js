@@ -39,7 +39,8 @@ export class Session {
    * @param {object} page the page's data: table, switches, vocals
    * @param {import("./player.js").Player} player
    * @param {import("./player.js").Renderer} renderer
-   * @param {function(): void} onChange called when something is to be drawn anew
+   * @param {function(boolean=): void} onChange called when something is to be drawn anew; with false
+   *   only what moves
    */
   constructor(page, player, renderer, onChange) {
     Object.assign(this, { page, player, renderer, onChange });
@@ -189,7 +190,7 @@ export class Session {
     rendering.set(i, 0);
     const found = await this.renderer.run(message, (share) => {
       rendering.set(i, share);
-      this.onChange();
+      this.onChange(false);
     });
     rendering.delete(i);
     if (!found || versions !== this.versions || revision !== version.revision) return;

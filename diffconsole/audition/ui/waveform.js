@@ -10,11 +10,12 @@ export class Waveform {
   /**
    * @param {HTMLCanvasElement} canvas the waveform: a slider for the keyboard
    * @param {HTMLCanvasElement} trace the gain reduction
+   * @param {HTMLElement} playhead a line over both
    * @param {object} actions seek(samples), setLoop([from, to] or null)
    */
-  constructor(canvas, trace, actions) {
-    Object.assign(this, { canvas, trace, actions });
-    this.position = 0;
+  constructor(canvas, trace, playhead, actions) {
+    Object.assign(this, { canvas, trace, playhead, actions });
+    this.spoken = "";
     this.drag = null;
     for (const target of [canvas, trace]) {
       target.addEventListener("pointerdown", (event) => this.down(event));
@@ -60,12 +61,15 @@ export class Waveform {
 
   /** Show the playhead somewhere. @param {number} position samples */
   moveTo(position) {
-    this.position = position;
     const { sampleRate, length } = this.session;
+    const x = (position / length) * this.canvas.clientWidth;
+    this.playhead.style.transform = `translateX(${x.toFixed(1)}px)`;
+    const spoken = `${clock(position / sampleRate)} of ${clock(length / sampleRate)}`;
+    if (spoken === this.spoken) return;
+    this.spoken = spoken;
     this.canvas.setAttribute("aria-valuemax", (length / sampleRate).toFixed(1));
     this.canvas.setAttribute("aria-valuenow", (position / sampleRate).toFixed(1));
-    this.canvas.setAttribute("aria-valuetext", `${clock(position / sampleRate)} of ${clock(length / sampleRate)}`);
-    this.draw();
+    this.canvas.setAttribute("aria-valuetext", spoken);
   }
 
   draw() {
@@ -110,8 +114,6 @@ export class Waveform {
       line(pen, [[x + 0.5, height - 14], [x + 0.5, height - 10]], { stroke: colour("muted") });
       word(pen, clock(t).replace(/\.0$/, ""), x + 4, height - 6);
     }
-    const x = (this.position / session.length) * width;
-    line(pen, [[x, 0], [x, height - 14]], { stroke: colour("ink"), width: 1.5 });
   }
 
   drawTrace() {
@@ -140,8 +142,6 @@ export class Waveform {
     line(pen, [[0, 0.5], [width, 0.5]], { stroke: colour("grid") });
     area(pen, points, 0.5, colour("reduction"), 0.25);
     line(pen, points, { stroke: colour("reduction"), width: 1.2 });
-    const x = (this.position / session.length) * width;
-    line(pen, [[x, 0], [x, height]], { stroke: colour("ink"), width: 1.5 });
     word(pen, `Gain reduction, 0 to −${range} dB, at most ${number(-lowest)} dB`, 4, height - 8);
   }
 }
