@@ -6,6 +6,7 @@ Only what the page's own modules use is understood: ``import { a, b } from "./x.
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path, PurePosixPath
 
@@ -39,7 +40,7 @@ def bundle(entry: str) -> str:
     for path in order:
         text = _read(path)
         exports = ", ".join(name for _, name in _EXPORT.findall(text))
-        text = _IMPORT.sub(lambda found, path=path: _constants(found, path, names), text)
+        text = _IMPORT.sub(functools.partial(_constants, path, names), text)
         text = _EXPORT.sub(r"\1", text)
         parts.append(f"const {names[path]} = (() => {{\n{text}\nreturn {{ {exports} }};\n}})();")
     parts.append(f"const entry = {names[entry]};")
@@ -50,7 +51,7 @@ def _read(path: str) -> str:
     return (SCRIPTS / path).read_text(encoding="utf-8")
 
 
-def _constants(found: re.Match[str], path: str, names: dict[str, str]) -> str:
+def _constants(path: str, names: dict[str, str], found: re.Match[str]) -> str:
     wanted = " ".join(found[1].split()).rstrip(",")
     return f"const {{ {wanted} }} = {names[_resolve(path, found[2])]};\n"
 

@@ -33,11 +33,11 @@ const FROM_DB = Math.LN10 / 20;
  * @param {number} from first sample
  * @param {number} to behind the last
  * @param {object} own attack, release (coefficients), threshold, slope, knee, makeup (dB), share
- *   (1 on, 0 off, between: of the change in dB)
+ *   (1 on, 0 off, between: of the change in dB); before: the same at the start, while they glide
  * @param {object} meter level (the detector's state, s), loudest (s), lowest (dB): changed
  */
 export function compress(channels, from, to, own, meter) {
-  const { attack, release, threshold, slope, knee, makeup, share } = own;
+  const { attack, release, threshold, slope, knee, makeup, share, before } = own;
   const [first, second] = channels;
   let level = meter.level;
   for (let n = from; n < to; n++) {
@@ -45,10 +45,17 @@ export function compress(channels, from, to, own, meter) {
     if (second) peak = Math.max(peak, Math.abs(second[n]));
     const a = peak > level ? attack : release;
     level = a * level + (1 - a) * peak;
-    const change = reductionDb(TO_DB * Math.log(Math.max(level, 1e-6)), threshold, slope, knee);
+    const levelDb = TO_DB * Math.log(Math.max(level, 1e-6));
+    const change = reductionDb(levelDb, threshold, slope, knee);
     if (change < meter.lowest) meter.lowest = change;
     if (level > meter.loudest) meter.loudest = level;
-    const gain = Math.exp(FROM_DB * share * (change + makeup));
+    let gainDb = share * (change + makeup);
+    if (before) {
+      const old = reductionDb(levelDb, before.threshold, before.slope, before.knee);
+      const oldDb = before.share * (old + before.makeup);
+      gainDb = oldDb + ((gainDb - oldDb) * (n - from)) / (to - from);
+    }
+    const gain = Math.exp(FROM_DB * gainDb);
     first[n] *= gain;
     if (second) second[n] *= gain;
   }

@@ -73,6 +73,7 @@ export class Console {
     this.now = new Float64Array(VALUES);
     this.before = new Float64Array(VALUES);
     this.moving = false;
+    this.shares = new Float64Array(EQ_BANDS.length);
     this.sections = EQ_BANDS.map(() => new Float64Array(5));
     this.work = Array.from({ length: channels }, () => new Float64Array(block));
     this.send = new Float64Array(block);
@@ -173,10 +174,16 @@ export class Console {
     const step = this.moving ? Math.min(GLIDE_STEP, block) : this.traceStep;
     for (let from = 0; from < block; from += step) {
       const inputBefore = now[AT.input];
-      if (this.moving) this.glide(step);
+      const dynamicsBefore = this.dynamics;
+      for (let i = 0; i < EQ_BANDS.length; i++) this.shares[i] = now[PER_BAND * i + 3];
+      if (this.moving) {
+        this.glide(step);
+        this.dynamics.before = dynamicsBefore;
+      }
       if (this.trace) this.meter.lowest = 0;
       this.dry(input, from, from + step, inputBefore);
       this.trace?.push(this.meter.lowest);
+      this.dynamics.before = null;
     }
     this.reverberate();
     const [left, right] = output;
@@ -206,12 +213,14 @@ export class Console {
       const slope = (gain - inputBefore) / (to - from);
       for (let n = from; n < to; n++) signal[n] = source[n] * (inputBefore + slope * (n - from));
       for (let i = 0; i < EQ_BANDS.length; i++) {
-        const share = now[PER_BAND * i + 3];
-        if (share > 0) runSection(signal, from, to, sections[i], states[i][channel], share);
-        else states[i][channel].fill(0);
+        const [share, old] = [now[PER_BAND * i + 3], this.shares[i]];
+        const state = states[i][channel];
+        if (share > 0 || old > 0) runSection(signal, from, to, sections[i], state, share, old);
+        else state.fill(0);
       }
     });
-    if (this.dynamics.share > 0) compress(work, from, to, this.dynamics, this.meter);
+    const { share, before } = this.dynamics;
+    if (share > 0 || before?.share > 0) compress(work, from, to, this.dynamics, this.meter);
   }
 
   /** The mean of the channels through the rooms, old ones ringing out. */

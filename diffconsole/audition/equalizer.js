@@ -82,16 +82,19 @@ export function gainDb([b0, b1, b2, a1, a2], sampleRate, freqHz) {
  * @param {Float64Array} c coefficients
  * @param {Float64Array} state two values, changed
  * @param {number} share 1 the section's output, 0 the input, between a mix (a band fading in)
+ * @param {number} [shareBefore] at the first sample; from there in a straight line
  */
-export function runSection(signal, from, to, c, state, share) {
+export function runSection(signal, from, to, c, state, share, shareBefore = share) {
   const [b0, b1, b2, a1, a2] = c;
   let [s1, s2] = state;
+  const whole = share === 1 && shareBefore === 1;
+  const slope = (share - shareBefore) / (to - from);
   for (let n = from; n < to; n++) {
     const x = signal[n];
     const y = b0 * x + s1;
     s1 = b1 * x - a1 * y + s2;
     s2 = b2 * x - a2 * y;
-    signal[n] = share === 1 ? y : x + share * (y - x);
+    signal[n] = whole ? y : x + (shareBefore + slope * (n - from)) * (y - x);
   }
   // What rings below any audible level would become denormal and slow.
   state[0] = Math.abs(s1) < 1e-200 ? 0 : s1;

@@ -114,7 +114,8 @@ export class Mixer {
       this.now[n] = this.position++;
       this.share[n] = 0;
       if (!this.jump) continue;
-      this.share[n] = Math.max(0, 1 - ++this.jump.done / jumpSamples);
+      const along = Math.min(++this.jump.done / jumpSamples, 1);
+      this.share[n] = along === 1 ? 0 : 0.5 + 0.5 * Math.cos(Math.PI * along);
       this.old[n] = this.jump.from++;
       if (this.share[n] === 0) this.jump = null;
     }

@@ -136,11 +136,15 @@ def write_page(
     check_output(path, force=force)
     tell = progress or (lambda done, note: None)
     parts = _Parts()
-    described = []
+    described: list[dict[str, Any]] = []
     count = sum(1 + len(vocal.presets) for vocal in vocals)
     for vocal in vocals:
-        before = sum(len(one["versions"]) for one in described)
-        described.append(_described(vocal, parts, lambda i, b=before: tell((b + i) / count, "")))
+        before = sum(1 + len(other.presets) for other in vocals[: len(described)])
+
+        def tell_version(done: int, before: int = before) -> None:
+            tell((before + done) / count, "")
+
+        described.append(_described(vocal, parts, tell_version))
     text = _text(title or vocals[0].name, described, parts.audio)
     content = text.encode("utf-8", "replace")
     with atomic_path(path, force=force) as temporary:
@@ -181,8 +185,8 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
         elif abs(late) >= 0.5 / rate:
             parts.notices.append(f"{name}: moved by {-1000 * late:.2f} ms, to lie with the vocal")
         longest = max(longest, mix.shape[1])
-        own = {"audio": parts.add_audio(mix, rate), "channels": len(mix)}
-        versions.append({"kind": "mix", "name": name, **own, **measured(mix, rate)})
+        own_audio = {"audio": parts.add_audio(mix, rate), "channels": len(mix)}
+        versions.append({"kind": "mix", "name": name, **own_audio, **measured(mix, rate)})
     return {
         "name": vocal.name,
         "sampleRate": rate,

@@ -1,4 +1,4 @@
-"""The page as a file: one piece, nothing from outside, names escaped, loudness stated, size told."""
+"""The page as a file: one piece, nothing from outside, names escaped, loudness and size told."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ function refreshMeters() {
   setText(byId("time"), `${clock(report.position / sampleRate)} / ${clock(length / sampleRate)}`);
   setText(byId("clip"), clipped && performance.now() - clipped < CLIP_SHOWN_MS ? "Over full scale" : "");
   if (!session.shown) return;
-  const audible = session.version === session.shown && report.playing;
+  const audible = !session.hidden && session.version === session.shown && report.playing;
   const levelDb = audible ? 20 * Math.log10(Math.max(report.level, 1e-6)) : null;
   const key = `${levelDb?.toFixed(1)}`;
   if (key === drawn) return;
@@ -300,7 +300,7 @@ function refreshMeters() {
 
 /* --- start ----------------------------------------------------------------------------------- */
 
-const wave = new Waveform(byId("wave"), byId("trace"), byId("playhead"), actions);
+const wave = new Waveform(byId("wave"), byId("trace"), byId("playhead"), byId("trace-note"), actions);
 wave.session = session;
 const eq = new EqPanel(byId("eq-box"), tableByKey, {
   own,

@@ -11,10 +11,11 @@ export class Waveform {
    * @param {HTMLCanvasElement} canvas the waveform: a slider for the keyboard
    * @param {HTMLCanvasElement} trace the gain reduction
    * @param {HTMLElement} playhead a line over both
+   * @param {HTMLElement} note says what the trace shows
    * @param {object} actions seek(samples), setLoop([from, to] or null)
    */
-  constructor(canvas, trace, playhead, actions) {
-    Object.assign(this, { canvas, trace, playhead, actions });
+  constructor(canvas, trace, playhead, note, actions) {
+    Object.assign(this, { canvas, trace, playhead, note, actions });
     this.spoken = "";
     this.drag = null;
     for (const target of [canvas, trace]) {
@@ -121,11 +122,12 @@ export class Waveform {
     const { pen, width, height } = prepare(this.trace);
     const { version } = session;
     const reduction = session.hidden ? null : version.reduction;
+    line(pen, [[0, 0.5], [width, 0.5]], { stroke: colour("grid") });
     if (!reduction) {
-      let text = "This version has no compressor of ours";
-      if (version.kind === "preset") text = version.peaks ? "Compressor is off" : "Rendering…";
-      if (session.hidden) text = "Hidden during the test";
-      word(pen, `Gain reduction: ${text.toLowerCase()}`, 0, height / 2);
+      let text = "not known for this version";
+      if (version.kind === "preset") text = version.peaks ? "the compressor is off" : "rendering…";
+      if (session.hidden) text = "hidden during the test";
+      this.note.textContent = `Gain reduction: ${text}`;
       return;
     }
     let lowest = 0;
@@ -139,9 +141,8 @@ export class Waveform {
       for (let i = from; i < Math.min(to, reduction.length); i++) value = Math.min(value, reduction[i]);
       points.push([x, 1 + (-value / range) * (height - 3)]);
     }
-    line(pen, [[0, 0.5], [width, 0.5]], { stroke: colour("grid") });
     area(pen, points, 0.5, colour("reduction"), 0.25);
     line(pen, points, { stroke: colour("reduction"), width: 1.2 });
-    word(pen, `Gain reduction, 0 to −${range} dB, at most ${number(-lowest)} dB`, 4, height - 8);
+    this.note.textContent = `Gain reduction, scale 0 to −${range} dB; at most ${number(-lowest)} dB`;
   }
 }
