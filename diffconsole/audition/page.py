@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import OutputError, SettingsError
+from ..errors import OutputError, PageSizeError, SettingsError
 from ..files import atomic_path, check_output
 from ..parameters import PARAMETERS, SWITCHES
 from ..preset import Preset
+from ..render import render
 from ..schema import FORMAT, SCHEMA_ID, VERSION
 from .bundle import SCRIPTS, bundle
-from .versions import aligned_mix, encode, measured, rendered_version
+from .versions import aligned_mix, encode, measured
 
 __all__ = ["LARGEST_BYTES", "Page", "Vocal", "write_page"]
 
@@ -44,6 +45,8 @@ class Vocal:
         What to hear it through, each with the name that is shown.
     mixed : (str, ndarray, int), optional
         An engineer's mix: name, ``(channels, samples)``, its rate in Hz.
+    processed : sequence of ndarray
+        What the first presets made of it, where that is known; else it is rendered.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Vocal:
     sample_rate: int
     presets: Sequence[tuple[str, Preset]]
     mixed: tuple[str, np.ndarray, int] | None = None
+    processed: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class _Parts:
         content = base64.b64encode(encode(samples, sample_rate)).decode("ascii")
         self.audio_bytes += len(content)
         if self.audio_bytes > LARGEST_BYTES:
-            raise OutputError(
+            raise PageSizeError(
                 f"the page would be larger than {LARGEST_BYTES // 10**6} MB; give fewer or shorter "
                 "vocals, or leave out --mixed"
             )
@@ -171,10 +175,14 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
     versions: list[dict[str, Any]] = [{"kind": "raw", "name": "Raw", **measured(samples, rate)}]
     for name, preset in vocal.presets:
         tell(len(versions))
-        told, samples_out = rendered_version(samples, rate, preset)
-        longest = max(longest, samples_out)
+        index = len(versions) - 1
+        if index < len(vocal.processed):
+            result = vocal.processed[index]
+        else:
+            result = render(samples, rate, preset).samples
+        longest = max(longest, result.shape[1])
         own = {"strip": preset.strip, "presetName": preset.name, "provenance": preset.provenance}
-        versions.append({"kind": "preset", "name": name, **own, **told})
+        versions.append({"kind": "preset", "name": name, **own, **measured(result, rate)})
     if vocal.mixed is not None:
         name, mixed, mixed_rate = vocal.mixed
         mix, late = aligned_mix(samples, rate, mixed, mixed_rate)

@@ -10,8 +10,6 @@ import numpy as np
 
 from ..audio import loudness_lufs, peak_dbfs, resample
 from ..pairs import LOWEST_CORRELATION, PAIR_RATE, align
-from ..preset import Preset
-from ..render import render
 
 __all__ = ["aligned_mix", "encode", "measured"]
 
@@ -71,14 +69,6 @@ def measured(samples: np.ndarray, sample_rate: int) -> dict[str, Any]:
         "loudness": loudness if math.isfinite(loudness) else None,
         "peak": 10.0 ** (peak_db / 20.0),
     }
-
-
-def rendered_version(
-    samples: np.ndarray, sample_rate: int, preset: Preset
-) -> tuple[dict[str, Any], int]:
-    """Render a preset and return what the page states of it, and its length in samples."""
-    result = render(samples, sample_rate, preset).samples
-    return measured(result, sample_rate), result.shape[1]
 
 
 def aligned_mix(

@@ -20,7 +20,7 @@ from diffconsole.audition.bundle import SCRIPTS, bundle
 from diffconsole.errors import OutputError, SettingsError
 from diffconsole.preset import factory_presets, find_preset
 from diffconsole.render import render
-from tests.commands import done, refused, write_take
+from tests.commands import done, refused, write_model, write_take
 from tests.export.helpers import HOSTILE_NAMES
 from tests.reference import error_db
 from tests.synthetic import RATE, voice
@@ -245,3 +245,13 @@ def test_audition_refuses_in_one_line(tmp_path):
     assert "2 mixes for 1 vocals" in line
     assert "no such file" in refused("audition", take, "nothing.json", "-o", out, "--force")
     assert "is a raw take" in refused("audition", take, "rap", "-o", take, "--force")
+
+
+def test_process_goes_on_where_the_page_would_be_too_large(tmp_path, monkeypatch):
+    take, model = write_take(tmp_path / "take.wav"), write_model(tmp_path / "model")
+    monkeypatch.setattr(page, "LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("diffconsole.plots.plot_presets", lambda *_, **__: None)
+    result = done("process", take, "-o", tmp_path / "out", "--model", model, "--json")
+    (files,) = json.loads(result.stdout)["files"]
+    assert set(files) == {"raw", "preset", "audio"}
+    assert not (tmp_path / "out" / "take.html").exists()
