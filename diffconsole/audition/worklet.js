@@ -1,4 +1,4 @@
-/** The mixer as an AudioWorkletProcessor: messages in, 50 reports a second out. */
+/** The mixer as an AudioWorkletProcessor: messages in, 50 reports a second out, one when asked. */
 import { Mixer } from "./mixer.js";
 
 const BLOCK = 128;
@@ -9,7 +9,10 @@ class Audition extends AudioWorkletProcessor {
     super();
     this.mixer = new Mixer(sampleRate, BLOCK);
     this.since = 0;
-    this.port.onmessage = ({ data: [name, ...values] }) => this.mixer[name](...values);
+    this.port.onmessage = ({ data: [name, ...values] }) => {
+      const answer = this.mixer[name](...values);
+      if (answer) this.port.postMessage(answer);
+    };
   }
 
   process(inputs, [output]) {

@@ -131,7 +131,10 @@ LIVE = """async (i) => {
     const all = [["load", raw, session.versions.length, length], ...calls];
     all.push(["select", i], ["play", true]);
     for (const message of all) node2.port.postMessage(message);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    // The answer tells that everything before it has come.
+    const answered = new Promise((resolve) => (node2.port.onmessage = resolve));
+    node2.port.postMessage(["report"]);
+    await answered;
     context.resume();
   });
   const result = await context.startRendering();
