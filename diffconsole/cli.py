@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import __version__
+from .cli_audition import audition
 from .cli_common import (
     PATH,
     Program,
@@ -52,9 +53,10 @@ def process(
     model: Path | None,
     audio: AudioOptions,
 ) -> None:
-    """Predict a vocal's channel strip, apply it, and write preset, processed audio and plot.
+    """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
 
-    Writes take.preset.json, take.processed.wav and take.png for take.wav.
+    Writes take.preset.json, take.processed.wav, take.png and take.html, the page to listen to and
+    to edit, for take.wav.
     """
     from .files import results_folder
     from .progress import steps
@@ -70,8 +72,9 @@ def process(
                 for notice in notices:
                     report.say(f"Note: {notice}")
                 report.say(f"{take.raw}: {in_words(preset)}")
-                report.say(f"  → {take.preset}\n  → {take.audio}\n  → {take.plot}")
-                done.append({k: str(v) for k, v in vars(take).items()})
+                written = [path for path in vars(take).values() if path.exists()]
+                report.say("\n".join(f"  → {path}" for path in written if path != take.raw))
+                done.append({k: str(v) for k, v in vars(take).items() if v in written})
     report.result({"files": done, "failed": report.failed})
 
 
@@ -218,6 +221,7 @@ main.add_command(match)
 main.add_command(finetune)
 main.add_command(evaluate)
 main.add_command(plot)
+main.add_command(audition)
 main.add_command(export)
 main.add_command(import_)
 main.add_command(presets)

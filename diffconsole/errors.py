@@ -9,6 +9,7 @@ __all__ = [
     "ExportError",
     "ModelError",
     "OutputError",
+    "PageSizeError",
     "PairError",
     "PresetError",
     "SettingsError",
@@ -47,3 +48,7 @@ class ExportError(DiffconsoleError):
 
 class OutputError(DiffconsoleError):
     """A result cannot be written."""
+
+
+class PageSizeError(OutputError):
+    """An audition page would be too large to open well."""

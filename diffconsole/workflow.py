@@ -13,7 +13,7 @@ import numpy as np
 
 from . import __version__
 from .audio import read_audio, write_audio
-from .errors import AudioError, OutputError, SettingsError
+from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import check_folder, check_output
 from .parameters import SWITCHES
 from .predictor import Predictor
@@ -80,6 +80,7 @@ class TakeFiles:
     preset: Path
     audio: Path
     plot: Path
+    page: Path
 
 
 def plan_takes(raws: Sequence[Path], folder: Path | None, force: bool) -> list[TakeFiles]:
@@ -108,14 +109,16 @@ def plan_takes(raws: Sequence[Path], folder: Path | None, force: bool) -> list[T
         if stem in takes:
             raise same_result(takes[stem].raw, raw, Path(f"{stem}{ENDINGS[0]}"))
         takes[stem] = TakeFiles(raw, *(Path(f"{stem}{end}") for end in ENDINGS))
-    results = [path for take in takes.values() for path in (take.preset, take.audio, take.plot)]
+    results = [
+        path for take in takes.values() for path in (take.preset, take.audio, take.plot, take.page)
+    ]
     # A folder that is not there yet is made later; or no take is there, which is said later too.
     check_results((path for path in results if path.parent.is_dir()), raws, force)
     return list(takes.values())
 
 
-ENDINGS = (".preset.json", ".processed.wav", ".png")
-"""Of the results of a take: preset, audio, picture."""
+ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
+"""Of the results of a take: preset, audio, picture, audition page."""
 
 
 def plan_presets(raws: Sequence[Path], output: Path, force: bool) -> dict[Path, Path]:
@@ -210,7 +213,7 @@ def read_take(raw: Path) -> tuple[np.ndarray, int]:
 def process_take(
     model: Predictor, model_name: str, take: TakeFiles, options: AudioOptions
 ) -> tuple[Preset, tuple[str, ...]]:
-    """Predict, apply, and write preset, processed audio and plot: all three or none.
+    """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
 
     The preset that is written holds amount and bypass, so it makes the audio beside it.
 
@@ -221,6 +224,7 @@ def process_take(
     notices : tuple of str
         What the user should know.
     """
+    from .audition import Vocal, write_page
     from .plots import StripView, plot_presets
 
     samples, rate = read_take(take.raw)
@@ -229,7 +233,9 @@ def process_take(
     preset = Preset.from_json(_changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
     view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
-    with _none_alone(take.audio, take.preset, take.plot):
+    name = preset.name or take.raw.stem
+    vocal = Vocal(take.raw.name, samples, rate, [(name, preset)], processed=(result.samples,))
+    with _none_alone(take.audio, take.preset, take.plot, take.page):
         notices = _write(take.audio, result, rate, options)
         preset.write(take.preset, force=options.force)
         plot_presets(
@@ -240,6 +246,11 @@ def process_take(
             title=take.raw.name,
             force=options.force,
         )
+        try:
+            write_page(take.page, [vocal], force=options.force)
+        except PageSizeError as error:
+            # A long recording has everything but the page.
+            notices += (f"{take.page}: not written, {error}",)
     return preset, notices
 
 

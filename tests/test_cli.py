@@ -32,7 +32,7 @@ from .commands import (
 )
 from .synthetic import RATE
 
-ENDINGS = (".preset.json", ".processed.wav", ".png")
+ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_process_several_takes_into_a_folder(tmp_path, model):
     assert [entry["raw"] for entry in data["files"]] == [str(t) for t in takes]
     assert data["failed"] == []
     for entry in data["files"]:
-        assert all(Path(entry[key]).is_file() for key in ("preset", "audio", "plot"))
+        assert all(Path(entry[key]).is_file() for key in ("preset", "audio", "plot", "page"))
 
 
 @pytest.mark.usefixtures("quick_plot")
@@ -169,7 +169,7 @@ def test_a_silent_take_is_named(tmp_path, model):
 def test_quiet_says_nothing(tmp_path, take, model):
     result = done("process", take, "-o", tmp_path / "out", "--model", model, "--quiet")
     assert result.output == ""
-    assert len(contents(tmp_path / "out")) == 3
+    assert len(contents(tmp_path / "out")) == 4
 
 
 @pytest.mark.parametrize("moment", ["workflow.render", "plots.plot_presets"])

@@ -69,7 +69,7 @@ def test_the_main_job_works_as_printed(folder):
     done = run(blocks("sh")[0].strip().rpartition("&& ")[2], folder)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in (folder / "out").iterdir()}
-    assert made == {"vocal.preset.json", "vocal.processed.wav", "vocal.png"}
+    assert made == {"vocal.preset.json", "vocal.processed.wav", "vocal.png", "vocal.html"}
     samples, rate = read_audio(folder / "out" / "vocal.processed.wav")
     assert rate == 44100
     assert samples.shape[0] == 2

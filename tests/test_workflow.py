@@ -20,14 +20,17 @@ from .commands import contents
 def test_names_beside_the_take_and_in_a_folder(tmp_path):
     raw = tmp_path / "a.b.flac"
     (beside,) = plan_takes([raw], None, False)
-    assert [p.name for p in (beside.preset, beside.audio, beside.plot)] == [
+    assert [p.name for p in (beside.preset, beside.audio, beside.plot, beside.page)] == [
         "a.b.preset.json",
         "a.b.processed.wav",
         "a.b.png",
+        "a.b.html",
     ]
     assert {p.parent for p in vars(beside).values()} == {tmp_path}
     (inside,) = plan_takes([raw], tmp_path / "out", False)
-    assert {p.parent for p in (inside.preset, inside.audio, inside.plot)} == {tmp_path / "out"}
+    assert {p.parent for p in (inside.preset, inside.audio, inside.plot, inside.page)} == {
+        tmp_path / "out"
+    }
     assert contents(tmp_path) == {}  # planning makes nothing
 
 

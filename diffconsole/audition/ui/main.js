@@ -1,0 +1,377 @@
+/** The page: builds the controls, and brings keys, session and drawings together. */
+import { EQ_BANDS } from "../equalizer.js";
+import { bypassOf, presetFile, setEnabled, setValue, settingsOf } from "../preset.js";
+import { AbxTest } from "./abx.js";
+import { clock, number } from "./canvas.js";
+import { drawCompressor, drawReverb } from "./curves.js";
+import { EqPanel } from "./eq_panel.js";
+import { makeField, makeSwitch, titleOf } from "./fields.js";
+import { bindKeys } from "./keys.js";
+import { Player, Renderer } from "./player.js";
+import { Session } from "./session.js";
+import { Waveform } from "./waveform.js";
+import { floatWav } from "./wav.js";
+
+const page = JSON.parse(document.getElementById("page-data").textContent);
+const byId = (id) => document.getElementById(id);
+const tableByKey = Object.fromEntries(page.table.map((p) => [p.key, p]));
+const bars = [];
+const CLIP_SHOWN_MS = 1500;
+let report = { position: 0, playing: false, level: 0, reduction: 0, peak: 0 };
+let wanted = false;
+let drawn = "";
+let clipped = 0;
+let problem = "";
+
+const player = new Player((found) => {
+  const finished = report.playing && !found.playing && !wanted;
+  report = found;
+  if (found.peak > 1) clipped = performance.now();
+  if (!found.playing && wanted && player.settled) setPlaying(false);
+  if (finished) refreshTransport();
+  schedule();
+});
+const session = new Session(page, player, new Renderer(), (all = true) => schedule(all));
+
+/* --- actions --------------------------------------------------------------------------------- */
+
+async function setPlaying(playing) {
+  wanted = playing;
+  refreshTransport();
+  if (playing) {
+    player.settled = false;
+    await player.start();
+    player.call("play", [true]);
+    setTimeout(() => (player.settled = true), 300);
+  } else {
+    player.call("play", [false]);
+  }
+}
+
+const actions = {
+  toggle: () => setPlaying(!wanted),
+  select: (i) => session.select(i),
+  seek(position) {
+    const to = Math.min(Math.max(position, 0), session.length);
+    report.position = to;
+    player.call("seek", [to]);
+    schedule();
+  },
+  seekBy: (seconds) => actions.seek(report.position + seconds * session.sampleRate),
+  toStart: () => actions.seek(session.loop ? session.loop[0] : 0),
+  setLoop(loop) {
+    session.setLoop(loop);
+    if (loop && (report.position < loop[0] || report.position >= loop[1])) report.position = loop[0];
+  },
+  toggleLoop() {
+    if (session.loop) session.lastLoop = session.loop;
+    actions.setLoop(session.loop ? null : (session.lastLoop ?? [0, session.length]));
+  },
+  loopEdge(edge) {
+    const loop = [...(session.loop ?? [0, session.length])];
+    loop[edge] = Math.round(report.position);
+    if (loop[1] - loop[0] < 0.05 * session.sampleRate) loop[1 - edge] = edge ? 0 : session.length;
+    actions.setLoop(loop);
+  },
+  toggleMatching: () => session.setMatching(!session.matching),
+  openAbx() {
+    if (byId("abx").disabled) return;
+    abx.open();
+    if (!wanted) setPlaying(true);
+  },
+  openHelp: () => byId("help-dialog").showModal(),
+};
+
+/** Change settings of the shown strip. @param {Object<string, number>} values by key */
+function setSettings(values) {
+  for (const [key, value] of Object.entries(values)) setValue(session.shown.strip, tableByKey[key], value);
+  session.changed();
+}
+
+const own = () => ({
+  settings: settingsOf(session.shown.strip, page.table),
+  off: bypassOf(session.shown.strip, page.switches),
+});
+
+function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+/** A name that every system takes. */
+const fileStem = (text) => text.replace(/[^\p{L}\p{N} ._-]+/gu, "_").replace(/^[ .]+|[ .]+$/g, "").slice(0, 80) || "vocal";
+
+const stemOf = () => fileStem(`${session.vocal.name.replace(/\.[^.]*$/, "")} ${session.shown.name}`);
+
+function downloadPreset() {
+  const { strip } = session.heard(session.lastPreset);
+  const text = presetFile(strip, { ...session.shown, name: session.shown.presetName }, page);
+  download(new Blob([text], { type: "application/json" }), `${stemOf()}.preset.json`);
+}
+
+async function downloadAudio() {
+  const button = byId("download-audio");
+  button.disabled = true;
+  try {
+    const channels = await session.renderForFile((share) => {
+      button.textContent = `Rendering ${Math.round(100 * share)} %`;
+    });
+    download(floatWav(channels, session.sampleRate), `${stemOf()}.wav`);
+  } finally {
+    button.textContent = "Download audio";
+    button.disabled = false;
+  }
+}
+
+/* --- controls -------------------------------------------------------------------------------- */
+
+function addSwitch(section, target, dimmed) {
+  const made = makeSwitch(section, {
+    read: () => !own().off.has(section),
+    write: (on) => {
+      setEnabled(session.shown.strip, section, on);
+      session.changed();
+    },
+  });
+  target.append(made.element);
+  bars.push(() => {
+    made.refresh();
+    for (const element of dimmed) element.classList.toggle("is-off", own().off.has(section));
+  });
+}
+
+function addField(parameter, target, short = false) {
+  const made = makeField(parameter, {
+    short,
+    read: () => own().settings[parameter.key],
+    write: (value) => setSettings({ [parameter.key]: value }),
+  });
+  if (short && !parameter.unit) made.element.classList.add("bare");
+  target.append(made.element);
+  bars.push(made.refresh);
+  return made.element;
+}
+
+function buildStrip() {
+  for (const target of document.querySelectorAll("[data-fields-of]")) {
+    const section = target.dataset.fieldsOf;
+    for (const p of page.table) if (p.section === section) addField(p, target);
+  }
+  for (const target of document.querySelectorAll("[data-switch-of]")) {
+    const section = target.dataset.switchOf;
+    addSwitch(section, target, [target.parentElement]);
+  }
+  const bands = byId("bands");
+  for (const [text, name] of [["", ""], ["Band", ""], ["Frequency", "number"], ["Gain", "number"], ["Q", "number"]]) {
+    const head = document.createElement("span");
+    head.className = `head ${name}`;
+    head.textContent = text;
+    bands.append(head);
+  }
+  for (const band of EQ_BANDS) {
+    const section = `eq.${band}`;
+    const name = document.createElement("span");
+    name.className = "band-name";
+    name.textContent = titleOf(section);
+    const dimmed = [name];
+    const hold = document.createElement("span");
+    hold.className = "hold";
+    bands.append(hold, name);
+    for (const part of ["freq_hz", "gain_db", "q"]) {
+      const parameter = tableByKey[`${section}.${part}`];
+      if (parameter) dimmed.push(addField(parameter, bands, true));
+      else bands.append(document.createElement("span"));
+    }
+    addSwitch(section, hold, dimmed);
+  }
+}
+
+function buildVersions() {
+  const group = byId("versions");
+  group.replaceChildren();
+  session.versions.forEach((version, i) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "version";
+    button.setAttribute("role", "radio");
+    button.style.setProperty("--own", `var(--version-${i % 8})`);
+    for (const [name, text] of [["key", String(i + 1)], ["name", version.name], ["loudness", ""]]) {
+      const part = document.createElement("span");
+      part.className = name;
+      part.textContent = text;
+      button.append(part);
+    }
+    button.addEventListener("click", () => session.select(i));
+    group.append(button);
+  });
+}
+
+/* --- drawing --------------------------------------------------------------------------------- */
+
+let waiting = false;
+let everything = false;
+
+/** Draw at the next frame: the playhead and meters, or everything. */
+function schedule(all = false) {
+  everything ||= all;
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    const whole = everything;
+    everything = false;
+    if (!session.versions) return;
+    if (whole) refresh();
+    refreshMeters();
+  });
+}
+
+/** Change a text only where it is another: a screen reader repeats what is written again. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function refreshTransport() {
+  byId("play").textContent = wanted ? "Pause" : "Play";
+  byId("loop").setAttribute("aria-pressed", String(Boolean(session.loop)));
+  byId("match").setAttribute("aria-pressed", String(session.matching));
+}
+
+function refresh() {
+  refreshTransport();
+  const { vocal, sampleRate } = session;
+  const channels = vocal.channels === 1 ? "mono" : "stereo";
+  const matched = session.matching ? `all at ${number(session.targetLufs)} LUFS` : "levels as rendered";
+  byId("facts").textContent =
+    `${sampleRate / 1000} kHz, ${channels}, ${clock(vocal.samples / sampleRate)}; ${matched}`;
+  [...byId("versions").children].forEach((button, i) => {
+    const version = session.versions[i];
+    button.setAttribute("aria-checked", String(i === session.selected));
+    button.tabIndex = i === session.selected ? 0 : -1;
+    button.querySelector(".name").textContent = version.edited ? `${version.name} (edited)` : version.name;
+    const level = version.loudness === null ? "silent" : `${number(version.loudness)} LUFS`;
+    const gain = session.gainDb(version);
+    const change = session.matching ? `, ${gain >= 0 ? "+" : ""}${number(gain)} dB` : "";
+    button.querySelector(".loudness").textContent = level + change;
+  });
+  byId("strip").hidden = !session.shown;
+  wave.draw();
+  if (session.shown) refreshStrip();
+}
+
+function refreshStrip() {
+  const { shown } = session;
+  for (const update of bars) update();
+  byId("strip-title").textContent = shown.edited ? `${shown.name} (edited)` : shown.name;
+  const description = shown.provenance?.description;
+  const text = typeof description === "string" ? description : "";
+  const heard = session.version === shown ? "" : `You hear ${session.version.name}. `;
+  byId("strip-note").textContent = heard + text;
+  const percent = Math.round(shown.amount * 100);
+  byId("amount").value = percent;
+  if (document.activeElement !== byId("amount-number")) byId("amount-number").value = percent;
+  byId("reset").disabled = !shown.edited;
+  eq.draw(session.sampleRate);
+  drawReverb(byId("reverb-curve"), session.heard(session.lastPreset));
+  drawn = "";
+}
+
+function refreshMeters() {
+  const [[i, share] = []] = session.rendering;
+  const note = share === undefined ? "" : `Rendering ${session.versions[i].name}: ${Math.round(100 * share)} %`;
+  setText(byId("status"), problem || note);
+  wave.moveTo(report.position);
+  const { sampleRate, length } = session;
+  setText(byId("time"), `${clock(report.position / sampleRate)} / ${clock(length / sampleRate)}`);
+  setText(byId("clip"), clipped && performance.now() - clipped < CLIP_SHOWN_MS ? "Over full scale" : "");
+  if (!session.shown) return;
+  const audible = !session.hidden && session.version === session.shown && report.playing;
+  const levelDb = audible ? 20 * Math.log10(Math.max(report.level, 1e-6)) : null;
+  const key = `${levelDb?.toFixed(1)}`;
+  if (key === drawn) return;
+  drawn = key;
+  drawCompressor(byId("compressor-curve"), session.heard(session.lastPreset), levelDb);
+  const makeup = audible ? report.reduction : 0;
+  byId("reduction").textContent = `${number(makeup)} dB`;
+}
+
+/* --- start ----------------------------------------------------------------------------------- */
+
+const wave = new Waveform(byId("wave"), byId("trace"), byId("playhead"), byId("trace-note"), actions);
+wave.session = session;
+const eq = new EqPanel(byId("eq-box"), tableByKey, {
+  own,
+  heard: () => session.heard(session.lastPreset),
+  set: setSettings,
+});
+const abx = new AbxTest(byId("abx-dialog"), {
+  versions: () => session.versions.map((version) => version.name),
+  selected: () => session.selected,
+  listen(index) {
+    if (index !== null && !session.hidden) {
+      session.hidden = true;
+      session.wasMatching = session.matching;
+      session.setMatching(true);
+    }
+    if (index === null && session.hidden) {
+      session.hidden = false;
+      session.setMatching(session.wasMatching);
+    }
+    player.call("select", [index ?? session.selected]);
+    if (index !== null && !wanted) setPlaying(true);
+    schedule(true);
+  },
+});
+
+function setAmount(percent) {
+  if (!Number.isFinite(percent)) return;
+  session.shown.amount = Math.min(Math.max(percent, 0), 150) / 100;
+  session.changed();
+}
+
+async function open(index) {
+  setPlaying(false);
+  byId("play").disabled = true;
+  problem = "";
+  report = { ...report, position: 0, playing: false };
+  try {
+    const opened = session.open(index);
+    buildVersions();
+    byId("title").textContent = page.vocals[index].name;
+    byId("abx").disabled = session.versions.length < 2;
+    schedule(true);
+    session.opened = opened;
+    await session.ready;
+    byId("play").disabled = false;
+    schedule(true);
+    await opened;
+  } catch (error) {
+    problem = `This audio cannot be played here (${error.message}).`;
+    schedule(true);
+  }
+}
+
+buildStrip();
+byId("play").addEventListener("click", actions.toggle);
+byId("match").addEventListener("click", actions.toggleMatching);
+byId("loop").addEventListener("click", actions.toggleLoop);
+byId("abx").addEventListener("click", actions.openAbx);
+byId("help").addEventListener("click", actions.openHelp);
+byId("reset").addEventListener("click", () => session.reset());
+byId("download-preset").addEventListener("click", downloadPreset);
+byId("download-audio").addEventListener("click", downloadAudio);
+byId("amount").addEventListener("input", (event) => setAmount(Number(event.target.value)));
+byId("amount-number").addEventListener("change", (event) => setAmount(Number(event.target.value)));
+bindKeys(actions);
+if (page.vocals.length > 1) {
+  byId("vocal-choice").hidden = false;
+  page.vocals.forEach((vocal, i) => byId("vocal").append(new Option(vocal.name, i)));
+  byId("vocal").addEventListener("change", (event) => open(Number(event.target.value)));
+}
+new ResizeObserver(() => schedule(true)).observe(document.body);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => schedule(true));
+window.audition = { page, session, player, actions, report: () => report };
+open(0);
