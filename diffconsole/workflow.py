@@ -249,7 +249,9 @@ def process_take(
         try:
             write_page(take.page, [vocal], force=options.force)
         except PageSizeError as error:
-            # A long recording has everything but the page.
+            # A long recording has everything but the page; an older one would be of other settings.
+            if options.force:
+                take.page.unlink(missing_ok=True)
             notices += (f"{take.page}: not written, {error}",)
     return preset, notices
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from diffconsole.audition.bundle import bundle
+from tests.programs import needs, needs_module
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -36,10 +36,8 @@ WAIT_SECONDS = 120.0
 @contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
     """A browser context of Playwright; the test is skipped where a part is missing."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("chromium is not installed")
+    api = needs_module("playwright.sync_api")
+    path = needs(next(filter(None, map(shutil.which, NAMES)), None), "chromium")
     with api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             str(profile), executable_path=path, headless=True, args=list(ARGUMENTS),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +12,12 @@ from diffconsole import Preset
 from diffconsole.audio import resample
 from diffconsole.export import Strip
 from tests import reference
+from tests.programs import needs, needs_module
+
+__all__ = [
+    "HOSTILE_NAMES", "Voice", "hostile", "in_float64", "needs", "needs_module",
+    "no_file_escaped", "same", "take",
+]  # fmt: skip
 
 Voice = tuple[str, np.ndarray, int]
 
@@ -68,24 +70,6 @@ def in_float64(strip: Strip, audio: np.ndarray, *, tail: int = 0) -> np.ndarray:
         ]
         result = result + wet * np.stack(returned)
     return result * 10.0 ** (strip.gain_db("output_gain") / 20.0)
-
-
-def needs(program: Callable[[], str | None] | str | None, what: str) -> str:
-    """Path of a program; where it is missing the test is skipped, or fails where all must be."""
-    found = program() if callable(program) else program
-    if found is None:
-        if os.environ.get("DIFFCONSOLE_ALL_CONSUMERS"):
-            pytest.fail(f"{what} is not installed, and DIFFCONSOLE_ALL_CONSUMERS asks for it")
-        pytest.skip(f"{what} is not installed", allow_module_level=True)
-    return found
-
-
-def needs_module(name: str) -> Any:
-    """A module that a test reads an export with; as :func:`needs` where it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return needs(None, f"the package {name.split('.')[0]}")
 
 
 def same(written: Preset, back: Preset, keys: tuple[str, ...], tolerance: float = 1e-6) -> None:
