@@ -70,6 +70,7 @@ def _list(report: Report) -> None:
             "figures": {figure.part: figure.error_db for figure in form.figures},
             "measured_with": form.consumer,
             "lost": dict(form.lost),
+            "conditions": list(form.conditions),
             "import": form.read is not None,
         }
         for form in formats().values()
@@ -83,6 +84,7 @@ def _list(report: Report) -> None:
             told = "; ".join(map(str, form.figures))
             lines.append(f"{'':<13} error, measured with {form.consumer}: {told}")
         lines += [f"{'':<13} {name}: {words}" for name, words in form.lost.items()]
+        lines += [f"{'':<13} {words}" for words in form.conditions]
     report.result({"formats": rows}, "\n".join(lines))
 
 
@@ -93,11 +95,15 @@ def _list(report: Report) -> None:
 @force_option
 def import_(report: Report, path: Path, key: str | None, output: Path, force: bool) -> None:
     """Read a preset back from what export wrote, or the other software saved."""
-    from .export import import_preset
+    from .export import find_format, import_preset
     from .files import check_output
 
     check_output(output, force=force)
     preset, found = import_preset(path, key)
     preset.write(output, force=force)
+    # What the file could not hold has the table's values now, or is off.
+    losses = [f"{name}: {words}" for name, words in find_format(found).lost.items()]
+    for line in losses:
+        report.say(f"Note: of {found}, {line}")
     report.say(f"{path}: {in_words(preset)}\n→ {output}")
-    report.result({"format": found, "preset": str(output)})
+    report.result({"format": found, "preset": str(output), "losses": losses})

@@ -33,7 +33,7 @@ FIRST = ("ffmpeg", "pedalboard", "lv2", "easyeffects", "reaper", "dawproject", "
 
 # What readers meet in files of another kind; text that nests too deeply is one.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, SyntaxError,
-              RecursionError, MemoryError)  # fmt: skip
+              ArithmeticError, RecursionError, MemoryError)  # fmt: skip
 
 
 def formats() -> dict[str, Format]:
@@ -101,11 +101,13 @@ def export_preset(
         A file exists and `force` is not set, or cannot be written.
     """
     form, path = find_format(key), Path(path)
-    strip = Strip(preset, sample_rate, channels)
+    strip = Strip(preset, sample_rate, channels, form.at_rate)
     if form.is_folder:
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path}: is a file; {key} writes several files, give a folder")
     else:
+        if not path.name.lower().endswith(form.ending):
+            raise OutputError(f"{path}: {key} writes a {form.ending} file; end its name so")
         check_output(path, force=force)
     files = form.write(strip)
     with contextlib.ExitStack() as whole:
@@ -115,10 +117,21 @@ def export_preset(
         for target in targets:
             if target.parent != path and form.is_folder:
                 whole.enter_context(results_folder(target.parent))
+        # A companion that is there already, byte by byte, is what another preset needs as well.
+        new = {target: data for target, data in targets.items() if not _holds(target, data)}
+        for target in new:
             check_output(target, force=force)
-        for target, data in targets.items():
+        for target, data in new.items():
             whole.enter_context(atomic_path(target, force=force)).write_bytes(data)
     return tuple(targets), form.losses(strip)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a file is there that holds just these bytes."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str]:
@@ -146,12 +159,22 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
     path = Path(path)
     if not path.exists():
         raise ExportError(f"{path}: no such file or folder")
+    if path.suffix.lower() == ".json" and _is_preset(path):
+        raise ExportError(f"{path}: is a preset already; use it as it is")
     if key is None:
         return _by_itself(path)
     form = find_format(key)
     if form.read is None:
         raise ExportError(f"{path}: {key} is for other software alone and cannot be read back")
     return _read(form, path), key
+
+
+def _is_preset(path: Path) -> bool:
+    try:
+        Preset.read(path)
+    except PresetError:
+        return False
+    return True
 
 
 def _read(form: Format, path: Path) -> Preset:

@@ -97,18 +97,21 @@ class Strip:
         Hz, of the audio that the other software will work on: some formats depend on it.
     channels : int
         Of that audio.
+    at_rate : bool
+        Hold frequencies at 0.49·fs, as the console does.
     """
 
     preset: Preset
     sample_rate: int = DEFAULT_RATE
     channels: int = 1
+    at_rate: bool = True
     settings: Mapping[str, float] = field(init=False)
     off: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.preset.settings()
         for key, value in settings.items():
-            if BY_KEY[key].unit == "Hz":
+            if self.at_rate and BY_KEY[key].unit == "Hz":
                 settings[key] = min(value, HIGHEST_FREQUENCY * self.sample_rate)
         off = set(self.preset.bypass())
         if settings["pan.position"] == 0.0:
@@ -119,7 +122,7 @@ class Strip:
         object.__setattr__(self, "off", frozenset(off))
 
     def __getitem__(self, key: str) -> float:
-        """Return a setting, physical; a frequency no higher than 0.49·fs."""
+        """Return a setting, physical; a frequency no higher than 0.49·fs where that counts."""
         return self.settings[key]
 
     @property
@@ -177,6 +180,10 @@ class Format:
         over and what becomes of it, one line each. It is said where that part of the strip is on.
     notes : callable, optional
         Further lines that depend on the settings.
+    conditions : tuple of str
+        Lines for the listing: what `notes` may say.
+    at_rate : bool
+        Whether what is written is for one sample rate, or for none in particular, as a sheet is.
     figures : tuple of Figure
         Measured by ``tests/benchmarks/export.py``.
     consumer : str
@@ -194,6 +201,8 @@ class Format:
     mapped: tuple[Mapped, ...]
     lost: Mapping[str, str] = field(default_factory=dict)
     notes: Callable[[Strip], tuple[str, ...]] = lambda _: ()
+    conditions: tuple[str, ...] = ()
+    at_rate: bool = True
     figures: tuple[Figure, ...] = ()
     consumer: str = ""
     read: Callable[[Path], Preset] | None = None
@@ -227,7 +236,17 @@ class Format:
             told = {p.key, p.section, module} & {*self.lost, *mapped}
             if strip.on(p.section) and strip.on(module) and not told:
                 lines.append(f"{p.key}: is left out")
-        return (*lines, *notes)
+        return (*lines, *self._held(strip), *notes)
+
+    def _held(self, strip: Strip) -> tuple[str, ...]:
+        """Say which frequencies the rate cannot hold."""
+        return tuple(
+            f"{key}: {value:g} Hz is above what {strip.sample_rate} Hz can hold; "
+            f"{strip[key]:g} Hz is written"
+            for key, value in strip.preset.settings().items()
+            if self.at_rate and key in {m.key for m in self.mapped} and value > strip[key]
+            and strip.on(BY_KEY[key].section) and strip.on(BY_KEY[key].section.split(".")[0])
+        )  # fmt: skip
 
 
 def number(value: float, digits: int = 10) -> str:

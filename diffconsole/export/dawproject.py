@@ -320,6 +320,7 @@ FORMAT = Format(
     title="DAWproject for Bitwig, Studio One, Cubase: a track with EQ and compressor",
     ending=".dawproject",
     write=_write,
+    at_rate=False,
     mapped=(*COMPRESSOR, *(m for band in BANDS.values() for m in band), PAN, VOLUME),
     lost={
         "eq": "the values carry over; the curves are those of the program's own EQ",

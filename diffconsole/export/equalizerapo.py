@@ -110,6 +110,7 @@ FORMAT = Format(
     title="Equalizer APO and others that read its filter lines: the EQ as text",
     ending=".txt",
     write=_write,
+    at_rate=False,
     mapped=tuple(
         Mapped(f"eq.{band}.{name}", theirs, unit)
         for band in EQ_BANDS

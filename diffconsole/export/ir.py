@@ -42,7 +42,9 @@ def wav_bytes(samples: np.ndarray, sample_rate: int, *, bits: int = 32) -> bytes
 
 def _write(strip: Strip) -> Files:
     if not strip.on("reverb"):
-        raise ExportError("the reverb is off: there is no impulse response to write")
+        raise ExportError(
+            "the reverb is off: there is no impulse response to write; use a preset with reverb"
+        )
     return {"": wav_bytes(strip.impulse_response(), strip.sample_rate)}
 
 

@@ -84,6 +84,7 @@ FORMAT = Format(
     title="settings sheet for spreadsheets: every setting that acts, with unit and meaning",
     ending=".csv",
     write=_write,
+    at_rate=False,
     mapped=tuple(Mapped(p.key, p.key, p.unit) for p in PARAMETERS),
     read=_read,
 )

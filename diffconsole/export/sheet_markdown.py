@@ -47,6 +47,7 @@ FORMAT = Format(
     title="settings sheet to read: every setting that acts, with unit and meaning",
     ending=".md",
     write=_write,
+    at_rate=False,
     mapped=tuple(Mapped(p.key, p.meaning, p.unit) for p in PARAMETERS),
     notes=lambda _: ("values are rounded for people; '--to csv' keeps them exact",),
 )
