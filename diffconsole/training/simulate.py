@@ -36,6 +36,8 @@ SECONDS = 5.0
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 MOST_CORRECTION_DB = 12.0
 SHORTEST_SECONDS = 1.0
+DRY_SHARE = 0.3
+"""Of the raw vocals; the others stand in a room."""
 
 
 @dataclass(frozen=True)
@@ -175,14 +177,17 @@ def simulate(
 
     settings, ranks = statistics.sample(rng)
     room_rank = rng.uniform()
-    wet_rank = float(np.clip(1.0 - room_rank + rng.normal(0.0, 0.15), 0.0, 1.0))
+    # A dry vocal gets any amount of reverb, one that stands in a room rather less. Were the dry
+    # ones told by the most reverb, studio vocals, which are drier than all, would drown in it.
+    heard_room = max(room_rank - DRY_SHARE, 0.0) / (1.0 - DRY_SHARE)
+    wet_rank = float(rng.uniform() ** (1.0 + 1.5 * heard_room))
     levels = statistics.quantiles[statistics.columns.index("reverb_level_db")]
     wet_db = float(np.interp(wet_rank, np.linspace(0.0, 1.0, len(levels)), levels)) + SEND_EQ_DB
     settings["reverb.wet_db"] = BY_KEY["reverb.wet_db"].clip(wet_db)
 
     raw = finished * _ride(len(finished), 8.0 * ranks["comp_ratio"], rng)
     raw = _undo_eq(raw, settings)
-    if rooms and room_rank > 0.3:
+    if rooms and room_rank > DRY_SHARE:
         room = rooms[int(rng.integers(len(rooms)))] * 10.0 ** ((-34.0 + 30.0 * room_rank) / 20.0)
         raw = raw + scipy.signal.oaconvolve(raw, room)[: len(raw)]
     raw = _levelled(raw) + _noise(len(raw), settings, ranks, rng)
