@@ -50,6 +50,7 @@ PREFIXES = """\
 """
 FILTER_COUNT = 16
 MOST_FILES = 32
+MOST_NAMED = 5
 # Hard left or right silences a side, which the reverb's input mix cannot bring back.
 MOST_MAKEUP = 100.0
 
@@ -239,9 +240,15 @@ def _read(path: Path) -> Preset:
                 ports[thing.first("symbol")] = float(thing.first("value"))
             part = _part(thing.first("appliesTo"), ports)
             if part and ports:
-                found[part] = ports
+                if part in found:
+                    raise ExportError(
+                        f"{path}: {file.name} is a second preset of the {part}; give a bundle with"
+                        " one for each plug-in, or the .ttl file of one"
+                    )
+                found[part], ports = ports, {}
                 name = thing.first("label") or name
-                settings |= _from_recipe(thing.first("comment")) if part == "reverb" else {}
+                if part == "reverb" and found[part]["wet"]:
+                    settings |= _from_recipe(thing.first("comment"))
     if not found:
         raise ExportError(f"{path}: no preset of LSP's plug-ins in it, as <name>.preset.lv2/")
     off = _take_chain(found, settings)
@@ -249,9 +256,14 @@ def _read(path: Path) -> Preset:
 
 
 def _presets(path: Path) -> list[Path]:
-    files = [path] if path.is_file() else sorted(path.glob("*.ttl")) + sorted(path.glob("*/*.ttl"))
+    """Return the files of one bundle: that which is given, or the only one in the folder."""
+    files = [path] if path.is_file() else sorted(path.glob("*.ttl")) or sorted(path.glob("*/*.ttl"))
+    bundles = sorted({file.parent.name for file in files})
+    if len(bundles) > 1:
+        some = ", ".join(bundles[:MOST_NAMED]) + (", …" if len(bundles) > MOST_NAMED else "")
+        raise ExportError(f"{path}: {len(bundles)} bundles in it ({some}); give one of them")
     if len(files) > MOST_FILES:
-        raise ExportError(f"{path}: over {MOST_FILES} .ttl files; give the folder of one preset")
+        raise ExportError(f"{path}: over {MOST_FILES} .ttl files; give the .ttl file of one preset")
     return files
 
 
@@ -295,7 +307,13 @@ def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) 
 
 def _from_recipe(comment: str) -> dict[str, float]:
     told = dict(re.findall(r"(\w+) (-?[0-9.]+)(?:,|$)", comment.removeprefix("reverb: ")))
-    return {f"reverb.{name}": float(told[name]) for name in NAMES if name in told}
+    if not all(name in told for name in NAMES):
+        raise ExportError(
+            "has a reverb, whose settings cannot be told from its response but stand in the"
+            " preset's rdfs:comment, as export wrote it; put that back, or set 'wet' to 0 to import"
+            " the strip without a reverb"
+        )
+    return {f"reverb.{name}": float(told[name]) for name in NAMES}
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:

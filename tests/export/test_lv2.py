@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
@@ -224,6 +226,60 @@ def test_turtle_reads_what_others_write() -> None:
         title = Strip(hostile(Preset(), name)).title
         (thing,) = things(f"<x> rdfs:label {quoted(title)} .")
         assert thing.first("label") == title
+
+
+@pytest.mark.parametrize("unit", ['"\\', '"a\n', '"""\\"x ', '\\"""', '"""" "', '"" "', "<a"])
+def test_turtle_without_an_end_is_read_in_a_moment(unit: str) -> None:
+    before = time.process_time()
+    with contextlib.suppress(ExportError):
+        list(things(unit * 50_000))
+    # Quadratic it would be minutes.
+    assert time.process_time() - before < 2.0
+
+
+@pytest.mark.parametrize("text", ['<x> a "b\n" .', '<x> a """b" .', '<x> a "b', '<x> a "b\\\n"'])
+def test_turtle_string_without_an_end_is_refused(text: str) -> None:
+    with pytest.raises(ExportError, match="line 1 does not end"):
+        list(things(text))
+
+
+def test_two_bundles_are_not_mixed_into_one_strip(tmp_path: Path) -> None:
+    for name in ("rap", "podcast"):
+        export_preset(PRESETS[name], "lv2", tmp_path, force=True)
+    bundles = sorted(tmp_path.glob("*.lv2"))
+    assert len(bundles) == 2
+    with pytest.raises(ExportError, match="2 bundles in it.*give one of them") as raised:
+        import_preset(tmp_path, "lv2")
+    assert all(bundle.name in str(raised.value) for bundle in bundles)
+    names = {import_preset(bundle, "lv2")[0].name for bundle in bundles}
+    assert names == {PRESETS["rap"].name, PRESETS["podcast"].name}
+
+
+def test_two_presets_of_a_plug_in_are_not_mixed(tmp_path: Path) -> None:
+    bundle = write(Strip(PRESETS["podcast"].without(["reverb"])), tmp_path)
+    text = (bundle / "compressor.ttl").read_text().replace("<compressor.ttl>", "<second.ttl>")
+    (bundle / "second.ttl").write_text(text)
+    with pytest.raises(ExportError, match="second.ttl is a second preset of the compressor"):
+        import_preset(bundle, "lv2")
+    assert "compressor" not in import_preset(bundle / "second.ttl", "lv2")[0].bypass()
+
+
+def test_a_reverb_without_its_recipe_is_refused(tmp_path: Path) -> None:
+    """As a host saves it: with the ports and the response, without what we wrote beside them."""
+    bundle = write(Strip(PANNED), tmp_path)
+    file = bundle / "reverb.ttl"
+    text = file.read_text()
+    for pattern in (r"\trdfs:comment .*\n", r"decay_s [0-9.]+, "):
+        file.write_text(re.sub(pattern, "", text))
+        assert file.read_text() != text
+        with pytest.raises(ExportError, match="rdfs:comment.*set 'wet' to 0"):
+            import_preset(bundle, "lv2")
+    # The remedy: all but the reverb comes back.
+    plain = re.sub(r"\trdfs:comment .*\n", "", text)
+    file.write_text(re.sub(r'("wet" ; pset:value) [0-9.]+', r"\1 0.0", plain))
+    back, _ = import_preset(bundle, "lv2")
+    assert "reverb" in back.bypass()
+    same(PANNED, back, ("pan.position", "output_gain.gain_db"))
 
 
 @pytest.mark.parametrize(
