@@ -143,7 +143,8 @@ def _read(path: Path) -> Preset:
     data = json.loads(read_text(path))
     if not isinstance(data, dict) or not isinstance(data.get("output"), dict):
         raise ExportError(f"{path}: no output preset of EasyEffects, which holds 'output'")
-    output, own = data["output"], data.get(OWN, {})
+    output, own = data["output"], data.get(OWN)
+    own = own if isinstance(own, dict) else {}
     order = [str(name) for name in output.get("plugins_order", [])]
     settings: dict[str, float] = {}
     off: set[str] = set()
@@ -159,11 +160,24 @@ def _read(path: Path) -> Preset:
         level_db = compressor["dry" if "compressor" in off else "wet"]
         settings["output_gain.gain_db"] = compressor["output-gain"] + level_db
     if _plugin(output, order, CONVOLVER):
-        known = {m.key for m in MAPPED if m.name == "samples"} & set(own)
-        settings |= {key: float(own[key]) for key in known}
+        settings |= _from_own(own)
     if not equalizer and not compressor:
         raise ExportError(f"{path}: neither {EQUALIZER} nor {COMPRESSOR} is in its plugins_order")
     return Preset.from_settings(settings, bypass=off, name=str(own.get("name", "")))
+
+
+def _from_own(own: Mapping[str, Any]) -> dict[str, float]:
+    """Return the settings of pan and reverb, each whole, of which one at least is on."""
+    known = {m.key for m in MAPPED if m.name == "samples"}
+    found = {key: float(own[key]) for key in own if key in known}
+    sections = {key.split(".")[0] for key in found}
+    if not found or {key for key in known if key.split(".")[0] in sections} != set(found):
+        raise ExportError(
+            f"has a {CONVOLVER}, whose pan and reverb cannot be told from its response but stand in"
+            f" {OWN!r}, as export wrote them; put that object back, or take {CONVOLVER} out of"
+            " plugins_order to import the strip without them"
+        )
+    return found
 
 
 def _plugin(output: Mapping[str, Any], order: list[str], name: str) -> dict[str, Any]:

@@ -211,22 +211,40 @@ def _script(strip: Strip, chain: dict[str, tuple[str, dict[str, float]]]) -> str
     lines = [
         "#!/bin/sh",
         "# Plays a file through the strip's plug-ins with lv2apply, of Debian's lilv-utils:",
-        "#   sh run.sh IN.wav OUT.wav",
+        "#   sh run.sh IN.wav OUT.wav [-y]      -y replaces OUT.wav",
         f"# IN is {kind} 32-bit float WAV: the plug-ins' results are kept in the format of IN.",
         *(["# The reverb's return is missing: lv2apply loads no impulse response."]
           if strip.on("reverb") else []),
         "set -eu",
-        'if [ "$#" -ne 2 ]; then echo "usage: sh run.sh IN.wav OUT.wav" >&2; exit 2; fi',
+        'case "$#:${3-}" in 2: | 3:-y) ;;',
+        '  *) echo "usage: sh run.sh IN.wav OUT.wav [-y]" >&2; exit 2 ;; esac',
+        # Else lv2apply empties what it is about to read.
+        'if [ "$1" -ef "$2" ]; then echo "IN and OUT are the same file" >&2; exit 1; fi',
+        'if [ -e "$2" ] && [ "$#" -eq 2 ]; then',
+        "  printf '%s\\n' \"$2 is there already; -y replaces it\" >&2; exit 1",
+        "fi",
         "folder=$(mktemp -d)",
         "trap 'rm -rf \"$folder\"' EXIT",
+        "play() {",
+        '  lv2apply "$@" 2>"$folder/said" && return',
+        '  cat "$folder/said" >&2',
+        f"  ! grep -q 'map [0-9]* inputs' \"$folder/said\" || echo '{_too_many(strip)}' >&2",
+        "  exit 1",
+        "}",
     ]  # fmt: skip
     source = '"$1"'
     for place, (part, (address, ports)) in enumerate(chain.items(), 1):
         target = '"$2"' if place == len(chain) else f'"$folder/{part}.wav"'
         controls = " ".join(f"-c {name} {number(value)}" for name, value in ports.items())
-        lines.append(f"lv2apply -i {source} -o {target} {controls} {address}")
+        lines.append(f"play -i {source} -o {target} {controls} {address}")
         source = target
     return "\n".join(lines) + "\n"
+
+
+def _too_many(strip: Strip) -> str:
+    if strip.channels == 1:
+        return "IN is not mono, and this is an export for mono: export with --channels 2"
+    return "IN has more than two channels; make it stereo first"
 
 
 def _read(path: Path) -> Preset:

@@ -214,6 +214,25 @@ def test_import_gives_the_preset_back(tmp_path: Path) -> None:
         assert Strip(back).off == Strip(full).off
 
 
+def test_a_convolver_without_its_settings_is_refused(tmp_path: Path) -> None:
+    settings = {**PRESETS["rap"].settings(), "pan.position": 0.25}
+    full = Preset.from_settings(settings, bypass=PRESETS["rap"].bypass() - {"pan"})
+    export_preset(full, "easyeffects", tmp_path / "a.json")
+    data = json.loads((tmp_path / "a.json").read_bytes())
+    own = data.pop("diffconsole")
+    parts = [{k: v for k, v in own.items() if k != "reverb.decay_s"}, {"name": "x"}, [], None]
+    for left in parts:
+        (tmp_path / "b.json").write_text(json.dumps({**data, "diffconsole": left}))
+        with pytest.raises(ExportError, match="put that object back"):
+            import_preset(tmp_path / "b.json", "easyeffects")
+    # The remedy: the rest comes back without pan and reverb.
+    data["output"]["plugins_order"].remove("convolver#0")
+    (tmp_path / "b.json").write_text(json.dumps(data))
+    back, _ = import_preset(tmp_path / "b.json", "easyeffects")
+    assert back.bypass() >= {"pan", "reverb"}
+    same(full, back, ("compressor.ratio", "eq.high_pass.freq_hz", "output_gain.gain_db"))
+
+
 def test_the_response_is_not_overwritten(tmp_path: Path) -> None:
     preset = Preset.from_settings({"pan.position": 0.25})
     export_preset(preset, "easyeffects", tmp_path / "a.json")

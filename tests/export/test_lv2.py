@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from diffconsole import Preset
 from diffconsole.errors import ExportError
@@ -295,6 +296,45 @@ def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.preset.lv2" / "a.ttl").write_text(content)
     with pytest.raises(ExportError):
         import_preset(tmp_path, "lv2")
+
+
+def play(folder: Path, *told: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", "run.sh", *told]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_run_replaces_no_file_unless_told_to(tmp_path: Path) -> None:
+    needs_lsp()
+    write(Strip(Preset()), tmp_path)
+    soundfile.write(tmp_path / "in.wav", np.full(480, 0.25), 48000, subtype="FLOAT")
+    out = tmp_path / "a \\n b.wav"
+    out.write_bytes(b"mine")
+    done = play(tmp_path, "in.wav", out.name)
+    assert done.returncode == 1 and done.stderr == f"{out.name} is there already; -y replaces it\n"
+    assert out.read_bytes() == b"mine"
+    for wrong in (("in.wav",), ("in.wav", "new.wav", "--yes"), ("in.wav", "new.wav", "-y", "-y")):
+        done = play(tmp_path, *wrong)
+        assert done.returncode == 2 and done.stderr.startswith("usage: ")
+    done = play(tmp_path, "in.wav", "./in.wav", "-y")
+    assert done.returncode == 1 and done.stderr == "IN and OUT are the same file\n"
+    for told in ((out.name, "-y"), ("new.wav",)):
+        assert play(tmp_path, "in.wav", *told).returncode == 0
+        np.testing.assert_array_equal(soundfile.read(tmp_path / told[0])[0], np.full(480, 0.25))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_run_says_which_export_a_file_needs(channels: int, tmp_path: Path) -> None:
+    needs_lsp()
+    write(Strip(PANNED, channels=channels), tmp_path)
+    noise = np.random.default_rng(1).uniform(-0.1, 0.1, (480, channels + 1))
+    soundfile.write(tmp_path / "in.wav", noise, 48000, subtype="FLOAT")
+    done = play(tmp_path, "in.wav", "out.wav")
+    assert done.returncode == 1 and not (tmp_path / "out.wav").exists()
+    wanted = "export with --channels 2" if channels == 1 else "more than two channels"
+    assert wanted in done.stderr.splitlines()[-1]
+    # Another failure is not taken for this one.
+    done = play(tmp_path, "nothing.wav", "out.wav")
+    assert done.returncode == 1 and done.stderr and wanted not in done.stderr
 
 
 def test_what_is_lost_is_said() -> None:
