@@ -177,6 +177,8 @@ class Format:
         over and what becomes of it, one line each. It is said where that part of the strip is on.
     notes : callable, optional
         Further lines that depend on the settings.
+    conditions : tuple of str
+        Lines for the listing: what `notes` may say.
     figures : tuple of Figure
         Measured by ``tests/benchmarks/export.py``.
     consumer : str
@@ -194,6 +196,7 @@ class Format:
     mapped: tuple[Mapped, ...]
     lost: Mapping[str, str] = field(default_factory=dict)
     notes: Callable[[Strip], tuple[str, ...]] = lambda _: ()
+    conditions: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     consumer: str = ""
     read: Callable[[Path], Preset] | None = None

@@ -30,6 +30,7 @@ from .lsp import (
     pan_level,
     pan_position,
     read_text,
+    switches_off,
     theirs,
     time,
     time_constant,
@@ -98,7 +99,8 @@ def plugins(strip: Strip) -> dict[str, tuple[str, dict[str, float]]]:
     """
     kind = "mono" if strip.channels == 1 else "stereo"
     chain = {}
-    if strip.on("eq"):
+    # An EQ that is off goes along, muted, for its bands to come back.
+    if any(f"eq.{band}" not in strip.off for band in EQ_BANDS):
         chain["equalizer"] = (f"{HOME}para_equalizer_x16_{kind}", _equalizer(strip))
     chain["compressor"] = (f"{HOME}compressor_{kind}", _compressor(strip))
     position = strip["pan.position"]
@@ -117,10 +119,11 @@ def _equalizer(strip: Strip) -> dict[str, float]:
     ports: dict[str, float] = {"enabled": 1, "g_in": 1, "g_out": 1, "mode": 0, "frqs": 0}
     ports |= {"bal": 0} if strip.channels == 2 else {}
     for place, band in enumerate(EQ_BANDS):
-        ports[f"ft_{place}"] = FILTERS[band][0] if band in strip.bands() else 0
+        is_off = f"eq.{band}" in strip.off
+        ports[f"ft_{place}"] = 0 if is_off else FILTERS[band][0]
         ports[f"fm_{place}"] = FILTER_MODE[0]
         ports[f"s_{place}"] = 0
-        ports |= {f"xs_{place}": 0, f"xm_{place}": 0}
+        ports |= {f"xs_{place}": 0, f"xm_{place}": 0 if strip.on("eq") or is_off else 1}
         ports |= theirs(MAPPED, strip.settings, f"eq.{band}")
     return ports | {f"ft_{place}": 0 for place in range(len(EQ_BANDS), FILTER_COUNT)}
 
@@ -294,7 +297,7 @@ def _part(address: str, ports: dict[str, float]) -> str:
 
 def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) -> set[str]:
     """Write the ports' settings over those that are there; return what is off."""
-    off = set()
+    off, off_bands, muted = set(), set(), set()
     equalizer = found.get("equalizer", {})
     for place, band in enumerate(EQ_BANDS if equalizer else ()):
         kind = equalizer.get(f"ft_{place}")
@@ -302,7 +305,11 @@ def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) 
             raise ExportError(f"filter {place} is of type {kind}, not {FILTERS[band][1]}")
         settings |= ours(MAPPED, equalizer, f"eq.{band}")
         if kind == 0.0:
-            off.add(f"eq.{band}")
+            off_bands.add(band)
+        elif equalizer.get(f"xm_{place}"):
+            muted.add(band)
+    if equalizer:
+        off |= switches_off(off_bands, muted)
     output = 1.0
     if "compressor" in found:
         ports = found["compressor"]
@@ -354,6 +361,11 @@ FORMAT = Format(
     write=_write,
     mapped=MAPPED,
     notes=_notes,
+    conditions=(
+        "reverb: lv2apply loads no files, so run.sh plays without it; LV2 hosts do",
+        "reverb: the response is for one sample rate, that of the export",
+        "pan: fully to one side, in stereo, the other side is missing in the reverb's send",
+    ),
     figures=(Figure("EQ", -68.0), Figure("compressor", -93.0), Figure("whole chain", -68.0)),
     consumer="LSP 1.2.5 in lv2apply",
     read=_read,

@@ -19,7 +19,7 @@ from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.lv2 import FORMAT, plugins
 from diffconsole.export.turtle import quoted, things
-from diffconsole.parameters import PARAMETERS
+from diffconsole.parameters import BY_KEY, PARAMETERS
 from diffconsole.preset import factory_presets
 from tests import reference
 from tests.export.consumers_lv2 import needs_lsp, run_lv2, write
@@ -296,6 +296,31 @@ def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.preset.lv2" / "a.ttl").write_text(content)
     with pytest.raises(ExportError):
         import_preset(tmp_path, "lv2")
+
+
+def test_an_eq_that_is_off_comes_back_with_its_bands(tmp_path: Path) -> None:
+    rap = PRESETS["rap"].without(["reverb"])
+    for number, off in enumerate((["eq"], ["eq", "eq.peak_1"], ["eq.peak_1"])):
+        preset = rap.without(off)
+        path = tmp_path / f"{number}"
+        export_preset(preset, "lv2", path)
+        back, _ = import_preset(path, "lv2")
+        same(preset, back, tuple(k for k in BY_KEY if k.startswith("eq.")))
+        assert back.bypass() == preset.bypass() - {"input_gain"}, "a gain of 0 dB is on"
+
+
+def test_an_eq_that_is_off_does_nothing(real_voices: list[Voice]) -> None:
+    needs_lsp()
+    preset = PRESETS["rap"].without(["eq", "compressor", "reverb", "output_gain"])
+    assert "equalizer" in plugins(Strip(preset))
+    audio = take(real_voices[VOICE], 48000, seconds=0.2)
+    np.testing.assert_array_equal(run_lv2(Strip(preset), audio), audio)
+
+
+def test_the_listing_says_what_the_notes_may() -> None:
+    hard = Preset.from_settings({**PANNED.settings(), "pan.position": 1.0})
+    noted = {line.split(":")[0] for line in FORMAT.notes(Strip(hard, channels=2))}
+    assert {line.split(":")[0] for line in FORMAT.conditions} == noted == {"pan", "reverb"}
 
 
 def play(folder: Path, *told: str) -> subprocess.CompletedProcess[str]:
