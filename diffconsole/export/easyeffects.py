@@ -25,7 +25,7 @@ from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
 from .base import Files, Format, Mapped, Strip
 from .ir import wav_bytes
-from .lsp import FILTER_MODE, FILTERS, ours, read_text, theirs, time, time_constant
+from .lsp import FILTER_MODE, FILTERS, ours, read_text, switches_off, theirs, time, time_constant
 
 __all__ = ["FORMAT"]
 
@@ -92,8 +92,10 @@ def _equalizer(strip: Strip) -> dict[str, Any]:
     bands = {}
     for place, band in enumerate(EQ_BANDS):
         bands[f"band{place}"] = {
-            "type": FILTERS[band][1] if band in strip.bands() else "Off",
-            "mode": FILTER_MODE[1], "slope": "x1", "solo": False, "mute": False,
+            "type": "Off" if f"eq.{band}" in strip.off else FILTERS[band][1],
+            "mode": FILTER_MODE[1], "slope": "x1", "solo": False,
+            # The plug-in has the input gain too: its bands are muted where the EQ is off.
+            "mute": not (strip.on("eq") or f"eq.{band}" in strip.off),
             "gain": 0.0, **theirs(MAPPED, strip.settings, f"eq.{band}"), "width": 4.0,
         }  # fmt: skip
     return {
@@ -143,7 +145,8 @@ def _read(path: Path) -> Preset:
     data = json.loads(read_text(path))
     if not isinstance(data, dict) or not isinstance(data.get("output"), dict):
         raise ExportError(f"{path}: no output preset of EasyEffects, which holds 'output'")
-    output, own = data["output"], data.get(OWN, {})
+    output, own = data["output"], data.get(OWN)
+    own = own if isinstance(own, dict) else {}
     order = [str(name) for name in output.get("plugins_order", [])]
     settings: dict[str, float] = {}
     off: set[str] = set()
@@ -152,56 +155,66 @@ def _read(path: Path) -> Preset:
     if equalizer:
         off |= _read_bands(equalizer, settings)
         settings["input_gain.gain_db"] = equalizer["input-gain"] + equalizer["output-gain"]
+        off |= {"eq", "input_gain"} if equalizer.get("bypass") else set()
     if compressor:
         settings |= ours(MAPPED, compressor, "compressor")
         if compressor["wet"] <= SILENT_DB < compressor["dry"]:
             off.add("compressor")
         level_db = compressor["dry" if "compressor" in off else "wet"]
         settings["output_gain.gain_db"] = compressor["output-gain"] + level_db
-    if _plugin(output, order, CONVOLVER):
-        known = {m.key for m in MAPPED if m.name == "samples"} & set(own)
-        settings |= {key: float(own[key]) for key in known}
+        off |= {"compressor", "output_gain"} if compressor.get("bypass") else set()
+    convolver = _plugin(output, order, CONVOLVER)
+    if convolver and not convolver.get("bypass"):
+        settings |= _from_own(own)
     if not equalizer and not compressor:
         raise ExportError(f"{path}: neither {EQUALIZER} nor {COMPRESSOR} is in its plugins_order")
     return Preset.from_settings(settings, bypass=off, name=str(own.get("name", "")))
 
 
+def _from_own(own: Mapping[str, Any]) -> dict[str, float]:
+    """Return the settings of pan and reverb, each whole, of which one at least is on."""
+    known = {m.key for m in MAPPED if m.name == "samples"}
+    found = {key: float(own[key]) for key in own if key in known}
+    sections = {key.split(".")[0] for key in found}
+    if not found or {key for key in known if key.split(".")[0] in sections} != set(found):
+        raise ExportError(
+            f"has a {CONVOLVER}, whose pan and reverb cannot be told from its response but stand in"
+            f" {OWN!r}, as export wrote them; put that object back, or take {CONVOLVER} out of"
+            " plugins_order to import the strip without them"
+        )
+    return found
+
+
 def _plugin(output: Mapping[str, Any], order: list[str], name: str) -> dict[str, Any]:
-    """Return a plug-in's settings; empty where it is absent or bypassed."""
-    plugin = output[name] if name in order else {}
-    return {} if plugin.get("bypass") else plugin
+    """Return a plug-in's settings; empty where it is absent."""
+    return output[name] if name in order else {}
 
 
 def _read_bands(equalizer: Mapping[str, Any], settings: dict[str, float]) -> set[str]:
-    off = set()
+    off, muted = set(), set()
     for place, band in enumerate(EQ_BANDS):
         values = equalizer["left"].get(f"band{place}")
         if values is None:
+            off.add(band)
             continue
         kind, wanted = values["type"], FILTERS[band][1]
         if kind not in ("Off", wanted):
             raise ExportError(f"band{place} is of type {kind!r}, where a strip has {wanted!r}")
         settings |= ours(MAPPED, values, f"eq.{band}")
-        if kind == "Off" or values.get("mute"):
-            off.add(f"eq.{band}")
-    return off
+        if kind == "Off":
+            off.add(band)
+        elif values.get("mute"):
+            muted.add(band)
+    return switches_off(off, muted)
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:
     lines = []
-    if strip.on("compressor") and strip.channels == 2:
-        lines.append(
-            "compressor: EasyEffects 7.0 knows no maximum of the sides and keeps its own source"
-        )
     if strip.on("pan") or strip.on("reverb"):
         module = "reverb" if strip.on("reverb") else "pan"
         lines.append(
             f"{module}: import the .irs file in the convolver's menu; in release 7.0 choose it "
             "there, too"
-        )
-    if strip.on("reverb") and strip.channels == 2:
-        lines.append(
-            "reverb: the convolver sends each side to its own return; ours sends the sides' mean"
         )
     return tuple(lines)
 
@@ -212,6 +225,17 @@ FORMAT = Format(
     ending=".json",
     write=_write,
     mapped=MAPPED,
+    # EasyEffects always works in stereo, whatever the export is for.
+    lost={
+        "compressor": "exported for mono (--channels 1) it hears the mean of the sides; for stereo"
+        " the louder side, as ours does, but release 7.0 does not know that and keeps its own"
+        " source",
+        "reverb": "the convolver sends each side to its own return; ours sends the sides' mean",
+    },
     notes=_notes,
+    conditions=(
+        "pan and reverb: the .irs file is to be imported in the convolver's menu, and in release"
+        " 7.0 to be chosen there, too",
+    ),
     read=_read,
 )

@@ -10,11 +10,11 @@ with release 1.2.5.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import BY_KEY
+from ..parameters import BY_KEY, EQ_BANDS
 from .base import Mapped
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "pan_level",
     "pan_position",
     "read_text",
+    "switches_off",
     "theirs",
     "time",
     "time_constant",
@@ -115,6 +116,17 @@ def ours(mapped: Iterable[Mapped], values: Mapping[str, float], section: str) ->
             raise ExportError(f"{section} has no number {m.name!r}")
         found[m.key] = m.to_ours(value)
     return found
+
+
+def switches_off(off: Collection[str], muted: Collection[str]) -> set[str]:
+    """Return our switches that are off, from the bands whose filter is off or muted.
+
+    A mute of all filters that are not off is how an EQ is written that is off but holds bands.
+    """
+    there = set(EQ_BANDS) - set(off)
+    if there <= set(muted):
+        return {"eq", *(f"eq.{band}" for band in off)}
+    return {f"eq.{band}" for band in (*off, *muted)}
 
 
 def read_text(path: Path) -> str:

@@ -30,6 +30,7 @@ from .lsp import (
     pan_level,
     pan_position,
     read_text,
+    switches_off,
     theirs,
     time,
     time_constant,
@@ -50,6 +51,7 @@ PREFIXES = """\
 """
 FILTER_COUNT = 16
 MOST_FILES = 32
+MOST_NAMED = 5
 # Hard left or right silences a side, which the reverb's input mix cannot bring back.
 MOST_MAKEUP = 100.0
 
@@ -97,7 +99,8 @@ def plugins(strip: Strip) -> dict[str, tuple[str, dict[str, float]]]:
     """
     kind = "mono" if strip.channels == 1 else "stereo"
     chain = {}
-    if strip.on("eq"):
+    # An EQ that is off goes along, muted, for its bands to come back.
+    if any(f"eq.{band}" not in strip.off for band in EQ_BANDS):
         chain["equalizer"] = (f"{HOME}para_equalizer_x16_{kind}", _equalizer(strip))
     chain["compressor"] = (f"{HOME}compressor_{kind}", _compressor(strip))
     position = strip["pan.position"]
@@ -116,10 +119,11 @@ def _equalizer(strip: Strip) -> dict[str, float]:
     ports: dict[str, float] = {"enabled": 1, "g_in": 1, "g_out": 1, "mode": 0, "frqs": 0}
     ports |= {"bal": 0} if strip.channels == 2 else {}
     for place, band in enumerate(EQ_BANDS):
-        ports[f"ft_{place}"] = FILTERS[band][0] if band in strip.bands() else 0
+        is_off = f"eq.{band}" in strip.off
+        ports[f"ft_{place}"] = 0 if is_off else FILTERS[band][0]
         ports[f"fm_{place}"] = FILTER_MODE[0]
         ports[f"s_{place}"] = 0
-        ports |= {f"xs_{place}": 0, f"xm_{place}": 0}
+        ports |= {f"xs_{place}": 0, f"xm_{place}": 0 if strip.on("eq") or is_off else 1}
         ports |= theirs(MAPPED, strip.settings, f"eq.{band}")
     return ports | {f"ft_{place}": 0 for place in range(len(EQ_BANDS), FILTER_COUNT)}
 
@@ -210,22 +214,40 @@ def _script(strip: Strip, chain: dict[str, tuple[str, dict[str, float]]]) -> str
     lines = [
         "#!/bin/sh",
         "# Plays a file through the strip's plug-ins with lv2apply, of Debian's lilv-utils:",
-        "#   sh run.sh IN.wav OUT.wav",
+        "#   sh run.sh IN.wav OUT.wav [-y]      -y replaces OUT.wav",
         f"# IN is {kind} 32-bit float WAV: the plug-ins' results are kept in the format of IN.",
         *(["# The reverb's return is missing: lv2apply loads no impulse response."]
           if strip.on("reverb") else []),
         "set -eu",
-        'if [ "$#" -ne 2 ]; then echo "usage: sh run.sh IN.wav OUT.wav" >&2; exit 2; fi',
+        'case "$#:${3-}" in 2: | 3:-y) ;;',
+        '  *) echo "usage: sh run.sh IN.wav OUT.wav [-y]" >&2; exit 2 ;; esac',
+        # Else lv2apply empties what it is about to read.
+        'if [ "$1" -ef "$2" ]; then echo "IN and OUT are the same file" >&2; exit 1; fi',
+        'if [ -e "$2" ] && [ "$#" -eq 2 ]; then',
+        "  printf '%s\\n' \"$2 is there already; -y replaces it\" >&2; exit 1",
+        "fi",
         "folder=$(mktemp -d)",
         "trap 'rm -rf \"$folder\"' EXIT",
+        "play() {",
+        '  lv2apply "$@" 2>"$folder/said" && return',
+        '  cat "$folder/said" >&2',
+        f"  ! grep -q 'map [0-9]* inputs' \"$folder/said\" || echo '{_too_many(strip)}' >&2",
+        "  exit 1",
+        "}",
     ]  # fmt: skip
     source = '"$1"'
     for place, (part, (address, ports)) in enumerate(chain.items(), 1):
         target = '"$2"' if place == len(chain) else f'"$folder/{part}.wav"'
         controls = " ".join(f"-c {name} {number(value)}" for name, value in ports.items())
-        lines.append(f"lv2apply -i {source} -o {target} {controls} {address}")
+        lines.append(f"play -i {source} -o {target} {controls} {address}")
         source = target
     return "\n".join(lines) + "\n"
+
+
+def _too_many(strip: Strip) -> str:
+    if strip.channels == 1:
+        return "IN is not mono, and this is an export for mono: export with --channels 2"
+    return "IN has more than two channels; make it stereo first"
 
 
 def _read(path: Path) -> Preset:
@@ -239,9 +261,15 @@ def _read(path: Path) -> Preset:
                 ports[thing.first("symbol")] = float(thing.first("value"))
             part = _part(thing.first("appliesTo"), ports)
             if part and ports:
-                found[part] = ports
+                if part in found:
+                    raise ExportError(
+                        f"{path}: {file.name} is a second preset of the {part}; give a bundle with"
+                        " one for each plug-in, or the .ttl file of one"
+                    )
+                found[part], ports = ports, {}
                 name = thing.first("label") or name
-                settings |= _from_recipe(thing.first("comment")) if part == "reverb" else {}
+                if part == "reverb" and found[part]["wet"]:
+                    settings |= _from_recipe(thing.first("comment"))
     if not found:
         raise ExportError(f"{path}: no preset of LSP's plug-ins in it, as <name>.preset.lv2/")
     off = _take_chain(found, settings)
@@ -249,9 +277,14 @@ def _read(path: Path) -> Preset:
 
 
 def _presets(path: Path) -> list[Path]:
-    files = [path] if path.is_file() else sorted(path.glob("*.ttl")) + sorted(path.glob("*/*.ttl"))
+    """Return the files of one bundle: that which is given, or the only one in the folder."""
+    files = [path] if path.is_file() else sorted(path.glob("*.ttl")) or sorted(path.glob("*/*.ttl"))
+    bundles = sorted({file.parent.name for file in files})
+    if len(bundles) > 1:
+        some = ", ".join(bundles[:MOST_NAMED]) + (", …" if len(bundles) > MOST_NAMED else "")
+        raise ExportError(f"{path}: {len(bundles)} bundles in it ({some}); give one of them")
     if len(files) > MOST_FILES:
-        raise ExportError(f"{path}: over {MOST_FILES} .ttl files; give the folder of one preset")
+        raise ExportError(f"{path}: over {MOST_FILES} .ttl files; give the .ttl file of one preset")
     return files
 
 
@@ -264,7 +297,7 @@ def _part(address: str, ports: dict[str, float]) -> str:
 
 def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) -> set[str]:
     """Write the ports' settings over those that are there; return what is off."""
-    off = set()
+    off, off_bands, muted = set(), set(), set()
     equalizer = found.get("equalizer", {})
     for place, band in enumerate(EQ_BANDS if equalizer else ()):
         kind = equalizer.get(f"ft_{place}")
@@ -272,7 +305,11 @@ def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) 
             raise ExportError(f"filter {place} is of type {kind}, not {FILTERS[band][1]}")
         settings |= ours(MAPPED, equalizer, f"eq.{band}")
         if kind == 0.0:
-            off.add(f"eq.{band}")
+            off_bands.add(band)
+        elif equalizer.get(f"xm_{place}"):
+            muted.add(band)
+    if equalizer:
+        off |= switches_off(off_bands, muted)
     output = 1.0
     if "compressor" in found:
         ports = found["compressor"]
@@ -295,7 +332,13 @@ def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) 
 
 def _from_recipe(comment: str) -> dict[str, float]:
     told = dict(re.findall(r"(\w+) (-?[0-9.]+)(?:,|$)", comment.removeprefix("reverb: ")))
-    return {f"reverb.{name}": float(told[name]) for name in NAMES if name in told}
+    if not all(name in told for name in NAMES):
+        raise ExportError(
+            "has a reverb, whose settings cannot be told from its response but stand in the"
+            " preset's rdfs:comment, as export wrote it; put that back, or set 'wet' to 0 to import"
+            " the strip without a reverb"
+        )
+    return {f"reverb.{name}": float(told[name]) for name in NAMES}
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:
@@ -318,6 +361,11 @@ FORMAT = Format(
     write=_write,
     mapped=MAPPED,
     notes=_notes,
+    conditions=(
+        "reverb: lv2apply loads no files, so run.sh plays without it; LV2 hosts do",
+        "reverb: the response is for one sample rate, that of the export",
+        "pan: fully to one side, in stereo, the other side is missing in the reverb's send",
+    ),
     figures=(Figure("EQ", -68.0), Figure("compressor", -93.0), Figure("whole chain", -68.0)),
     consumer="LSP 1.2.5 in lv2apply",
     read=_read,

@@ -192,6 +192,11 @@ FORMAT = Format(
     write=_write,
     mapped=tuple(MAPPED.values()),
     notes=_notes,
+    conditions=(
+        "reverb: all but the wet level act through the response file; export again to change them",
+        "reverb: exact at the sample rate of the export; at another REAPER resamples the response",
+        "reverb: the effect's memory holds the first 4.2 million samples, 95 s at 44.1 kHz",
+    ),
     # Rounding alone, -248 and -166 as measured: a few dB are left for other mathematics libraries.
     figures=(Figure("without reverb", -245.0), Figure("whole chain", -164.0)),
     consumer="its own code, translated to Python",

@@ -6,10 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..errors import ExportError
+
 __all__ = ["Thing", "quoted", "things"]
 
 TOKEN = re.compile(
-    r'"""(?P<long>(?:[^"\\]|\\.|"(?!""))*)"""|"(?P<short>(?:[^"\\\n\r]|\\.)*)"'
+    r'"""(?P<long>(?:[^"\\]|\\.|"(?!""))*)"""'
+    # One that does not end is met once and ends the reading, or every quote would be the start of
+    # another search to the end.
+    r'|(?P<endless>""")|"(?P<short>(?:[^"\\\n\r]|\\[^\n\r])*)"|(?P<broken>")'
     r"|<(?P<iri>[^<>\s]*)>|(?P<comment>#[^\n]*)|(?P<sign>\^\^|[\[\]();,]|\.(?!\d))"
     r"|(?P<word>[^\s\[\]();,\"<>]*[^\s\[\]();,\"<>.])",
     re.DOTALL,
@@ -60,12 +65,20 @@ def things(text: str) -> Iterator[Thing]:
     ----------
     text : str
         Turtle. Prefixes are not resolved; what is not understood is passed over.
+
+    Raises
+    ------
+    ExportError
+        A string does not end.
     """
     stack = [Thing()]
     is_type = False
     for match in TOKEN.finditer(text):
         kind = match.lastgroup or ""
         token, thing = match[kind], stack[-1]
+        if kind in ("endless", "broken"):
+            line = text.count("\n", 0, match.start()) + 1
+            raise ExportError(f"the string that begins in line {line} does not end; export again")
         if kind == "sign":
             if token == "[":
                 stack.append(Thing())

@@ -189,7 +189,7 @@ def test_bypassed_modules_do_nothing() -> None:
     output, files = written(Strip(preset))
     assert not files and output["plugins_order"] == ["equalizer#0", "compressor#0"]
     equalizer, compressor = output["equalizer#0"], output["compressor#0"]
-    assert {band["type"] for band in equalizer["left"].values()} == {"Off"}
+    assert all(band["mute"] for band in equalizer["left"].values())
     assert equalizer["left"] == equalizer["right"]
     assert equalizer["input-gain"] == equalizer["output-gain"] == 0.0
     assert compressor["dry"] == 0.0 and compressor["wet"] == -100.0
@@ -212,6 +212,58 @@ def test_import_gives_the_preset_back(tmp_path: Path) -> None:
         assert back.name == preset.name
         # A band that is off keeps its place, a module that is off needs none.
         assert Strip(back).off == Strip(full).off
+
+
+def test_an_eq_that_is_off_comes_back_with_its_bands(tmp_path: Path) -> None:
+    rap = PRESETS["rap"].without(["reverb"])
+    for number, off in enumerate((["eq"], ["eq", "eq.peak_1"], ["eq.peak_1"])):
+        preset = rap.without(off)
+        path = tmp_path / f"{number}.json"
+        export_preset(preset, "easyeffects", path)
+        back, _ = import_preset(path, "easyeffects")
+        same(preset, back, tuple(k for k in BY_KEY if k.startswith("eq.")))
+        assert back.bypass() == preset.bypass() - {"input_gain"}, "a gain of 0 dB is on"
+
+
+def test_what_is_bypassed_there_is_off_but_kept(tmp_path: Path) -> None:
+    preset = PRESETS["rap"].without(["reverb"])
+    data = json.loads(FORMAT.write(Strip(preset))[""])
+    for name in ("equalizer#0", "compressor#0"):
+        data["output"][name]["bypass"] = True
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    back, _ = import_preset(tmp_path / "a.json", "easyeffects")
+    assert back.bypass() >= {"eq", "compressor", "input_gain", "output_gain"}
+    same(preset, back, ("eq.peak_1.gain_db", "compressor.ratio", "output_gain.gain_db"))
+
+
+def test_what_stereo_costs_is_said_for_mono_too() -> None:
+    for channels in (1, 2):
+        said = FORMAT.losses(Strip(PRESETS["rap"], channels=channels))
+        assert any(line.startswith("compressor: ") and "--channels 1" in line for line in said)
+        assert any(line.startswith("reverb: ") and "sides' mean" in line for line in said)
+    assert {"compressor", "reverb"} <= set(FORMAT.lost)
+    (condition,) = FORMAT.conditions
+    (note,) = FORMAT.notes(Strip(PRESETS["rap"]))
+    assert ".irs" in condition and ".irs" in note
+
+
+def test_a_convolver_without_its_settings_is_refused(tmp_path: Path) -> None:
+    settings = {**PRESETS["rap"].settings(), "pan.position": 0.25}
+    full = Preset.from_settings(settings, bypass=PRESETS["rap"].bypass() - {"pan"})
+    export_preset(full, "easyeffects", tmp_path / "a.json")
+    data = json.loads((tmp_path / "a.json").read_bytes())
+    own = data.pop("diffconsole")
+    parts = [{k: v for k, v in own.items() if k != "reverb.decay_s"}, {"name": "x"}, [], None]
+    for left in parts:
+        (tmp_path / "b.json").write_text(json.dumps({**data, "diffconsole": left}))
+        with pytest.raises(ExportError, match="put that object back"):
+            import_preset(tmp_path / "b.json", "easyeffects")
+    # The remedy: the rest comes back without pan and reverb.
+    data["output"]["plugins_order"].remove("convolver#0")
+    (tmp_path / "b.json").write_text(json.dumps(data))
+    back, _ = import_preset(tmp_path / "b.json", "easyeffects")
+    assert back.bypass() >= {"pan", "reverb"}
+    same(full, back, ("compressor.ratio", "eq.high_pass.freq_hz", "output_gain.gain_db"))
 
 
 def test_the_response_is_not_overwritten(tmp_path: Path) -> None:

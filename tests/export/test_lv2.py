@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from diffconsole import Preset
 from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.lv2 import FORMAT, plugins
 from diffconsole.export.turtle import quoted, things
-from diffconsole.parameters import PARAMETERS
+from diffconsole.parameters import BY_KEY, PARAMETERS
 from diffconsole.preset import factory_presets
 from tests import reference
 from tests.export.consumers_lv2 import needs_lsp, run_lv2, write
@@ -226,6 +229,60 @@ def test_turtle_reads_what_others_write() -> None:
         assert thing.first("label") == title
 
 
+@pytest.mark.parametrize("unit", ['"\\', '"a\n', '"""\\"x ', '\\"""', '"""" "', '"" "', "<a"])
+def test_turtle_without_an_end_is_read_in_a_moment(unit: str) -> None:
+    before = time.process_time()
+    with contextlib.suppress(ExportError):
+        list(things(unit * 50_000))
+    # Quadratic it would be minutes.
+    assert time.process_time() - before < 2.0
+
+
+@pytest.mark.parametrize("text", ['<x> a "b\n" .', '<x> a """b" .', '<x> a "b', '<x> a "b\\\n"'])
+def test_turtle_string_without_an_end_is_refused(text: str) -> None:
+    with pytest.raises(ExportError, match="line 1 does not end"):
+        list(things(text))
+
+
+def test_two_bundles_are_not_mixed_into_one_strip(tmp_path: Path) -> None:
+    for name in ("rap", "podcast"):
+        export_preset(PRESETS[name], "lv2", tmp_path, force=True)
+    bundles = sorted(tmp_path.glob("*.lv2"))
+    assert len(bundles) == 2
+    with pytest.raises(ExportError, match="2 bundles in it.*give one of them") as raised:
+        import_preset(tmp_path, "lv2")
+    assert all(bundle.name in str(raised.value) for bundle in bundles)
+    names = {import_preset(bundle, "lv2")[0].name for bundle in bundles}
+    assert names == {PRESETS["rap"].name, PRESETS["podcast"].name}
+
+
+def test_two_presets_of_a_plug_in_are_not_mixed(tmp_path: Path) -> None:
+    bundle = write(Strip(PRESETS["podcast"].without(["reverb"])), tmp_path)
+    text = (bundle / "compressor.ttl").read_text().replace("<compressor.ttl>", "<second.ttl>")
+    (bundle / "second.ttl").write_text(text)
+    with pytest.raises(ExportError, match="second.ttl is a second preset of the compressor"):
+        import_preset(bundle, "lv2")
+    assert "compressor" not in import_preset(bundle / "second.ttl", "lv2")[0].bypass()
+
+
+def test_a_reverb_without_its_recipe_is_refused(tmp_path: Path) -> None:
+    """As a host saves it: with the ports and the response, without what we wrote beside them."""
+    bundle = write(Strip(PANNED), tmp_path)
+    file = bundle / "reverb.ttl"
+    text = file.read_text()
+    for pattern in (r"\trdfs:comment .*\n", r"decay_s [0-9.]+, "):
+        file.write_text(re.sub(pattern, "", text))
+        assert file.read_text() != text
+        with pytest.raises(ExportError, match="rdfs:comment.*set 'wet' to 0"):
+            import_preset(bundle, "lv2")
+    # The remedy: all but the reverb comes back.
+    plain = re.sub(r"\trdfs:comment .*\n", "", text)
+    file.write_text(re.sub(r'("wet" ; pset:value) [0-9.]+', r"\1 0.0", plain))
+    back, _ = import_preset(bundle, "lv2")
+    assert "reverb" in back.bypass()
+    same(PANNED, back, ("pan.position", "output_gain.gain_db"))
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "<x> a pset:Preset .", "[" * 50000,
@@ -239,6 +296,70 @@ def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.preset.lv2" / "a.ttl").write_text(content)
     with pytest.raises(ExportError):
         import_preset(tmp_path, "lv2")
+
+
+def test_an_eq_that_is_off_comes_back_with_its_bands(tmp_path: Path) -> None:
+    rap = PRESETS["rap"].without(["reverb"])
+    for number, off in enumerate((["eq"], ["eq", "eq.peak_1"], ["eq.peak_1"])):
+        preset = rap.without(off)
+        path = tmp_path / f"{number}"
+        export_preset(preset, "lv2", path)
+        back, _ = import_preset(path, "lv2")
+        same(preset, back, tuple(k for k in BY_KEY if k.startswith("eq.")))
+        assert back.bypass() == preset.bypass() - {"input_gain"}, "a gain of 0 dB is on"
+
+
+def test_an_eq_that_is_off_does_nothing(real_voices: list[Voice]) -> None:
+    needs_lsp()
+    preset = PRESETS["rap"].without(["eq", "compressor", "reverb", "output_gain"])
+    assert "equalizer" in plugins(Strip(preset))
+    audio = take(real_voices[VOICE], 48000, seconds=0.2)
+    np.testing.assert_array_equal(run_lv2(Strip(preset), audio), audio)
+
+
+def test_the_listing_says_what_the_notes_may() -> None:
+    hard = Preset.from_settings({**PANNED.settings(), "pan.position": 1.0})
+    noted = {line.split(":")[0] for line in FORMAT.notes(Strip(hard, channels=2))}
+    assert {line.split(":")[0] for line in FORMAT.conditions} == noted == {"pan", "reverb"}
+
+
+def play(folder: Path, *told: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", "run.sh", *told]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_run_replaces_no_file_unless_told_to(tmp_path: Path) -> None:
+    needs_lsp()
+    write(Strip(Preset()), tmp_path)
+    soundfile.write(tmp_path / "in.wav", np.full(480, 0.25), 48000, subtype="FLOAT")
+    out = tmp_path / "a \\n b.wav"
+    out.write_bytes(b"mine")
+    done = play(tmp_path, "in.wav", out.name)
+    assert done.returncode == 1 and done.stderr == f"{out.name} is there already; -y replaces it\n"
+    assert out.read_bytes() == b"mine"
+    for wrong in (("in.wav",), ("in.wav", "new.wav", "--yes"), ("in.wav", "new.wav", "-y", "-y")):
+        done = play(tmp_path, *wrong)
+        assert done.returncode == 2 and done.stderr.startswith("usage: ")
+    done = play(tmp_path, "in.wav", "./in.wav", "-y")
+    assert done.returncode == 1 and done.stderr == "IN and OUT are the same file\n"
+    for told in ((out.name, "-y"), ("new.wav",)):
+        assert play(tmp_path, "in.wav", *told).returncode == 0
+        np.testing.assert_array_equal(soundfile.read(tmp_path / told[0])[0], np.full(480, 0.25))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_run_says_which_export_a_file_needs(channels: int, tmp_path: Path) -> None:
+    needs_lsp()
+    write(Strip(PANNED, channels=channels), tmp_path)
+    noise = np.random.default_rng(1).uniform(-0.1, 0.1, (480, channels + 1))
+    soundfile.write(tmp_path / "in.wav", noise, 48000, subtype="FLOAT")
+    done = play(tmp_path, "in.wav", "out.wav")
+    assert done.returncode == 1 and not (tmp_path / "out.wav").exists()
+    wanted = "export with --channels 2" if channels == 1 else "more than two channels"
+    assert wanted in done.stderr.splitlines()[-1]
+    # Another failure is not taken for this one.
+    done = play(tmp_path, "nothing.wav", "out.wav")
+    assert done.returncode == 1 and done.stderr and wanted not in done.stderr
 
 
 def test_what_is_lost_is_said() -> None:

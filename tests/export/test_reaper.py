@@ -11,7 +11,7 @@ import pytest
 from diffconsole import Preset
 from diffconsole.errors import DiffconsoleError
 from diffconsole.export import Strip, export_preset, import_preset
-from diffconsole.export.reaper import EFFECT, FOLDER, FORMAT, SLIDERS, slider_name
+from diffconsole.export.reaper import EFFECT, FOLDER, FORMAT, LONGEST_RESPONSE, SLIDERS, slider_name
 from diffconsole.parameters import BY_KEY, PARAMETERS, SWITCHES
 from diffconsole.preset import factory_presets
 from tests.reference import error_db
@@ -262,7 +262,10 @@ def test_losses():
 
 def test_a_response_that_the_effect_cannot_hold_is_told():
     long = Preset.from_settings({"reverb.decay_s": 8.0, "reverb.low_ratio": 4.0})
-    assert any("first 22 s" in line for line in FORMAT.losses(Strip(long, 192000)))
+    noted = FORMAT.losses(Strip(long, 192000))
+    assert any("first 22 s" in line for line in noted)
+    assert len(FORMAT.conditions) == len(noted), "the listing has a line for each"
+    assert f"{LONGEST_RESPONSE / 44100:.0f} s at 44.1 kHz" in FORMAT.conditions[-1]
     assert not any("first" in line for line in FORMAT.losses(Strip(long, 96000)))
 
 
