@@ -177,6 +177,8 @@ class Format:
         over and what becomes of it, one line each. It is said where that part of the strip is on.
     notes : callable, optional
         Further lines that depend on the settings.
+    conditions : tuple of str
+        Lines for the listing: what `notes` may say.
     figures : tuple of Figure
         Measured by ``tests/benchmarks/export.py``.
     consumer : str
@@ -198,6 +200,7 @@ class Format:
     consumer: str = ""
     read: Callable[[Path], Preset] | None = None
     read_endings: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {*BY_KEY, *MODULES, *(f"eq.{band}" for band in EQ_BANDS)}
