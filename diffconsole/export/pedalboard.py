@@ -350,6 +350,8 @@ FORMAT = Format(
         Figure("compressor without knee, mono", -91.0),
         Figure("compressor with knee, mono", -28.0),
         Figure("whole chain, mono", -28.0),
+        # A voice on the left and another on the right.
+        Figure("compressor, stereo, another voice on each side", -9.0),
     ),
     consumer="pedalboard 0.9",
     read=_read,

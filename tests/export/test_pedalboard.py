@@ -77,6 +77,22 @@ def test_factory_presets_are_as_near_as_the_figures_say(
 
 
 @pytest.mark.parametrize("rate", RATES)
+def test_sides_that_differ_are_as_near_as_the_figure_says(
+    real_voices: list[Voice], rate: int
+) -> None:
+    sides = [take(real_voices[voice], rate) for voice in (VOICE, 0)]
+    audio = np.concatenate(sides)
+    for name, preset in PRESETS.items():
+        for only in (
+            without_knee(preset.without(["eq", "reverb"])),
+            preset.without(["eq", "reverb"]),
+        ):
+            strip = Strip(only, rate, 2)
+            error = reference.error_db(run_pedalboard(strip, audio), in_float64(strip, audio))
+            assert error <= FIGURES["compressor, stereo, another voice on each side"], name
+
+
+@pytest.mark.parametrize("rate", RATES)
 def test_short_releases_are_nearer(real_voices: list[Voice], rate: int) -> None:
     for name, preset in PRESETS.items():
         only = without_knee(preset.without(["eq", "reverb"]))
