@@ -32,6 +32,9 @@ RESPONSE = "reverb/impulse_response.wav"
 LARGEST_BYTES = 1 << 20
 LARGEST_FILE_BYTES = 1 << 30
 FULL_FADER_DB = 6.0
+LOWEST_FADER_DB = BY_KEY["output_gain.gain_db"].low
+HIGHEST_RATIO = BY_KEY["compressor.ratio"].high
+HIGHEST_NOTE = 200.0
 BAND_TYPES = {
     "high_pass": "highPass", "low_shelf": "lowShelf", "high_shelf": "highShelf",
     "low_pass": "lowPass",
@@ -44,6 +47,9 @@ def _percent(ratio: float) -> float:
 
 
 def _ratio(percent: float) -> float:
+    # A limiter, 100 %, is the highest ratio that a strip has.
+    if percent >= _percent(HIGHEST_RATIO):
+        return HIGHEST_RATIO
     return 1.0 / (1.0 - percent / 100.0)
 
 
@@ -52,7 +58,8 @@ def _volume(gain_db: float) -> float:
 
 
 def _volume_db(volume: float) -> float:
-    return 20.0 * math.log10(volume)
+    # A fader that is all the way down is the lowest gain that a strip has.
+    return 20.0 * math.log10(max(volume, _volume(LOWEST_FADER_DB)))
 
 
 def _seconds(ms: float) -> float:
@@ -173,7 +180,10 @@ def _add_equalizer(ids: _Ids, devices: Element, strip: Strip) -> None:
     # Without the compressor all is linear, and the gain may as well stand here.
     gain_db = 0.0 if strip.on("compressor") else strip.gain_db("input_gain")
     device = _add_device(ids, devices, "Equalizer", strip.on("eq") or gain_db != 0.0)
-    off = strip.preset.bypass() if strip.on("eq") else {f"eq.{band}" for band in EQ_BANDS}
+    off = strip.preset.bypass()
+    if not strip.on("eq") and gain_db != 0.0:
+        # The device is on for the gain alone.
+        off = tuple(f"eq.{band}" for band in EQ_BANDS)
     for order, (band, mapped) in enumerate(BANDS.items()):
         # A band has no id in the schema; its parameters have.
         element = SubElement(device, "Band", type=BAND_TYPES.get(band, BELL), order=str(order))
@@ -264,9 +274,11 @@ def _value(parent: Element | None, mapped: Mapped) -> float | None:
     value, unit = float(element.attrib["value"]), element.get("unit", mapped.unit)
     if unit == "semitones" and mapped.unit == "hertz":
         # Bitwig writes frequencies as notes, 69 for 440 Hz.
+        if abs(value) > HIGHEST_NOTE:
+            raise ExportError(f"{mapped.name} of {value:g} semitones is no note; give 0 to 136")
         value, unit = 440.0 * 2.0 ** ((value - 69.0) / 12.0), "hertz"
     if unit == "decibel" and mapped is VOLUME:
-        return value
+        return max(value, LOWEST_FADER_DB)
     if unit != mapped.unit:
         raise ValueError(f"{mapped.name} in {unit!r} instead of {mapped.unit}")
     return mapped.to_ours(value)
@@ -331,6 +343,10 @@ FORMAT = Format(
         "any convolver",
     },
     notes=_notes,
+    conditions=(
+        "reverb.wet_db: to be set as the convolver's wet level, dry 0 dB",
+        "output_gain.gain_db: is the track's volume; many faders end at +6 dB",
+    ),
     consumer="a reader by the rules of the format's schema",
     read=_read,
 )

@@ -2,6 +2,8 @@
 
 ``Filter 1: ON PK Fc 3000 Hz Gain 2 dB Q 0.9``: PK is a bell, LSC and HSC are shelves that take Q,
 HPQ and LPQ cuts that take Q; gains around the EQ stand in ``Preamp``. Sections are the cookbook's.
+Other programs also write LS, HS, HP and LP, which have no Q and are read with one of 0.71, and more
+than one ``Preamp``, which add up.
 Source: Equalizer APO's documentation, "Configuration reference".
 """
 
@@ -21,12 +23,15 @@ from .base import Files, Format, Mapped, Strip, number
 __all__ = ["FORMAT"]
 
 KINDS = {"high_pass": "HPQ", "low_shelf": "LSC", "high_shelf": "HSC", "low_pass": "LPQ"}
-LINE = re.compile(
-    r"Filter\s*\d*:\s*(?P<on>ON|OFF)\s+(?P<kind>HPQ|LSC|PK|HSC|LPQ)\s+Fc\s+(?P<freq>\S+)\s*Hz"
-    r"(?:\s+Gain\s+(?P<gain>\S+)\s*dB)?\s+Q\s+(?P<q>\S+)",
+SHORT_KINDS = {"HP": "HPQ", "LS": "LSC", "HS": "HSC", "LP": "LPQ"}
+"""Without a Q; a strip's default, 0.71, is theirs."""
+
+LINE = re.compile(r"Filter\s*\d*\s*:\s*(?P<on>ON|OFF)\s+(?P<kind>\S+)(?P<values>.*)", re.IGNORECASE)
+VALUES = re.compile(
+    r"\s+Fc\s+(?P<freq>\S+?)\s*Hz(?:\s+Gain\s+(?P<gain>\S+?)\s*dB)?(?:\s+Q\s+(?P<q>\S+))?\s*",
     re.IGNORECASE,
 )
-PREAMP = re.compile(r"Preamp:\s*(\S+)\s*dB", re.IGNORECASE)
+PREAMP = re.compile(r"Preamp\s*:\s*(?P<level>\S+?)\s*dB", re.IGNORECASE)
 LARGEST_BYTES = 1 << 20
 
 
@@ -47,32 +52,82 @@ def _write(strip: Strip) -> Files:
 
 
 def _read(path: Path) -> Preset:
-    with open(path, "rb") as file:
-        text = file.read(LARGEST_BYTES).decode("utf-8")
-    filters = [match.groupdict() for match in LINE.finditer(text)]
+    lines = [line.strip() for line in _text(path).splitlines()]
+    filters = [found for line in lines if (found := _filter(line)) is not None]
     if not filters:
         raise ExportError("no filter of Equalizer APO in it, as 'Filter 1: ON PK …'")
     settings: dict[str, float] = {}
     bypass = set()
-    bells = iter(_bells([float(f["freq"]) for f in filters if f["kind"].upper() == "PK"]))
-    for line in filters:
-        kind = line["kind"].upper()
+    bells = iter(_bells([values["freq_hz"] for _, kind, values in filters if kind == "PK"]))
+    for on, kind, values in filters:
         band = next((band for band, theirs in KINDS.items() if theirs == kind), None) or next(bells)
         if f"eq.{band}.freq_hz" in settings:
             raise ExportError(f"more than one filter of kind {kind}, of which a strip has 1")
-        for name, value in (("freq_hz", line["freq"]), ("gain_db", line["gain"]), ("q", line["q"])):
-            if value is not None and f"eq.{band}.{name}" in BY_KEY:
-                settings[f"eq.{band}.{name}"] = float(value)
-        if line["on"].upper() == "OFF":
+        for name, value in values.items():
+            if f"eq.{band}.{name}" in BY_KEY:
+                settings[f"eq.{band}.{name}"] = value
+        if not on:
             bypass.add(f"eq.{band}")
-    preamp = PREAMP.search(text)
-    if preamp and float(preamp[1]) != 0.0:
-        level_db, output = float(preamp[1]), BY_KEY["output_gain.gain_db"]
+    preamps = [found["level"] for line in lines if (found := PREAMP.match(line))]
+    level_db = sum(_number("Preamp", level) for level in preamps)
+    if level_db != 0.0:
+        output = BY_KEY["output_gain.gain_db"]
         settings[output.key] = output.clip(level_db)
         if level_db != settings[output.key]:
             settings["input_gain.gain_db"] = level_db - settings[output.key]
-    title = text.splitlines()[0].removeprefix("#").strip() if text.startswith("#") else ""
+    title = lines[0].removeprefix("#").strip() if lines[0].startswith("#") else ""
+    # A first line that was commented out is no name.
+    title = "" if LINE.match(title) or PREAMP.match(title) else title
     return Preset.from_settings(settings, bypass=bypass, name=title)
+
+
+def _text(path: Path) -> str:
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ExportError("over 1 MB, which no text of an EQ is; give the EQ's own file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ExportError("is not in UTF-8; save it in that encoding") from None
+
+
+def _filter(line: str) -> tuple[bool, str, dict[str, float]] | None:
+    """Return whether a filter is on, its kind and its values; None for a line of other things."""
+    found = LINE.match(line)
+    if found is None:
+        return None
+    on, kind = found["on"].upper() == "ON", found["kind"].upper()
+    kind = SHORT_KINDS.get(kind, kind)
+    if kind not in (*KINDS.values(), "PK"):
+        # "ON None" is how Room EQ Wizard fills its list up; what is off does nothing.
+        if not on or kind == "NONE":
+            return None
+        raise ExportError(
+            f"a filter of kind {found['kind']}, which a strip has none of; remove it, or set it OFF"
+        )
+    values = VALUES.fullmatch(found["values"])
+    # A bell without a Q has a bandwidth in octaves.
+    if values is None or (values["q"] is None and kind == "PK"):
+        if not on:
+            return None
+        raise ExportError(
+            f"{line!r} is not read; write it as 'Filter 1: ON {kind} Fc 1000 Hz Gain 2 dB Q 0.9'"
+        )
+    names = (("freq_hz", "Fc", "freq"), ("gain_db", "Gain", "gain"), ("q", "Q", "q"))
+    return on, kind, {
+        ours: _number(theirs, values[group]) for ours, theirs, group in names
+        if values[group] is not None
+    }  # fmt: skip
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ExportError(
+            f"{name} {text} is not a number; write it with a point and without commas, as 1000.5"
+        ) from None
 
 
 def _bells(freqs_hz: Sequence[float]) -> tuple[str, ...]:

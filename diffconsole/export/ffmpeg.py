@@ -131,6 +131,10 @@ FORMAT = Format(
     write=_write,
     mapped=mapped(),
     notes=_notes,
+    conditions=(
+        "ffmpeg: right at one sample rate, to which other audio is resampled, where the "
+        "compressor or the reverb is on",
+    ),
     figures=(
         # To ten dB: what is left is the rounding of float64, another one with every build.
         Figure("EQ", -230.0),

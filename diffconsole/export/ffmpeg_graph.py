@@ -40,6 +40,7 @@ SECTION = "t=q:r=f64"
 COMPRESSOR = "detection=peak:link=maximum"
 LEVEL = "precision=double"
 WIDEST_KNEE = 8.0
+HIGHEST_RATE = 1e6
 LONGEST_RESPONSE_S = 60
 
 RESPONSE_NAMES = tuple(p.name for p in PARAMETERS if p.section == "reverb" and p.name != "wet_db")
@@ -244,6 +245,8 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
     if not re.match(r"(\[0:a\])?aformat=sample_fmts=dblp", text):
         raise ExportError("does not begin with aformat=sample_fmts=dblp, as what export wrote does")
     rate = re.search(r"sample_rates=(\d+)", text)
+    if rate and not 0 < float(rate[1]) <= HIGHEST_RATE:
+        raise ExportError(f"sample_rates={rate[1][:20]} is no rate; give it in Hz, as 48000")
     sample_rate = int(rate[1]) if rate else DEFAULT_RATE
     table = {entry.name: entry for entry in mapped(sample_rate)}
     owners = {name.partition(":")[0] for name in table}
@@ -265,5 +268,10 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
                 entry = table.get(f"{name}:{option}")
                 if entry is not None:
                     theirs = value.removesuffix("dB") if option == "volume" else value
-                    settings[entry.key] = entry.to_ours(float(theirs))
+                    try:
+                        settings[entry.key] = entry.to_ours(float(theirs))
+                    except (ValueError, ArithmeticError):
+                        raise ExportError(
+                            f"{entry.name} is {value[:20]!r}, which no strip has; correct it"
+                        ) from None
     return settings, reverb

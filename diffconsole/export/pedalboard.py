@@ -33,6 +33,8 @@ SCRIPT = "strip.py"
 RESPONSE = "impulse_response.wav"
 JUCE_TIME_PER_TAU = 2.0 * math.pi
 JUCE_NORM = 0.125
+# Python's whole numbers may be too long for a float.
+LARGEST_WHOLE = 10**9
 # Detector levels of a voice in its loud moments, which are what is heard of a compressor.
 VOICE_DBFS, VOICE_SPREAD_DB = -20.0, 6.0
 FILTERS = {"low_shelf": "LowShelfFilter", "high_shelf": "HighShelfFilter"}
@@ -85,7 +87,7 @@ MAPPED = (
 THEIRS = {mapped.key: mapped for mapped in MAPPED}
 
 TEMPLATE = '''\
-"""A vocal channel strip in pedalboard: ``python strip.py IN.wav OUT.wav``.
+"""A vocal channel strip in pedalboard: ``python strip.py IN.wav OUT.wav [-y]``.
 
 Or ``from strip import board, process``: ``board`` is the gain, EQ and compressor, ``process``
 all of the strip. Made for %(sample_rate)d Hz. Needs ``pip install pedalboard``.
@@ -138,14 +140,23 @@ def process(samples, sample_rate, tail_s=0.0):
 
 
 def main():
-    """Process a file."""
-    if len(sys.argv) != 3:
-        sys.exit("usage: python strip.py IN.wav OUT.wav")
-    with AudioFile(sys.argv[1]) as source:
-        samples, sample_rate = source.read(source.frames), source.samplerate
+    """Process a file; an existing one is replaced with -y alone."""
+    names = [word for word in sys.argv[1:] if word != "-y"]
+    if len(names) != 2:
+        sys.exit("usage: python strip.py IN.wav OUT.wav [-y]")
+    if Path(names[1]).exists() and "-y" not in sys.argv:
+        sys.exit(f"{names[1]} is there already; -y replaces it")
+    try:
+        with AudioFile(names[0]) as source:
+            samples, sample_rate = source.read(source.frames), source.samplerate
+    except (OSError, ValueError, RuntimeError) as error:
+        sys.exit(f"{names[0]}: cannot be read ({error})")
     done = process(samples, sample_rate, TAIL_S)
-    with AudioFile(sys.argv[2], "w", sample_rate, len(done), bit_depth=32) as target:
-        target.write(done)
+    try:
+        with AudioFile(names[1], "w", sample_rate, len(done), bit_depth=32) as target:
+            target.write(done)
+    except (OSError, ValueError, RuntimeError) as error:
+        sys.exit(f"{names[1]}: cannot be written ({error})")
 
 
 if __name__ == "__main__":
@@ -268,11 +279,24 @@ def _call(name: str, **arguments: float) -> str:
 
 def _read(path: Path) -> Preset:
     script = path / SCRIPT if path.is_dir() else path
-    found = _constants(ast.parse(read_text(script)))
+    text = read_text(script)
+    try:
+        found = _constants(ast.parse(text))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise ExportError(
+            f"{script}: NAME and SETTINGS cannot be read ({reason}); give it as diffconsole wrote "
+            "it, in which numbers alone may be edited"
+        ) from None
     if "SETTINGS" not in found:
         raise ExportError(f"{script}: holds no SETTINGS; only what diffconsole wrote is read back")
+    if not isinstance(found["SETTINGS"], dict):
+        raise ExportError(f"{script}: SETTINGS is not a dictionary, as diffconsole writes it")
     settings = dict(found["SETTINGS"])
     bypass = settings.pop("bypass", [])
+    for key, value in settings.items():
+        if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+            raise ExportError(f"{script}: {key} is far beyond any range; write a smaller number")
     return Preset.from_settings(settings, bypass=bypass, name=str(found.get("NAME", "")))
 
 
@@ -290,24 +314,22 @@ def _constants(tree: ast.Module) -> dict[str, Any]:
 def _notes(strip: Strip) -> tuple[str, ...]:
     lines = []
     if strip.on("compressor"):
-        if strip["compressor.knee_db"] > 0.0:
-            threshold_db, ratio, makeup_db = corner_curve(
-                strip["compressor.threshold_db"],
-                strip["compressor.ratio"],
-                strip["compressor.knee_db"],
-            )
+        ours = tuple(strip[f"compressor.{n}"] for n in ("threshold_db", "ratio", "knee_db"))
+        threshold_db, ratio, makeup_db = corner_curve(*ours)
+        if (threshold_db, ratio, makeup_db) != (*ours[:2], 0.0):
             lines.append(
-                "compressor.threshold_db: the nearest curve without the knee has threshold "
-                f"{threshold_db:.1f} dB, ratio {ratio:.2f}, {makeup_db:+.1f} dB make-up"
-            )
-        if strip.channels == 2:
-            lines.append(
-                "compressor: pedalboard's detects each channel alone; ours turns both down alike"
+                f"{KNEE}; it has threshold {threshold_db:.1f} dB, ratio {ratio:.2f}, "
+                f"{makeup_db:+.1f} dB make-up"
             )
     if strip.on("reverb"):
         lines.append(f"reverb: its response is made for {strip.sample_rate} Hz")
     return tuple(lines)
 
+
+KNEE = (
+    "compressor.knee_db: pedalboard's compressor has no knee; the nearest curve without one is "
+    "written"
+)
 
 FORMAT = Format(
     key="pedalboard",
@@ -316,15 +338,20 @@ FORMAT = Format(
     write=_write,
     mapped=MAPPED,
     lost={
-        "compressor.knee_db": "pedalboard's compressor has no knee; the nearest curve without one "
-        "is written",
+        "compressor": "pedalboard's detects each channel alone; ours turns both sides down alike",
     },
     notes=_notes,
+    conditions=(
+        f"{KNEE}, where the knee is over 0 and the ratio over 1",
+        "reverb: its response is made for one sample rate",
+    ),
     figures=(
         Figure("EQ", -70.0),
         Figure("compressor without knee, mono", -91.0),
         Figure("compressor with knee, mono", -28.0),
         Figure("whole chain, mono", -28.0),
+        # A voice on the left and another on the right.
+        Figure("compressor, stereo, another voice on each side", -9.0),
     ),
     consumer="pedalboard 0.9",
     read=_read,

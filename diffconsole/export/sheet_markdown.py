@@ -14,6 +14,7 @@ from .sheet import Row, in_a_sentence, rows
 __all__ = ["FORMAT"]
 
 COLUMNS = ("Module", "Parameter", "Value", "Meaning")
+ROUNDED = "values are rounded for people; '--to csv' keeps them exact"
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -49,5 +50,6 @@ FORMAT = Format(
     write=_write,
     at_rate=False,
     mapped=tuple(Mapped(p.key, p.meaning, p.unit) for p in PARAMETERS),
-    notes=lambda _: ("values are rounded for people; '--to csv' keeps them exact",),
+    notes=lambda _: (ROUNDED,),
+    conditions=(ROUNDED,),
 )

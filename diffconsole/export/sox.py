@@ -68,8 +68,9 @@ def _write(strip: Strip) -> Files:
     lines = [
         "#!/bin/sh",
         f"# {strip.title}",
-        "# sh THIS.sh IN.wav OUT.wav, with SoX 14.4. The first gain makes room for the effects,",
-        "# the last takes it back and holds the strip's gains. Levels above full scale clip.",
+        "# sh THIS.sh IN.wav OUT.wav [-y], with SoX 14.4. The first gain makes room for the",
+        "# effects, the last takes it back and holds the strip's gains. Levels above full scale",
+        "# clip.",
         "# BITS=64 writes finer than to 2^-24 of full scale, where the result is very soft.",
     ]
     if strip.bands():
@@ -78,17 +79,32 @@ def _write(strip: Strip) -> Files:
         to_gain = BY_OUR_KEY["pan.position"].to_theirs
         left, right = (number(to_gain(sign * strip["pan.position"]), 16) for sign in (1, -1))
         effects.append(f"remix 1v{left} {min(strip.channels, 2)}v{right}")
-        lines.append(f"# For {'mono' if strip.channels == 1 else 'stereo'} files: remix says so.")
     effects.append(f"gain {number(room_db + level_db)}")
     lines += [
-        '[ $# -eq 2 ] || { echo "usage: sh $0 IN.wav OUT.wav" >&2; exit 2; }',
+        "case $#$3 in 2|3-y) ;; *)",
+        '  echo "usage: sh $0 IN.wav OUT.wav [-y]" >&2; exit 2 ;;',
+        "esac",
         # A name that begins with a dash or a bar is an option or a command for SoX.
         "case $1 in /*) in=$1 ;; *) in=./$1 ;; esac",
         "case $2 in /*) out=$2 ;; *) out=./$2 ;; esac",
-        '[ ! -e "$out" ] || { echo "$out is there already; remove it first" >&2; exit 1; }',
+        '[ ! -e "$out" ] || [ $# -eq 3 ] || {',
+        '  echo "$out is there already; -y replaces it" >&2; exit 1; }',
+        *(_channels_guard(strip.channels) if strip.on("pan") else ()),
         RUN,
     ]
     return {"": (" \\\n  ".join(("\n".join(lines), *effects)) + "\n").encode()}
+
+
+def _channels_guard(channels: int) -> tuple[str, ...]:
+    """Return lines that refuse a file of other channels: remix would take one side, or none."""
+    kind, other = ("mono", 2) if channels == 1 else ("stereo", 1)
+    return (
+        f"# Its pan is for {kind} files.",
+        'channels=$(sox --i -c "$in") || exit 1',
+        f'[ "$channels" -eq {channels} ] || {{',
+        f'  echo "$in has $channels channels, but the pan is for {kind} files;" \\',
+        f'    "for others export with --channels {other}" >&2; exit 1; }}',
+    )
 
 
 def _effect(strip: Strip, band: str) -> str:
@@ -146,21 +162,24 @@ def _read(path: Path) -> Preset:
     settings: dict[str, float] = {}
     level_db = 0.0
     for line in command.splitlines():
-        effect, *words = line.removesuffix("\\").split()
+        effect, numbers = _numbers(path, line)
         if effect == "gain":
-            level_db += float(words[0])
+            level_db += numbers[0]
         elif effect == "remix":
-            left = float(words[0].partition("v")[2])
-            settings["pan.position"] = BY_OUR_KEY["pan.position"].to_ours(left)
+            if not 0.0 <= numbers[0] <= 2.0:
+                raise ExportError(
+                    f"{path}: the left volume of 'remix' is {numbers[0]:g}; give 0 to 1.4142"
+                )
+            settings["pan.position"] = BY_OUR_KEY["pan.position"].to_ours(numbers[0])
         else:
             band = bands.pop(0) if bands else ""
             if effect not in ORDER or EFFECTS.get(band, "equalizer") != effect or not band:
                 raise ExportError(
                     f"{path}: {effect} is not what '{BANDS.strip()}' says; keep both alike"
                 )
-            for name, word in zip(ORDER[effect], words, strict=True):
+            for name, value in zip(ORDER[effect], numbers, strict=True):
                 entry = BY_OUR_KEY[f"eq.{band}.{name}"]
-                settings[entry.key] = entry.to_ours(float(word.removesuffix("q")))
+                settings[entry.key] = entry.to_ours(value)
     # Both gains stand in one; what goes beyond the output's range can only be the input's.
     level_db = round(level_db, 6)
     after_db = BY_KEY["output_gain.gain_db"].clip(level_db)
@@ -176,6 +195,23 @@ def _read(path: Path) -> Preset:
         raise ExportError(f"{path}: {error}") from None
 
 
+def _numbers(path: Path, line: str) -> tuple[str, list[float]]:
+    """Return the name of an effect and its numbers, as many as it has."""
+    effect, *words = line.removesuffix("\\").split() or [""]
+    try:
+        values = [float(word.partition("v")[2] or word.removesuffix("q")) for word in words]
+    except ValueError:
+        raise ExportError(
+            f"{path}: {line.strip()!r} holds a word that is no number; correct it"
+        ) from None
+    count = {"gain": 1, "remix": 2}.get(effect, len(ORDER.get(effect, words)))
+    if len(values) != count:
+        raise ExportError(
+            f"{path}: {effect!r} with {len(values)} numbers instead of {count}; give them all"
+        )
+    return effect, values
+
+
 FORMAT = Format(
     key="sox",
     title="SoX: EQ, gains and pan as a ready command",
@@ -189,6 +225,10 @@ FORMAT = Format(
         "output_gain.gain_db": "joined with the input gain in the last 'gain'",
     },
     notes=_notes,
+    conditions=(
+        "SoX: samples above full scale clip, in its input and in its result",
+        "SoX: with the pan for mono or for stereo files alone; '--channels' says for which",
+    ),
     figures=(Figure("EQ", -120.0), Figure("EQ, gains and pan", -119.0)),
     consumer="SoX 14.4.2",
     read=_read,

@@ -215,6 +215,47 @@ def test_frequencies_as_notes(tmp_path):
     assert settings["compressor.ratio"] == pytest.approx(4.0)
 
 
+def edited(tmp_path, tag, unit, value):
+    """Import after one value of a project was edited."""
+    root = project_of(Strip(without_reverb(PRESETS["rap"])))
+    for element in [root.find(f"Structure/Track//{tag}")]:
+        element.set("unit", unit)
+        element.set("value", value)
+    file = tmp_path / "x.dawproject"
+    file.write_bytes(packed(project_xml=ElementTree.tostring(root)))
+    return import_preset(file)[0].settings()
+
+
+@pytest.mark.parametrize(
+    ("tag", "unit", "value", "key", "expected"),
+    [
+        ("Compressor/Ratio", "percent", "100", "compressor.ratio", 20.0),
+        ("Compressor/Ratio", "percent", "99", "compressor.ratio", 20.0),
+        ("Volume", "linear", "0", "output_gain.gain_db", -48.0),
+        ("Volume", "decibel", "-inf", "output_gain.gain_db", -48.0),
+    ],
+)
+def test_a_limiter_and_a_closed_fader_are_the_ranges_ends(
+    tmp_path, tag, unit, value, key, expected
+):
+    assert edited(tmp_path, tag, unit, value)[key] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_note_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ExportError, match=r"Freq of 1e\+09 semitones is no note"):
+        edited(tmp_path, "Freq", "semitones", "1e9")
+
+
+def test_the_bands_of_an_eq_that_is_off_stay_as_they_are(tmp_path):
+    bands = {"peak_1": {"gain_db": 3.0}, "peak_2": {"gain_db": 2.0, "enabled": False}}
+    preset = Preset({"eq": {**bands, "enabled": False}, "compressor": {}})
+    export_preset(preset, "dawproject", tmp_path / "x.dawproject")
+    back, _ = import_preset(tmp_path / "x.dawproject")
+    assert "eq" in back.bypass()
+    for band in EQ_BANDS:
+        assert (f"eq.{band}" in back.bypass()) == (f"eq.{band}" in preset.bypass()), band
+
+
 HEAD = '<Project version="1.0"><Structure><Track><Channel><Devices><Equalizer>'
 TAIL = "</Equalizer></Devices></Channel></Track></Structure></Project>"
 BELL = '<Band type="bell"><Freq unit="{unit}" value="{value}"/></Band>'

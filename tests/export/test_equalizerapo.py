@@ -83,3 +83,64 @@ def test_an_eq_that_is_off_is_off_there():
     text = FORM.write(Strip(Preset({"output_gain": {"gain_db": 3.0}})))[""].decode()
     assert "ON" not in text
     assert "Preamp: 3 dB" in text
+
+
+def read(path, *lines):
+    path.write_text("\n".join(lines))
+    return import_preset(path, "equalizerapo")[0]
+
+
+BELL = "Filter 1: ON PK Fc 1000 Hz Gain 2 dB Q 1"
+
+
+def test_what_is_commented_out_does_nothing(tmp_path):
+    back = read(
+        tmp_path / "a.txt",
+        f"# {BELL}",
+        "# Preamp: -9 dB",
+        "  Filter 2: ON PK Fc 2000 Hz Gain 3 dB Q 2",
+    )
+    on = [band for band in EQ_BANDS if f"eq.{band}" not in back.bypass()]
+    assert [back.settings()[f"eq.{band}.freq_hz"] for band in on] == [2000.0]
+    assert back.settings()["output_gain.gain_db"] == 0.0
+    assert back.name == ""
+
+
+def test_filters_without_a_q_and_preamps_that_add_up(tmp_path):
+    back = read(
+        tmp_path / "a.txt", BELL, "Filter 2: ON LS Fc 100 Hz Gain 3 dB", "Filter 3: ON HP Fc 80 Hz",
+        "Preamp: -6 dB", "Filter 4: ON HS Fc 9000Hz Gain -2dB", "Filter 5: ON LP Fc 16000 Hz",
+        "Filter 6: ON None", "Filter 7: OFF Modal Fc 50 Hz", "preamp: -3 dB",
+    ).settings()  # fmt: skip
+    corners = {"low_shelf": 100.0, "high_pass": 80.0, "high_shelf": 9000.0, "low_pass": 16000.0}
+    for band, freq_hz in corners.items():
+        assert (back[f"eq.{band}.freq_hz"], back[f"eq.{band}.q"]) == (freq_hz, 0.71)
+    assert (back["eq.low_shelf.gain_db"], back["eq.high_shelf.gain_db"]) == (3.0, -2.0)
+    assert back["output_gain.gain_db"] == -9.0
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Filter 2: ON NO Fc 50 Hz", "kind NO, .*remove it"),
+        ("Filter 2: ON AP Fc 50 Hz Q 3", "kind AP, .*remove it"),
+        ("Filter 2: ON LSC 12 dB Fc 50 Hz Gain 3 dB", "LSC 12 dB.*write it as"),
+        ("Filter 2: ON PK Fc 50 Hz Gain 3 dB BW oct 1", "BW oct.*write it as"),
+        ("Filter 2: ON PK Fc 1,000 Hz Gain 3 dB Q 1", "Fc 1,000 is not a number.*without commas"),
+        ("Filter 2: ON PK Fc 100 Hz Gain 3,5 dB Q 1", "Gain 3,5 is not a number"),
+        ("Preamp: -3,5 dB", "Preamp -3,5 is not a number"),
+    ],
+)
+def test_what_is_not_read_is_refused_by_its_name(tmp_path, line, told):
+    with pytest.raises(ExportError, match=rf"a\.txt: .*{told}"):
+        read(tmp_path / "a.txt", BELL, line)
+
+
+def test_other_encodings_and_too_long_a_text_are_refused(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(BELL.encode("utf-8-sig"))
+    assert import_preset(path)[0].settings()["eq.peak_2.gain_db"] == 2.0
+    for content, told in ((BELL.encode("utf-16"), "UTF-8"), (b"#" * ((1 << 20) + 1), "1 MB")):
+        path.write_bytes(content)
+        with pytest.raises(ExportError, match=told):
+            import_preset(path, "equalizerapo")

@@ -301,7 +301,24 @@ def test_edited_numbers_come_back_and_what_is_not_ours_is_refused(tmp_path: Path
         import_preset(path, "ffmpeg")
 
 
+@pytest.mark.parametrize(
+    ("find", "put", "told"),
+    [
+        ("sample_rates=48000", "sample_rates=0", "sample_rates=0 is no rate"),
+        ("sample_rates=48000", "sample_rates=" + "9" * 5000, "is no rate"),
+        (r"attack=[\d.]+", "attack=0", "compressor:attack is '0', which no strip has"),
+        (r"threshold=[\d.]+", "threshold=0", "compressor:threshold is '0', which no strip has"),
+        (r"release=[\d.]+", "release=0.001", "release is '0.001', which no strip has"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told(find: str, put: str, told: str) -> None:
+    text = re.sub(find, put, graph(Strip(Preset({"compressor": {}}), 48000)))
+    with pytest.raises(ExportError, match=told):
+        parse(text)
+
+
 def test_the_rate_is_said() -> None:
+    assert any("one sample rate" in line for line in FFMPEG.conditions)
     compressed = Strip(Preset({"compressor": {}}), 96000)
     assert "96000" in " ".join(FFMPEG.losses(compressed))
     assert b"sample_rates=96000" in FFMPEG.write(compressed)["filter.txt"]

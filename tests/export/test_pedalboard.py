@@ -77,6 +77,22 @@ def test_factory_presets_are_as_near_as_the_figures_say(
 
 
 @pytest.mark.parametrize("rate", RATES)
+def test_sides_that_differ_are_as_near_as_the_figure_says(
+    real_voices: list[Voice], rate: int
+) -> None:
+    sides = [take(real_voices[voice], rate) for voice in (VOICE, 0)]
+    audio = np.concatenate(sides)
+    for name, preset in PRESETS.items():
+        for only in (
+            without_knee(preset.without(["eq", "reverb"])),
+            preset.without(["eq", "reverb"]),
+        ):
+            strip = Strip(only, rate, 2)
+            error = reference.error_db(run_pedalboard(strip, audio), in_float64(strip, audio))
+            assert error <= FIGURES["compressor, stereo, another voice on each side"], name
+
+
+@pytest.mark.parametrize("rate", RATES)
 def test_short_releases_are_nearer(real_voices: list[Voice], rate: int) -> None:
     for name, preset in PRESETS.items():
         only = without_knee(preset.without(["eq", "reverb"]))
@@ -192,6 +208,28 @@ def test_command_keeps_rate_level_and_tail(real_voices: list[Voice], tmp_path: P
     assert subprocess.run(command[:3], capture_output=True, check=False).returncode != 0
 
 
+def test_command_replaces_a_file_with_y_alone_and_tells_in_one_line(tmp_path: Path) -> None:
+    script = write(Strip(Preset({"output_gain": {"gain_db": -6.0}})), tmp_path)
+    soundfile.write(tmp_path / "in.wav", np.full((100, 1), 0.5), 48000, subtype="FLOAT")
+    (tmp_path / "out.wav").write_bytes(b"mine")
+
+    def run(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, str(script), *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        return done.returncode, done.stderr
+
+    assert run("in.wav", "out.wav") == (1, "out.wav is there already; -y replaces it\n")
+    assert (tmp_path / "out.wav").read_bytes() == b"mine"
+    for source, target in (("nope.wav", "new.wav"), ("in.wav", "nowhere/new.wav")):
+        code, told = run(source, target)
+        assert code == 1 and len(told.splitlines()) == 1
+        assert told.startswith(source if source == "nope.wav" else target)
+    assert run("in.wav", "out.wav", "-y")[0] == 0
+    played, _ = soundfile.read(tmp_path / "out.wav")
+    assert played == pytest.approx(0.5 * 10.0**-0.3, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_names_stay_text(name: str, tmp_path: Path) -> None:
     strip = Strip(hostile(PRESETS["rap"].without(["reverb"]), name))
@@ -229,10 +267,40 @@ def test_reading_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("-" * 20000 + "1", "cannot be read"),
+        ("(" * 300, "cannot be read"),
+        ("{'eq.peak_1.gain_db': 1 + 1}", "cannot be read"),
+        ("3", "is not a dictionary"),
+        ("{'eq.peak_1.gain_db': " + "9" * 4000 + "}", "eq.peak_1.gain_db is far beyond any range"),
+        ("{'eq.peak_1.gain_db': " + "9" * 400 + "}", "eq.peak_1.gain_db is far beyond any range"),
+    ],
+    ids=["depth", "brackets", "sum", "no dictionary", "digits", "beyond a float"],
+)
+def test_settings_that_cannot_be_are_refused_with_a_reason(
+    tmp_path: Path, settings: str, told: str
+) -> None:
+    (tmp_path / "strip.py").write_text(f"SETTINGS = {settings}\n")
+    with pytest.raises(ExportError, match=rf"strip\.py: .*{told}") as caught:
+        import_preset(tmp_path, "pedalboard")
+    assert "()" not in str(caught.value)
+
+
 def test_what_is_lost_is_said() -> None:
-    mono = FORMAT.losses(Strip(PRESETS["rap"]))
-    stereo = FORMAT.losses(Strip(PRESETS["rap"], channels=2))
-    assert any("knee" in line for line in mono)
-    assert not any("each channel alone" in line for line in mono)
-    assert any("each channel alone" in line for line in stereo)
-    assert not any("left out" in line for line in mono)
+    for channels in (1, 2):
+        told = FORMAT.losses(Strip(PRESETS["rap"], channels=channels))
+        assert any("knee" in line for line in told)
+        assert any("each channel alone" in line for line in told)
+        assert not any("left out" in line for line in told)
+    assert not FORMAT.losses(Strip(Preset({"eq": {"peak_1": {"gain_db": 2.0}}})))
+
+
+@pytest.mark.parametrize(
+    ("knee_db", "ratio", "bent"), [(0.0, 4.0, 0), (6.0, 1.0, 0), (6.0, 4.0, 1)]
+)
+def test_the_knee_is_told_of_where_it_is_not_exact(knee_db: float, ratio: float, bent: int) -> None:
+    strip = Strip(Preset({"compressor": {"knee_db": knee_db, "ratio": ratio}}))
+    assert sum("knee" in line for line in FORMAT.losses(strip)) == bent
+    assert any("knee is over 0" in line for line in FORMAT.conditions)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from diffconsole import Preset
 from diffconsole.errors import ExportError
@@ -132,6 +133,29 @@ def test_the_command_does_not_replace_a_file_nor_run_one(sox: str, tmp_path: Pat
         assert done.returncode != 0
     assert (tmp_path / "there.wav").read_bytes() == b"mine"
     assert not (tmp_path / "broken-out").exists()
+    soundfile.write(tmp_path / "x.wav", np.full((100, 1), 0.5), 48000, subtype="FLOAT")
+    command = ["sh", "s.sh", "x.wav", "there.wav"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (
+        refused.returncode == 1 and "there.wav is there already; -y replaces it" in refused.stderr
+    )
+    subprocess.run([*command, "-y"], cwd=tmp_path, check=True)
+    assert soundfile.read(tmp_path / "there.wav")[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("made_for", "given"), [(1, 2), (2, 1), (2, 6)])
+def test_a_pan_for_other_channels_is_refused(
+    sox: str, tmp_path: Path, made_for: int, given: int
+) -> None:
+    strip = Strip(Preset({"pan": {"position": 0.5}}), channels=made_for)
+    (tmp_path / "s.sh").write_bytes(SOX.write(strip)[""])
+    soundfile.write(tmp_path / "x.wav", np.zeros((100, given)), 48000)
+    done = subprocess.run(
+        ["sh", "s.sh", "x.wav", "y.wav"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and not (tmp_path / "y.wav").exists()
+    assert f"has {given} channels" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert f"--channels {3 - made_for}" in done.stderr
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -182,6 +206,14 @@ def test_an_edited_number_comes_back_and_a_broken_file_is_refused(tmp_path: Path
                    text.replace("1q 2", "1q 99")):  # fmt: skip
         path.write_text(broken)
         with pytest.raises(ExportError, match=r"strip\.sh"):
+            import_preset(path)
+    last = text.rstrip().splitlines()[-1]
+    for broken, told in (("  gain", "'gain' with 0 numbers instead of 1; give them all"),
+                         ("  gain loud", "'gain loud' holds a word that is no number"),
+                         ("  remix 1v-2 1v1", "left volume of 'remix' is -2; give 0 to"),
+                         ("  remix 1v1", "'remix' with 1 numbers instead of 2")):  # fmt: skip
+        path.write_text(text.replace(last, broken))
+        with pytest.raises(ExportError, match=rf"strip\.sh: .*{told}"):
             import_preset(path)
     path.write_bytes(b"#" * (1 << 20) + b"#")
     with pytest.raises(ExportError, match="1 MB"):
