@@ -207,7 +207,6 @@ class Format:
     consumer: str = ""
     read: Callable[[Path], Preset] | None = None
     read_endings: tuple[str, ...] = ()
-    conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {*BY_KEY, *MODULES, *(f"eq.{band}" for band in EQ_BANDS)}

@@ -183,7 +183,7 @@ def _add_equalizer(ids: _Ids, devices: Element, strip: Strip) -> None:
     off = strip.preset.bypass()
     if not strip.on("eq") and gain_db != 0.0:
         # The device is on for the gain alone.
-        off = tuple(f"eq.{band}" for band in EQ_BANDS)
+        off = frozenset(f"eq.{band}" for band in EQ_BANDS)
     for order, (band, mapped) in enumerate(BANDS.items()):
         # A band has no id in the schema; its parameters have.
         element = SubElement(device, "Band", type=BAND_TYPES.get(band, BELL), order=str(order))

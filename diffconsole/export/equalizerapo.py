@@ -68,7 +68,7 @@ def _read(path: Path) -> Preset:
                 settings[f"eq.{band}.{name}"] = value
         if not on:
             bypass.add(f"eq.{band}")
-    preamps = [found["level"] for line in lines if (found := PREAMP.match(line))]
+    preamps = [gain["level"] for line in lines if (gain := PREAMP.match(line))]
     level_db = sum(_number("Preamp", level) for level in preamps)
     if level_db != 0.0:
         output = BY_KEY["output_gain.gain_db"]

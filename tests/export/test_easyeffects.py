@@ -266,12 +266,15 @@ def test_a_convolver_without_its_settings_is_refused(tmp_path: Path) -> None:
     same(full, back, ("compressor.ratio", "eq.high_pass.freq_hz", "output_gain.gain_db"))
 
 
-def test_the_response_is_not_overwritten(tmp_path: Path) -> None:
+def test_another_response_of_that_name_is_not_overwritten(tmp_path: Path) -> None:
     preset = Preset.from_settings({"pan.position": 0.25})
     export_preset(preset, "easyeffects", tmp_path / "a.json")
+    (response,) = tmp_path.glob("*.irs")
+    response.write_bytes(b"mine")
     with pytest.raises(OutputError):
         export_preset(preset, "easyeffects", tmp_path / "b.json")
     assert not (tmp_path / "b.json").exists()
+    assert response.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

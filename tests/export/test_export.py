@@ -195,7 +195,7 @@ def test_unknown_formats_and_files(tmp_path):
     with pytest.raises(ExportError, match="no filter of Equalizer APO"):
         import_preset(odd, "equalizerapo")
     odd.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ExportError, match="not what equalizerapo exports"):
+    with pytest.raises(ExportError, match="is not in UTF-8; save it in that encoding"):
         import_preset(odd, "equalizerapo")
 
 
