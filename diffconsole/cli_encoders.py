@@ -14,21 +14,32 @@ from .cli_common import add_options, load_model, model_option
 if TYPE_CHECKING:
     from .predictor import Predictor
 
-__all__ = ["encoder_options", "starting_model"]
+__all__ = ["StartingModel", "encoder_options"]
+
+StartingModel = Callable[[int], "tuple[Predictor, str]"]
+"""Of a seed: the model to start from, and its name."""
 
 
 def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --model, --encoder and --encoder-rate, and refuse what excludes each other."""
+    """Add the options that choose a model, and hand it over as `start`, a :data:`StartingModel`."""
 
     @functools.wraps(function)
     def run(
-        *args: Any, model: Path | None, encoder: str | None, encoder_rate: int | None, **kwargs: Any
+        *args: Any,
+        model: Path | None,
+        encoder: str | None,
+        encoder_rate: int | None,
+        trust_checkpoint: bool,
+        **kwargs: Any,
     ) -> None:
         if model is not None and encoder is not None:
             raise click.UsageError("--model and --encoder exclude each other: start from one")
         if encoder_rate is not None and encoder is None:
             raise click.UsageError("--encoder-rate goes with --encoder script:FILE")
-        function(*args, model=model, encoder=encoder, encoder_rate=encoder_rate, **kwargs)
+        if trust_checkpoint and encoder is None:
+            raise click.UsageError("--trust-checkpoint goes with --encoder NAME:PATH")
+        start = functools.partial(_starting_model, model, encoder, encoder_rate, trust_checkpoint)
+        function(*args, start=start, **kwargs)
 
     return add_options(
         run,
@@ -42,18 +53,23 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--encoder-rate", type=click.IntRange(8000, 192000), metavar="HZ",
             help="Sample rate that a script hears.",
         ),
+        click.option(
+            "--trust-checkpoint", is_flag=True,
+            help="Also read encoder files that hold more than numbers. Dangerous: opening such a "
+            "file runs whatever code its author put into it, with your rights.",
+        ),
     )  # fmt: skip
 
 
-def starting_model(
-    model: Path | None, encoder: str | None, encoder_rate: int | None, seed: int
+def _starting_model(
+    model: Path | None, encoder: str | None, encoder_rate: int | None, trust: bool, seed: int
 ) -> tuple[Predictor, str]:
     """Load the model to fine-tune, or build one on an encoder, and tell its name."""
     if encoder is None:
         return load_model(model)
     from .training.new_model import new_model
 
-    predictor = new_model(encoder, encoder_rate, seed)
+    predictor = new_model(encoder, encoder_rate, seed, trust=trust)
     about, licence = predictor.encoder.about, predictor.encoder.licence
     name, _, _ = encoder.partition(":")
     return predictor, f"encoder {name}: {about} (licence: {licence})"

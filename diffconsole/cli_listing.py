@@ -60,6 +60,7 @@ def encoders_list(report: Report) -> None:
             "dim": family.dim,
             "licence": family.licence,
             "needs": family.needs,
+            "published": family.published,
         }
         for name, family in FAMILIES.items()
     ]
@@ -71,7 +72,8 @@ def encoders_list(report: Report) -> None:
         lines += [
             f"{row['name']:<{width}}  {row['description']}",
             f"{'':<{width}}  --encoder {row['usage']}; {rate}, {dim}",
-            f"{'':<{width}}  weights: {row['licence']}; needs {row['needs']}",
+            f"{'':<{width}}  weights: {row['licence']}; {row['published']}",
+            f"{'':<{width}}  needs {row['needs']}",
         ]
     report.result({"encoders": rows}, "\n".join(lines))
 

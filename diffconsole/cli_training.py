@@ -20,7 +20,7 @@ from .cli_common import (
     one_line,
     seed_option,
 )
-from .cli_encoders import encoder_options, starting_model
+from .cli_encoders import StartingModel, encoder_options
 from .cli_pairs import find_files, load_pairs, pair_options, shortened
 from .errors import ModelError, OutputError
 
@@ -85,9 +85,7 @@ def finetune(
     mixed: Path | None,
     pairs: Path | None,
     output: Path,
-    model: Path | None,
-    encoder: str | None,
-    encoder_rate: int | None,
+    start: StartingModel,
     minutes: float,
     held_out: float,
     device: str,
@@ -112,7 +110,7 @@ def finetune(
         else:
             report = Report(quiet=True, as_json=False)
         files = find_files(raw, mixed, pairs, report)
-        predictor, base = starting_model(model, encoder, encoder_rate, seed)
+        predictor, base = start(seed)
         loaded = load_pairs(files, report, change=shortened)
         train, held = split_pairs(loaded, options)
         report.say(f"{len(train)} pairs to train on, {len(held)} held out")

@@ -37,6 +37,8 @@ class Family(NamedTuple):
         Of the weights.
     needs : str
         What it needs besides the package.
+    published : str
+        Where the weights are.
     shipped : bool
         Whether its weights come with the package, in the shipped model.
     """
@@ -49,27 +51,31 @@ class Family(NamedTuple):
     dim: int | None
     licence: str
     needs: str
+    published: str
     shipped: bool = False
 
 
 FAMILIES = {
     "logmel": Family(
         "logmel", "LogMelEncoder", "log-mel spectrogram and a small convolutional network",
-        "", 44100, 384, "MIT", "nothing more", shipped=True,
+        "", 44100, 384, "MIT", "nothing more", "in this package", shipped=True,
     ),
     "wav2vec2": Family(
         "wav2vec2", "Wav2Vec2Encoder", "wav2vec 2.0, HuBERT or WavLM by torchaudio, middle layer",
         "FILE|BUNDLE", 16000, None, "as their file's; those of bundles mostly MIT",
         "a state dict, or network for a bundle as HUBERT_BASE",
+        "https://docs.pytorch.org/audio/stable/pipelines.html",
     ),
     "aisfx": Family(
         "aisfx", "AisfxEncoder", "aiSFX, a convolutional network for sound effects (ISMIR 2022)",
         "WHEEL|FOLDER|FILE", 44100, 512, "CC BY 4.0",
         "the wheel of PyPI's aisfx 0.1.2, which need not be installed",
+        "https://pypi.org/project/aisfx/0.1.2/",
     ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
+        "wherever you have it from",
     ),
 }  # fmt: skip
 """By key."""
@@ -115,7 +121,9 @@ def create(
         raise ModelError(f"encoder {name!r}: {error}") from None
 
 
-def open_encoder(name: str, source: str | None, sample_rate: int | None = None) -> Encoder:
+def open_encoder(
+    name: str, source: str | None, sample_rate: int | None = None, *, trust: bool = False
+) -> Encoder:
     """Build an encoder with pretrained weights, ready to hear.
 
     Parameters
@@ -126,6 +134,8 @@ def open_encoder(name: str, source: str | None, sample_rate: int | None = None) 
         A file, or a name that the family knows.
     sample_rate : int, optional
         Hz, for the families whose files do not tell it.
+    trust : bool
+        Also read files that hold more than numbers, which runs their author's code.
 
     Raises
     ------
@@ -137,7 +147,7 @@ def open_encoder(name: str, source: str | None, sample_rate: int | None = None) 
         raise ModelError(
             f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script"
         )
-    return _class(name).open(source, sample_rate).eval()
+    return _class(name).open(source, sample_rate, trust=trust).eval()
 
 
 def _family(name: str) -> Family:

@@ -116,7 +116,9 @@ class AisfxEncoder(Encoder):
         return {"width": self.width}
 
     @classmethod
-    def open(cls, source: str | None, sample_rate: int | None) -> AisfxEncoder:
+    def open(
+        cls, source: str | None, sample_rate: int | None, *, trust: bool = False
+    ) -> AisfxEncoder:
         """Build from the checkpoint, the package's folder or its wheel; by default as installed."""
         path = Path(source) if source is not None else _installed()
         held = _weights_in(path)

@@ -71,7 +71,7 @@ class Encoder(nn.Module, ABC):
         return cls(**config)
 
     @classmethod
-    def open(cls, source: str | None, sample_rate: int | None) -> Encoder:
+    def open(cls, source: str | None, sample_rate: int | None, *, trust: bool = False) -> Encoder:
         """Build from pretrained weights.
 
         Parameters
@@ -80,6 +80,8 @@ class Encoder(nn.Module, ABC):
             A file, or a name that the family knows; None for what the family is without one.
         sample_rate : int, optional
             Hz, for the families whose files do not tell it.
+        trust : bool
+            Also read files that hold more than numbers, which runs their author's code.
 
         Raises
         ------

@@ -102,7 +102,9 @@ class ScriptEncoder(Encoder):
         return cls._of_file(file, path, **{k: v for k, v in config.items() if k != "sha256"})
 
     @classmethod
-    def open(cls, source: str | None, sample_rate: int | None) -> ScriptEncoder:
+    def open(
+        cls, source: str | None, sample_rate: int | None, *, trust: bool = False
+    ) -> ScriptEncoder:
         """Build from a TorchScript file; the rate cannot be told from it."""
         if source is None:
             raise ModelError("encoder 'script': give a TorchScript file, as script:encoder.pt")

@@ -133,7 +133,9 @@ class Wav2Vec2Encoder(Encoder):
         }
 
     @classmethod
-    def open(cls, source: str | None, sample_rate: int | None) -> Wav2Vec2Encoder:
+    def open(
+        cls, source: str | None, sample_rate: int | None, *, trust: bool = False
+    ) -> Wav2Vec2Encoder:
         """Build from a state dict (.safetensors or .pt) or one of torchaudio's bundles."""
         if source is None:
             raise ModelError(

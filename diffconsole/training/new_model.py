@@ -16,7 +16,9 @@ from ..predictor import Predictor, default_model
 __all__ = ["new_model"]
 
 
-def new_model(spec: str, sample_rate: int | None = None, seed: int = 0) -> Predictor:
+def new_model(
+    spec: str, sample_rate: int | None = None, seed: int = 0, *, trust: bool = False
+) -> Predictor:
     """Build a predictor on an encoder; its head answers the middle of real mixes for everything.
 
     Parameters
@@ -28,6 +30,8 @@ def new_model(spec: str, sample_rate: int | None = None, seed: int = 0) -> Predi
         Hz, for encoders whose file does not tell it.
     seed : int
         Of the head's weights.
+    trust : bool
+        Also read files that hold more than numbers, which runs their author's code.
 
     Returns
     -------
@@ -39,7 +43,7 @@ def new_model(spec: str, sample_rate: int | None = None, seed: int = 0) -> Predi
     ModelError
         No such encoder, or weights of another kind.
     """
-    encoder = _pretrained(spec, sample_rate)
+    encoder = _pretrained(spec, sample_rate, trust)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Predictor(encoder)
@@ -48,14 +52,14 @@ def new_model(spec: str, sample_rate: int | None = None, seed: int = 0) -> Predi
     return model.eval()
 
 
-def _pretrained(spec: str, sample_rate: int | None) -> Encoder:
+def _pretrained(spec: str, sample_rate: int | None, trust: bool) -> Encoder:
     name, source = split_spec(spec)
     if source is None and FAMILIES[name].shipped:
         folder = default_model()
     elif source is not None and (Path(source) / "model.json").is_file():
         folder = Path(source)
     else:
-        return open_encoder(name, source, sample_rate)
+        return open_encoder(name, source, sample_rate, trust=trust)
     if sample_rate is not None:
         raise ModelError(f"{spec}: its rate is known; leave --encoder-rate out")
     encoder = Predictor.load(folder).encoder

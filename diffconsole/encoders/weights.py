@@ -1,0 +1,141 @@
+"""State dicts from files: read without running anything in them, compared key by key.
+
+What the families share that come as PyTorch checkpoints. Nothing but numbers is read
+(``weights_only``), unless who asks says that the file is trusted.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+
+__all__ = ["LARGEST_BYTES", "load_exactly", "load_pickle", "read_bytes", "read_state"]
+
+LARGEST_BYTES = 8 << 30
+"""A file larger than this is no encoder for a vocal."""
+
+SHOWN = 4
+
+
+def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
+    """Return the content of a file of at most `largest_bytes`.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or is larger.
+    """
+    try:
+        size = path.stat().st_size
+        if size > largest_bytes:
+            raise ModelError(
+                f"{path}: {size / 2**20:.0f} MiB; weights of this kind have at most "
+                f"{largest_bytes / 2**20:.0f} MiB"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def load_pickle(content: bytes, name: str, *, trust: bool = False) -> Any:
+    """Return what ``torch.save`` wrote.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file.
+    name : str
+        The file, for the message.
+    trust : bool
+        Also run the code that the file asks for.
+
+    Raises
+    ------
+    ModelError
+        Damaged, or the file holds more than numbers and is not trusted.
+    """
+    try:
+        if trust:
+            # Runs whatever the file says: only where the user has said --trust-checkpoint.
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if trust or "Unsupported" not in str(error) and "GLOBAL" not in str(error):
+            raise ModelError(f"{name}: damaged, or no PyTorch checkpoint") from None
+        raise ModelError(
+            f"{name}: holds Python objects beside its weights; reading them runs code of whoever "
+            "made the file. If you trust that person, add --trust-checkpoint"
+        ) from None
+    except Exception as error:  # What a damaged or trusted file raises is its author's choice.
+        raise ModelError(
+            f"{name}: damaged, or no PyTorch checkpoint ({type(error).__name__})"
+        ) from None
+
+
+def read_state(path: Path, *, trust: bool = False) -> Mapping[str, Any]:
+    """Return the mapping in a ``.safetensors`` or PyTorch file.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or holds no mapping.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            return dict(load(read_bytes(path)))
+        except SafetensorError as error:
+            raise ModelError(f"{path}: damaged safetensors file ({error})") from None
+    held = load_pickle(read_bytes(path), str(path), trust=trust)
+    if not isinstance(held, Mapping):
+        raise ModelError(f"{path}: holds no state dict but {type(held).__name__}")
+    return held
+
+
+def load_exactly(
+    module: nn.Module, found: Mapping[str, Any], name: str, what: str, prefix: str = ""
+) -> None:
+    """Load a module's weights; every one of them must be there, in its shape.
+
+    Parameters
+    ----------
+    module : Module
+        Gets the weights, in float32.
+    found : mapping of str to Tensor
+        More than is wanted is no error: a checkpoint holds the rest of a model too.
+    name, what : str
+        The file, and what it should be, for the message.
+    prefix : str
+        What the file writes before each key.
+
+    Raises
+    ------
+    ModelError
+        Keys are missing or have another shape; the first of them are named.
+    """
+    wanted = module.state_dict()
+    wrong = []
+    for key, value in wanted.items():
+        held = found.get(prefix + key)
+        if not isinstance(held, Tensor):
+            wrong.append(f"lacks {prefix}{key}")
+        elif held.shape != value.shape:
+            wrong.append(f"{prefix}{key} is {tuple(held.shape)}, not {tuple(value.shape)}")
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise ModelError(f"{name}: no {what}: {'; '.join(wrong[:SHOWN])}{more}")
+    taken = {
+        key: found[prefix + key].float() if value.is_floating_point() else found[prefix + key]
+        for key, value in wanted.items()
+    }
+    module.load_state_dict(taken)
