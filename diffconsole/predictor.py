@@ -165,12 +165,15 @@ class Predictor(nn.Module):
         Any of :mod:`diffconsole.encoders`.
     hidden : int
         Width of the head.
+    has_style : bool
+        Whether there is a second head, which brings a raw vocal to the style of a finished one.
     """
 
-    def __init__(self, encoder: Encoder, hidden: int = 384) -> None:
+    def __init__(self, encoder: Encoder, hidden: int = 384, has_style: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = Head(encoder.dim, hidden)
+        self.style = Head(2 * encoder.dim, hidden) if has_style else None
         self.hidden = hidden
         self.info: dict[str, Any] = {}
 
@@ -189,6 +192,23 @@ class Predictor(nn.Module):
             gain that levelled the audio.
         """
         return self.head(self.encoder(audio))
+
+    def style_answer(self, raw: Tensor, finished: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict the strip that brings one voice to the style of another.
+
+        Parameters
+        ----------
+        raw, finished : Tensor
+            ``(batch, 2·dim)``, what :meth:`Head.pool` made of the raw vocal's frames and of those
+            of another, finished one.
+
+        Returns
+        -------
+        mean, log_variance : Tensor
+            ``(batch, parameters)``, as from :meth:`forward`.
+        """
+        assert self.style is not None
+        return self.style.answer(torch.cat((raw, finished), dim=-1))
 
     @staticmethod
     def choose(mean: Tensor, deviation: Tensor) -> Tensor:
@@ -282,6 +302,7 @@ class Predictor(nn.Module):
             "version": VERSION,
             "encoder": {"name": self.encoder.name, "config": self.encoder.config()},
             "hidden": self.hidden,
+            "style": self.style is not None,
             "parameters": [p.key for p in PARAMETERS],
             "info": dict(info),
         }
@@ -323,7 +344,7 @@ class Predictor(nn.Module):
             if sidecar["parameters"] != [p.key for p in PARAMETERS]:
                 raise ModelError(f"{folder}: made for another table of parameters")
             encoder = create(sidecar["encoder"]["name"], sidecar["encoder"]["config"], folder)
-            model = cls(encoder, hidden=int(sidecar["hidden"]))
+            model = cls(encoder, int(sidecar["hidden"]), bool(sidecar.get("style", False)))
             file = folder / "model.safetensors"
             if not file.is_file():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
