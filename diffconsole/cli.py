@@ -21,12 +21,14 @@ from .cli_common import (
     load_model,
     model_option,
 )
+from .cli_enhance import enhance_options
 from .cli_export import export, import_
 from .cli_listing import encoders, models, presets
 from .cli_match import match
 from .cli_training import evaluate, finetune, pretrain
 
 if TYPE_CHECKING:
+    from .enhance import Enhancer
     from .workflow import AudioOptions
 
 __all__ = ["main"]
@@ -45,12 +47,14 @@ def main() -> None:
 @click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: beside RAW]")
 @model_option
+@enhance_options
 @audio_options
 def process(
     report: Report,
     raws: tuple[Path, ...],
     output: Path | None,
     model: Path | None,
+    enhancer: Enhancer | None,
     audio: AudioOptions,
 ) -> None:
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
@@ -68,7 +72,7 @@ def process(
     with results_folder(output):
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
-                preset, notices = process_take(predictor, name, take, audio)
+                preset, notices = process_take(predictor, name, take, audio, enhancer)
                 for notice in notices:
                     report.say(f"Note: {notice}")
                 report.say(f"{take.raw}: {in_words(preset)}")
@@ -84,6 +88,7 @@ def process(
     "-o", "--output", type=PATH, required=True, help="Preset; a folder if there are several RAWs."
 )
 @model_option
+@enhance_options
 @device_option
 @force_option
 def predict(
@@ -91,6 +96,7 @@ def predict(
     raws: tuple[Path, ...],
     output: Path,
     model: Path | None,
+    enhancer: Enhancer | None,
     device: str,
     force: bool,
 ) -> None:
@@ -107,8 +113,10 @@ def predict(
     with results_folder(output if several else None):
         for raw in steps(list(targets), "predict", silent=report.silent or not several):
             with report.attempt(raw):
-                preset = predict_file(predictor, name, raw)
+                preset, notices = predict_file(predictor, name, raw, enhancer)
                 preset.write(targets[raw], force=force)
+                for notice in notices:
+                    report.say(f"Note: {notice}")
                 done.append({"raw": str(raw), "preset": str(targets[raw])})
                 report.say(f"{raw}: {in_words(preset)}\n  → {targets[raw]}")
     report.result({"files": done, "failed": report.failed})

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import __version__
 from .audio import read_audio, write_audio
+from .enhance import Enhancer, enhance
 from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import check_folder, check_output
 from .parameters import SWITCHES
@@ -168,9 +169,18 @@ def check_results(paths: Iterable[Path], raws: Iterable[Path], force: bool) -> N
 
 
 def predict_preset(
-    model: Predictor, samples: np.ndarray, sample_rate: int, *, name: str, model_name: str
+    model: Predictor,
+    samples: np.ndarray,
+    sample_rate: int,
+    *,
+    name: str,
+    model_name: str,
+    enhancer: Enhancer | None = None,
 ) -> Preset:
-    """Predict a vocal's strip, with model, source, date and uncertainty in its provenance."""
+    """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
+
+    `enhancer` is what made these samples of the source, for the provenance.
+    """
     prediction = model.predict(samples, sample_rate)
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
@@ -183,6 +193,7 @@ def predict_preset(
         provenance={
             "model": model_name,
             "source": name,
+            **({"enhanced_by": enhancer.command} if enhancer else {}),
             "created": now.isoformat(),
             "diffconsole": __version__,
             "raw_loudness_lufs": round(prediction.loudness_lufs, 2),
@@ -191,10 +202,22 @@ def predict_preset(
     )
 
 
-def predict_file(model: Predictor, model_name: str, raw: Path) -> Preset:
-    """Predict the strip of a take."""
+def predict_file(
+    model: Predictor, model_name: str, raw: Path, enhancer: Enhancer | None = None
+) -> tuple[Preset, tuple[str, ...]]:
+    """Predict the strip of a take, enhanced first if asked; also what the user should know."""
     samples, rate = read_take(raw)
-    return predict_preset(model, samples, rate, name=raw.name, model_name=model_name)
+    samples, notices = _enhanced(samples, rate, enhancer)
+    preset = predict_preset(
+        model, samples, rate, name=raw.name, model_name=model_name, enhancer=enhancer
+    )
+    return preset, notices
+
+
+def _enhanced(
+    samples: np.ndarray, rate: int, enhancer: Enhancer | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    return (samples, ()) if enhancer is None else enhance(samples, rate, enhancer)
 
 
 def read_take(raw: Path) -> tuple[np.ndarray, int]:
@@ -211,11 +234,16 @@ def read_take(raw: Path) -> tuple[np.ndarray, int]:
 
 
 def process_take(
-    model: Predictor, model_name: str, take: TakeFiles, options: AudioOptions
+    model: Predictor,
+    model_name: str,
+    take: TakeFiles,
+    options: AudioOptions,
+    enhancer: Enhancer | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
 
-    The preset that is written holds amount and bypass, so it makes the audio beside it.
+    The preset that is written holds amount and bypass, so it makes the audio beside it: of the
+    take, or of what the enhancer made of it, which the page then compares with the take.
 
     Returns
     -------
@@ -227,16 +255,26 @@ def process_take(
     from .audition import Vocal, write_page
     from .plots import StripView, plot_presets
 
-    samples, rate = read_take(take.raw)
-    preset = predict_preset(model, samples, rate, name=take.raw.name, model_name=model_name)
+    raw, rate = read_take(take.raw)
+    samples, told = _enhanced(raw, rate, enhancer)
+    preset = predict_preset(
+        model, samples, rate, name=take.raw.name, model_name=model_name, enhancer=enhancer
+    )
     # What is heard is what the file says: the strip goes through its written form.
     preset = Preset.from_json(_changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
     view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
     name = preset.name or take.raw.stem
-    vocal = Vocal(take.raw.name, samples, rate, [(name, preset)], processed=(result.samples,))
+    vocal = Vocal(
+        take.raw.name,
+        samples,
+        rate,
+        [(name, preset)],
+        processed=(result.samples,),
+        before=None if enhancer is None else raw,
+    )
     with _none_alone(take.audio, take.preset, take.plot, take.page):
-        notices = _write(take.audio, result, rate, options)
+        notices = told + _write(take.audio, result, rate, options)
         preset.write(take.preset, force=options.force)
         plot_presets(
             [view],
