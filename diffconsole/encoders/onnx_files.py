@@ -93,7 +93,7 @@ def _node(content: memoryview) -> Node:
 
 def _add_tensor(content: memoryview, tensors: dict[str, np.ndarray]) -> None:
     name, kind, shape = "", FLOAT, []
-    raw: bytes = b""
+    raw = bytearray()
     for number, value in _fields(content):
         if number == TENSOR_NAME:
             name = _text(value)
@@ -103,7 +103,7 @@ def _add_tensor(content: memoryview, tensors: dict[str, np.ndarray]) -> None:
             # Packed or one by one: writers do both.
             shape += [value] if isinstance(value, int) else list(_varints(value))
         elif number in (TENSOR_RAW, TENSOR_FLOATS):
-            raw += bytes(_bytes(value))
+            raw += _bytes(value)
         elif number == TENSOR_ELSEWHERE and value != 0:
             raise ValueError("its weights lie in another file")
     if kind == FLOAT:

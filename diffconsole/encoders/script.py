@@ -11,10 +11,6 @@ more feature. The file itself goes into a saved model's folder.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .base import ENCODER_FILE, Encoder, scaled_level
+from .base import scaled_level
+from .torchscript import FileEncoder, load_script, parts_of, read_file
 
 __all__ = ["ScriptEncoder"]
 
-LARGEST_BYTES = 2 << 30
-LOWEST_HZ, HIGHEST_HZ = 8000, 192000
 TRIAL_SECONDS = (1.0, 2.0)
 LARGEST_DIM = 65536
 MOST_FRAMES_PER_SECOND = 1000
 INPUTS = ("batch, 1, samples", "batch, samples")
 OUTPUTS = ("batch, frames, dim", "batch, dim, frames", "batch, dim")
-CONTAINERS = ("Sequential", "ModuleList")
 
 
-class ScriptEncoder(Encoder):
+class ScriptEncoder(FileEncoder):
     """See the module.
 
     Parameters
@@ -50,16 +44,10 @@ class ScriptEncoder(Encoder):
     """
 
     name = "script"
-    licence = "not told; ask who made the file"
 
     def __init__(self, file: bytes, sample_rate: int, about: str = "") -> None:
-        super().__init__()
-        if type(sample_rate) is not int or not LOWEST_HZ <= sample_rate <= HIGHEST_HZ:
-            raise ValueError(
-                f"sample_rate is {sample_rate!r}, not a number from {LOWEST_HZ} to {HIGHEST_HZ} Hz"
-            )
-        self.file, self.sample_rate, self.about = file, sample_rate, str(about)
-        self.network = _load(file).float().eval()
+        super().__init__(file, sample_rate, about)
+        self.network = load_script(file)
         self.takes, self.gives, self.dim, frames = _try_out(self.network, sample_rate)
         self.dim += 1
         self.frames_per_second = frames / (TRIAL_SECONDS[1] - TRIAL_SECONDS[0])
@@ -80,26 +68,7 @@ class ScriptEncoder(Encoder):
 
         A frozen file has none: then only the head is trained.
         """
-        return _parts(self.network)
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments but the file, and the file's checksum."""
-        return {
-            "sample_rate": self.sample_rate,
-            "about": self.about,
-            "sha256": hashlib.sha256(self.file or b"").hexdigest(),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], folder: Path | None) -> ScriptEncoder:
-        """Rebuild from the configuration and the file in the model's folder."""
-        if folder is None or "sha256" not in config:
-            raise ValueError("a TorchScript encoder is rebuilt from a saved model's folder alone")
-        path = folder / ENCODER_FILE
-        file = _read(path)
-        if hashlib.sha256(file).hexdigest() != config["sha256"]:
-            raise ModelError(f"{path}: is not the file that this model was made with; copy it anew")
-        return cls._of_file(file, path, **{k: v for k, v in config.items() if k != "sha256"})
+        return parts_of(self.network)
 
     @classmethod
     def open(
@@ -114,47 +83,7 @@ class ScriptEncoder(Encoder):
                 "give it by --encoder-rate"
             )
         path = Path(source)
-        return cls._of_file(_read(path), path, sample_rate=sample_rate, about=path.name)
-
-    @classmethod
-    def _of_file(cls, file: bytes, path: Path, **arguments: Any) -> ScriptEncoder:
-        try:
-            return cls(file, **arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: {' '.join(str(error).split())[:400]}") from None
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a file, if they are few enough to be kept with every model."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise ModelError(
-                f"{path}: has {size / 2**30:.1f} GiB; a TorchScript encoder may have "
-                f"{LARGEST_BYTES / 2**30:g}, since each model keeps a copy"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); a TorchScript encoder needs this file"
-        ) from None
-
-
-def _load(file: bytes) -> nn.Module:
-    try:
-        with warnings.catch_warnings():
-            # PyTorch advises authors of files against the format; who has a file cannot help it.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            loaded: nn.Module = torch.jit.load(io.BytesIO(file), map_location="cpu")
-            return loaded
-    except RuntimeError as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
-        # What the reader of the archive says is of no help; of an operation that is missing, is.
-        if "reader" in reason.lower():
-            reason = "damaged, or of another kind"
-        raise ValueError(
-            f"is no TorchScript file that can be loaded ({reason[:200]}); torch.jit.save writes one"
-        ) from None
+        return cls.of_file(read_file(path), path, sample_rate=sample_rate, about=path.name)
 
 
 def _first(output: Any) -> Any:
@@ -221,23 +150,3 @@ def _last_line(error: Exception) -> str:
     """What an error in TorchScript says behind its traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:120]
-
-
-def _parts(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """The children that have weights; a container's, and an only child's, instead of itself."""
-    children = [(n, m) for n, m in module.named_children() if any(True for _ in m.parameters())]
-    own = dict(module.named_parameters(recurse=False))
-    found: list[tuple[str, nn.Module]] = []
-    if own:
-        weights = nn.Module()
-        # Not through register_parameter: TorchScript's weights are tensors, and must stay these.
-        weights._parameters.update(own)
-        found.append((f"{prefix}weights", weights))
-    for name, child in children:
-        inner = getattr(child, "original_name", type(child).__name__) in CONTAINERS
-        if inner or (len(children) == 1 and not own):
-            found += _parts(child, f"{prefix}{name}.")
-        else:
-            # In a list: a part of TorchScript has no requires_grad_ of its own.
-            found.append((f"{prefix}{name}", nn.ModuleList([child])))
-    return found
