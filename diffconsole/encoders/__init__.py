@@ -85,8 +85,10 @@ FAMILIES = {
         "https://huggingface.co/Intelligent-Instruments-Lab/rave-models",
     ),
     "script": Family(
-        "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
-        "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
+        "script", "ScriptEncoder",
+        "any TorchScript file or exported program (.pt2); it runs its author's code",
+        "FILE", None, None, "as the file's",
+        "a file that you trust, and --encoder-rate; a .pt2 also --trust-checkpoint",
         "wherever you have it from",
     ),
 }  # fmt: skip

@@ -1,4 +1,8 @@
-"""Any TorchScript file as an encoder. It runs its author's code: use files that you trust.
+"""Any TorchScript file or exported program as an encoder, from an author whom you trust.
+
+A TorchScript file runs its author's code. So does reading what ``torch.export.save`` writes
+(``.pt2``), which must therefore be said to be trusted; what is kept of it runs nothing (see
+``program.py``).
 
 What the network takes and gives is found out by trial: ``(batch, 1, samples)`` or
 ``(batch, samples)`` goes in, ``(batch, frames, dim)``, ``(batch, dim, frames)`` or ``(batch, dim)``
@@ -19,11 +23,12 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .base import scaled_level
+from .exported import is_exported, rewritten
+from .program import Program, holds_program
 from .torchscript import FileEncoder, load_script, parts_of, read_file
 
 __all__ = ["ScriptEncoder"]
 
-TRIAL_SECONDS = (1.0, 2.0)
 LARGEST_DIM = 65536
 MOST_FRAMES_PER_SECOND = 1000
 INPUTS = ("batch, 1, samples", "batch, samples")
@@ -36,7 +41,7 @@ class ScriptEncoder(FileEncoder):
     Parameters
     ----------
     file : bytes
-        What ``torch.jit.save`` wrote.
+        What ``torch.jit.save`` wrote, or what was made of an exported program.
     sample_rate : int
         Hz.
     about : str
@@ -47,10 +52,13 @@ class ScriptEncoder(FileEncoder):
 
     def __init__(self, file: bytes, sample_rate: int, about: str = "") -> None:
         super().__init__(file, sample_rate, about)
-        self.network = load_script(file)
-        self.takes, self.gives, self.dim, frames = _try_out(self.network, sample_rate)
+        self.network = Program(file) if holds_program(file) else load_script(file)
+        # A program of a fixed length gives as many frames as that goes into the audio.
+        step = (self.network.length if isinstance(self.network, Program) else None) or 1
+        trial = -(-sample_rate // step) * step
+        self.takes, self.gives, self.dim, frames = _try_out(self.network, trial)
         self.dim += 1
-        self.frames_per_second = frames / (TRIAL_SECONDS[1] - TRIAL_SECONDS[0])
+        self.frames_per_second = frames * sample_rate / trial
 
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, channels, samples)`` at `sample_rate` into ``(batch, frames, dim)``."""
@@ -68,13 +76,14 @@ class ScriptEncoder(FileEncoder):
 
         A frozen file has none: then only the head is trained.
         """
-        return parts_of(self.network)
+        whole = self.network.weights if isinstance(self.network, Program) else self.network
+        return parts_of(whole)
 
     @classmethod
     def open(
         cls, source: str | None, sample_rate: int | None, *, trust: bool = False
     ) -> ScriptEncoder:
-        """Build from a TorchScript file; the rate cannot be told from it."""
+        """Build from a TorchScript file or an exported program, which do not tell their rate."""
         if source is None:
             raise ModelError("encoder 'script': give a TorchScript file, as script:encoder.pt")
         if sample_rate is None:
@@ -83,7 +92,18 @@ class ScriptEncoder(FileEncoder):
                 "give it by --encoder-rate"
             )
         path = Path(source)
-        return cls.of_file(read_file(path), path, sample_rate=sample_rate, about=path.name)
+        file = read_file(path)
+        if is_exported(file):
+            if not trust:
+                raise ModelError(
+                    f"{path}: is an exported program; reading it can run code of whoever made it, "
+                    "as a script does. If you trust that person, add --trust-checkpoint"
+                )
+            try:
+                file = rewritten(file, sample_rate)
+            except ValueError as error:
+                raise ModelError(f"{path}: {error}") from None
+        return cls.of_file(file, path, sample_rate=sample_rate, about=path.name)
 
 
 def _first(output: Any) -> Any:
@@ -91,22 +111,22 @@ def _first(output: Any) -> Any:
 
 
 @torch.no_grad()
-def _try_out(network: nn.Module, sample_rate: int) -> tuple[str, str, int, int]:
-    """What a network takes and gives, how many features, how many more frames in two seconds."""
+def _try_out(network: nn.Module, samples: int) -> tuple[str, str, int, int]:
+    """What a network takes and gives, how many features, how many more frames in twice as much."""
     generator = torch.Generator().manual_seed(0)
-    noise = 0.1 * torch.randn(2, 1, int(TRIAL_SECONDS[1] * sample_rate), generator=generator)
+    noise = 0.1 * torch.randn(2, 1, 2 * samples, generator=generator)
     said = []
     for takes in INPUTS:
         audio = noise if takes == INPUTS[0] else noise[:, 0]
         found = []
-        for seconds in TRIAL_SECONDS:
+        for length in (samples, 2 * samples):
             try:
-                found.append(_first(network(audio[..., : int(seconds * sample_rate)])))
+                found.append(_first(network(audio[..., :length])))
             # The author's code may raise anything; torch.jit.Error is no subclass of one kind.
             except Exception as error:  # noqa: BLE001
                 said.append(f"({takes}) gave an error, {_last_line(error)}")
                 break
-        if len(found) < len(TRIAL_SECONDS):
+        if len(found) < 2:
             continue
         try:
             return takes, *_layout(*found)
@@ -140,8 +160,7 @@ def _layout(short: Any, long: Any) -> tuple[str, int, int]:
         frames = long.shape[axis] - short.shape[axis]
     else:
         raise ValueError(f"{shapes}, which does not tell frames from features")
-    seconds = TRIAL_SECONDS[1] - TRIAL_SECONDS[0]
-    if dim > LARGEST_DIM or not 0 <= frames <= MOST_FRAMES_PER_SECOND * seconds:
+    if dim > LARGEST_DIM or not 0 <= frames <= MOST_FRAMES_PER_SECOND:
         raise ValueError(f"{shapes}: no {MOST_FRAMES_PER_SECOND} frames a second at most")
     return gives, dim, frames
 
