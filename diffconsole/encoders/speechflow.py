@@ -42,8 +42,8 @@ __all__ = ["SpeechFlowEncoder"]
 FLOW_TIME = 0.9
 NOISE_SEED = 20240507
 LONGEST_FRAMES = 750
-"""Frames that attend to each other at most; six seconds with the published weights, which were
-trained on four. Longer audio is heard in equal stretches."""
+"""Frames that attend to each other at most: six seconds at 8 ms; NeMo's settings for pretraining
+have four. Longer audio is heard in equal stretches."""
 
 SKIP_SCALE = 2.0**-0.5
 LEAST_POWER = 1e-20
