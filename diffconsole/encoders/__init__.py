@@ -72,6 +72,12 @@ FAMILIES = {
         "the wheel of PyPI's aisfx 0.1.2, which need not be installed",
         "https://pypi.org/project/aisfx/0.1.2/",
     ),
+    "diffmst": Family(
+        "diffmst", "DiffMstEncoder", "Diff-MST, which transfers the style of a mix (ISMIR 2024)",
+        "FILE|FILE:mix", 44100, 512, "CC BY-NC-SA 4.0: non-commercial",
+        "a Lightning checkpoint; the encoder of tracks is taken, or that of mixes",
+        "https://github.com/sai-soum/Diff-MST",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
