@@ -78,6 +78,14 @@ FAMILIES = {
         "a Lightning checkpoint; the encoder of tracks is taken, or that of mixes",
         "https://github.com/sai-soum/Diff-MST",
     ),
+    "anyenhance": Family(
+        "anyenhance", "AnyEnhanceEncoder", "AnyEnhance, which restores speech and singing (2025)",
+        "FILE|FOLDER", 44100, 512,
+        "CC BY-NC 4.0: non-commercial; that of the lighter model is not told",
+        "model.pt, and its JSON configuration beside it; neither its codec nor w2v-BERT",
+        "https://github.com/viewfinder-annn/anyenhance-v1-ccf-aatc (the lighter model), "
+        "https://huggingface.co/amphion/anyenhance",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
