@@ -7,7 +7,6 @@ in the place of whatever is no number, text or container, so that nothing of a f
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,23 +60,23 @@ def read_lightning(path: Path, *, trust: bool = False) -> Mapping[str, Any]:
     if path.suffix == ".safetensors":
         held = read_state(path)
     else:
-        content = read_bytes(path)
-        held = _with_stand_ins(content)
+        held = _with_stand_ins(path)
         if held is None:
-            held = load_pickle(content, str(path), trust=trust)
+            held = load_pickle(read_bytes(path), str(path), trust=trust)
     state = held.get("state_dict", held) if isinstance(held, Mapping) else None
     if not isinstance(state, Mapping):
         raise ModelError(f"{path}: holds no state dict, so it is no checkpoint of a network")
     return state
 
 
-def _with_stand_ins(content: bytes) -> Any:
+def _with_stand_ins(path: Path) -> Any:
     """What the file holds without its objects; None if that cannot be told."""
     try:
-        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content))
+        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
         stand_ins: list[Any] = [(_stand_in(name), name) for name in unknown]
         with torch.serialization.safe_globals(stand_ins):
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            # Mapped: most of such a file is the optimiser's, which nobody asks for.
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # What is wrong is said by the plain reading that follows.
         return None
 
