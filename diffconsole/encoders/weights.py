@@ -76,7 +76,11 @@ def load_pickle(content: bytes | IO[bytes], name: str, *, trust: bool = False) -
             return torch.load(source, map_location="cpu", weights_only=False)
         return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if trust or "Unsupported" not in str(error) and "GLOBAL" not in str(error):
+        # Of a file that is no archive, an operation that is not known is a letter of a text.
+        source.seek(0)
+        archive = source.read(2) == b"PK"
+        objects = "GLOBAL" in str(error) or ("Unsupported" in str(error) and archive)
+        if trust or not objects:
             raise ModelError(f"{name}: damaged, or no PyTorch checkpoint") from None
         raise ModelError(
             f"{name}: holds Python objects beside its weights; reading them runs code of whoever "
