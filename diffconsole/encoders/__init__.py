@@ -81,7 +81,7 @@ FAMILIES = {
     "anyenhance": Family(
         "anyenhance", "AnyEnhanceEncoder", "AnyEnhance, which restores speech and singing (2025)",
         "FILE|FOLDER", 44100, 512,
-        "CC BY-NC 4.0: non-commercial; that of the lighter model is not told",
+        "said to be CC BY-NC 4.0: non-commercial; that of the lighter model is not told",
         "model.pt, and its JSON configuration beside it; neither its codec nor w2v-BERT",
         "https://github.com/viewfinder-annn/anyenhance-v1-ccf-aatc (the lighter model), "
         "https://huggingface.co/amphion/anyenhance",

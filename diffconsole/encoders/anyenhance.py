@@ -3,7 +3,7 @@
 J. Zhang and others, "AnyEnhance: A Unified Generative Model with Prompt-Guidance and Self-Critic
 for Voice Enhancement" (2025). Two networks are public, and both are read: the lighter AnyEnhance-v1
 (viewfinder-annn/anyenhance-v1-ccf-aatc, no licence told for its weights), and the one of the paper
-(``models/se/anyenhance`` of Amphion, weights amphion/anyenhance, CC BY-NC 4.0). Structure and names
+(``models/se/anyenhance`` of Amphion, weights amphion/anyenhance). Structure and names
 are those of that code; of a ``model.pt`` only ``audio_encoder`` is taken, and ``task_emb`` where it
 has one. The codec is not needed.
 
@@ -292,7 +292,7 @@ class AnyEnhanceEncoder(Encoder):
         place, config = read_config(path)
         paper = normalised or task
         about = "AnyEnhance (2025)" if paper else "AnyEnhance-v1, the lighter one (2025)"
-        licence = "CC BY-NC 4.0: non-commercial" if paper else UNKNOWN_LICENCE
+        licence = "said to be CC BY-NC 4.0: non-commercial" if paper else UNKNOWN_LICENCE
         config |= {"batch_norm": normalised, "task": task}
         try:
             encoder = cls(config, licence, about)
