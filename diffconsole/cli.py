@@ -25,6 +25,7 @@ from .cli_enhance import enhance_options
 from .cli_export import export, import_
 from .cli_listing import encoders, models, presets
 from .cli_match import match
+from .cli_reference import load_references, reference_options
 from .cli_training import evaluate, finetune, pretrain
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def main() -> None:
 @click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: beside RAW]")
 @model_option
 @enhance_options
+@reference_options
 @audio_options
 def process(
     report: Report,
@@ -55,24 +57,27 @@ def process(
     output: Path | None,
     model: Path | None,
     enhancer: Enhancer | None,
+    reference: tuple[Path, ...],
+    reference_weights: str,
     audio: AudioOptions,
 ) -> None:
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
 
     Writes take.preset.json, take.processed.wav, take.png and take.html, the page to listen to and
-    to edit, for take.wav.
+    to edit, for take.wav. With --reference the strip leads to the style of another, finished vocal.
     """
     from .files import results_folder
     from .progress import steps
     from .workflow import plan_takes, process_take
 
     takes = plan_takes(raws, output, audio.force)
+    towards = load_references(reference, reference_weights)
     predictor, name = load_model(model, audio.device)
     done = []
     with results_folder(output):
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
-                preset, notices = process_take(predictor, name, take, audio, enhancer)
+                preset, notices = process_take(predictor, name, take, audio, towards, enhancer)
                 for notice in notices:
                     report.say(f"Note: {notice}")
                 report.say(f"{take.raw}: {in_words(preset)}")
@@ -89,6 +94,7 @@ def process(
 )
 @model_option
 @enhance_options
+@reference_options
 @device_option
 @force_option
 def predict(
@@ -97,23 +103,29 @@ def predict(
     output: Path,
     model: Path | None,
     enhancer: Enhancer | None,
+    reference: tuple[Path, ...],
+    reference_weights: str,
     device: str,
     force: bool,
 ) -> None:
-    """Predict a vocal's settings only, as a JSON preset."""
+    """Predict a vocal's settings only, as a JSON preset.
+
+    With --reference the settings that bring it to the style of another, finished vocal.
+    """
     from .files import results_folder
     from .progress import steps
     from .workflow import check_device, plan_presets, predict_file
 
     check_device(device)
     targets = plan_presets(raws, output, force)
+    towards = load_references(reference, reference_weights)
     predictor, name = load_model(model, device)
     done = []
     several = len(targets) > 1
     with results_folder(output if several else None):
         for raw in steps(list(targets), "predict", silent=report.silent or not several):
             with report.attempt(raw):
-                preset, notices = predict_file(predictor, name, raw, enhancer)
+                preset, notices = predict_file(predictor, name, raw, towards, enhancer)
                 preset.write(targets[raw], force=force)
                 for notice in notices:
                     report.say(f"Note: {notice}")

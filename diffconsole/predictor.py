@@ -228,7 +228,9 @@ class Predictor(nn.Module):
         return (mean + side * deviation.detach()).clamp(0.0, 1.0)
 
     @torch.inference_mode()
-    def predict(self, samples: np.ndarray, sample_rate: int) -> Prediction:
+    def predict(
+        self, samples: np.ndarray, sample_rate: int, style: Tensor | None = None
+    ) -> Prediction:
         """Predict the settings of a raw vocal.
 
         Parameters
@@ -237,6 +239,9 @@ class Predictor(nn.Module):
             ``(channels, samples)`` float32 as the file holds it.
         sample_rate : int
             Hz.
+        style : Tensor, optional
+            ``(1, 2·dim)``, of finished vocals (:func:`diffconsole.reference.style_of`): predict
+            what leads there.
 
         Returns
         -------
@@ -252,7 +257,12 @@ class Predictor(nn.Module):
         gain_db, loudness = level_gain_db(samples, sample_rate)
         windows = windows_of(samples * 10.0 ** (gain_db / 20.0), sample_rate, self.encoder)
         device = next(self.parameters()).device
-        mean, log_variance = self(windows.to(device))
+        pooled = self.head.pool(self.encoder(windows.to(device)))
+        mean, log_variance = (
+            self.head.answer(pooled)
+            if style is None
+            else self.style_answer(pooled, style.expand(len(pooled), -1))
+        )
         mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
         weight = torch.exp(-log_variance)
         weight = weight / weight.sum(dim=0)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from .parameters import SWITCHES
 from .predictor import Predictor
 from .preset import Preset
 from .render import Rendered, render
+
+if TYPE_CHECKING:
+    from .reference import Reference
 
 __all__ = [
     "ENDINGS",
@@ -175,18 +179,26 @@ def predict_preset(
     *,
     name: str,
     model_name: str,
+    references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
 ) -> Preset:
     """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
 
+    With references the strip that leads to their style (:func:`.reference.predict_towards`).
     `enhancer` is what made these samples of the source, for the provenance.
     """
-    prediction = model.predict(samples, sample_rate)
+    if references:
+        from .reference import predict_towards
+
+        prediction = predict_towards(model, samples, sample_rate, references)
+    else:
+        prediction = model.predict(samples, sample_rate)
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in prediction.uncertainty.items()
     }
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    towards = [{"name": r.name, "weight": r.weight} for r in references]
     return Preset.from_settings(
         prediction.settings,
         name=Path(name).stem,
@@ -198,18 +210,29 @@ def predict_preset(
             "diffconsole": __version__,
             "raw_loudness_lufs": round(prediction.loudness_lufs, 2),
             "uncertainty": uncertainty,
+            **({"references": towards} if towards else {}),
         },
     )
 
 
 def predict_file(
-    model: Predictor, model_name: str, raw: Path, enhancer: Enhancer | None = None
+    model: Predictor,
+    model_name: str,
+    raw: Path,
+    references: Sequence[Reference] = (),
+    enhancer: Enhancer | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict the strip of a take, enhanced first if asked; also what the user should know."""
     samples, rate = read_take(raw)
     samples, notices = _enhanced(samples, rate, enhancer)
     preset = predict_preset(
-        model, samples, rate, name=raw.name, model_name=model_name, enhancer=enhancer
+        model,
+        samples,
+        rate,
+        name=raw.name,
+        model_name=model_name,
+        references=references,
+        enhancer=enhancer,
     )
     return preset, notices
 
@@ -238,6 +261,7 @@ def process_take(
     model_name: str,
     take: TakeFiles,
     options: AudioOptions,
+    references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
@@ -258,7 +282,13 @@ def process_take(
     raw, rate = read_take(take.raw)
     samples, told = _enhanced(raw, rate, enhancer)
     preset = predict_preset(
-        model, samples, rate, name=take.raw.name, model_name=model_name, enhancer=enhancer
+        model,
+        samples,
+        rate,
+        name=take.raw.name,
+        model_name=model_name,
+        references=references,
+        enhancer=enhancer,
     )
     # What is heard is what the file says: the strip goes through its written form.
     preset = Preset.from_json(_changed(preset, options).to_json())

@@ -84,6 +84,27 @@ FAMILIES = {
         "an export (.ts) that you trust, and --encoder-rate where it does not tell its rate",
         "https://huggingface.co/Intelligent-Instruments-Lab/rave-models",
     ),
+    "diffmst": Family(
+        "diffmst", "DiffMstEncoder", "Diff-MST, which transfers the style of a mix (ISMIR 2024)",
+        "FILE|FILE:mix", 44100, 512, "CC BY-NC-SA 4.0: non-commercial",
+        "a Lightning checkpoint; the encoder of tracks is taken, or that of mixes",
+        "https://github.com/sai-soum/Diff-MST",
+    ),
+    "anyenhance": Family(
+        "anyenhance", "AnyEnhanceEncoder", "AnyEnhance, which restores speech and singing (2025)",
+        "FILE|FOLDER", 44100, 512,
+        "said to be CC BY-NC 4.0: non-commercial; that of the lighter model is not told",
+        "model.pt, and its JSON configuration beside it; neither its codec nor w2v-BERT",
+        "https://github.com/viewfinder-annn/anyenhance-v1-ccf-aatc (the lighter model), "
+        "https://huggingface.co/amphion/anyenhance",
+    ),
+    "speechflow": Family(
+        "speechflow", "SpeechFlowEncoder",
+        "SpeechFlow: flow matching on speech (ICLR 2024), middle layer, from a NeMo archive",
+        "FILE.nemo[:LAYER]", 16000, None, "CC BY-NC-SA 4.0, non-commercial",
+        "PyYAML (pip install \"diffconsole[nemo]\"); NeMo itself is not needed",
+        "https://huggingface.co/nvidia/sr_ssl_flowmatching_16k_430m",
+    ),
     "script": Family(
         "script", "ScriptEncoder",
         "any TorchScript file or exported program (.pt2); it runs its author's code",

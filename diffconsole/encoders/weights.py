@@ -10,14 +10,21 @@ import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["LARGEST_BYTES", "load_exactly", "load_pickle", "read_bytes", "read_state"]
+__all__ = [
+    "LARGEST_BYTES",
+    "compare_exactly",
+    "load_exactly",
+    "load_pickle",
+    "read_bytes",
+    "read_state",
+]
 
 LARGEST_BYTES = 8 << 30
 """A file larger than this is no encoder for a vocal."""
@@ -45,13 +52,13 @@ def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def load_pickle(content: bytes, name: str, *, trust: bool = False) -> Any:
+def load_pickle(content: bytes | IO[bytes], name: str, *, trust: bool = False) -> Any:
     """Return what ``torch.save`` wrote.
 
     Parameters
     ----------
-    content : bytes
-        Of the file.
+    content : bytes or binary file
+        Of the file, or a seekable one to read it from, which spares the memory of a large one.
     name : str
         The file, for the message.
     trust : bool
@@ -62,13 +69,18 @@ def load_pickle(content: bytes, name: str, *, trust: bool = False) -> Any:
     ModelError
         Damaged, or the file holds more than numbers and is not trusted.
     """
+    source = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         if trust:
             # Runs whatever the file says: only where the user has said --trust-checkpoint.
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return torch.load(source, map_location="cpu", weights_only=False)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if trust or "Unsupported" not in str(error) and "GLOBAL" not in str(error):
+        # Of a file that is no archive, an operation that is not known is a letter of a text.
+        source.seek(0)
+        archive = source.read(2) == b"PK"
+        objects = "GLOBAL" in str(error) or ("Unsupported" in str(error) and archive)
+        if trust or not objects:
             raise ModelError(f"{name}: damaged, or no PyTorch checkpoint") from None
         raise ModelError(
             f"{name}: holds Python objects beside its weights; reading them runs code of whoever "
@@ -124,6 +136,24 @@ def load_exactly(
         Keys are missing or have another shape; the first of them are named.
     """
     wanted = module.state_dict()
+    compare_exactly(wanted, found, name, what, prefix)
+    taken = {
+        key: found[prefix + key].float() if value.is_floating_point() else found[prefix + key]
+        for key, value in wanted.items()
+    }
+    module.load_state_dict(taken)
+
+
+def compare_exactly(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Any], name: str, what: str, prefix: str = ""
+) -> None:
+    """Raise what :func:`load_exactly` would, before a network is built: `wanted` may be on "meta".
+
+    Raises
+    ------
+    ModelError
+        Keys are missing or have another shape; the first of them are named.
+    """
     wrong = []
     for key, value in wanted.items():
         held = found.get(prefix + key)
@@ -134,8 +164,3 @@ def load_exactly(
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ModelError(f"{name}: no {what}: {'; '.join(wrong[:SHOWN])}{more}")
-    taken = {
-        key: found[prefix + key].float() if value.is_floating_point() else found[prefix + key]
-        for key, value in wanted.items()
-    }
-    module.load_state_dict(taken)
