@@ -275,7 +275,7 @@ def test_the_places_where_the_files_may_lie(tmp_path):
     deep = write(tmp_path / "paper", "paper's")
     second = open_encoder("anyenhance", str(tmp_path / "paper"))
     assert second.config() == open_encoder("anyenhance", str(deep)).config()
-    assert second.licence == "CC BY-NC 4.0: non-commercial"
+    assert second.licence == "said to be CC BY-NC 4.0: non-commercial"
     assert second.architecture["batch_norm"] is second.architecture["task"] is True
     # Beside them goes before above.
     (deep.parent / "config.json").write_text(json.dumps({"AudioEncoder": told("paper's")}))
