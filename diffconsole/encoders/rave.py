@@ -33,7 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ModelError
 from .base import scaled_level
-from .torchscript import FileEncoder, load_script, parts_of, read_file
+from .torchscript import FileEncoder, last_line, load_script, parts_of, read_file
 
 __all__ = ["RaveEncoder"]
 
@@ -42,7 +42,7 @@ COMBINED = "_rave"
 TRIAL_SECONDS = 0.5
 LARGEST_DIM, LARGEST_RATIO = 4096, 1 << 16
 MOST_CHANNELS = 2
-NORMAL_DRAWS = ("aten::randn", "aten::randn_like", "aten::normal")
+NORMAL_DRAWS = ("aten::randn", "aten::randn_like")
 
 
 class RaveEncoder(FileEncoder):
@@ -144,8 +144,8 @@ class RaveEncoder(FileEncoder):
         try:
             found, drawn = self._encode(noise[:1])
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything.
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise ValueError(f"no RAVE: encode gave an error, {lines[-1:]}") from None
+            said = last_line(error)
+            raise ValueError(f"no RAVE: encode gave an error, {said}") from None
         wanted = (1, self.latents, samples // self.ratio)
         if not isinstance(found, Tensor) or found.shape != wanted:
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -164,14 +164,16 @@ class RaveEncoder(FileEncoder):
         }
         self.state = list(changed)
         # Caches have a row for each of a batch, as many as cached_conv was told.
-        self.rows = min((len(value) for value in changed.values() if value.ndim), default=None)
+        self.rows = min(
+            (max(1, len(value)) for value in changed.values() if value.ndim), default=None
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             first = self._encode(noise[:1])[0]
             self.random = not torch.equal(first, self._encode(noise[:1])[0])
-        said = ["the means of its latents"] if drawn else []
-        said += ["what it draws with a fixed seed"] if self.random else []
-        return said + (["its stream starts anew with each vocal"] if self.state else [])
+        told = ["the means of its latents"] if drawn else []
+        told += ["what it draws with a fixed seed"] if self.random else []
+        return told + (["its stream starts anew with each vocal"] if self.state else [])
 
 
 class _NoDraws(TorchDispatchMode):

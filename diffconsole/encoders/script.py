@@ -25,7 +25,7 @@ from ..errors import ModelError
 from .base import scaled_level
 from .exported import is_exported, rewritten
 from .program import Program, holds_program
-from .torchscript import FileEncoder, load_script, parts_of, read_file
+from .torchscript import FileEncoder, last_line, load_script, parts_of, read_file
 
 __all__ = ["ScriptEncoder"]
 
@@ -124,7 +124,7 @@ def _try_out(network: nn.Module, samples: int) -> tuple[str, str, int, int]:
                 found.append(_first(network(audio[..., :length])))
             # The author's code may raise anything; torch.jit.Error is no subclass of one kind.
             except Exception as error:  # noqa: BLE001
-                said.append(f"({takes}) gave an error, {_last_line(error)}")
+                said.append(f"({takes}) gave an error, {last_line(error)}")
                 break
         if len(found) < 2:
             continue
@@ -163,9 +163,3 @@ def _layout(short: Any, long: Any) -> tuple[str, int, int]:
     if dim > LARGEST_DIM or not 0 <= frames <= MOST_FRAMES_PER_SECOND:
         raise ValueError(f"{shapes}: no {MOST_FRAMES_PER_SECOND} frames a second at most")
     return gives, dim, frames
-
-
-def _last_line(error: Exception) -> str:
-    """What an error in TorchScript says behind its traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:120]

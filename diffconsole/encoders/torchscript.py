@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import ModelError
 from .base import ENCODER_FILE, Encoder
 
-__all__ = ["FileEncoder", "load_script", "parts_of", "read_file"]
+__all__ = ["FileEncoder", "last_line", "load_script", "parts_of", "read_file"]
 
 LARGEST_BYTES = 2 << 30
 LOWEST_HZ, HIGHEST_HZ = 8000, 192000
@@ -126,6 +126,12 @@ def load_script(file: bytes) -> nn.Module:
         raise ValueError(
             f"is no TorchScript file that can be loaded ({reason[:200]}); torch.jit.save writes one"
         ) from None
+
+
+def last_line(error: Exception) -> str:
+    """Return what an error in TorchScript says behind its traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:120]
 
 
 def parts_of(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
