@@ -72,6 +72,12 @@ FAMILIES = {
         "the wheel of PyPI's aisfx 0.1.2, which need not be installed",
         "https://pypi.org/project/aisfx/0.1.2/",
     ),
+    "encodec": Family(
+        "encodec", "EncodecEncoder", "EnCodec's and AudioCraft's encoder, before quantisation",
+        "FILE|FOLDER", None, None, "CC BY-NC 4.0, non-commercial",
+        'a checkpoint; for those of AudioCraft also pip install "diffconsole[encodec]"',
+        "https://pypi.org/project/encodec/ tells where; https://huggingface.co/facebook",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,9 @@ def load_pickle(content: bytes, name: str, *, trust: bool = False) -> Any:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if trust or "Unsupported" not in str(error) and "GLOBAL" not in str(error):
+        objects = "Unsupported" in str(error) or "GLOBAL" in str(error)
+        # Text and the like: an operand that no pickle has.
+        if trust or not objects or "Unsupported operand" in str(error):
             raise ModelError(f"{name}: damaged, or no PyTorch checkpoint") from None
         raise ModelError(
             f"{name}: holds Python objects beside its weights; reading them runs code of whoever "
@@ -103,7 +105,12 @@ def read_state(path: Path, *, trust: bool = False) -> Mapping[str, Any]:
 
 
 def load_exactly(
-    module: nn.Module, found: Mapping[str, Any], name: str, what: str, prefix: str = ""
+    module: nn.Module,
+    found: Mapping[str, Any],
+    name: str,
+    what: str,
+    prefix: str = "",
+    rename: Callable[[str], str] = str,
 ) -> None:
     """Load a module's weights; every one of them must be there, in its shape.
 
@@ -117,6 +124,8 @@ def load_exactly(
         The file, and what it should be, for the message.
     prefix : str
         What the file writes before each key.
+    rename : callable
+        Turns a key of the module into the file's, before the prefix.
 
     Raises
     ------
@@ -124,18 +133,19 @@ def load_exactly(
         Keys are missing or have another shape; the first of them are named.
     """
     wanted = module.state_dict()
+    names = {key: prefix + rename(key) for key in wanted}
     wrong = []
     for key, value in wanted.items():
-        held = found.get(prefix + key)
+        held = found.get(names[key])
         if not isinstance(held, Tensor):
-            wrong.append(f"lacks {prefix}{key}")
+            wrong.append(f"lacks {names[key]}")
         elif held.shape != value.shape:
-            wrong.append(f"{prefix}{key} is {tuple(held.shape)}, not {tuple(value.shape)}")
+            wrong.append(f"{names[key]} is {tuple(held.shape)}, not {tuple(value.shape)}")
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ModelError(f"{name}: no {what}: {'; '.join(wrong[:SHOWN])}{more}")
     taken = {
-        key: found[prefix + key].float() if value.is_floating_point() else found[prefix + key]
+        key: found[names[key]].float() if value.is_floating_point() else found[names[key]]
         for key, value in wanted.items()
     }
     module.load_state_dict(taken)
