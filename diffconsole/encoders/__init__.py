@@ -78,6 +78,12 @@ FAMILIES = {
         'a checkpoint; for those of AudioCraft also pip install "diffconsole[encodec]"',
         "https://pypi.org/project/encodec/ tells where; https://huggingface.co/facebook",
     ),
+    "hf": Family(
+        "hf", "HfEncoder", "DAC, CLAP, AST, Whisper, MERT, HuBERT and others by Transformers",
+        "FOLDER[:LAYER]", None, None, "as the folder's card says; many non-commercial",
+        'pip install "diffconsole[hf]", and a model\'s folder; code in it is not run',
+        "https://huggingface.co/models?library=transformers",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",

@@ -23,6 +23,8 @@ LARGEST_BYTES = 8 << 30
 """A file larger than this is no encoder for a vocal."""
 
 SHOWN = 4
+PICKLE_STARTS = (b"\x80", b"P")
+"""First bytes of a pickle, and of the archive that PyTorch puts it into."""
 
 
 def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
@@ -69,8 +71,8 @@ def load_pickle(content: bytes, name: str, *, trust: bool = False) -> Any:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         objects = "Unsupported" in str(error) or "GLOBAL" in str(error)
-        # Text and the like: an operand that no pickle has.
-        if trust or not objects or "Unsupported operand" in str(error):
+        # Text and the like is no pickle, whatever its letters would mean in one.
+        if trust or not objects or content[:1] not in PICKLE_STARTS:
             raise ModelError(f"{name}: damaged, or no PyTorch checkpoint") from None
         raise ModelError(
             f"{name}: holds Python objects beside its weights; reading them runs code of whoever "
