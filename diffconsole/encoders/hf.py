@@ -242,9 +242,7 @@ def _known(said: dict[str, Any], folder: Path) -> dict[str, Any]:
                 "which is not run; MERT-v1-95M and MERT-v1-330M need none"
             )
         return {**said, "model_type": "hubert"}
-    _transformers()
-    known = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
-    if not isinstance(kind, str) or kind not in known:
+    if not isinstance(kind, str) or _config_class(kind) is None:
         raise ModelError(
             f"{folder}: model_type {kind!r} is none that the installed Transformers knows, and "
             "code in the folder is not run; a newer Transformers may, or give script:FILE"
@@ -252,10 +250,24 @@ def _known(said: dict[str, Any], folder: Path) -> dict[str, Any]:
     return said
 
 
-def _config_of(network: Mapping[str, Any]) -> Any:
+def _config_class(kind: str) -> Any:
+    """The class for a ``model_type``; None where the installed version has none."""
+    if kind == "clap_audio_model":
+        # A part of CLAP's configuration, which version 4 does not list.
+        return _transformers().ClapAudioConfig
     _transformers()
     known = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
-    return known[network["model_type"]].from_dict(dict(network))
+    try:
+        return known[kind]
+    except KeyError:
+        return None
+
+
+def _config_of(network: Mapping[str, Any]) -> Any:
+    found = _config_class(network["model_type"])
+    if found is None:
+        raise ValueError(f"the installed Transformers knows no {network['model_type']!r}")
+    return found.from_dict(dict(network))
 
 
 def _front(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,22 +314,28 @@ def _pretrained(
                 output_loading_info=True, ignore_mismatched_sizes=True,
                 **({"trust_remote_code": False} if reader.__name__ == "AutoModel" else {}),
             )  # fmt: skip
-    except pickle.UnpicklingError:
-        raise ModelError(
-            f"{folder}: its weights are damaged, or hold Python objects, whose reading runs code "
-            "of whoever made the file; if you trust that person, add --trust-checkpoint"
-        ) from None
     # What a damaged file raises inside Transformers is not for us to choose.
     except Exception as error:  # noqa: BLE001
+        if _is_pickle(error):
+            raise ModelError(
+                f"{folder}: its weights are damaged, or hold Python objects, whose reading runs "
+                "code of whoever made the file; if you trust that person, add --trust-checkpoint"
+            ) from None
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"{folder}: no weights that can be read ({reason}); get its files again"
         ) from None
     wanted = {part + key for key in network.state_dict()}
     wrong = [f"lacks {key}" for key in sorted(wanted & set(info["missing_keys"]))]
-    for key, held, needed in sorted(info["mismatched_keys"]):
-        wrong += [f"{key} is {tuple(held)}, not {tuple(needed)}"] if key in wanted else []
+    shapes = network.state_dict()
+    for entry in info["mismatched_keys"]:
+        # Version 4 gives keys alone, version 5 with both shapes.
+        key, held = (entry, None) if isinstance(entry, str) else (entry[0], tuple(entry[1]))
+        if key in wanted:
+            needed = tuple(shapes[key.removeprefix(part)].shape)
+            wrong.append(f"{key} is {held or 'of another shape'}, not {needed}")
     if wrong:
+        wrong.sort()
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ModelError(f"{folder}: no {config.model_type}: {'; '.join(wrong[:SHOWN])}{more}")
     return {
@@ -325,6 +343,13 @@ def _pretrained(
         for key, value in model.state_dict().items()
         if key.startswith(part)
     }
+
+
+def _is_pickle(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is of a pickle that holds more than numbers."""
+    while error is not None and not isinstance(error, pickle.UnpicklingError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _check(network: Any, layer: Any, sample_rate: Any) -> None:
