@@ -24,6 +24,7 @@ from .cli_common import (
 from .cli_export import export, import_
 from .cli_listing import encoders, models, presets
 from .cli_match import match
+from .cli_reference import load_references, reference_options
 from .cli_training import evaluate, finetune, pretrain
 
 if TYPE_CHECKING:
@@ -45,30 +46,34 @@ def main() -> None:
 @click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: beside RAW]")
 @model_option
+@reference_options
 @audio_options
 def process(
     report: Report,
     raws: tuple[Path, ...],
     output: Path | None,
     model: Path | None,
+    reference: tuple[Path, ...],
+    reference_weights: str,
     audio: AudioOptions,
 ) -> None:
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
 
     Writes take.preset.json, take.processed.wav, take.png and take.html, the page to listen to and
-    to edit, for take.wav.
+    to edit, for take.wav. With --reference the strip leads to the style of another, finished vocal.
     """
     from .files import results_folder
     from .progress import steps
     from .workflow import plan_takes, process_take
 
     takes = plan_takes(raws, output, audio.force)
+    towards = load_references(reference, reference_weights)
     predictor, name = load_model(model, audio.device)
     done = []
     with results_folder(output):
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
-                preset, notices = process_take(predictor, name, take, audio)
+                preset, notices = process_take(predictor, name, take, audio, towards)
                 for notice in notices:
                     report.say(f"Note: {notice}")
                 report.say(f"{take.raw}: {in_words(preset)}")
@@ -84,6 +89,7 @@ def process(
     "-o", "--output", type=PATH, required=True, help="Preset; a folder if there are several RAWs."
 )
 @model_option
+@reference_options
 @device_option
 @force_option
 def predict(
@@ -91,23 +97,29 @@ def predict(
     raws: tuple[Path, ...],
     output: Path,
     model: Path | None,
+    reference: tuple[Path, ...],
+    reference_weights: str,
     device: str,
     force: bool,
 ) -> None:
-    """Predict a vocal's settings only, as a JSON preset."""
+    """Predict a vocal's settings only, as a JSON preset.
+
+    With --reference the settings that bring it to the style of another, finished vocal.
+    """
     from .files import results_folder
     from .progress import steps
     from .workflow import check_device, plan_presets, predict_file
 
     check_device(device)
     targets = plan_presets(raws, output, force)
+    towards = load_references(reference, reference_weights)
     predictor, name = load_model(model, device)
     done = []
     several = len(targets) > 1
     with results_folder(output if several else None):
         for raw in steps(list(targets), "predict", silent=report.silent or not several):
             with report.attempt(raw):
-                preset = predict_file(predictor, name, raw)
+                preset = predict_file(predictor, name, raw, towards)
                 preset.write(targets[raw], force=force)
                 done.append({"raw": str(raw), "preset": str(targets[raw])})
                 report.say(f"{raw}: {in_words(preset)}\n  → {targets[raw]}")

@@ -14,10 +14,23 @@ from .cli_common import add_options, load_model, model_option
 if TYPE_CHECKING:
     from .predictor import Predictor
 
-__all__ = ["StartingModel", "encoder_options"]
+__all__ = ["StartingModel", "encoder_options", "rate_option", "trust_option"]
 
 StartingModel = Callable[[int], "tuple[Predictor, str]"]
 """Of a seed: the model to start from, and its name."""
+
+rate_option = click.option(
+    "--encoder-rate",
+    type=click.IntRange(8000, 192000),
+    metavar="HZ",
+    help="Sample rate that a script hears.",
+)
+trust_option = click.option(
+    "--trust-checkpoint",
+    is_flag=True,
+    help="Also read encoder files that hold more than numbers. Dangerous: opening such a file runs "
+    "whatever code its author put into it, with your rights.",
+)
 
 
 def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,15 +62,8 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Start anew on this encoder instead of --model (see 'encoders list'). A script "
             "runs code of its author: use files that you trust.",
         ),
-        click.option(
-            "--encoder-rate", type=click.IntRange(8000, 192000), metavar="HZ",
-            help="Sample rate that a script hears.",
-        ),
-        click.option(
-            "--trust-checkpoint", is_flag=True,
-            help="Also read encoder files that hold more than numbers. Dangerous: opening such a "
-            "file runs whatever code its author put into it, with your rights.",
-        ),
+        rate_option,
+        trust_option,
     )  # fmt: skip
 
 

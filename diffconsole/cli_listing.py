@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from .cli_common import PATH, Report, command, load_model, model_option
+from .cli_encoders import rate_option, trust_option
 
 __all__ = ["encoders", "models", "presets"]
 
@@ -78,6 +79,55 @@ def encoders_list(report: Report) -> None:
     report.result({"encoders": rows}, "\n".join(lines))
 
 
+@command("info", "diffconsole encoders info speechflow:sr_ssl_flowmatching_16k_430m.nemo")
+@click.argument("encoder", metavar="NAME[:PATH]")
+@rate_option
+@trust_option
+def encoders_info(
+    report: Report, encoder: str, encoder_rate: int | None, trust_checkpoint: bool
+) -> None:
+    """Tell what an encoder's file holds: network, licence, rate, features, stages.
+
+    The stages are what finetune freezes from the bottom, the first one first.
+    """
+    from .encoders import open_encoder, split_spec
+
+    name, source = split_spec(encoder)
+    opened = open_encoder(name, source, encoder_rate, trust=trust_checkpoint)
+    stages = {
+        stage: sum(p.numel() for p in module.parameters()) for stage, module in opened.stages()
+    }
+    data = {
+        "name": name,
+        "about": opened.about,
+        "licence": opened.licence,
+        "non_commercial": _non_commercial(opened.licence),
+        "sample_rate": opened.sample_rate,
+        "dim": opened.dim,
+        "frames_per_second": opened.frames_per_second,
+        "parameters": sum(p.numel() for p in opened.parameters()),
+        "stages": [{"name": stage, "parameters": count} for stage, count in stages.items()],
+    }
+    lines = [
+        f"{name}: {opened.about}",
+        f"licence of its weights: {opened.licence}",
+        f"{opened.sample_rate} Hz, {opened.dim} features a frame, "
+        f"{opened.frames_per_second:.2f} frames a second",
+        f"{data['parameters']:,} parameters in {len(stages)} stages, from the bottom up:",
+    ]
+    if data["non_commercial"]:
+        lines.insert(2, "these weights are for non-commercial use only")
+    width = max(map(len, stages), default=0)
+    lines += [f"  {stage:<{width}}  {count:>13,}" for stage, count in stages.items()]
+    report.result(data, "\n".join(lines))
+
+
+def _non_commercial(licence: str) -> bool:
+    """Whether a licence says so; one that is not known says nothing."""
+    words = licence.upper().replace("-", " ")
+    return "NON COMMERCIAL" in words or "NONCOMMERCIAL" in words or " NC " in f" {words} "
+
+
 @click.group()
 def models() -> None:
     """Show what a model is made of."""
@@ -111,4 +161,5 @@ def models_info(report: Report, model: Path | None) -> None:
 presets.add_command(presets_list)
 presets.add_command(presets_show)
 encoders.add_command(encoders_list)
+encoders.add_command(encoders_info)
 models.add_command(models_info)

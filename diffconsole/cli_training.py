@@ -334,6 +334,10 @@ def _evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str])
     help="Time budget.",
 )  # fmt: skip
 @click.option(
+    "--bfloat16", is_flag=True,
+    help="Learn in half the digits: twice as fast on processors that have them.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Processes that make examples; a GPU wants as many as there are cores.",
 )  # fmt: skip
@@ -349,6 +353,7 @@ def pretrain(
     judges: str,
     reference: str,
     minutes: float,
+    bfloat16: bool,
     workers: int,
     device: str,
     seed: int,
@@ -375,6 +380,7 @@ def pretrain(
         reference=_names(reference),
         minutes=minutes,
         seed=seed,
+        bfloat16=bfloat16,
     )
     with results_folder(output):
         try:

@@ -165,12 +165,15 @@ class Predictor(nn.Module):
         Any of :mod:`diffconsole.encoders`.
     hidden : int
         Width of the head.
+    has_style : bool
+        Whether there is a second head, which brings a raw vocal to the style of a finished one.
     """
 
-    def __init__(self, encoder: Encoder, hidden: int = 384) -> None:
+    def __init__(self, encoder: Encoder, hidden: int = 384, has_style: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = Head(encoder.dim, hidden)
+        self.style = Head(2 * encoder.dim, hidden) if has_style else None
         self.hidden = hidden
         self.info: dict[str, Any] = {}
 
@@ -190,6 +193,23 @@ class Predictor(nn.Module):
         """
         return self.head(self.encoder(audio))
 
+    def style_answer(self, raw: Tensor, finished: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict the strip that brings one voice to the style of another.
+
+        Parameters
+        ----------
+        raw, finished : Tensor
+            ``(batch, 2·dim)``, what :meth:`Head.pool` made of the raw vocal's frames and of those
+            of another, finished one.
+
+        Returns
+        -------
+        mean, log_variance : Tensor
+            ``(batch, parameters)``, as from :meth:`forward`.
+        """
+        assert self.style is not None
+        return self.style.answer(torch.cat((raw, finished), dim=-1))
+
     @staticmethod
     def choose(mean: Tensor, deviation: Tensor) -> Tensor:
         """Choose settings from their distributions: the mean, less reverb where it is unsure.
@@ -208,7 +228,9 @@ class Predictor(nn.Module):
         return (mean + side * deviation.detach()).clamp(0.0, 1.0)
 
     @torch.inference_mode()
-    def predict(self, samples: np.ndarray, sample_rate: int) -> Prediction:
+    def predict(
+        self, samples: np.ndarray, sample_rate: int, style: Tensor | None = None
+    ) -> Prediction:
         """Predict the settings of a raw vocal.
 
         Parameters
@@ -217,6 +239,9 @@ class Predictor(nn.Module):
             ``(channels, samples)`` float32 as the file holds it.
         sample_rate : int
             Hz.
+        style : Tensor, optional
+            ``(1, 2·dim)``, of finished vocals (:func:`diffconsole.reference.style_of`): predict
+            what leads there.
 
         Returns
         -------
@@ -232,7 +257,12 @@ class Predictor(nn.Module):
         gain_db, loudness = level_gain_db(samples, sample_rate)
         windows = windows_of(samples * 10.0 ** (gain_db / 20.0), sample_rate, self.encoder)
         device = next(self.parameters()).device
-        mean, log_variance = self(windows.to(device))
+        pooled = self.head.pool(self.encoder(windows.to(device)))
+        mean, log_variance = (
+            self.head.answer(pooled)
+            if style is None
+            else self.style_answer(pooled, style.expand(len(pooled), -1))
+        )
         mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
         weight = torch.exp(-log_variance)
         weight = weight / weight.sum(dim=0)
@@ -282,6 +312,7 @@ class Predictor(nn.Module):
             "version": VERSION,
             "encoder": {"name": self.encoder.name, "config": self.encoder.config()},
             "hidden": self.hidden,
+            "style": self.style is not None,
             "parameters": [p.key for p in PARAMETERS],
             "info": dict(info),
         }
@@ -323,7 +354,7 @@ class Predictor(nn.Module):
             if sidecar["parameters"] != [p.key for p in PARAMETERS]:
                 raise ModelError(f"{folder}: made for another table of parameters")
             encoder = create(sidecar["encoder"]["name"], sidecar["encoder"]["config"], folder)
-            model = cls(encoder, hidden=int(sidecar["hidden"]))
+            model = cls(encoder, int(sidecar["hidden"]), bool(sidecar.get("style", False)))
             file = folder / "model.safetensors"
             if not file.is_file():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from .parameters import SWITCHES
 from .predictor import Predictor
 from .preset import Preset
 from .render import Rendered, render
+
+if TYPE_CHECKING:
+    from .reference import Reference
 
 __all__ = [
     "ENDINGS",
@@ -168,15 +172,30 @@ def check_results(paths: Iterable[Path], raws: Iterable[Path], force: bool) -> N
 
 
 def predict_preset(
-    model: Predictor, samples: np.ndarray, sample_rate: int, *, name: str, model_name: str
+    model: Predictor,
+    samples: np.ndarray,
+    sample_rate: int,
+    *,
+    name: str,
+    model_name: str,
+    references: Sequence[Reference] = (),
 ) -> Preset:
-    """Predict a vocal's strip, with model, source, date and uncertainty in its provenance."""
-    prediction = model.predict(samples, sample_rate)
+    """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
+
+    With references the strip that leads to their style (:func:`.reference.predict_towards`).
+    """
+    if references:
+        from .reference import predict_towards
+
+        prediction = predict_towards(model, samples, sample_rate, references)
+    else:
+        prediction = model.predict(samples, sample_rate)
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in prediction.uncertainty.items()
     }
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    towards = [{"name": r.name, "weight": r.weight} for r in references]
     return Preset.from_settings(
         prediction.settings,
         name=Path(name).stem,
@@ -187,14 +206,19 @@ def predict_preset(
             "diffconsole": __version__,
             "raw_loudness_lufs": round(prediction.loudness_lufs, 2),
             "uncertainty": uncertainty,
+            **({"references": towards} if towards else {}),
         },
     )
 
 
-def predict_file(model: Predictor, model_name: str, raw: Path) -> Preset:
+def predict_file(
+    model: Predictor, model_name: str, raw: Path, references: Sequence[Reference] = ()
+) -> Preset:
     """Predict the strip of a take."""
     samples, rate = read_take(raw)
-    return predict_preset(model, samples, rate, name=raw.name, model_name=model_name)
+    return predict_preset(
+        model, samples, rate, name=raw.name, model_name=model_name, references=references
+    )
 
 
 def read_take(raw: Path) -> tuple[np.ndarray, int]:
@@ -211,7 +235,11 @@ def read_take(raw: Path) -> tuple[np.ndarray, int]:
 
 
 def process_take(
-    model: Predictor, model_name: str, take: TakeFiles, options: AudioOptions
+    model: Predictor,
+    model_name: str,
+    take: TakeFiles,
+    options: AudioOptions,
+    references: Sequence[Reference] = (),
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
 
@@ -228,7 +256,9 @@ def process_take(
     from .plots import StripView, plot_presets
 
     samples, rate = read_take(take.raw)
-    preset = predict_preset(model, samples, rate, name=take.raw.name, model_name=model_name)
+    preset = predict_preset(
+        model, samples, rate, name=take.raw.name, model_name=model_name, references=references
+    )
     # What is heard is what the file says: the strip goes through its written form.
     preset = Preset.from_json(_changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)

@@ -36,7 +36,8 @@ def test_every_command_of_the_design_is_there():
     assert {" ".join(c) for c in COMMANDS} == {
         "process", "predict", "apply", "match", "finetune", "evaluate", "plot",
         "presets list",
-        "presets show", "encoders list", "models info", "pretrain", "audition", "export", "import",
+        "presets show", "encoders list", "encoders info", "models info", "pretrain", "audition",
+        "export", "import",
     }  # fmt: skip
     shown = done("--help").stdout
     first_words = [line.split()[0] for line in shown.split("Commands:")[1].splitlines() if line]

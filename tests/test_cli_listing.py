@@ -7,10 +7,14 @@ import json
 import pytest
 
 from diffconsole import Preset
-from diffconsole.encoders import FAMILIES
+from diffconsole.cli_listing import _non_commercial
+from diffconsole.encoders import FAMILIES, create
 from diffconsole.preset import factory_presets
 
 from .commands import QUIETER, done, refused, write_model, write_preset
+from .encoders.tiny import Convolutions, scripted
+from .encoders.tiny_nemo import checkpoint, write
+from .programs import needs_module
 from .synthetic import small_model
 
 
@@ -52,6 +56,68 @@ def test_encoders_list():
     for row in rows:
         assert f"--encoder {row['usage']}; " in shown
         assert all(row[key] in shown for key in ("description", "licence", "needs"))
+
+
+def test_encoders_info_of_one_without_a_file():
+    data = json.loads(done("encoders", "info", "logmel", "--json").stdout)
+    encoder = create("logmel")
+    assert data["name"] == "logmel" and data["licence"] == "MIT"
+    assert data["non_commercial"] is False
+    assert (data["sample_rate"], data["dim"]) == (44100, 384)
+    assert data["frames_per_second"] == encoder.frames_per_second
+    assert [stage["name"] for stage in data["stages"]] == [name for name, _ in encoder.stages()]
+    assert sum(stage["parameters"] for stage in data["stages"]) == data["parameters"] > 0
+    lines = done("encoders", "info", "logmel").stdout.splitlines()
+    assert lines[0] == f"logmel: {data['about']}"
+    assert lines[1] == "licence of its weights: MIT"
+    assert lines[2].startswith("44100 Hz, 384 features a frame, ")
+    assert lines[3].startswith(f"{data['parameters']:,} parameters in ")
+    assert [line.split()[0] for line in lines[4:]] == [stage["name"] for stage in data["stages"]]
+
+
+def test_encoders_info_tells_plainly_what_is_non_commercial(tmp_path):
+    needs_module("yaml")
+    spec = f"speechflow:{write(tmp_path / 'flow.nemo')}"
+    shown = done("encoders", "info", spec).stdout.splitlines()
+    assert shown[2] == "these weights are for non-commercial use only"
+    data = json.loads(done("encoders", "info", spec, "--json").stdout)
+    assert data["non_commercial"] is True
+    assert data["about"].endswith("flow.nemo, layer 2 of 4")
+    assert [stage["name"] for stage in data["stages"]] == ["input", "layer_1", "layer_2"]
+
+
+@pytest.mark.parametrize(
+    ("licence", "told"),
+    [("CC BY-NC 4.0", True), ("CC-BY-NC-SA-4.0", True), ("Non-Commercial", True), ("MIT", False),
+     ("CC BY 4.0", False), ("not told; ask who made the file", False)],
+)  # fmt: skip
+def test_licences_that_forbid_commerce_are_known(licence, told):
+    assert _non_commercial(licence) is told
+
+
+def test_encoders_info_of_a_script_needs_its_rate(tmp_path):
+    (tmp_path / "net.pt").write_bytes(scripted(Convolutions().eval()))
+    spec = f"script:{tmp_path / 'net.pt'}"
+    assert "--encoder-rate" in refused("encoders", "info", spec)
+    args = ("encoders", "info", spec, "--encoder-rate", 16000, "--json")
+    data = json.loads(done(*args).stdout)
+    assert (data["name"], data["sample_rate"]) == ("script", 16000)
+
+
+def test_encoders_info_trusts_only_when_told(tmp_path):
+    needs_module("yaml")
+    spec = f"speechflow:{write(tmp_path / 'f.nemo', {**checkpoint(), 'path': tmp_path})}"
+    assert "add --trust-checkpoint" in refused("encoders", "info", spec)
+    assert done("encoders", "info", spec, "--trust-checkpoint").stdout.startswith("speechflow: ")
+
+
+def test_encoders_info_refuses(tmp_path):
+    (tmp_path / "text.pth").write_text("no")
+    assert "unknown encoder 'nope'" in refused("encoders", "info", "nope")
+    assert "nothing follows the colon" in refused("encoders", "info", "aisfx:")
+    assert "damaged" in refused("encoders", "info", f"aisfx:{tmp_path / 'text.pth'}")
+    assert "cannot be read" in refused("encoders", "info", f"aisfx:{tmp_path / 'none.pth'}")
+    assert "hears 44100 Hz" in refused("encoders", "info", "logmel", "--encoder-rate", 16000)
 
 
 def test_models_info(tmp_path):

@@ -84,6 +84,13 @@ FAMILIES = {
         'pip install "diffconsole[hf]", and a model\'s folder; code in it is not run',
         "https://huggingface.co/models?library=transformers",
     ),
+    "speechflow": Family(
+        "speechflow", "SpeechFlowEncoder",
+        "SpeechFlow: flow matching on speech (ICLR 2024), middle layer, from a NeMo archive",
+        "FILE.nemo[:LAYER]", 16000, None, "CC BY-NC-SA 4.0, non-commercial",
+        "PyYAML (pip install \"diffconsole[nemo]\"); NeMo itself is not needed",
+        "https://huggingface.co/nvidia/sr_ssl_flowmatching_16k_430m",
+    ),
     "script": Family(
         "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
         "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",

@@ -239,7 +239,7 @@ def _known(said: dict[str, Any], folder: Path) -> dict[str, Any]:
         if said.get("feature_extractor_cqt") or said.get("deepnorm"):
             raise ModelError(
                 f"{folder}: this MERT needs its author's code (constant-Q transform or deepnorm), "
-                "which is not run; MERT-v1-95M and MERT-v1-330M need none"
+                "which is not run; MERT-v1-95M needs none"
             )
         return {**said, "model_type": "hubert"}
     if not isinstance(kind, str) or _config_class(kind) is None:

@@ -10,14 +10,21 @@ import io
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["LARGEST_BYTES", "load_exactly", "load_pickle", "read_bytes", "read_state"]
+__all__ = [
+    "LARGEST_BYTES",
+    "compare_exactly",
+    "load_exactly",
+    "load_pickle",
+    "read_bytes",
+    "read_state",
+]
 
 LARGEST_BYTES = 8 << 30
 """A file larger than this is no encoder for a vocal."""
@@ -47,13 +54,13 @@ def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def load_pickle(content: bytes, name: str, *, trust: bool = False) -> Any:
+def load_pickle(content: bytes | IO[bytes], name: str, *, trust: bool = False) -> Any:
     """Return what ``torch.save`` wrote.
 
     Parameters
     ----------
-    content : bytes
-        Of the file.
+    content : bytes or binary file
+        Of the file, or a seekable one to read it from, which spares the memory of a large one.
     name : str
         The file, for the message.
     trust : bool
@@ -64,15 +71,17 @@ def load_pickle(content: bytes, name: str, *, trust: bool = False) -> Any:
     ModelError
         Damaged, or the file holds more than numbers and is not trusted.
     """
+    source = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         if trust:
             # Runs whatever the file says: only where the user has said --trust-checkpoint.
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return torch.load(source, map_location="cpu", weights_only=False)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         objects = "Unsupported" in str(error) or "GLOBAL" in str(error)
         # Text and the like is no pickle, whatever its letters would mean in one.
-        if trust or not objects or content[:1] not in PICKLE_STARTS:
+        source.seek(0)
+        if trust or not objects or source.read(1) not in PICKLE_STARTS:
             raise ModelError(f"{name}: damaged, or no PyTorch checkpoint") from None
         raise ModelError(
             f"{name}: holds Python objects beside its weights; reading them runs code of whoever "
@@ -136,6 +145,30 @@ def load_exactly(
     """
     wanted = module.state_dict()
     names = {key: prefix + rename(key) for key in wanted}
+    compare_exactly(wanted, found, name, what, prefix, rename)
+    taken = {
+        key: found[names[key]].float() if value.is_floating_point() else found[names[key]]
+        for key, value in wanted.items()
+    }
+    module.load_state_dict(taken)
+
+
+def compare_exactly(
+    wanted: Mapping[str, Tensor],
+    found: Mapping[str, Any],
+    name: str,
+    what: str,
+    prefix: str = "",
+    rename: Callable[[str], str] = str,
+) -> None:
+    """Raise what :func:`load_exactly` would, before a network is built: `wanted` may be on "meta".
+
+    Raises
+    ------
+    ModelError
+        Keys are missing or have another shape; the first of them are named.
+    """
+    names = {key: prefix + rename(key) for key in wanted}
     wrong = []
     for key, value in wanted.items():
         held = found.get(names[key])
@@ -146,8 +179,3 @@ def load_exactly(
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ModelError(f"{name}: no {what}: {'; '.join(wrong[:SHOWN])}{more}")
-    taken = {
-        key: found[names[key]].float() if value.is_floating_point() else found[names[key]]
-        for key, value in wanted.items()
-    }
-    module.load_state_dict(taken)

@@ -107,11 +107,14 @@ def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path
         command += f" --judges {','.join(options['judges'])}"
     if options["reference"]:
         command += f" --reference {','.join(options['reference'])}"
+    if options.get("bfloat16"):
+        command += " --bfloat16"
     command += f" --minutes {options['minutes']:g} --seed {options['seed']} -o MODEL"
     return f"""# A pretrained vocal model
 
 Hears a raw vocal, predicts the settings of the channel strip that finishes it. Log-mel spectrogram
-at 44.1 kHz, a small convolutional network, a head with a mean and an uncertainty for each setting.
+at 44.1 kHz, a small convolutional network, a head with a mean and an uncertainty for each setting,
+and a second head that also hears a finished vocal and predicts the settings that lead to its style.
 Trained from nothing on {info["trained"]} in {info["steps"]} steps, on the CPU:
 
 ```sh
@@ -121,7 +124,8 @@ Trained from nothing on {info["trained"]} in {info["steps"]} steps, on the CPU:
 **How.** Raw vocals whose right settings are known are made from the voices: a channel strip is
 drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project, MIT) and undone,
 with wandering level, rumble and room. The network learns to tell the strip; beside it, it learns
-to tell a random strip that a voice went through, and which of other voices went through the same.
+to tell a random strip that a voice went through, which of other voices went through the same, and
+the strip that brings a raw voice to the style of another, finished one.
 The uncertainty is scaled so that four of five right settings of people that it was not trained on
 lie within its middle 80 %.
 

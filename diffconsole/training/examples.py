@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,8 +19,14 @@ __all__ = ["POOL", "Example", "Pool", "Stream"]
 POOL = 2000
 
 Example = tuple[Tensor, Tensor]
-"""``(3, mels, frames)`` heard, a raw vocal and two processed ones, and ``(2, parameters)``: the
-strip that finishes the one, the strip that the two went through."""
+"""``(4, mels, frames)`` heard and ``(4, parameters)``, normalised:
+
+0. a raw vocal, and the strip that finishes it;
+1. a voice after a strip, and this strip;
+2. another voice after the same, at −18 LUFS a side, and the strip with the gain that levels it;
+3. the first voice before the strip, and the strip with the gain that levels its result."""
+
+TWO_SIDES_DB = 10.0 * math.log10(2.0)
 
 
 class Stream(IterableDataset):
@@ -51,8 +58,14 @@ class Stream(IterableDataset):
         rng = np.random.default_rng(seed)
         raw = simulate(self.voices, self.rooms, self.table, rng)
         processed = process_two(self.voices, self.rooms, self.table, rng)
-        heard = self.mel(torch.from_numpy(np.concatenate((raw.raw[None], processed.heard))))
-        target = np.stack((raw.normalised(), processed.normalised()))
+        first_db, second_db = processed.levelling_db
+        level_db = second_db + TWO_SIDES_DB
+        second = processed.heard[1] * np.float32(10.0 ** (level_db / 20.0))
+        heard = self.mel(
+            torch.from_numpy(np.stack((raw.raw, processed.heard[0], second, processed.raw[0])))
+        )
+        gains_db = (0.0, level_db, first_db)
+        target = np.stack((raw.normalised(), *(processed.normalised(g) for g in gains_db)))
         return heard.half().clone(), torch.from_numpy(target)
 
 

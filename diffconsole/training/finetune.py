@@ -258,6 +258,9 @@ class _Run:
             self.optimizer = None
             self.save()
         self.restore(self.best())
+        if self.best() == "top":
+            # It knows the encoder as it was.
+            self.model.style = None
 
     # Stages
 

@@ -1,14 +1,16 @@
 """Pretraining: an encoder and a head from nothing, on voices whose right settings are known.
 
-Three tasks share the encoder:
+Four tasks share the encoder:
 
 - *finish*: a simulated raw vocal (:mod:`.simulate`); tell the strip that finishes it. This head
   is kept: it is the shipped predictor's.
 - *listen*: a voice through a random strip (:mod:`.processed`); tell the strip.
+- *style*: a voice before the strip, and another after it; tell the strip. This head is kept too:
+  it brings a raw vocal to the style of a finished one.
 - *match*: of two voices through one strip, find the other among the batch, whoever sings.
 
-The loss of the first two is the likelihood of the known settings and the error of the EQ's curve
-(:mod:`.targets`), of the third the cross-entropy of the cosine similarities (InfoNCE, van den Oord
+The loss of the first three is the likelihood of the known settings and the error of the EQ's curve
+(:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
 et al., 2018). Examples are made on the fly in other processes and heard a few times each from a
 pool, since making one costs more than learning from it. The people that judge are heard only to
 choose the best state and to calibrate its uncertainty; those held out are not heard at all.
@@ -16,6 +18,7 @@ choose the best state and to calibrate its uncertainty; those held out are not h
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import json
@@ -46,8 +49,8 @@ from .targets import settings_loss
 __all__ = ["PretrainOptions", "held_out_examples", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
-TIMES_HEARD = 2.5
-LISTEN_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 0.1, 0.1
+TIMES_HEARD = 3.0
+LISTEN_WEIGHT, STYLE_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 1.0, 0.1, 0.1
 CHECKPOINT = "pretrain.safetensors"
 
 
@@ -71,11 +74,14 @@ class PretrainOptions:
     minutes : float
         Time budget.
     batch : int
-        Sounds a step: a third raw vocals, two thirds processed voices.
+        Sounds a step: a quarter raw vocals, three quarters voices before and after a strip.
     learning_rate : float
         At the start; it falls to nothing along a cosine of the time budget.
     seed : int
         Of weights and examples.
+    bfloat16 : bool
+        Whether the convolutions are learnt in half the digits: twice as fast where the processor
+        has them, as most since 2020 do.
     """
 
     voices: str
@@ -84,36 +90,37 @@ class PretrainOptions:
     judges: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     minutes: float = 50.0
-    batch: int = 24
+    batch: int = 32
     learning_rate: float = 1e-3
     seed: int = 0
+    bfloat16: bool = False
 
 
 class _Pupil(nn.Module):
     """The predictor, and what it learns by and leaves behind: a listener and a projection."""
 
-    def __init__(self) -> None:
+    def __init__(self, half_digits: bool) -> None:
         super().__init__()
-        self.model = Predictor(create("logmel"))
+        self.half_digits = half_digits
+        self.model = Predictor(create("logmel"), has_style=True)
         dim = self.model.encoder.dim
         self.listener = Head(dim, self.model.hidden)
         self.projection = nn.Linear(2 * dim, 64)
 
     def forward(self, heard: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses of ``(batch, 3, mels, frames)`` and ``(batch, 2, parameters)``, ``(batch,)``."""
+        """Losses of ``(batch, 4, mels, frames)`` and ``(batch, 4, parameters)``, ``(batch,)``."""
         batch = len(heard)
         encoder = self.model.encoder
         assert isinstance(encoder, LogMelEncoder)
-        frames = encoder.frames_of(heard.float().flatten(0, 1))
-        frames = frames.reshape(batch, 3, *frames.shape[1:])
-        both = frames[:, 1:].flatten(0, 1)
-        strips = target[:, 1].repeat_interleave(2, dim=0)
-        mean, log_variance = self.model.head(frames[:, 0])
-        finish = settings_loss(mean, log_variance, target[:, 0])
-        mean, log_variance = self.listener(both)
-        listen = settings_loss(mean, log_variance, strips)
-        pooled = torch.cat((both.mean(dim=1), both.std(dim=1, unbiased=False)), dim=-1)
-        seen = nn.functional.normalize(self.projection(pooled), dim=-1).reshape(batch, 2, -1)
+        half = torch.autocast(heard.device.type, torch.bfloat16, enabled=self.half_digits)
+        with half if self.training else contextlib.nullcontext():
+            frames = encoder.frames_of(heard.float().flatten(0, 1))
+        pooled = Head.pool(frames.float()).reshape(batch, 4, -1)
+        finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])
+        both = pooled[:, 1:3].flatten(0, 1)
+        listen = settings_loss(*self.listener.answer(both), target[:, 1:3].flatten(0, 1))
+        style = settings_loss(*self.model.style_answer(pooled[:, 3], pooled[:, 2]), target[:, 3])
+        seen = nn.functional.normalize(self.projection(both), dim=-1).reshape(batch, 2, -1)
         alike = seen[:, 0] @ seen[:, 1].T / TEMPERATURE
         own = torch.arange(batch, device=alike.device)
         match = 0.5 * sum(
@@ -123,8 +130,12 @@ class _Pupil(nn.Module):
         return {
             **finish,
             "listen": listened,
+            "style": style["total"],
             "match": torch.as_tensor(match),
-            "sum": finish["total"] + LISTEN_WEIGHT * listened + MATCH_WEIGHT * match,
+            "sum": finish["total"]
+            + LISTEN_WEIGHT * listened
+            + STYLE_WEIGHT * style["total"]
+            + MATCH_WEIGHT * match,
         }
 
 
@@ -192,13 +203,14 @@ def pretrain(
     if not people:
         raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
     table = statistics.load()
-    pupil = _Pupil()
+    pupil = _Pupil(options.bfloat16)
     model = pupil.model
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel)
     usual = table.middle()
     middle = torch.tensor([p.to_normalised(usual[p.key]) for p in PARAMETERS])
-    for head in (model.head, pupil.listener):
+    for head in (model.head, model.style, pupil.listener):
+        assert head is not None
         head.start_at(middle)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
@@ -220,7 +232,7 @@ def pretrain(
                 "command to finish it, or add --force to start anew"
             )
 
-    units = max(1, options.batch // 3)
+    units = max(1, options.batch // 4)
     fresh = max(1, round(units / TIMES_HEARD))
     stream = Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"] * fresh)
     loader = DataLoader(
@@ -269,7 +281,7 @@ def pretrain(
     pupil.load_state_dict(best)
     pupil.eval()
     figures = dict(progress["best"])
-    model.head.calibrate(*_answers(pupil, judged))
+    _calibrate(pupil, judged)
     at = middle.to(device).expand(len(judged), -1)
     figures["fixed"] = _means(settings_loss(at, torch.full_like(at, -3.0), judged.target[:, 0]))
     info = {
@@ -285,7 +297,7 @@ def pretrain(
 
 @dataclass(frozen=True)
 class _Judged:
-    """Examples of the people that judge, ``(examples, 3, …)`` and ``(examples, 2, …)``."""
+    """Examples of the people that judge, ``(examples, 4, …)`` each."""
 
     heard: Tensor
     target: Tensor
@@ -300,17 +312,22 @@ def _judged(stream: Stream, count: int) -> _Judged:
 
 
 @torch.no_grad()
-def _answers(pupil: _Pupil, judged: _Judged) -> tuple[Tensor, Tensor, Tensor]:
-    """The predictor's means and log-variances for the raw vocals, and the right settings."""
+def _calibrate(pupil: _Pupil, judged: _Judged) -> None:
+    """Scale the uncertainty of both heads that are kept, by the people that judge."""
+    model = pupil.model
+    assert isinstance(model.encoder, LogMelEncoder) and model.style is not None
     device = next(pupil.parameters()).device
-    encoder = pupil.model.encoder
-    assert isinstance(encoder, LogMelEncoder)
     found = [
-        pupil.model.head(encoder.frames_of(some.float().to(device)))
-        for some in judged.heard[:, 0].split(16)
+        Head.pool(model.encoder.frames_of(some.float().flatten(0, 1).to(device)))
+        for some in judged.heard.split(4)
     ]
-    mean, log_variance = (torch.cat(part).cpu() for part in zip(*found, strict=True))
-    return mean, log_variance, judged.target[:, 0]
+    pooled = torch.cat(found).reshape(len(judged), 4, -1)
+    for head, answer, task in (
+        (model.head, model.head.answer(pooled[:, 0]), 0),
+        (model.style, model.style_answer(pooled[:, 3], pooled[:, 2]), 3),
+    ):
+        mean, log_variance = (part.cpu() for part in answer)
+        head.calibrate(mean, log_variance, judged.target[:, task])
 
 
 def _means(losses: dict[str, Tensor]) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 Half of the strips are drawn from the statistics of real mixes, half widely, each setting for
 itself, so that no setting can be guessed from another. Two people share each strip: what their
-voices have in common is the processing. The levels are left as they come, since gain is a setting.
+voices have in common is the processing. Before the strip both are at −18 LUFS; after it the levels
+are left as they come, since gain is a setting, and what would level them is told.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 import scipy.signal
 import torch
 
+from ..audio import loudness_lufs
 from ..console import Console
 from ..parameters import BY_KEY, PARAMETERS, default_settings
+from ..predictor import REFERENCE_LUFS
 from ..statistics import SettingsStatistics
-from .simulate import SAMPLE_RATE, SECONDS, Voices, crop
+from .simulate import SAMPLE_RATE, SECONDS, Voices, crop, levelled
 
 __all__ = ["Processed", "process_two", "wide_strip"]
 
@@ -60,18 +63,26 @@ class Processed:
 
     Attributes
     ----------
+    raw : ndarray
+        ``(2, samples)`` float32 at 44.1 kHz: the voices before the strip, each at −18 LUFS.
     heard : ndarray
-        ``(2, samples)`` float32 at 44.1 kHz: one voice each, the mean of its two sides.
+        ``(2, samples)``: after it, the mean of the two sides.
     settings : dict of str to float
         The strip.
+    levelling_db : tuple of float
+        For each voice the gain that would bring the two sides together to −18 LUFS.
     """
 
+    raw: np.ndarray
     heard: np.ndarray
     settings: dict[str, float]
+    levelling_db: tuple[float, float]
 
-    def normalised(self) -> np.ndarray:
-        """Return the settings in 0…1, in the order of the table."""
-        return np.array([p.to_normalised(self.settings[p.key]) for p in PARAMETERS], np.float32)
+    def normalised(self, gain_db: float = 0.0) -> np.ndarray:
+        """Return the settings in 0…1, in the order of the table, with more output gain."""
+        key = "output_gain.gain_db"
+        settings = {**self.settings, key: BY_KEY[key].clip(self.settings[key] + gain_db)}
+        return np.array([p.to_normalised(settings[p.key]) for p in PARAMETERS], np.float32)
 
 
 def wide_strip(rng: np.random.Generator) -> dict[str, float]:
@@ -115,11 +126,13 @@ def process_two(
     settings = wide_strip(rng) if rng.uniform() < wide_share else statistics.sample(rng)[0]
     people = sorted(voices.clips)
     chosen = rng.choice(len(people), 2, replace=len(people) < 2)
-    raw = np.stack([_taken(voices, people[i], rooms, int(seconds * SAMPLE_RATE), rng)
+    raw = np.stack([levelled(_taken(voices, people[i], rooms, int(seconds * SAMPLE_RATE), rng))
                     for i in chosen])  # fmt: skip
     with torch.inference_mode():
         mixed = _console(seconds)(torch.from_numpy(raw)[:, None], _tensors(settings))
-    return Processed(mixed.mean(dim=1).numpy(), settings)
+    loudness = (max(loudness_lufs(two.numpy(), SAMPLE_RATE), -70.0) for two in mixed)
+    first, second = (REFERENCE_LUFS - lufs for lufs in loudness)
+    return Processed(raw, mixed.mean(dim=1).numpy(), settings, (first, second))
 
 
 def _taken(

@@ -29,13 +29,14 @@ from ..parameters import BY_KEY, PARAMETERS
 from ..predictor import REFERENCE_LUFS
 from ..statistics import SEND_EQ_DB, SettingsStatistics
 
-__all__ = ["Example", "Voices", "crop", "load_rooms", "load_voices", "simulate"]
+__all__ = ["Example", "Voices", "crop", "levelled", "load_rooms", "load_voices", "simulate"]
 
 SAMPLE_RATE = 44100
 SECONDS = 5.0
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 MOST_CORRECTION_DB = 12.0
 SHORTEST_SECONDS = 1.0
+WIDEST_SPEED = 0.35
 DRY_SHARE = 0.3
 """Of the raw vocals; the others stand in a room."""
 
@@ -115,7 +116,7 @@ def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
             samples, rate = read_audio(path)
             mono = resample(samples.mean(axis=0, keepdims=True), rate, SAMPLE_RATE)[0]
             if len(mono) >= SHORTEST_SECONDS * SAMPLE_RATE and float(np.max(np.abs(mono))) > 1e-3:
-                clips.setdefault(person.name, []).append(_levelled(mono))
+                clips.setdefault(person.name, []).append(levelled(mono))
     if not clips:
         raise AudioError(f"{folder}: no audio in the folders below it; one folder a person")
     missing = sorted(set(reference) - set(clips))
@@ -190,12 +191,13 @@ def simulate(
     if rooms and room_rank > DRY_SHARE:
         room = rooms[int(rng.integers(len(rooms)))] * 10.0 ** ((-34.0 + 30.0 * room_rank) / 20.0)
         raw = raw + scipy.signal.oaconvolve(raw, room)[: len(raw)]
-    raw = _levelled(raw) + _noise(len(raw), settings, ranks, rng)
+    raw = levelled(raw) + _noise(len(raw), settings, ranks, rng)
     settings["output_gain.gain_db"] = _closing_gain_db(raw, settings)
     return Example(raw, settings)
 
 
-def _levelled(mono: np.ndarray) -> np.ndarray:
+def levelled(mono: np.ndarray) -> np.ndarray:
+    """Return a mono passage at −18 LUFS."""
     from ..audio import loudness_lufs
 
     loudness = loudness_lufs(mono[None], SAMPLE_RATE)
@@ -227,7 +229,7 @@ def crop(clips: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> 
     """A part of the clips of one person, sometimes faster or slower than it was."""
     from ..audio import resample
 
-    speed = 2.0 ** rng.uniform(-0.25, 0.25) if rng.uniform() < 0.7 else 1.0
+    speed = 2.0 ** rng.uniform(-WIDEST_SPEED, WIDEST_SPEED) if rng.uniform() < 0.7 else 1.0
     need = int(length * speed) + 64
     pieces: list[np.ndarray] = []
     while sum(map(len, pieces)) < need:

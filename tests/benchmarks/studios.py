@@ -14,7 +14,8 @@ studio's pairs. Against each other:
 Gap closed = (fixed − pretrained) / (fixed − optimum). Three seeds with 50 pairs, each with pairs
 of its own, one seed elsewhere. The cheapest cells go first. Each result is a line of the results
 file; cells that are there are not measured again, and a run that was stopped, even killed, goes
-on where it was. A model given by ``--model`` must not know the people of the studios
+on where it was. With an encoder, ``--model aisfx:WHEEL``, ``pretrained`` starts from that one and a
+head that knows nothing. A model given by ``--model`` must not know the people of the studios
 (``virtual_studios.PRETRAINING_PEOPLE_HELD_OUT``).
 
 Run: ``python -m tests.benchmarks.studios --results FILE --cache FOLDER [--minutes M]
@@ -37,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from diffconsole import Predictor
+from diffconsole.encoders import FAMILIES
 from diffconsole.evaluation import (
     choose_fixed,
     fixed_distance,
@@ -48,6 +50,7 @@ from diffconsole.pairs import Pair
 from diffconsole.predictor import default_model
 from diffconsole.preset import factory_presets
 from diffconsole.training.finetune import FinetuneOptions
+from diffconsole.training.new_model import new_model
 from tests.benchmarks.first_model import middle_of_statistics
 from tests.benchmarks.match import Talk
 from tests.benchmarks.studio_materials import Materials, OutOfTime
@@ -204,6 +207,16 @@ class Bench:
         return lambda pair: model_distance(pair, model), info
 
 
+def model_folder(text: str, cache: Path) -> Path:
+    """A model's folder as it was given, or one that is built on an encoder."""
+    if Path(text).is_dir() or text.partition(":")[0] not in FAMILIES:
+        return Path(text)
+    folder = cache / f"on-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    if not (folder / "model.json").is_file():
+        new_model(text).save(folder, {"encoder": text})
+    return folder
+
+
 def listed(text: str) -> list[str]:
     """Words between commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
@@ -246,7 +259,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--studios", default=",".join(STUDIOS), help="by commas")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="by commas")
     parser.add_argument("--vocals", type=int, default=VOCALS, help="of unheard people")
-    parser.add_argument("--model", type=Path, default=default_model(), help="pretrained")
+    parser.add_argument(
+        "--model",
+        default=str(default_model()),
+        help="pretrained: a folder, or an encoder NAME:PATH",
+    )
     parser.add_argument(
         "--train-minutes", type=float, default=FinetuneOptions.minutes, help="of a fine-tuning"
     )
@@ -274,10 +291,13 @@ def main() -> int:
         print(f"no voices in {VOICES}: nothing to measure on")
         return 2
     say = Talk(arguments.json)
-    options = Predictor.load(arguments.model).info.get("options", {})
+    arguments.model = model_folder(arguments.model, arguments.cache)
+    model = Predictor.load(arguments.model)
+    ours = model.encoder.name == "logmel"
+    options = model.info.get("options", {})
     known = [*options.get("held_out", []), *options.get("judges", [])]
     heard = sorted(set(PRETRAINING_PEOPLE_HELD_OUT) - set(known))
-    if heard and "pretrained" in arguments.only:
+    if ours and heard and "pretrained" in arguments.only:
         say(f"WARNING: {arguments.model} was pretrained on people measured here: {heard}")
     deadline = time.monotonic() + 60.0 * arguments.minutes
     bench = Bench(

@@ -25,7 +25,7 @@ from diffconsole.training.simulate import load_voices
 from ..synthetic import RATE, voice, write_people
 
 FIGURES = {"total", "likelihood", "error", "curve_db"}
-TASKS = {"listen", "match", "sum"}
+TASKS = {"listen", "style", "match", "sum"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,155 @@
+"""Towards other vocals: the settings follow the reference's sound, the result its loudness."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from diffconsole.audio import loudness_lufs
+from diffconsole.encoders.logmel import LogMelEncoder
+from diffconsole.errors import AudioError, ModelError, SettingsError
+from diffconsole.predictor import Predictor
+from diffconsole.preset import Preset
+from diffconsole.reference import Reference, predict_towards, read_references, style_of
+from diffconsole.render import render
+
+from .commands import done, refused
+from .synthetic import RATE, small_model, voice
+
+GAINS = ("input_gain.gain_db", "output_gain.gain_db")
+
+
+@pytest.fixture(scope="module")
+def model() -> Predictor:
+    """Untrained, with a second head that answers differently for different references."""
+    torch.manual_seed(5)
+    encoder = LogMelEncoder(widths=(16, 16, 16), features=8, mels=16, n_fft=1024, window=1024)
+    model = Predictor(encoder, hidden=16, has_style=True).eval()
+    assert model.style is not None
+    with torch.no_grad():
+        model.style.log_variance.bias.fill_(-4.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def take() -> np.ndarray:
+    return voice(3.0, 1)[None]
+
+
+def reference(seed: int, weight: float = 1.0, gain: float = 1.0) -> Reference:
+    """Two sides of a voice, one duller than the other."""
+    mono = voice(3.0, seed)
+    dull = np.convolve(mono, np.ones(1 + 4 * seed) / (1 + 4 * seed), mode="same")
+    both = np.stack((dull, 0.9 * dull)).astype(np.float32) * np.float32(gain)
+    return Reference(f"song {seed}", both, RATE, weight)
+
+
+def result_lufs(take: np.ndarray, settings: dict[str, float]) -> float:
+    """Per channel."""
+    made = render(take, RATE, Preset.from_settings(settings), tail_seconds=0.0).samples
+    return loudness_lufs(made, RATE) - 10.0 * math.log10(len(made))
+
+
+def test_the_result_is_as_loud_as_the_references(model, take) -> None:
+    for gain in (0.25, 1.0):
+        towards = [reference(2, gain=gain)]
+        settings = predict_towards(model, take, RATE, towards).settings
+        assert result_lufs(take, settings) == pytest.approx(towards[0].loudness_lufs, abs=0.1)
+    pair = [reference(2, 3.0), reference(3, 1.0, 0.5)]
+    wanted = 0.75 * pair[0].loudness_lufs + 0.25 * pair[1].loudness_lufs
+    settings = predict_towards(model, take, RATE, pair).settings
+    assert result_lufs(take, settings) == pytest.approx(wanted, abs=0.1)
+
+
+def test_levels_change_gains_only(model, take) -> None:
+    """A quieter take gets more input gain, a quieter reference less output gain."""
+    plain = predict_towards(model, take, RATE, [reference(2)]).settings
+    soft = predict_towards(model, take * np.float32(0.25), RATE, [reference(2)]).settings
+    low = predict_towards(model, take, RATE, [reference(2, gain=0.25)]).settings
+    twelve_db = 20.0 * math.log10(4.0)
+    assert soft[GAINS[0]] - plain[GAINS[0]] == pytest.approx(twelve_db, abs=1e-3)
+    assert low[GAINS[1]] - plain[GAINS[1]] == pytest.approx(-twelve_db, abs=1e-3)
+    for key in plain:
+        if key not in GAINS:
+            assert soft[key] == pytest.approx(plain[key], rel=1e-3, abs=1e-3)
+            assert low[key] == pytest.approx(plain[key], rel=1e-3, abs=1e-3)
+
+
+def test_another_reference_is_another_strip_and_another_vocal_too(model, take) -> None:
+    first, other = (predict_towards(model, take, RATE, [reference(n)]).settings for n in (2, 4))
+    assert max(abs(first[k] - other[k]) for k in first if k not in GAINS) > 0.05
+    again = predict_towards(model, take, RATE, [reference(2)]).settings
+    assert again == first
+    elsewhere = predict_towards(model, voice(3.0, 9)[None], RATE, [reference(2)]).settings
+    assert max(abs(first[k] - elsewhere[k]) for k in first if k not in GAINS) > 0.01
+
+
+def test_styles_are_averaged_by_weight(model) -> None:
+    one, two = reference(2), reference(4)
+    alone = [style_of(model, [r]) for r in (one, two)]
+    both = style_of(model, [reference(2, 3.0), reference(4, 1.0)])
+    torch.testing.assert_close(both, 0.75 * alone[0] + 0.25 * alone[1])
+    assert torch.equal(style_of(model, [reference(2, 7.0)]), alone[0])
+
+
+def test_a_saved_model_keeps_its_second_head(model, take, tmp_path: Path) -> None:
+    model.save(tmp_path / "model", {})
+    again = Predictor.load(tmp_path / "model")
+    a, b = (predict_towards(m, take, RATE, [reference(2)]).settings for m in (model, again))
+    assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)
+
+
+def test_a_model_without_it_says_what_to_do(take) -> None:
+    with pytest.raises(ModelError, match="cannot follow a reference.*leave --model out"):
+        predict_towards(small_model(), take, RATE, [reference(2)])
+
+
+def test_references_that_are_none(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "good.wav", voice(1.0), RATE)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    good = tmp_path / "good.wav"
+    with pytest.raises(AudioError, match=r"silent.wav: as a reference, the vocal is silent"):
+        read_references([good, tmp_path / "silent.wav"])
+    with pytest.raises(AudioError, match=r"gone.wav"):
+        read_references([tmp_path / "gone.wav"])
+    with pytest.raises(SettingsError, match="2 weights for 1 references"):
+        read_references([good], [1.0, 2.0])
+    for weight in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(SettingsError, match="weight is"):
+            read_references([good], [weight])
+
+
+def test_the_commands(model, tmp_path: Path) -> None:
+    """Predict and process agree, record the references, and refuse what makes no sense."""
+    model.save(tmp_path / "model", {})
+    for seed, name in ((1, "take"), (2, "one"), (3, "two")):
+        soundfile.write(tmp_path / f"{name}.wav", voice(2.0, seed), RATE, subtype="FLOAT")
+    common = [
+        str(tmp_path / "take.wav"), "--model", str(tmp_path / "model"),
+        "--reference", str(tmp_path / "one.wav"), "--reference", str(tmp_path / "two.wav"),
+    ]  # fmt: skip
+    weights = ["--reference-weights", "2,1"]
+    done("predict", *common, *weights, "-o", tmp_path / "a.preset.json")
+    done("process", *common, *weights, "-o", tmp_path / "out")
+    texts = [(tmp_path / "a.preset.json"), (tmp_path / "out" / "take.preset.json")]
+    first, second = (Preset.read(path) for path in texts)
+    towards = [{"name": "one.wav", "weight": 2.0}, {"name": "two.wav", "weight": 1.0}]
+    assert first.provenance["references"] == towards
+    assert first.settings() == second.settings()
+    done("predict", *common, "-o", tmp_path / "b.preset.json")
+    assert Preset.read(tmp_path / "b.preset.json").settings() != first.settings()
+
+    take = str(tmp_path / "take.wav")
+    target = ["-o", str(tmp_path / "c.preset.json")]
+    for arguments, code, words in (
+        ([take, "--reference-weights", "1", *target], 2, "goes with --reference"),
+        ([*common, "--reference-weights", "1,x", *target], 2, "numbers with commas"),
+        ([*common, "--reference-weights", "1", *target], 1, "1 weights for 2 references"),
+    ):
+        assert words in refused("predict", *arguments, code=code)
+    assert not (tmp_path / "c.preset.json").exists()
