@@ -15,7 +15,6 @@ import contextlib
 import importlib
 import json
 import pickle
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -28,16 +27,14 @@ from ..errors import ModelError
 from ..torchaudio_loader import load_torchaudio
 from .base import Encoder
 from .encodec import fit_channels, hear_chunks
-from .weights import load_exactly, read_bytes
+from .hf_files import UNKNOWN_LICENCE, licence_of, rate_of, read_front, read_json, split_layer
+from .weights import load_exactly, read_state
 
-__all__ = ["HfEncoder", "split_layer"]
+__all__ = ["HfEncoder"]
 
-LARGEST_TEXT = 16 << 20
 LARGEST_NUMBER, MOST_LAYERS, MOST_WEIGHTS = 1 << 20, 512, 1 << 32
 RATES_HZ = (4000, 192000)
 SHOWN = 4
-UNKNOWN_LICENCE = "not told; ask who published the weights"
-LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 MERT = "mert_model"
 OF_LABELS = ("id2label", "label2id")
 INSTALL = 'pip install "diffconsole[hf]"'
@@ -120,7 +117,7 @@ class HfEncoder(Encoder):
                 "encoder 'hf': give a folder of Transformers, as hf:FOLDER or hf:FOLDER:LAYER"
             )
         folder, layer = split_layer(source)
-        said = _json(folder / "config.json")
+        said = read_json(folder / "config.json")
         if said.get("model_type") == "encodec":
             from .encodec import EncodecEncoder
 
@@ -138,8 +135,8 @@ class HfEncoder(Encoder):
         transformers = _transformers()
         called = said.get("model_type")
         said = _known(said, folder)
-        front = _front(folder, said)
-        sample_rate = _rate(front, said, rate, folder)
+        front = read_front(folder, said)
+        sample_rate = rate_of(front, said, rate, folder)
         try:
             config = _config_of(said)
             count = layers_of(config)
@@ -158,7 +155,7 @@ class HfEncoder(Encoder):
                 {k: v for k, v in network.items() if k not in OF_LABELS},
                 front, chosen, sample_rate,
                 about=f"{called} by Transformers, {folder.name}{which}",
-                licence=_licence(folder),
+                licence=licence_of(folder),
             )  # fmt: skip
         except ModelError:
             raise
@@ -171,29 +168,6 @@ class HfEncoder(Encoder):
         state = _pretrained(folder, reader, config, part, encoder.tower.network, trust)
         load_exactly(encoder.tower.network, state, str(folder), said["model_type"])
         return encoder
-
-
-def split_layer(source: str) -> tuple[Path, int | None]:
-    """Split ``FOLDER[:LAYER]``; a folder may have colons in its name, as behind a drive's letter.
-
-    Raises
-    ------
-    ModelError
-        There is no such folder, or the layer is no number.
-    """
-    folder, colon, layer = source.rpartition(":")
-    path, number = Path(source), None
-    if colon and folder and not path.is_dir():
-        if re.fullmatch(r"\d{1,4}", layer):
-            path, number = Path(folder), int(layer)
-        elif Path(folder).is_dir():
-            raise ModelError(f"hf:{source}: layer {layer!r} is no whole number")
-    if not path.is_dir():
-        raise ModelError(
-            f"{path}: no such folder; nothing is downloaded: get the model's files first "
-            "('hf download NAME --local-dir FOLDER'), then give hf:FOLDER"
-        )
-    return path, number
 
 
 def _transformers() -> ModuleType:
@@ -219,16 +193,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        held = json.loads(read_bytes(path, LARGEST_TEXT))
-    except ValueError:
-        held = None
-    if not isinstance(held, dict):
-        raise ModelError(f"{path}: damaged, or no JSON of Transformers")
-    return held
 
 
 def _known(said: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -270,48 +234,16 @@ def _config_of(network: Mapping[str, Any]) -> Any:
     return found.from_dict(dict(network))
 
 
-def _front(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
-    """The feature extractor's numbers, which newer versions keep among a processor's."""
-    file = folder / "preprocessor_config.json"
-    front: Any = None
-    if file.is_file():
-        front = _json(file)
-    elif (folder / "processor_config.json").is_file():
-        front = _json(folder / "processor_config.json").get("feature_extractor")
-    elif said["model_type"] == "dac":
-        front = {}
-    if not isinstance(front, dict):
-        raise ModelError(f"{file}: missing; it tells what the network hears, get it too")
-    return {k: v for k, v in front.items() if k not in ("mel_filters", "auto_map")}
-
-
-def _rate(front: Mapping[str, Any], said: Mapping[str, Any], rate: int | None, folder: Path) -> Any:
-    found = front.get("sampling_rate", said.get("sampling_rate"))
-    if found is None and rate is None:
-        raise ModelError(f"{folder}: does not tell its sample rate; give it by --encoder-rate")
-    if found is not None and rate not in (None, found):
-        raise ModelError(f"{folder}: hears {found} Hz; leave --encoder-rate out")
-    return rate if found is None else found
-
-
-def _licence(folder: Path) -> str:
-    """What the model's card says, non-commercial ones as such."""
-    with contextlib.suppress(OSError):
-        found = LICENCE.search((folder / "README.md").read_text("utf-8", errors="replace")[:65536])
-        if found:
-            return found[1] + (", non-commercial" if "-nc" in found[1].lower() else "")
-    return UNKNOWN_LICENCE
-
-
 def _pretrained(
     folder: Path, reader: Any, config: Any, part: str, network: nn.Module, trust: bool
 ) -> dict[str, Tensor]:
     """The weights by the names of the installed version, which may not be those of the file."""
+    state = _trusted(folder) if trust else None
     try:
         with _quiet():
             model, info = reader.from_pretrained(
-                folder, config=config, local_files_only=True, weights_only=not trust,
-                output_loading_info=True, ignore_mismatched_sizes=True,
+                None if state else folder, config=config, state_dict=state, local_files_only=True,
+                weights_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
                 **({"trust_remote_code": False} if reader.__name__ == "AutoModel" else {}),
             )  # fmt: skip
     # What a damaged file raises inside Transformers is not for us to choose.
@@ -343,6 +275,18 @@ def _pretrained(
         for key, value in model.state_dict().items()
         if key.startswith(part)
     }
+
+
+def _trusted(folder: Path) -> dict[str, Tensor] | None:
+    """What pickles hold beside Python objects, which not all versions read themselves."""
+    if any(folder.glob("*.safetensors")):
+        return None
+    held: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("pytorch_model*.bin")):
+        held.update(
+            (k, v) for k, v in read_state(file, trust=True).items() if isinstance(v, Tensor)
+        )
+    return held or None
 
 
 def _is_pickle(error: BaseException | None) -> bool:

@@ -456,6 +456,21 @@ def test_wrong_files_of_audiocraft_are_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_checkpoints_of_audiocrafts_training_are_read_where_trusted(tmp_path):
+    yaml = needs_module("yaml")
+    state = state_dict(shortcut=False, ratios=(8, 5, 4, 4))
+    content = {
+        "best_state": {"model": state}, "xp.cfg": yaml.safe_load(AUDIOCRAFT), "folder": tmp_path
+    }  # fmt: skip
+    torch.save(content, tmp_path / "checkpoint.th")
+    with pytest.raises(ModelError, match="add --trust-checkpoint"):
+        open_encoder("encodec", str(tmp_path / "checkpoint.th"))
+    exported = open_encoder("encodec", str(write_audiocraft(tmp_path / "exported.bin")))
+    trained = open_encoder("encodec", str(tmp_path / "checkpoint.th"), trust=True)
+    assert trained.config()["network"] == exported.config()["network"]
+    assert torch.equal(trained.layers[0].conv.weight, exported.layers[0].conv.weight)
+
+
 def test_a_rate_is_only_asked_for_where_the_file_tells_none(tmp_path):
     flat = write_flat(tmp_path / "own.pt")
     assert open_encoder("encodec", str(flat), 16000).frames_per_second == 50.0

@@ -17,7 +17,7 @@ from torch import Tensor
 from diffconsole import Predictor
 from diffconsole.encoders import create, open_encoder
 from diffconsole.encoders.encodec import EncodecEncoder
-from diffconsole.encoders.hf import split_layer
+from diffconsole.encoders.hf_files import split_layer
 from diffconsole.errors import ModelError
 
 from ..synthetic import RATE, voice
@@ -337,6 +337,20 @@ def test_pickled_weights_are_read_as_numbers_alone(folders, tmp_path):
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Runs()))
     with pytest.raises(ModelError, match="damaged, or hold Python objects"):
         open_encoder("hf", str(folder))
+
+
+def test_what_is_more_than_numbers_is_read_where_trusted(folders, tmp_path):
+    from safetensors.torch import load_file
+
+    folder = shutil.copytree(folders("hubert"), tmp_path / "old")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({**weights, "made_in": tmp_path}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="add --trust-checkpoint"):
+        open_encoder("hf", str(folder))
+    a = open_encoder("hf", str(folder), trust=True).state_dict()
+    b = open_encoder("hf", str(folders("hubert"))).state_dict()
+    assert all(torch.equal(a[key], b[key]) for key in b)
 
 
 def test_without_the_extra_it_says_what_to_install(folders, monkeypatch):
