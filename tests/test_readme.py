@@ -37,6 +37,7 @@ def folder(tmp_path):
     write_audio(tmp_path / "take.wav", samples, rate)
     take_mix = render(samples, rate, find_preset("rap"), tail_seconds=0.0).samples
     write_audio(tmp_path / "take_mix.wav", take_mix, rate)
+    write_audio(tmp_path / "finished.wav", take_mix, rate)
     (tmp_path / "raw").mkdir()
     (tmp_path / "mixed").mkdir()
     preset = find_preset("warm_intimate")

@@ -84,6 +84,20 @@ FAMILIES = {
         'pip install "diffconsole[hf]", and a model\'s folder; code in it is not run',
         "https://huggingface.co/models?library=transformers",
     ),
+    "diffmst": Family(
+        "diffmst", "DiffMstEncoder", "Diff-MST, which transfers the style of a mix (ISMIR 2024)",
+        "FILE|FILE:mix", 44100, 512, "CC BY-NC-SA 4.0: non-commercial",
+        "a Lightning checkpoint; the encoder of tracks is taken, or that of mixes",
+        "https://github.com/sai-soum/Diff-MST",
+    ),
+    "anyenhance": Family(
+        "anyenhance", "AnyEnhanceEncoder", "AnyEnhance, which restores speech and singing (2025)",
+        "FILE|FOLDER", 44100, 512,
+        "said to be CC BY-NC 4.0: non-commercial; that of the lighter model is not told",
+        "model.pt, and its JSON configuration beside it; neither its codec nor w2v-BERT",
+        "https://github.com/viewfinder-annn/anyenhance-v1-ccf-aatc (the lighter model), "
+        "https://huggingface.co/amphion/anyenhance",
+    ),
     "speechflow": Family(
         "speechflow", "SpeechFlowEncoder",
         "SpeechFlow: flow matching on speech (ICLR 2024), middle layer, from a NeMo archive",
