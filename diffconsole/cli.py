@@ -21,6 +21,7 @@ from .cli_common import (
     load_model,
     model_option,
 )
+from .cli_enhance import enhance_options
 from .cli_export import export, import_
 from .cli_listing import encoders, models, presets
 from .cli_match import match
@@ -28,6 +29,7 @@ from .cli_reference import load_references, reference_options
 from .cli_training import evaluate, finetune, pretrain
 
 if TYPE_CHECKING:
+    from .enhance import Enhancer
     from .workflow import AudioOptions
 
 __all__ = ["main"]
@@ -46,6 +48,7 @@ def main() -> None:
 @click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: beside RAW]")
 @model_option
+@enhance_options
 @reference_options
 @audio_options
 def process(
@@ -53,6 +56,7 @@ def process(
     raws: tuple[Path, ...],
     output: Path | None,
     model: Path | None,
+    enhancer: Enhancer | None,
     reference: tuple[Path, ...],
     reference_weights: str,
     audio: AudioOptions,
@@ -73,7 +77,7 @@ def process(
     with results_folder(output):
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
-                preset, notices = process_take(predictor, name, take, audio, towards)
+                preset, notices = process_take(predictor, name, take, audio, towards, enhancer)
                 for notice in notices:
                     report.say(f"Note: {notice}")
                 report.say(f"{take.raw}: {in_words(preset)}")
@@ -89,6 +93,7 @@ def process(
     "-o", "--output", type=PATH, required=True, help="Preset; a folder if there are several RAWs."
 )
 @model_option
+@enhance_options
 @reference_options
 @device_option
 @force_option
@@ -97,6 +102,7 @@ def predict(
     raws: tuple[Path, ...],
     output: Path,
     model: Path | None,
+    enhancer: Enhancer | None,
     reference: tuple[Path, ...],
     reference_weights: str,
     device: str,
@@ -119,8 +125,10 @@ def predict(
     with results_folder(output if several else None):
         for raw in steps(list(targets), "predict", silent=report.silent or not several):
             with report.attempt(raw):
-                preset = predict_file(predictor, name, raw, towards)
+                preset, notices = predict_file(predictor, name, raw, towards, enhancer)
                 preset.write(targets[raw], force=force)
+                for notice in notices:
+                    report.say(f"Note: {notice}")
                 done.append({"raw": str(raw), "preset": str(targets[raw])})
                 report.say(f"{raw}: {in_words(preset)}\n  → {targets[raw]}")
     report.result({"files": done, "failed": report.failed})

@@ -23,7 +23,7 @@ rate_option = click.option(
     "--encoder-rate",
     type=click.IntRange(8000, 192000),
     metavar="HZ",
-    help="Sample rate that a script hears.",
+    help="Sample rate that a script hears, or a RAVE that does not tell it.",
 )
 trust_option = click.option(
     "--trust-checkpoint",
@@ -48,7 +48,7 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if model is not None and encoder is not None:
             raise click.UsageError("--model and --encoder exclude each other: start from one")
         if encoder_rate is not None and encoder is None:
-            raise click.UsageError("--encoder-rate goes with --encoder script:FILE")
+            raise click.UsageError("--encoder-rate goes with --encoder script:FILE or rave:FILE")
         if trust_checkpoint and encoder is None:
             raise click.UsageError("--trust-checkpoint goes with --encoder NAME:PATH")
         start = functools.partial(_starting_model, model, encoder, encoder_rate, trust_checkpoint)
@@ -60,7 +60,7 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--encoder", metavar="NAME[:PATH]",
             help="Start anew on this encoder instead of --model (see 'encoders list'). A script "
-            "runs code of its author: use files that you trust.",
+            "and a RAVE run code of their author: use files that you trust.",
         ),
         rate_option,
         trust_option,

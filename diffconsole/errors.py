@@ -6,6 +6,7 @@ The command line prints the message as one line and exits with ``exit_code``.
 __all__ = [
     "AudioError",
     "DiffconsoleError",
+    "EnhanceError",
     "ExportError",
     "ModelError",
     "OutputError",
@@ -44,6 +45,10 @@ class ModelError(DiffconsoleError):
 
 class ExportError(DiffconsoleError):
     """A preset cannot be written for other software, or read back from it."""
+
+
+class EnhanceError(DiffconsoleError):
+    """A program that should clean a take is missing, failed, or wrote nothing that can be used."""
 
 
 class OutputError(DiffconsoleError):

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import __version__
 from .audio import read_audio, write_audio
+from .enhance import Enhancer, enhance
 from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import check_folder, check_output
 from .parameters import SWITCHES
@@ -179,10 +180,12 @@ def predict_preset(
     name: str,
     model_name: str,
     references: Sequence[Reference] = (),
+    enhancer: Enhancer | None = None,
 ) -> Preset:
     """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
 
     With references the strip that leads to their style (:func:`.reference.predict_towards`).
+    `enhancer` is what made these samples of the source, for the provenance.
     """
     if references:
         from .reference import predict_towards
@@ -202,6 +205,7 @@ def predict_preset(
         provenance={
             "model": model_name,
             "source": name,
+            **({"enhanced_by": enhancer.command} if enhancer else {}),
             "created": now.isoformat(),
             "diffconsole": __version__,
             "raw_loudness_lufs": round(prediction.loudness_lufs, 2),
@@ -212,13 +216,31 @@ def predict_preset(
 
 
 def predict_file(
-    model: Predictor, model_name: str, raw: Path, references: Sequence[Reference] = ()
-) -> Preset:
-    """Predict the strip of a take."""
+    model: Predictor,
+    model_name: str,
+    raw: Path,
+    references: Sequence[Reference] = (),
+    enhancer: Enhancer | None = None,
+) -> tuple[Preset, tuple[str, ...]]:
+    """Predict the strip of a take, enhanced first if asked; also what the user should know."""
     samples, rate = read_take(raw)
-    return predict_preset(
-        model, samples, rate, name=raw.name, model_name=model_name, references=references
+    samples, notices = _enhanced(samples, rate, enhancer)
+    preset = predict_preset(
+        model,
+        samples,
+        rate,
+        name=raw.name,
+        model_name=model_name,
+        references=references,
+        enhancer=enhancer,
     )
+    return preset, notices
+
+
+def _enhanced(
+    samples: np.ndarray, rate: int, enhancer: Enhancer | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    return (samples, ()) if enhancer is None else enhance(samples, rate, enhancer)
 
 
 def read_take(raw: Path) -> tuple[np.ndarray, int]:
@@ -240,10 +262,12 @@ def process_take(
     take: TakeFiles,
     options: AudioOptions,
     references: Sequence[Reference] = (),
+    enhancer: Enhancer | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
 
-    The preset that is written holds amount and bypass, so it makes the audio beside it.
+    The preset that is written holds amount and bypass, so it makes the audio beside it: of the
+    take, or of what the enhancer made of it, which the page then compares with the take.
 
     Returns
     -------
@@ -255,18 +279,32 @@ def process_take(
     from .audition import Vocal, write_page
     from .plots import StripView, plot_presets
 
-    samples, rate = read_take(take.raw)
+    raw, rate = read_take(take.raw)
+    samples, told = _enhanced(raw, rate, enhancer)
     preset = predict_preset(
-        model, samples, rate, name=take.raw.name, model_name=model_name, references=references
+        model,
+        samples,
+        rate,
+        name=take.raw.name,
+        model_name=model_name,
+        references=references,
+        enhancer=enhancer,
     )
     # What is heard is what the file says: the strip goes through its written form.
     preset = Preset.from_json(_changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
     view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
     name = preset.name or take.raw.stem
-    vocal = Vocal(take.raw.name, samples, rate, [(name, preset)], processed=(result.samples,))
+    vocal = Vocal(
+        take.raw.name,
+        samples,
+        rate,
+        [(name, preset)],
+        processed=(result.samples,),
+        before=None if enhancer is None else raw,
+    )
     with _none_alone(take.audio, take.preset, take.plot, take.page):
-        notices = _write(take.audio, result, rate, options)
+        notices = told + _write(take.audio, result, rate, options)
         preset.write(take.preset, force=options.force)
         plot_presets(
             [view],

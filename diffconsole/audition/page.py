@@ -47,6 +47,8 @@ class Vocal:
         An engineer's mix: name, ``(channels, samples)``, its rate in Hz.
     processed : sequence of ndarray
         What the first presets made of it, where that is known; else it is rendered.
+    before : ndarray, optional
+        The take as it was recorded, where `samples` are what an enhancer made of it; same shape.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Vocal:
     presets: Sequence[tuple[str, Preset]]
     mixed: tuple[str, np.ndarray, int] | None = None
     processed: Sequence[np.ndarray] = ()
+    before: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,8 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
     length = samples.shape[1]
     longest = length
     audio = parts.add_audio(samples, rate)
-    versions: list[dict[str, Any]] = [{"kind": "raw", "name": "Raw", **measured(samples, rate)}]
+    first = "Raw" if vocal.before is None else "Enhanced"
+    versions: list[dict[str, Any]] = [{"kind": "raw", "name": first, **measured(samples, rate)}]
     for name, preset in vocal.presets:
         tell(len(versions))
         index = len(versions) - 1
@@ -183,6 +187,8 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
         longest = max(longest, result.shape[1])
         own = {"strip": preset.strip, "presetName": preset.name, "provenance": preset.provenance}
         versions.append({"kind": "preset", "name": name, **own, **measured(result, rate)})
+    if vocal.before is not None:
+        versions.append(_recorded("Raw", vocal.before, rate, parts))
     if vocal.mixed is not None:
         name, mixed, mixed_rate = vocal.mixed
         mix, late = aligned_mix(samples, rate, mixed, mixed_rate)
@@ -193,8 +199,7 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
         elif abs(late) >= 0.5 / rate:
             parts.notices.append(f"{name}: moved by {-1000 * late:.2f} ms, to lie with the vocal")
         longest = max(longest, mix.shape[1])
-        own_audio = {"audio": parts.add_audio(mix, rate), "channels": len(mix)}
-        versions.append({"kind": "mix", "name": name, **own_audio, **measured(mix, rate)})
+        versions.append(_recorded(name, mix, rate, parts))
     return {
         "name": vocal.name,
         "sampleRate": rate,
@@ -204,6 +209,12 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
         "audio": audio,
         "versions": versions,
     }
+
+
+def _recorded(name: str, samples: np.ndarray, rate: int, parts: _Parts) -> dict[str, Any]:
+    """A version with audio of its own, which no preset makes."""
+    own_audio = {"audio": parts.add_audio(samples, rate), "channels": len(samples)}
+    return {"kind": "mix", "name": name, **own_audio, **measured(samples, rate)}
 
 
 def _text(title: str, vocals: list[dict[str, Any]], audio: list[str]) -> str:

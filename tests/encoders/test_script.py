@@ -290,7 +290,7 @@ def test_files_of_other_kinds(tmp_path, monkeypatch):
     )
     assert "--encoder-rate" in refused(tmp_path, whole, rate=None)
     assert "not a number from 8000 to 192000 Hz" in refused(tmp_path, whole, rate=100)
-    monkeypatch.setattr("diffconsole.encoders.script.LARGEST_BYTES", 100)
+    monkeypatch.setattr("diffconsole.encoders.torchscript.LARGEST_BYTES", 100)
     assert "GiB; a TorchScript encoder may have" in refused(tmp_path, whole)
     with pytest.raises(ModelError, match=r"nowhere\.pt: cannot be read \(No such file"):
         open_encoder("script", "nowhere.pt", RATE)

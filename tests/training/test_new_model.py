@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from diffconsole import statistics
-from diffconsole.encoders import FAMILIES
 from diffconsole.errors import ModelError
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import Predictor
@@ -74,7 +73,7 @@ def test_the_encoder_of_a_model_can_be_taken(files, tmp_path, name):
 @pytest.mark.parametrize(
     ("spec", "word"),
     [
-        ("wavelet", f"unknown encoder 'wavelet'; there are: {', '.join(FAMILIES)}"),
+        ("wavelet", "unknown encoder 'wavelet'; there are: logmel, wav2vec2, "),
         ("wavelet:x.pt", "unknown encoder 'wavelet'"),
         ("", "unknown encoder ''"),
         ("logmel:", "nothing follows the colon"),
