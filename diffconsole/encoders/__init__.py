@@ -72,6 +72,18 @@ FAMILIES = {
         "the wheel of PyPI's aisfx 0.1.2, which need not be installed",
         "https://pypi.org/project/aisfx/0.1.2/",
     ),
+    "encodec": Family(
+        "encodec", "EncodecEncoder", "EnCodec's and AudioCraft's encoder, before quantisation",
+        "FILE|FOLDER", None, None, "CC BY-NC 4.0, non-commercial",
+        'a checkpoint; for those of AudioCraft also pip install "diffconsole[encodec]"',
+        "https://pypi.org/project/encodec/ tells where; https://huggingface.co/facebook",
+    ),
+    "hf": Family(
+        "hf", "HfEncoder", "DAC, CLAP, AST, Whisper, MERT, HuBERT and others by Transformers",
+        "FOLDER[:LAYER]", None, None, "as the folder's card says; many non-commercial",
+        'pip install "diffconsole[hf]", and a model\'s folder; code in it is not run',
+        "https://huggingface.co/models?library=transformers",
+    ),
     "nsnet2": Family(
         "nsnet2", "Nsnet2Encoder", "NSNet2, a recurrent network for noise suppression at 48 kHz",
         "WHEEL|FOLDER|FILE", 48000, 632, "CC BY 4.0",

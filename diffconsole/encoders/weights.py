@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,8 @@ LARGEST_BYTES = 8 << 30
 """A file larger than this is no encoder for a vocal."""
 
 SHOWN = 4
+PICKLE_STARTS = (b"\x80", b"P")
+"""First bytes of a pickle, and of the archive that PyTorch puts it into."""
 
 
 def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
@@ -76,11 +78,10 @@ def load_pickle(content: bytes | IO[bytes], name: str, *, trust: bool = False) -
             return torch.load(source, map_location="cpu", weights_only=False)
         return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # Of a file that is no archive, an operation that is not known is a letter of a text.
+        objects = "Unsupported" in str(error) or "GLOBAL" in str(error)
+        # Text and the like is no pickle, whatever its letters would mean in one.
         source.seek(0)
-        archive = source.read(2) == b"PK"
-        objects = "GLOBAL" in str(error) or ("Unsupported" in str(error) and archive)
-        if trust or not objects:
+        if trust or not objects or source.read(1) not in PICKLE_STARTS:
             raise ModelError(f"{name}: damaged, or no PyTorch checkpoint") from None
         raise ModelError(
             f"{name}: holds Python objects beside its weights; reading them runs code of whoever "
@@ -115,7 +116,12 @@ def read_state(path: Path, *, trust: bool = False) -> Mapping[str, Any]:
 
 
 def load_exactly(
-    module: nn.Module, found: Mapping[str, Any], name: str, what: str, prefix: str = ""
+    module: nn.Module,
+    found: Mapping[str, Any],
+    name: str,
+    what: str,
+    prefix: str = "",
+    rename: Callable[[str], str] = str,
 ) -> None:
     """Load a module's weights; every one of them must be there, in its shape.
 
@@ -129,6 +135,8 @@ def load_exactly(
         The file, and what it should be, for the message.
     prefix : str
         What the file writes before each key.
+    rename : callable
+        Turns a key of the module into the file's, before the prefix.
 
     Raises
     ------
@@ -136,16 +144,22 @@ def load_exactly(
         Keys are missing or have another shape; the first of them are named.
     """
     wanted = module.state_dict()
-    compare_exactly(wanted, found, name, what, prefix)
+    names = {key: prefix + rename(key) for key in wanted}
+    compare_exactly(wanted, found, name, what, prefix, rename)
     taken = {
-        key: found[prefix + key].float() if value.is_floating_point() else found[prefix + key]
+        key: found[names[key]].float() if value.is_floating_point() else found[names[key]]
         for key, value in wanted.items()
     }
     module.load_state_dict(taken)
 
 
 def compare_exactly(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Any], name: str, what: str, prefix: str = ""
+    wanted: Mapping[str, Tensor],
+    found: Mapping[str, Any],
+    name: str,
+    what: str,
+    prefix: str = "",
+    rename: Callable[[str], str] = str,
 ) -> None:
     """Raise what :func:`load_exactly` would, before a network is built: `wanted` may be on "meta".
 
@@ -154,13 +168,14 @@ def compare_exactly(
     ModelError
         Keys are missing or have another shape; the first of them are named.
     """
+    names = {key: prefix + rename(key) for key in wanted}
     wrong = []
     for key, value in wanted.items():
-        held = found.get(prefix + key)
+        held = found.get(names[key])
         if not isinstance(held, Tensor):
-            wrong.append(f"lacks {prefix}{key}")
+            wrong.append(f"lacks {names[key]}")
         elif held.shape != value.shape:
-            wrong.append(f"{prefix}{key} is {tuple(held.shape)}, not {tuple(value.shape)}")
+            wrong.append(f"{names[key]} is {tuple(held.shape)}, not {tuple(value.shape)}")
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ModelError(f"{name}: no {what}: {'; '.join(wrong[:SHOWN])}{more}")
