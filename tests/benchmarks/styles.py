@@ -10,8 +10,8 @@ each at the loudness of the result: level is not what a reference is for.
 Gap closed = (fixed − model) / fixed. A published blind search with a prior closed 27 %, a
 regression 4 %, each on its own task (ST-ITO).
 
-Run: ``python -m tests.benchmarks.styles [--model FOLDER] [--examples 60] [--json]``. Exits with 1
-where the bar is missed.
+Run: ``python -m tests.benchmarks.styles [--model FOLDER] [--examples 60] [--seconds 20]
+[--json]``. Exits with 1 where the bar is missed.
 """
 
 from __future__ import annotations
@@ -38,14 +38,16 @@ BAR = 0.5
 SEED = 31
 
 
-def cases(held_out: list[str], reference: list[str], count: int) -> list[tuple[Pair, Reference]]:
+def cases(
+    held_out: list[str], reference: list[str], count: int, seconds: float
+) -> list[tuple[Pair, Reference]]:
     """Raw vocals with what is right, and a reference in the same style for each."""
     voices = load_voices(DATA / "voices", reference).of(held_out)
     rooms, table = load_rooms(DATA / "ir"), statistics.load()
     found = []
     for number in range(count):
         rng = np.random.default_rng((SEED, number))
-        two = process_two(voices, rooms, table, rng, wide_share=0.0)
+        two = process_two(voices, rooms, table, rng, wide_share=0.0, seconds=seconds)
         raw = two.raw[:1]
         mixes = [
             render(part[None], PAIR_RATE, Preset.from_settings(two.settings), tail_seconds=0.0)
@@ -76,6 +78,7 @@ def main() -> int:
     )
     parser.add_argument("--model", type=Path, help="model folder; by default the shipped one")
     parser.add_argument("--examples", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each vocal")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not (DATA / "voices").is_dir():
@@ -83,7 +86,7 @@ def main() -> int:
         return 2
     model = Predictor.load(arguments.model)
     options = model.info["options"]
-    made = cases(options["held_out"], options["reference"], arguments.examples)
+    made = cases(options["held_out"], options["reference"], arguments.examples, arguments.seconds)
     pairs = [pair for pair, _ in made]
     presets = {**factory_presets(), "middle of the statistics": middle_of_statistics()}
     fixed = choose_fixed(pairs, presets)
