@@ -257,12 +257,11 @@ class Predictor(nn.Module):
         gain_db, loudness = level_gain_db(samples, sample_rate)
         windows = windows_of(samples * 10.0 ** (gain_db / 20.0), sample_rate, self.encoder)
         device = next(self.parameters()).device
-        pooled = self.head.pool(self.encoder(windows.to(device)))
-        mean, log_variance = (
-            self.head.answer(pooled)
-            if style is None
-            else self.style_answer(pooled, style.expand(len(pooled), -1))
-        )
+        if style is None:
+            mean, log_variance = self(windows.to(device))
+        else:
+            pooled = self.head.pool(self.encoder(windows.to(device)))
+            mean, log_variance = self.style_answer(pooled, style.expand(len(pooled), -1))
         mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
         weight = torch.exp(-log_variance)
         weight = weight / weight.sum(dim=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,14 @@ PEOPLE = ("makam_idil", "kathleen", "makam_goekhan", "tofugu_male", "msc_story")
 
 
 def pytest_configure() -> None:
-    """Without a GPU its kernels run in Triton's interpreter; triton asks when it is imported."""
+    """Without a GPU its kernels run in Triton's interpreter; Ctrl-C is heard."""
     import torch
 
     if not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")
+    # A shell that starts the tests in the background makes them deaf to Ctrl-C, which some send.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
