@@ -9,6 +9,7 @@ references' mean loudness.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,8 +28,7 @@ from .render import render
 
 __all__ = ["Reference", "predict_towards", "read_references", "style_of"]
 
-MEASURED_SECONDS = 60.0
-QUIETEST_LUFS = -70.0
+MEASURED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,19 @@ class Reference:
     sample_rate: int
     weight: float = 1.0
 
-    @property
-    def loudness_lufs(self) -> float:
-        """Per channel: two channels measure 3 dB above one that sounds the same."""
-        loudness = loudness_lufs(self.samples, self.sample_rate)
-        return max(loudness, QUIETEST_LUFS) - 10.0 * math.log10(len(self.samples))
+    @functools.cached_property
+    def level(self) -> tuple[float, float]:
+        """Gain in dB that levels it, and its loudness per channel in LUFS.
+
+        Two channels measure 3 dB above one that sounds the same.
+
+        Raises
+        ------
+        AudioError
+            It is silent.
+        """
+        gain_db, loudness = level_gain_db(self.samples, self.sample_rate)
+        return gain_db, loudness - 10.0 * math.log10(len(self.samples))
 
 
 def read_references(paths: Sequence[Path], weights: Sequence[float] = ()) -> list[Reference]:
@@ -85,12 +93,12 @@ def read_references(paths: Sequence[Path], weights: Sequence[float] = ()) -> lis
             raise SettingsError(f"a reference's weight is {weight:g}; give a number above 0")
     found = []
     for path, weight in zip(paths, weights or [1.0] * len(paths), strict=True):
-        samples, rate = read_audio(path)
+        reference = Reference(path.name, *read_audio(path), weight)
         try:
-            level_gain_db(samples, rate)
+            _ = reference.level
         except AudioError as error:
             raise AudioError(f"{path}: as a reference, {error}") from None
-        found.append(Reference(path.name, samples, rate, weight))
+        found.append(reference)
     return found
 
 
@@ -114,8 +122,7 @@ def style_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
     device = next(model.parameters()).device
     styles = []
     for reference in references:
-        gain_db, _ = level_gain_db(reference.samples, reference.sample_rate)
-        levelled = reference.samples * np.float32(10.0 ** (gain_db / 20.0))
+        levelled = reference.samples * np.float32(10.0 ** (reference.level[0] / 20.0))
         windows = windows_of(levelled, reference.sample_rate, model.encoder)
         styles.append(Head.pool(model.encoder(windows.to(device))).mean(dim=0))
     weights = torch.tensor([r.weight for r in references], device=device)
@@ -152,7 +159,7 @@ def predict_towards(
     """
     prediction = model.predict(samples, sample_rate, style_of(model, references))
     total = sum(r.weight for r in references)
-    wanted = sum(r.weight * r.loudness_lufs for r in references) / total
+    wanted = sum(r.weight * r.level[1] for r in references) / total
     # A part tells the loudness of a long vocal well enough, in a second instead of many.
     part = _loudest(samples, int(MEASURED_SECONDS * sample_rate))
     result = render(part, sample_rate, Preset.from_settings(prediction.settings), tail_seconds=0.0)
