@@ -14,7 +14,6 @@ level stays in them, since the spectrogram keeps it.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 import pickle
 import re
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .base import Encoder
+from .weights import package_folder
 
 __all__ = ["AisfxEncoder"]
 
@@ -120,7 +120,9 @@ class AisfxEncoder(Encoder):
         cls, source: str | None, sample_rate: int | None, *, trust: bool = False
     ) -> AisfxEncoder:
         """Build from the checkpoint, the package's folder or its wheel; by default as installed."""
-        path = Path(source) if source is not None else _installed()
+        path = (
+            Path(source) if source is not None else package_folder("aisfx", "aisfx", "aisfx==0.1.2")
+        )
         held = _weights_in(path)
         taken: dict[str, Tensor] = {}
         for key, value in held.items():
@@ -157,16 +159,6 @@ def _mel_bank() -> Tensor:
     fall = (points[2:] - mel[:, None]) / np.diff(points)[1:]
     weights = np.clip(np.minimum(rise, fall), 0.0, None)
     return torch.from_numpy(weights / weights.sum(axis=0)).float()
-
-
-def _installed() -> Path:
-    spec = importlib.util.find_spec("aisfx")
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            "encoder 'aisfx': the package is not installed; 'pip download --no-deps aisfx==0.1.2' "
-            "brings a wheel, then give aisfx:WHEEL"
-        )
-    return Path(spec.origin).parent
 
 
 def _weights_in(path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ class Kind(NamedTuple):
     part: str
 
 
-class Tower(nn.Module):
+class Tower(nn.Module, ABC):
     """A network, what it hears, and which of its frames are features.
 
     Attributes
@@ -62,13 +63,13 @@ class Tower(nn.Module):
     frames_per_second: float
     window: int | None = None
 
+    @abstractmethod
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, 1, samples)`` into ``(batch, frames, dim)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stages(self) -> list[tuple[str, nn.Module]]:
         """Return the parts from the input up."""
-        raise NotImplementedError
 
 
 class SpeechTower(Tower):

