@@ -195,7 +195,10 @@ def _finetune(
     report.say(f"→ {output}")
 
 
-STAGE_SHARES = {"labels": (0.0, 0.4), "studio": (0.4, 0.55), "head": (0.6, 0.8), "top": (0.8, 1.0)}
+STAGE_SHARES = {
+    "labels": (0.0, 0.25), "studio": (0.25, 0.35), "near": (0.35, 0.75), "head": (0.75, 0.85),
+    "top": (0.85, 1.0),
+}  # fmt: skip
 """Of the bar, by what the stages take on a hundred pairs."""
 
 

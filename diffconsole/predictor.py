@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from .encoders import create
 from .encoders.base import ENCODER_FILE, Encoder
 from .errors import AudioError, ModelError
+from .head import Head
 from .parameters import BY_KEY, PARAMETERS
+from .voice import describe
 
 __all__ = [
     "REFERENCE_LUFS",
@@ -43,15 +45,9 @@ SAFE_SIDE = {"reverb.wet_db": -0.5}
 """Standard deviations by which a setting is chosen beside its mean: too much reverb on a mix that
 has little is heard, and counts in the distance to it, far more than too little."""
 
-# Of a normal distribution 80 % lies within this many deviations of its mean.
-CALIBRATED, CALIBRATED_DEVIATIONS = 0.8, 1.2816
-
-SKIP_REACH = 3.0
-"""Standard deviations of the voices it was fitted on that the head's linear map hears."""
-
-LATER = ("head.skip.weight", "head.centre", "head.spread", "head.log_scale")
-"""What models saved before the head had a linear map and a calibration lack; a new head's values
-leave both out."""
+LATER = ("skip.weight", "centre", "spread", "log_scale", "voice.weight", "usual", "usual_spread")
+"""Of a head, what models saved before it had linear maps and a calibration lack; a new head's
+values leave them out."""
 
 FORMAT = "diffconsole.predictor"
 VERSION = 1
@@ -81,81 +77,6 @@ class Prediction:
     loudness_lufs: float = math.nan
 
 
-class Head(nn.Module):
-    """Mean and deviation of the encoder's frames → mean and log-variance of every setting.
-
-    ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1. Beside
-    the network a linear map of the standardised mean and deviation, which fine-tuning fits and
-    pretraining leaves at zero, is added to the means before they are squashed into 0…1.
-    """
-
-    centre: Tensor
-    spread: Tensor
-    log_scale: Tensor
-
-    def __init__(self, dim: int, hidden: int, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(2 * dim)
-        self.body = nn.Sequential(
-            nn.Linear(2 * dim, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-        )
-        self.mean = nn.Linear(hidden, len(PARAMETERS))
-        self.log_variance = nn.Linear(hidden, len(PARAMETERS))
-        self.skip = nn.Linear(2 * dim, len(PARAMETERS), bias=False).requires_grad_(False)
-        nn.init.zeros_(self.skip.weight)
-        self.register_buffer("centre", torch.zeros(2 * dim))
-        self.register_buffer("spread", torch.ones(2 * dim))
-        self.register_buffer("log_scale", torch.zeros(len(PARAMETERS)))
-
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the means, 0…1, and the log-variances."""
-        return self.answer(self.pool(frames))
-
-    @staticmethod
-    def pool(frames: Tensor) -> Tensor:
-        """Return mean and deviation of the frames, ``(batch, 2·dim)``."""
-        deviation = frames.std(dim=1, unbiased=False) if frames.shape[1] > 1 else 0 * frames[:, 0]
-        return torch.cat((frames.mean(dim=1), deviation), dim=-1)
-
-    def answer(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the means, 0…1, and the log-variances for what :meth:`pool` returned."""
-        x = self.body(self.norm(pooled))
-        logits = self.mean(x) + self.skip(self.standardised(pooled))
-        log_variance = self.log_variance(x).clamp(-9.0, 1.0) + 2.0 * self.log_scale
-        return logits.sigmoid(), log_variance
-
-    def standardised(self, pooled: Tensor) -> Tensor:
-        """Return what the linear map hears: a voice unlike all others moves it no further."""
-        return ((pooled - self.centre) / self.spread).clamp(-SKIP_REACH, SKIP_REACH)
-
-    @torch.no_grad()
-    def start_at(self, normalised: Tensor) -> None:
-        """Make an untrained head answer `normalised` ``(parameters,)`` for everything."""
-        nn.init.zeros_(self.log_variance.weight)
-        self.log_variance.bias.fill_(-3.0)
-        self.mean.weight.mul_(0.1)
-        self.mean.bias.copy_(torch.logit(normalised.clamp(0.005, 0.995)))
-
-    @torch.no_grad()
-    def calibrate(self, mean: Tensor, log_variance: Tensor, target: Tensor) -> None:
-        """Scale each setting's deviation: of the right ones 80 % shall lie in the middle 80 %.
-
-        Parameters
-        ----------
-        mean, log_variance, target : Tensor
-            ``(examples, parameters)``: what this head answered, and what is right, of vocals that
-            it was not trained on.
-        """
-        off = (target - mean).abs() * torch.exp(-0.5 * log_variance)
-        scale = (off.quantile(CALIBRATED, dim=0) / CALIBRATED_DEVIATIONS).clamp(0.2, 5.0)
-        self.log_scale += scale.log().to(self.log_scale)
-
-
 class Predictor(nn.Module):
     """Encoder and head, with saving, loading and the prediction for a whole file.
 
@@ -177,13 +98,15 @@ class Predictor(nn.Module):
         self.hidden = hidden
         self.info: dict[str, Any] = {}
 
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, audio: Tensor, described: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict from levelled windows.
 
         Parameters
         ----------
         audio : Tensor
             ``(batch, channels, samples)`` at the encoder's rate and −18 LUFS.
+        described : Tensor, optional
+            ``(batch, features)``, what :func:`diffconsole.voice.describe` tells of each vocal.
 
         Returns
         -------
@@ -191,7 +114,7 @@ class Predictor(nn.Module):
             ``(batch, parameters)``, settings in 0…1. The input gain is what comes on top of the
             gain that levelled the audio.
         """
-        return self.head(self.encoder(audio))
+        return self.head.answer(self.head.pool(self.encoder(audio)), described)
 
     def style_answer(self, raw: Tensor, finished: Tensor) -> tuple[Tensor, Tensor]:
         """Predict the strip that brings one voice to the style of another.
@@ -255,10 +178,12 @@ class Predictor(nn.Module):
         """
         self.eval()
         gain_db, loudness = level_gain_db(samples, sample_rate)
-        windows = windows_of(samples * 10.0 ** (gain_db / 20.0), sample_rate, self.encoder)
+        levelled = samples * 10.0 ** (gain_db / 20.0)
+        windows = windows_of(levelled, sample_rate, self.encoder)
         device = next(self.parameters()).device
         if style is None:
-            mean, log_variance = self(windows.to(device))
+            described = describe(levelled, sample_rate).to(device).expand(len(windows), -1)
+            mean, log_variance = self(windows.to(device), described)
         else:
             pooled = self.head.pool(self.encoder(windows.to(device)))
             mean, log_variance = self.style_answer(pooled, style.expand(len(pooled), -1))
@@ -359,7 +284,9 @@ class Predictor(nn.Module):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
             weights = load_file(str(file))
             fresh = model.state_dict()
-            weights = {**{name: fresh[name] for name in LATER}, **weights}
+            heads = (name.partition(".") for name in fresh)
+            later = [f"{h}.{rest}" for h, _, rest in heads if h != "encoder" and rest in LATER]
+            weights = {**{name: fresh[name] for name in later}, **weights}
             model.load_state_dict(
                 {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
             )

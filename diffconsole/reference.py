@@ -21,8 +21,9 @@ from torch import Tensor
 
 from .audio import loudness_lufs, read_audio
 from .errors import AudioError, ModelError, SettingsError
+from .head import Head
 from .parameters import BY_KEY
-from .predictor import Head, Prediction, Predictor, level_gain_db, windows_of
+from .predictor import Prediction, Predictor, level_gain_db, windows_of
 from .preset import Preset
 from .render import render
 

@@ -148,7 +148,7 @@ def test_sure_windows_count_more(model: Predictor) -> None:
     places = torch.tensor([[0.2], [0.8]]).expand(2, len(PARAMETERS))
     doubts = torch.tensor([[0.0], [-9.0]]).expand(2, len(PARAMETERS))
     forward = model.forward
-    model.forward = lambda audio: (places, doubts)  # type: ignore[method-assign]
+    model.forward = lambda audio, described: (places, doubts)  # type: ignore[method-assign]
     try:
         found = model.predict(voice(6.0, 1)[None], RATE)
     finally:

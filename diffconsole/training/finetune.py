@@ -1,11 +1,12 @@
 """Fine-tuning on a studio's pairs, in stages that each have to prove themselves.
 
-1. ``labels``: a quick match of each pair.
+1. ``labels``: a quick match of pairs, at most 40: more say little more of what is common to them.
 2. ``studio``: one strip for every vocal, from the labels' middle, moved by the distance of the
    console's output to the mixes. It is most of a studio's sound.
-3. ``ridge``: how the labels depart from it with the voice, in closed form.
-4. ``head``: strip and departures together, by the distance through the console.
-5. ``top``: the encoder's top stages too, at a low rate.
+3. ``near``: for each pair the settings nearest to that strip that make its mix.
+4. ``ridge``: how these depart from it with the voice, in closed form.
+5. ``head``: strip and departures together, by the distance through the console.
+6. ``top``: the encoder's top stages too, at a low rate.
 
 A part of the pairs is held out: each stage stops by them, the next begins at the best state so
 far, and the best of all counts, the model as it was included. The state is kept after each epoch
@@ -29,6 +30,7 @@ from torch import Tensor
 from ..errors import ModelError, PairError
 from ..files import atomic_path
 from ..pairs import Pair
+from ..parameters import PARAMETERS
 from ..predictor import Predictor
 from .checkpoint import load_checkpoint, save_checkpoint
 from .distributed import ALONE, Workers
@@ -53,9 +55,12 @@ STATE_FILES = (CHECKPOINT, LABELS)
 
 FEWEST_PAIRS = 2
 LEAST_BETTER = 1e-4
-STAGES = ("labels", "studio", "ridge", "head", "top", "done")
+MOST_LABELS = 40
+STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
 # Of the time, what may be gone when a stage ends.
-TIME_SHARE = {"labels": 0.45, "studio": 0.6, "ridge": 1.0, "head": 0.8, "top": 1.0}
+TIME_SHARE = {
+    "labels": 0.3, "studio": 0.4, "near": 0.8, "ridge": 1.0, "head": 0.9, "top": 1.0,
+}  # fmt: skip
 
 Reporter = Callable[[dict[str, Any]], None]
 
@@ -193,7 +198,8 @@ def finetune(
     run = _Run(model, train, held_out, folder, options, device, workers, report)
     run.go()
     model.requires_grad_(True)
-    model.head.skip.requires_grad_(False)
+    for layer in (model.head.skip, model.head.voice):
+        layer.requires_grad_(False)
     model.eval()
     history = run.progress["history"]
     epochs = sum(entry.get("epoch", 0) > 0 for entry in history)
@@ -250,6 +256,8 @@ class _Run:
             stage = self.progress["stage"]
             if stage == "labels":
                 self.label()
+            elif stage == "near":
+                self.near()
             elif stage == "ridge":
                 self.fit()
             else:
@@ -270,14 +278,24 @@ class _Run:
         count = int((~labels.isnan().any(dim=1)).sum())
         self.note({"stage": "labels", "labelled": count, "pairs": len(labels)})
 
+    def near(self) -> None:
+        """Find the settings near the strip, as far as there is time."""
+        if "studio" not in self.states:
+            return
+        self.restore("studio")
+        near = self.near_labels(over=lambda: self.is_over("near"))
+        count = int((~near.isnan().any(dim=1)).sum())
+        self.note({"stage": "near", "labelled": count, "pairs": len(near)})
+
     def fit(self) -> None:
         """Fit the departures from the studio's strip."""
         if "studio" not in self.states:
             return
-        self.work.learn(self.labels())
+        self.restore("studio")
+        near = self.near_labels()
         for strength in STRENGTHS:
             self.restore("studio")
-            explained = self.work.fit_departures(strength)
+            explained = self.work.fit_departures(near, strength)
             held = self.work.held_out_distance()
             self.score("ridge", held)
             rounded = {module: round(share, 4) for module, share in explained.items()}
@@ -331,13 +349,23 @@ class _Run:
 
     def labels(self, over: Callable[[], bool] = lambda: True) -> Tensor:
         """The labels that are there, and before the time is over those that are not."""
-        return labels_of(
-            self.pairs, self.prints, self.folder, seed=self.options.seed, device=self.device,
-            workers=self.workers, over=over,
-            report=lambda share, loss: self.report(
-                {"stage": "labels", "fraction": share, "loss": loss}
-            ),
+        count = min(len(self.pairs), MOST_LABELS)
+        some = np.linspace(0, len(self.pairs) - 1, count).astype(int)
+        labels = torch.full((len(self.pairs), len(PARAMETERS)), float("nan"))
+        labels[torch.from_numpy(some)] = labels_of(
+            [self.pairs[i] for i in some], [self.prints[i] for i in some], self.folder,
+            seed=self.options.seed, device=self.device, workers=self.workers, over=over,
+            report=self.telling("labels"),
         )  # fmt: skip
+        return labels
+
+    def near_labels(self, over: Callable[[], bool] = lambda: True) -> Tensor:
+        """The same of the settings near the strip that the model answers now."""
+        return self.work.near_labels(self.prints, self.folder, over, self.telling("near"))
+
+    def telling(self, stage: str) -> Callable[[float, float], None]:
+        """What reports a stage's progress."""
+        return lambda share, loss: self.report({"stage": stage, "fraction": share, "loss": loss})
 
     def state(self) -> dict[str, Tensor]:
         """A copy of what is ever trained."""

@@ -26,7 +26,15 @@ from .match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
 from .search import plan_for, search
 from .side_by_side import side_by_side
 
-__all__ = ["LABELS", "fingerprint_of", "keep_labels", "label_key", "label_of", "labels_of"]
+__all__ = [
+    "LABELS",
+    "fingerprint_of",
+    "keep_labels",
+    "kept_or_found",
+    "label_key",
+    "label_of",
+    "labels_of",
+]
 
 LABELS = "finetune.labels.jsonl"
 # Where these modules and bands are left out: the values at which they change nothing.
@@ -116,12 +124,55 @@ def labels_of(
     Tensor
         ``(pairs, parameters)``, NaN where there is no label.
     """
-    keys = [label_key(each, seed) for each in prints]
-    path = folder / LABELS
-    known: dict[str, list[float]] = workers.agree(_read(path) if workers.is_first else {})
     on_gpu = device != "cpu"
     # The same groups on every run: a pair's search knows a little of those beside it.
     groups = groups_of(pairs, TOGETHER_ON_GPU if on_gpu else QUICK_TOGETHER)
+    return kept_or_found(
+        [label_key(each, seed) for each in prints], groups, folder / LABELS,
+        lambda group, tell: _search([pairs[i] for i in group], seed, device, tell),
+        on_gpu=on_gpu, workers=workers, over=over, report=report,
+    )  # fmt: skip
+
+
+def kept_or_found(
+    keys: Sequence[str],
+    groups: Sequence[Sequence[int]],
+    path: Path,
+    search_group: Callable[[Sequence[int], Callable[[float, float], None]], list[Tensor]],
+    *,
+    on_gpu: bool,
+    workers: Workers,
+    over: Callable[[], bool],
+    report: Callable[[float, float], None],
+) -> Tensor:
+    """Return settings that are kept in a file, and search those that are not, group by group.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Of the rows.
+    groups : sequence of sequence of int
+        Rows that are searched together.
+    path : Path
+        The file; what is found is added to it.
+    search_group : callable
+        Finds the settings of a group's rows; it is given what tells its progress. After Ctrl-C it
+        returns fewer.
+    on_gpu : bool
+        Whether groups are searched one after the other, instead of one a thread.
+    workers : Workers
+        Processes that share the work.
+    over : callable
+        Whether the time for it is spent.
+    report : callable
+        Called with the share of the groups done, 0…1, and a distance.
+
+    Returns
+    -------
+    Tensor
+        ``(rows, parameters)``, NaN where nothing is known.
+    """
+    known: dict[str, list[float]] = workers.agree(_read(path) if workers.is_first else {})
     todo = [group for group in groups if any(keys[index] not in known for index in group)]
     at_once = 1 if on_gpu else max(1, min(torch.get_num_threads(), -(-len(todo) // workers.size)))
     done = len(groups) - len(todo)
@@ -130,16 +181,14 @@ def labels_of(
             break
         everybodys = todo[first : first + at_once * workers.size]
         mine = everybodys[workers.rank :: workers.size]
-        jobs = [
-            functools.partial(_search, [pairs[i] for i in group], seed, device) for group in mine
-        ]
+        jobs = [functools.partial(search_group, group) for group in mine]
 
         def tell(number: int, share: float, loss: float, done: int = done) -> None:
             report((done + number + share) / len(groups), loss)
 
         found = {}
-        for group, labels in zip(mine, side_by_side(jobs, at_once, tell), strict=False):
-            new = {keys[index]: label.tolist() for index, label in zip(group, labels, strict=True)}
+        for group, settings in zip(mine, side_by_side(jobs, at_once, tell), strict=False):
+            new = {keys[i]: each.tolist() for i, each in zip(group, settings, strict=False)}
             found.update(new)
             if workers.is_first:
                 keep_labels(path, new)

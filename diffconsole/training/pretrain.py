@@ -37,8 +37,9 @@ from .. import statistics
 from ..encoders import create
 from ..encoders.logmel import LogMelEncoder
 from ..errors import ModelError
+from ..head import Head
 from ..parameters import PARAMETERS
-from ..predictor import Head, Predictor
+from ..predictor import Predictor
 from .card import pretrain_card
 from .checkpoint import load_checkpoint, save_checkpoint
 from .examples import Pool, Stream

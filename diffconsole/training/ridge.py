@@ -1,9 +1,11 @@
 """How a studio's settings depart from its one strip with the voice, in closed form.
 
-A ridge regression of the labels' departures on the standardised features of the voices. All
-settings share one strength of it, so that what is told for a voice is a blend of what was found
-for voices like it, threshold and ratio and makeup from the same ones; told each by itself, they
-would not belong together, and came out further from the mixes than no departure at all.
+A ridge regression of the labels' departures on what is heard and told of the voices, standardised:
+the encoder's features, the tone in third octaves, and the manner (level, dynamics, room, noise,
+pace). Each kind counts as one, however many figures it has, by shares that an engineer would give
+it: the tone has most say in the equalizer, dynamics in the compressor, room and pace in the reverb.
+Settings of one module share them, so that what is told for a voice is a blend of what was found
+for voices like it, threshold and ratio and makeup from the same ones.
 """
 
 from __future__ import annotations
@@ -14,12 +16,21 @@ import torch
 from torch import Tensor
 
 from ..parameters import PARAMETERS
+from ..voice import MANNER
 
 __all__ = ["STRENGTHS", "Departures", "fit"]
 
-STRENGTHS = (0.5, 2.0)
-"""What is tried, against 1, the mean square of a standardised feature: the mixes held out choose.
-Labels left out would choose too much: their errors are mostly those of a quick search."""
+STRENGTHS = (0.5, 1.0, 2.0)
+"""What is tried, against 1, the mean square of a feature: the mixes held out choose."""
+
+SHARES = {
+    "eq": (0.2, 0.7, 0.1),
+    "compressor": (0.2, 0.1, 0.7),
+    "reverb": (0.3, 0.1, 0.6),
+}
+EQUAL = (0.3, 0.4, 0.3)
+"""Of the encoder's features, the tone and the manner, by module and elsewhere. Chosen on a virtual
+studio's pairs (:mod:`tests.benchmarks.virtual_studios`), people left out in turn."""
 
 FEWEST = 4
 """Pairs; fewer say nothing of how voices differ."""
@@ -31,51 +42,64 @@ class Departures:
 
     Attributes
     ----------
-    weight : Tensor
-        ``(parameters, features)``: departures, in shares of the range, by standardised feature.
+    heard_weight, voice_weight : Tensor
+        ``(parameters, features)``: departures, in shares of the range, by standardised feature of
+        the encoder and of the description.
     explained : Tensor
         ``(parameters,)``: the share of the squared departures of pairs left out, 0…1.
     by_module : dict of str to float
         The same by module.
     """
 
-    weight: Tensor
+    heard_weight: Tensor
+    voice_weight: Tensor
     explained: Tensor
     by_module: dict[str, float]
 
 
-def fit(features: Tensor, departures: Tensor, strength: float) -> Departures:
+def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -> Departures:
     """Fit departures.
 
     Parameters
     ----------
-    features : Tensor
-        ``(pairs, features)``, standardised.
+    heard : Tensor
+        ``(pairs, 2·dim)``, the encoder's features, standardised.
+    described : Tensor
+        ``(pairs, features)``, the descriptions (:mod:`diffconsole.voice`), standardised.
     departures : Tensor
         ``(pairs, parameters)``; their mean is no matter of the voice, and left out.
     strength : float
         With which departures are held at 0.
     """
-    x, y = features.double(), departures.double()
-    count, width = x.shape
-    if count < FEWEST:
-        none = torch.zeros(len(PARAMETERS))
-        return Departures(none.unsqueeze(1).repeat(1, width), none, {})
-    y = y - y.mean(dim=0)
-    kernel = x @ x.T / width
-    eye = torch.eye(count).double()
-    inverse = torch.linalg.inv(kernel + strength * eye)
-    weight = ((inverse @ y).T @ x / width).float()
-    hat = kernel @ inverse
-    # The error on each pair by the fit to all others, in closed form.
-    error = ((y - hat @ y) / (1.0 - hat.diagonal()).unsqueeze(1)).square().sum(dim=0)
-    total = y.square().sum(dim=0)
-    explained = (1.0 - error / total.clamp(min=1e-9)).clamp(0.0, 1.0).float()
+    tones = described.shape[1] - len(MANNER)
+    kinds = [part.double() for part in (heard, described[:, :tones], described[:, tones:])]
+    y = departures.double()
     modules = [p.section.split(".")[0] for p in PARAMETERS]
-    by_module = {}
+    weights = [torch.zeros(len(PARAMETERS), kind.shape[1]).double() for kind in kinds]
+    explained, by_module = torch.zeros(len(PARAMETERS)), {}
+    if len(y) < FEWEST:
+        return _of(weights, explained, {})
+    y = y - y.mean(dim=0)
     for module in dict.fromkeys(modules):
-        mask = torch.tensor([m == module for m in modules])
-        if float(total[mask].sum()) > 1e-9:
-            share = 1.0 - float(error[mask].sum() / total[mask].sum())
-            by_module[module] = max(0.0, share)
-    return Departures(weight, explained, by_module)
+        columns = torch.tensor([m == module for m in modules])
+        shares = SHARES.get(module, EQUAL)
+        scales = [share / kind.shape[1] for share, kind in zip(shares, kinds, strict=True)]
+        kernel = torch.stack([s * kind @ kind.T for s, kind in zip(scales, kinds, strict=True)])
+        kernel = kernel.sum(dim=0)
+        inverse = torch.linalg.inv(kernel + strength * torch.eye(len(y)).double())
+        dual = inverse @ y[:, columns]
+        for weight, scale, kind in zip(weights, scales, kinds, strict=True):
+            weight[columns] = scale * dual.T @ kind
+        hat = kernel @ inverse
+        # The error on each pair by the fit to all others, in closed form.
+        error = (y[:, columns] - hat @ y[:, columns]) / (1.0 - hat.diagonal()).unsqueeze(1)
+        left, total = error.square().sum(dim=0), y[:, columns].square().sum(dim=0)
+        explained[columns] = (1.0 - left / total.clamp(min=1e-9)).clamp(0.0, 1.0).float()
+        if float(total.sum()) > 1e-9:
+            by_module[module] = max(0.0, 1.0 - float(left.sum() / total.sum()))
+    return _of(weights, explained, by_module)
+
+
+def _of(weights: list[Tensor], explained: Tensor, by_module: dict[str, float]) -> Departures:
+    voice = torch.cat(weights[1:], dim=1)
+    return Departures(weights[0].float(), voice.float(), explained, by_module)

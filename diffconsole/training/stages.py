@@ -2,7 +2,7 @@
 
 Every stage moves a part of the model by the distance of the console's output to the mix: first
 one strip for all vocals (the head's offsets), then how the strip departs from it with the voice
-(the head's linear map, on features that are found once), then the encoder's top stages too.
+(the head's linear maps, on features that are found once), then the encoder's top stages too.
 A pull, in units of the labels' spread, holds the settings near those of the stage's beginning.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from ..console import Console
+from ..head import Head
 from ..losses import mix_distance
 from ..pairs import PAIR_RATE, Pair
 from ..parameters import PARAMETERS, denormalize
-from ..predictor import SAFE_SIDE, WINDOW_SECONDS, Head, Predictor
+from ..predictor import SAFE_SIDE, WINDOW_SECONDS, Predictor, level_gain_db
+from ..voice import describe
 from .distributed import Workers
+from .near import near_labels_of
 from .ridge import fit
 from .search import BLIND
 from .segments import Cutter, Place, places_of
@@ -65,7 +69,7 @@ def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
     """
     side = torch.tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
     with torch.no_grad():
-        for layer in (head.mean, head.log_variance, head.skip):
+        for layer in (head.mean, head.log_variance, head.skip, head.voice):
             layer.weight.zero_()
         mean = (strip - side * deviation).clamp(0.005, 0.995)
         head.mean.bias.copy_(torch.logit(mean))
@@ -81,9 +85,9 @@ class _Answer(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, heard: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, described: Tensor, heard: bool) -> tuple[Tensor, Tensor, Tensor]:
         pooled = self.model.head.pool(self.model.encoder(x)) if heard else x
-        mean, log_variance = self.model.head.answer(pooled)
+        mean, log_variance = self.model.head.answer(pooled, described)
         # Gradients are awaited for everything that is trained; an encoder may leave some unused.
         trained = [p.sum() for p in self.parameters() if p.requires_grad]
         return mean + 0.0 * torch.stack(trained).sum(), log_variance, pooled.detach()
@@ -107,10 +111,11 @@ class Work:
         self.held_places = places_of(held)
         self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
+        self.described = torch.stack([_described(pair) for pair in train])
+        self.held_described = torch.stack([_described(pair) for pair in held])
         self.labels = torch.empty(0, len(PARAMETERS))
         self.middle: Tensor | None = None
         self.spread = torch.full((len(PARAMETERS),), 0.1)
-        self._near: tuple[Tensor, Tensor] | None = None
         self.anchor: Head = copy.deepcopy(model.head)
         self._pooled: dict[int, Tensor] = {}
         self._net: nn.Module = _Answer(model)
@@ -162,32 +167,62 @@ class Work:
         assert self.middle is not None
         rebase(self.model.head, self.middle, self.spread)
 
-    def fit_departures(self, strength: float) -> dict[str, float]:
-        """Fit how the labels depart from the studio's strip; return how much that explains."""
-        labels = self.labels
+    def strip(self) -> Tensor:
+        """What a head that answers one strip for every vocal chooses."""
         head = self.model.head
-        known = ~labels.isnan().any(dim=1)
+        with torch.no_grad():
+            deviation = (head.log_variance.bias / 2.0).exp()
+            return self.model.choose(head.mean.bias.sigmoid(), deviation).cpu()
+
+    def near_labels(
+        self,
+        prints: Sequence[str],
+        folder: Path,
+        over: Callable[[], bool],
+        report: Callable[[float, float], None] = lambda *_: None,
+    ) -> Tensor:
+        """The settings nearest to the strip that make each pair's mix."""
+        return near_labels_of(
+            self.train, self.places[0], prints, self.strip(), SEEN, self.console, self.lead, folder,
+            device=self.device, workers=self.workers, over=over, report=report,
+        )  # fmt: skip
+
+    def fit_departures(self, near: Tensor, strength: float) -> dict[str, float]:
+        """Fit how settings depart from the studio's strip; return how much that explains.
+
+        Parameters
+        ----------
+        near : Tensor
+            ``(pairs, parameters)``, what :meth:`near_labels` found at this strip.
+        strength : float
+            Of the regression.
+        """
+        head = self.model.head
+        known = ~near.isnan().any(dim=1)
         pooled = self.pooled(0)
         owner = torch.tensor([place.pair for place in self.places[0]])
         # A window more or less of a vocal: what counts is the mean, as when it is predicted.
-        mean = torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(labels))])
+        mean = torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(near))])
+        strip = self.strip()
         with torch.no_grad():
             deviation = (head.log_variance.bias / 2.0).exp()
             side = deviation.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-            chosen = head.mean.bias.sigmoid() + side * deviation
-            strip = chosen.cpu()
-            head.centre.copy_(mean.mean(dim=0))
-            head.spread.copy_(mean.std(dim=0, unbiased=False) + 1e-3)
-            features = ((mean - head.centre.cpu()) / head.spread.cpu()).clamp(-3.0, 3.0)
-            if self._near is None or not torch.equal(self._near[0], strip):
-                self._near = strip, in_terms_of(strip, labels[known])
-            departures = self._near[1] - strip
-            found = fit(features[known], departures * SEEN, strength)
+            for values, centre, spread in (
+                (mean, head.centre, head.spread),
+                (self.described, head.usual, head.usual_spread),
+            ):
+                centre.copy_(values.mean(dim=0))
+                spread.copy_(values.std(dim=0, unbiased=False) + 1e-3)
+            heard = head.standardised(mean.to(head.centre.device)).cpu()
+            described = head.unusual(self.described.to(head.usual.device)).cpu()
+            found = fit(heard[known], described[known], (near[known] - strip) * SEEN, strength)
             # From shares of the range to logits, on the tangent at the strip.
-            slope = (strip * (1.0 - strip)).clamp(min=0.05)
-            head.skip.weight.copy_(found.weight / slope.unsqueeze(1))
-            left = (1.0 - found.explained).clamp(min=0.0).sqrt().to(head.mean.bias.device)
+            slope = (strip * (1.0 - strip)).clamp(min=0.05).unsqueeze(1)
+            head.skip.weight.copy_(found.heard_weight / slope)
+            head.voice.weight.copy_(found.voice_weight / slope)
+            left = (1.0 - found.explained).clamp(min=0.0).sqrt().to(deviation.device)
             less = (deviation * left).clamp(min=LEAST_SPREAD)
+            chosen = strip.to(deviation.device)
             head.mean.bias.copy_(torch.logit((chosen - side * less).clamp(0.005, 0.995)))
             head.log_variance.bias.copy_(2.0 * less.log())
         return found.by_module
@@ -202,13 +237,12 @@ class Work:
         if stage == "studio":
             groups: list[dict[str, Any]] = [{"params": [head.mean.bias], "lr": options.studio_rate}]
         else:
-            head.skip.weight.requires_grad_(True)
-            # All features of a voice move a setting together.
-            rate = options.head_rate / head.skip.in_features
-            groups = [
-                {"params": [head.mean.bias], "lr": options.head_rate},
-                {"params": [head.skip.weight], "lr": rate},
-            ]
+            groups = [{"params": [head.mean.bias], "lr": options.head_rate}]
+            for layer in (head.skip, head.voice):
+                layer.weight.requires_grad_(True)
+                # All features of a voice move a setting together.
+                rate = options.head_rate / layer.in_features
+                groups.append({"params": [layer.weight], "lr": rate})
         for group in groups:
             # What is hardly heard has gradients of little but rounding: it stays where it is.
             group["eps"] = HARDLY_HEARD
@@ -268,8 +302,9 @@ class Work:
             features = self.pooled(variant)[mine]
         else:
             features = self.train.heard(places)
-        mean, log_variance, pooled = self._net(features.to(self.device), stage == "top")
-        held_at = self.anchor.answer(pooled)[0]
+        described = self.described[[place.pair for place in places]].to(self.device)
+        mean, log_variance, pooled = self._net(features.to(self.device), described, stage == "top")
+        held_at = self.anchor.answer(pooled, described)[0]
         pull = ((mean - held_at) / self.spread.to(self.device)).square().mean(dim=1)
         chosen = self.model.choose(mean, (log_variance / 2).exp())
         distance = self.distance(chosen, self.train, places)
@@ -279,9 +314,9 @@ class Work:
         parameters = [p for g in optimizer.param_groups for p in g["params"]]
         seen = SEEN.to(self.device)
         head = self.model.head
-        for parameter, mask in ((head.mean.bias, seen), (head.skip.weight, seen.unsqueeze(1))):
+        for parameter in (head.mean.bias, head.skip.weight, head.voice.weight):
             if parameter.grad is not None:
-                parameter.grad.mul_(mask)
+                parameter.grad.mul_(seen if parameter.ndim == 1 else seen.unsqueeze(1))
         torch.nn.utils.clip_grad_norm_(parameters, MOST_CLIPPED)
         optimizer.step()
         found = self.workers.collect(distance.detach().cpu(), len(rows))
@@ -305,10 +340,17 @@ class Work:
         found = []
         for some in rows.split(self.options.batch):
             places = [self.held_places[i] for i in some.tolist()]
+            described = self.held_described[[place.pair for place in places]].to(self.device)
             if pooled is None:
-                mean, log_variance = self.model(self.held.heard(places).to(self.device))
+                heard = self.held.heard(places).to(self.device)
+                mean, log_variance = self.model(heard, described)
             else:
-                mean, log_variance = self.model.head.answer(pooled[some].to(self.device))
+                mean, log_variance = self.model.head.answer(pooled[some].to(self.device), described)
             chosen = self.model.choose(mean, (log_variance / 2).exp())
             found.append(self.distance(chosen, self.held, places).cpu())
         return float(self.workers.collect(torch.cat(found), count).mean())
+
+
+def _described(pair: Pair) -> Tensor:
+    gain_db, _ = level_gain_db(pair.raw, PAIR_RATE)
+    return describe(pair.raw * np.float32(10.0 ** (gain_db / 20.0)), PAIR_RATE)

@@ -21,8 +21,9 @@ import torch
 
 from diffconsole import statistics
 from diffconsole.encoders.logmel import LogMelEncoder
+from diffconsole.head import CALIBRATED_DEVIATIONS, Head
 from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import CALIBRATED_DEVIATIONS, Head, Predictor
+from diffconsole.predictor import Predictor
 from diffconsole.training.examples import Stream
 from diffconsole.training.simulate import load_rooms, load_voices
 from tests.benchmarks.first_model import DATA

@@ -36,7 +36,7 @@ from .finetuning import base_model, known_labels, short_windows
 QUICK = FinetuneOptions(
     studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
 )
-STAGES = ("labels", "studio", "head", "top")
+STAGES = ("labels", "studio", "near", "head", "top")
 
 
 @pytest.fixture(autouse=True)
@@ -121,8 +121,8 @@ def test_each_stage_is_told_and_the_best_counts(studio: list[Pair], tmp_path: Pa
 
     result = finetune(model, studio[1:], studio[:1], tmp_path, QUICK, report=report)
     stages = [entry["stage"] for entry in result.history]
-    assert stages == ["before", "labels", "studio", "studio", "ridge", "ridge", "head", "head",
-                      "top"]  # fmt: skip
+    assert stages == ["before", "labels", "studio", "studio", "near", "ridge", "ridge", "ridge",
+                      "head", "head", "top"]  # fmt: skip
     assert result.history[1] == {"stage": "labels", "labelled": 5, "pairs": 5}
     held = [entry["held_out"] for entry in result.history if "held_out" in entry]
     assert result.scores[result.best] == min(result.scores.values())
@@ -131,9 +131,9 @@ def test_each_stage_is_told_and_the_best_counts(studio: list[Pair], tmp_path: Pa
     assert result.epochs == 4
     assert result.seconds > 0.0
     assert not model.training
-    # All but the linear map, which pretraining leaves at zero, can be trained further.
+    # All but the linear maps, which pretraining leaves at zero, can be trained further.
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    assert frozen == ["head.skip.weight"]
+    assert frozen == ["head.skip.weight", "head.voice.weight"]
 
     # First the head, then the top, and never the bottom.
     for name, value in start.items():

@@ -11,6 +11,7 @@ from diffconsole.training.labels import fingerprint_of, label_of
 from diffconsole.training.ridge import fit
 from diffconsole.training.search import Found
 from diffconsole.training.studio_strip import curves_db, in_terms_of, middle_of
+from diffconsole.voice import MANNER, VOICE_FEATURES
 
 KEYS = [p.key for p in PARAMETERS]
 
@@ -77,14 +78,22 @@ def test_departures_that_follow_the_voice_are_found() -> None:
     random = torch.Generator().manual_seed(0)
     voices = torch.randn(24, 3, generator=random) @ torch.randn(3, 40, generator=random)
     voices = voices / voices.std(dim=0)
+    described = torch.randn(24, len(VOICE_FEATURES), generator=random)
     departures = torch.zeros(24, len(PARAMETERS))
-    place = KEYS.index("eq.high_shelf.gain_db")
-    departures[:, place] = 0.1 * voices[:, 0]
-    found = fit(voices, departures, 0.5)
-    told = voices @ found.weight.T
-    assert float((told - departures)[:, place].abs().mean()) < 0.03
-    assert float(found.explained[place]) > 0.8
-    assert found.by_module["eq"] > 0.8
-    noise = fit(voices, 0.1 * torch.randn(24, len(PARAMETERS), generator=random), 0.5)
+    shelf, ratio = (KEYS.index(key) for key in ("eq.high_shelf.gain_db", "compressor.ratio"))
+    departures[:, shelf] = 0.1 * voices[:, 0]
+    departures[:, ratio] = 0.1 * described[:, VOICE_FEATURES.index("spread_db")]
+    found = fit(voices, described, departures, 0.01)
+    told = voices @ found.heard_weight.T + described @ found.voice_weight.T
+    for place in (shelf, ratio):
+        assert float((told - departures)[:, place].abs().mean()) < 0.03
+    assert float(found.explained[ratio]) > 0.6, "one figure among thirty, by pairs left out"
+    assert found.by_module["compressor"] > 0.6
+    # The tone says little of the ratio, and the manner little of the shelf.
+    tones = len(VOICE_FEATURES) - len(MANNER)
+    weight = found.voice_weight[ratio].abs()
+    assert float(weight[tones:].max()) > 5.0 * float(weight[:tones].max())
+    noise = fit(voices, described, 0.1 * torch.randn(24, len(KEYS), generator=random), 0.5)
     assert float(noise.explained.mean()) < 0.2
-    assert not fit(voices[:3], departures[:3], 0.5).weight.any(), "three tell nothing"
+    three = fit(voices[:3], described[:3], departures[:3], 0.5)
+    assert not three.heard_weight.any() and not three.voice_weight.any(), "three tell nothing"

@@ -1,0 +1,159 @@
+"""The settings nearest to a studio's strip that make a pair's mix, by the distance itself.
+
+A search finds some settings that come near a mix, and for two like mixes other ones: what pairs
+have in common cannot be told from them. Here every pair begins at the studio's strip and moves by
+the gradient of its distance through the console, held by
+
+    distance + pull · Σ ((setting − strip) / 0.1)²
+
+so that what is hardly heard stays where it is, and what differs between pairs is what differs
+between their voices. It is the mode of the settings given the mix, for normal deviations from the
+strip; the pull is the distance that a deviation of a tenth of the range must gain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..console import Console
+from ..losses import mix_distance
+from ..pairs import PAIR_RATE
+from ..parameters import denormalize
+from .distributed import ALONE, Workers
+from .labels import LABELS, kept_or_found
+from .match import TOGETHER_ON_GPU
+from .segments import Cutter, Place
+
+__all__ = ["near_labels_of"]
+
+STEPS, STEP_SIZE = 15, 0.12
+PULL, DEVIATION = 0.003, 0.1
+SEGMENTS_A_PAIR, PAIRS_TOGETHER = 2, 4
+LOSS_STRIDE = 32
+HARDLY_HEARD = 1e-2
+"""Gradient of the distance, by logit, against which a setting's own counts."""
+
+Tell = Callable[[float, float], None]
+
+
+def near_labels_of(
+    cutter: Cutter,
+    places: Sequence[Place],
+    prints: Sequence[str],
+    strip: Tensor,
+    seen: Tensor,
+    console: Console,
+    lead: int,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    workers: Workers = ALONE,
+    over: Callable[[], bool] = lambda: False,
+    report: Callable[[float, float], None] = lambda *_: None,
+) -> Tensor:
+    """Find the settings near a strip for each pair, those apart that the folder holds already.
+
+    Parameters
+    ----------
+    cutter : Cutter
+        Of the pairs.
+    places : sequence of Place
+        Segments of the pairs; two of each, spread over it, are heard.
+    prints : sequence of str
+        The pairs' fingerprints.
+    strip : Tensor
+        ``(parameters,)`` in 0…1.
+    seen : Tensor
+        ``(parameters,)`` bool, which settings move.
+    console : Console
+        At 44.1 kHz.
+    lead : int
+        Samples at the beginning of a segment that do not count: what came before them is missing.
+    folder : Path
+        Gets the file of labels.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    workers : Workers
+        Processes that share the work.
+    over : callable
+        Whether the time for it is spent; pairs that it does not reach stay without.
+    report : callable
+        Called with the share of the pairs done, 0…1, and a distance.
+
+    Returns
+    -------
+    Tensor
+        ``(pairs, parameters)`` in 0…1, NaN where there is none.
+    """
+    at = hashlib.blake2b(strip.float().cpu().numpy().tobytes(), digest_size=8).hexdigest()
+    keys = [f"{each}-near-{at}" for each in prints]
+    own: dict[int, list[Place]] = {}
+    for place in places:
+        own.setdefault(place.pair, []).append(place)
+    chosen = [_spread(own[number]) for number in range(len(prints))]
+    together = TOGETHER_ON_GPU if device != "cpu" else PAIRS_TOGETHER
+    numbers = list(range(len(prints)))
+    groups = [numbers[i : i + together] for i in range(0, len(numbers), together)]
+
+    def search_group(group: Sequence[int], tell: Tell) -> list[Tensor]:
+        heard = [place for number in group for place in chosen[number]]
+        owner = [row for row, number in enumerate(group) for _ in chosen[number]]
+        raw, mixed = (audio.to(device) for audio in cutter.audio(heard))
+        return _descend(
+            raw, mixed, torch.tensor(owner, device=device), strip, seen, console, lead, tell
+        )
+
+    return kept_or_found(
+        keys, groups, folder / LABELS, search_group,
+        on_gpu=device != "cpu", workers=workers, over=over, report=report,
+    )  # fmt: skip
+
+
+def _spread(places: Sequence[Place]) -> list[Place]:
+    """At most two segments, spread over the pair."""
+    return list(places)[:: max(1, len(places) // SEGMENTS_A_PAIR)][:SEGMENTS_A_PAIR]
+
+
+@torch.enable_grad()
+def _descend(
+    raw: Tensor,
+    mixed: Tensor,
+    owner: Tensor,
+    strip: Tensor,
+    seen: Tensor,
+    console: Console,
+    lead: int,
+    tell: Tell,
+) -> list[Tensor]:
+    """Settings of each owner of segments; after Ctrl-C none."""
+    strip, seen = strip.to(raw), seen.to(raw.device)
+    count = int(owner.max()) + 1
+    begin = torch.logit(strip.clamp(0.005, 0.995))
+    moves = torch.zeros(count, len(strip), device=raw.device, requires_grad=True)
+    optimizer = torch.optim.Adam([moves], lr=STEP_SIZE, betas=(0.85, 0.97), eps=HARDLY_HEARD)
+    segments = torch.bincount(owner, minlength=count)
+    for step in range(STEPS):
+        rate = STEP_SIZE * (0.55 + 0.45 * math.cos(math.pi * step / STEPS))
+        optimizer.param_groups[0]["lr"] = rate
+        settings = torch.sigmoid(begin + moves * seen)
+        result = console(raw, denormalize(settings[owner]))
+        each = mix_distance(result[..., lead:], mixed[..., lead:], PAIR_RATE, stride=LOSS_STRIDE)
+        distance = torch.zeros(count, device=raw.device).index_add(0, owner, each) / segments
+        off = ((settings - strip) / DEVIATION).square().sum(dim=1)
+        optimizer.zero_grad(set_to_none=True)
+        (distance + PULL * off).sum().backward()
+        assert moves.grad is not None
+        moves.grad.nan_to_num_()
+        optimizer.step()
+        try:
+            tell((step + 1) / STEPS, float(distance.detach().mean()))
+        except KeyboardInterrupt:
+            return []
+    found = torch.where(seen, torch.sigmoid(begin + moves.detach()), strip)
+    return list(found.cpu())

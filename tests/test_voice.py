@@ -1,0 +1,111 @@
+"""What is told of a voice: each figure follows what it is named for, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from diffconsole.voice import BANDS_HZ, MANNER, VOICE_FEATURES, describe
+
+RATE = 44100
+
+
+def noise(seconds: float = 4.0, seed: int = 0) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal((1, int(seconds * RATE)))
+
+
+def syllables(per_second: float, fall_s: float = 0.3, seconds: float = 6.0) -> np.ndarray:
+    """Bursts of noise that die away, 60 dB in `fall_s`, over a floor."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    since = time % (1.0 / per_second)
+    envelope = np.where(since < 0.05, 1.0, 10.0 ** (-3.0 * (since - 0.05) / fall_s))
+    return noise(seconds) * envelope + 1e-5 * noise(seconds, 1)
+
+
+def told(samples: np.ndarray, rate: int = RATE) -> dict[str, float]:
+    return dict(zip(VOICE_FEATURES, describe(samples, rate).tolist(), strict=True))
+
+
+def test_the_tone_is_the_spectrum_in_third_octaves() -> None:
+    """White noise rises by 1 dB a third of an octave; a filter is told as its response."""
+    samples = noise(8.0)
+    white = np.array([told(samples)[name] for name in VOICE_FEATURES[: len(BANDS_HZ)]])
+    steps = np.diff(white[6:])
+    assert abs(float(steps.mean()) - 1.0) < 0.1
+    sos = scipy.signal.butter(2, 1000.0, fs=RATE, output="sos")
+    dull = told(scipy.signal.sosfilt(sos, samples))
+    _, response = scipy.signal.freqz_sos(sos, np.array(BANDS_HZ[8:]), fs=RATE)
+    moved = np.array([dull[name] for name in VOICE_FEATURES[8 : len(BANDS_HZ)]]) - white[8:]
+    expected = 20.0 * np.log10(np.abs(response))
+    inside = white[8:] + expected > -50.0
+    assert np.abs((moved - expected - np.median(moved - expected))[inside]).max() < 1.5
+
+
+@pytest.mark.parametrize("gain_db", [-12.0, 9.0])
+def test_gain_is_the_level_alone(gain_db: float) -> None:
+    before, after = (told(syllables(3.0) * 10.0 ** (g / 20.0)) for g in (0.0, gain_db))
+    for name in VOICE_FEATURES:
+        change = gain_db if name == "level_db" else 0.0
+        assert after[name] - before[name] == pytest.approx(change, abs=0.05), name
+
+
+def test_pace_and_decay() -> None:
+    slow, fast = told(syllables(1.5)), told(syllables(4.0, 0.12))
+    assert fast["pace"] - slow["pace"] > 0.4
+    for seconds in (0.2, 0.6):
+        assert math.exp(told(syllables(1.0, seconds))["decay"]) == pytest.approx(seconds, rel=0.25)
+
+
+def test_dynamics() -> None:
+    ramp = 10.0 ** (np.linspace(-20.0, 0.0, 4 * RATE) / 20.0)
+    assert told(noise() * ramp)["spread_db"] == pytest.approx(16.0, abs=1.0)
+    assert told(noise())["spread_db"] < 1.0
+    sine = 0.1 * np.sin(2 * np.pi * 440.0 * np.arange(4 * RATE) / RATE)[None]
+    assert told(sine)["crest_db"] == pytest.approx(3.01, abs=0.1)
+    assert told(noise())["crest_db"] == pytest.approx(10.3, abs=0.4)
+
+
+def test_noise_and_sibilance() -> None:
+    pauses = syllables(1.0, 0.1)
+    assert told(pauses + 1e-2 * noise(6.0, 2))["noise_db"] > told(pauses)["noise_db"] + 20.0
+    hiss = scipy.signal.sosfilt(
+        scipy.signal.butter(4, (5500.0, 9000.0), "bandpass", fs=RATE, output="sos"), noise(6.0, 3)
+    )
+    often = (np.arange(hiss.shape[1]) / RATE) % 1.0 < 0.15
+    voiced = scipy.signal.sosfilt(scipy.signal.butter(4, 1500.0, fs=RATE, output="sos"), noise(6.0))
+    assert told(voiced + hiss * often)["sibilance_db"] > told(voiced)["sibilance_db"] + 15.0
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 48000, 96000])
+def test_other_rates_tell_the_same(rate: int) -> None:
+    """As far as they reach; what is above half of the rate is as if nothing were there."""
+    low = scipy.signal.butter(6, 3000.0, fs=RATE, output="sos")
+    samples = scipy.signal.sosfilt(low, syllables(3.0))
+    there = scipy.signal.resample_poly(samples, *_ratio(rate), axis=1)
+    ours, theirs = told(samples), told(there, rate)
+    for name in (*VOICE_FEATURES[6:17], "level_db", "spread_db", "pace"):
+        assert theirs[name] == pytest.approx(ours[name], abs=1.0), name
+    assert theirs[VOICE_FEATURES[25]] == -60.0 or rate > 32000
+
+
+def _ratio(rate: int) -> tuple[int, int]:
+    common = math.gcd(rate, RATE)
+    return rate // common, RATE // common
+
+
+@pytest.mark.parametrize("samples", [0, 1, 300, 5000])
+def test_next_to_nothing(samples: int) -> None:
+    for audio in (np.zeros((2, samples), np.float32), noise()[:, :samples]):
+        assert bool(describe(audio, RATE).isfinite().all())
+
+
+def test_long_files_cost_no_more() -> None:
+    """Ten minutes in pieces: as the same minutes short, within what pieces differ."""
+    wander = 10.0 ** np.sin(2.0 * np.pi * np.arange(12 * RATE) / (3.0 * RATE))
+    short = syllables(5.0, seconds=12.0) * wander
+    long, once = told(np.tile(short, (1, 50)).astype(np.float32)), told(short)
+    for name in MANNER:
+        assert long[name] == pytest.approx(once[name], abs=1.0), name
