@@ -17,6 +17,7 @@ from .predictor import (
     Predictor,
     level_gain_db,
 )
+from .voice import describe
 
 __all__ = ["Course", "predict_course"]
 
@@ -93,7 +94,8 @@ def predict_course(
         if heard.shape[1] < shortest:
             heard = np.tile(heard, (1, -(-shortest // heard.shape[1])))
         audio = torch.from_numpy(np.ascontiguousarray(heard, np.float32)).unsqueeze(1)
-        mean, log_variance = model(audio.to(device))
+        described = torch.stack([describe(window[None], sample_rate) for window in windows])
+        mean, log_variance = model(audio.to(device), described.to(device))
         means.append(mean.double().cpu())
         deviations.append((0.5 * log_variance.double()).exp().cpu())
     mean, deviation = torch.cat(means), torch.cat(deviations)

@@ -1,7 +1,8 @@
-"""Speed and memory of the commands: a 3-minute stereo file through ``apply``, and ``--help``.
+"""Speed and memory of the commands: 3 minutes through ``apply`` and ``predict``, and ``--help``.
 
 The file is made from a real voice where one is found, else from noise. Memory is the largest
-resident size of the whole process, time is the whole command's.
+resident size of the whole process, time is the whole command's; of ``predict`` also what it takes
+beyond the same command on two seconds, which is the start.
 
 Run: ``python -m tests.benchmarks.speed [--runs 3]``
 """
@@ -23,19 +24,20 @@ import soxr
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "voices"
 RATE, SECONDS = 48000, 180
 MOST_MEGABYTES, LEAST_SPEED, MOST_HELP_SECONDS = 1000.0, 20.0, 1.0
+MOST_PREDICT_SECONDS, SHORT_SECONDS = 3.0, 2
 
 
-def make_file(path: Path) -> None:
-    """Three minutes of stereo: the clips of one singer one after the other."""
+def make_file(path: Path, seconds: int = SECONDS) -> None:
+    """Stereo: the clips of one singer one after the other, three minutes if not told otherwise."""
     clips = sorted(DATA.glob("makam_idil/*"))
     if clips:
         parts = []
         for clip in clips:
             samples, rate = soundfile.read(clip, dtype="float32", always_2d=True)
             parts.append(soxr.resample(samples[:, 0], rate, RATE))
-        mono = np.resize(np.concatenate(parts), RATE * SECONDS)
+        mono = np.resize(np.concatenate(parts), RATE * seconds)
     else:
-        mono = 0.1 * np.random.default_rng(0).standard_normal(RATE * SECONDS).astype(np.float32)
+        mono = 0.1 * np.random.default_rng(0).standard_normal(RATE * seconds).astype(np.float32)
     stereo = np.stack((mono, np.roll(mono, 37)), axis=1)
     soundfile.write(path, stereo, RATE, subtype="FLOAT")
 
@@ -74,6 +76,19 @@ def main() -> int:
                 f"apply {preset}, 3 min stereo 48 kHz: {seconds:.2f} s = {speed:.0f} x real time "
                 f"(bar {LEAST_SPEED:.0f}), {megabytes:.0f} MB (bar {MOST_MEGABYTES:.0f})"
             )
+        short = Path(folder) / "short.wav"
+        make_file(short, SHORT_SECONDS)
+        times = {}
+        for name, file in (("start", short), ("whole", take)):
+            command = [*program, "predict", str(file), "-o", str(out.with_suffix(".json"))]
+            runs = [timed([*command, "--force", "-q"]) for _ in range(arguments.runs)]
+            times[name] = float(np.median([seconds for seconds, _ in runs]))
+        after = times["whole"] - times["start"]
+        met &= after <= MOST_PREDICT_SECONDS
+        print(
+            f"predict, 3 min stereo 48 kHz: {times['whole']:.2f} s, {after:.2f} s after the start "
+            f"(bar {MOST_PREDICT_SECONDS:.0f})"
+        )
     runs = [timed([*program, "--help"]) for _ in range(arguments.runs + 2)]
     best, middle = min(r[0] for r in runs), float(np.median([r[0] for r in runs]))
     met &= middle < MOST_HELP_SECONDS
