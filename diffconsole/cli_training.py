@@ -165,7 +165,7 @@ def _finetune(
             "after": [model_distance(p, predictor) for p in held],
         }
         table = {name: sum(values) / len(values) for name, values in figures.items()}
-        labelled = [entry["labelled"] for entry in result.history if "labelled" in entry]
+        labelled = [entry["labelled"] for entry in result.history if entry["stage"] == "labels"]
         info = {
             "base": base,
             "pairs": len(train) + len(held),

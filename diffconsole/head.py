@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from .parameters import PARAMETERS
 from .voice import VOICE_FEATURES
 
-__all__ = ["Head"]
+__all__ = ["REACH", "Head"]
 
 # Of a normal distribution 80 % lies within this many deviations of its mean.
 CALIBRATED, CALIBRATED_DEVIATIONS = 0.8, 1.2816
 
-REACH = 3.0
+REACH = 2.0
 """Standard deviations of the voices it was fitted on that the head's linear maps hear."""
 
 

@@ -182,7 +182,7 @@ class Predictor(nn.Module):
         windows = windows_of(levelled, sample_rate, self.encoder)
         device = next(self.parameters()).device
         if style is None:
-            described = describe(levelled, sample_rate).to(device).expand(len(windows), -1)
+            described = describe(samples, sample_rate).to(device).expand(len(windows), -1)
             mean, log_variance = self(windows.to(device), described)
         else:
             pooled = self.head.pool(self.encoder(windows.to(device)))
@@ -322,10 +322,12 @@ def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
     Raises
     ------
     AudioError
-        The vocal is silent, or further from −18 LUFS than the input gain reaches.
+        The vocal is silent, not finite, or further from −18 LUFS than the input gain reaches.
     """
     from .audio import loudness_lufs
 
+    if not np.isfinite(samples).all():
+        raise AudioError("the vocal holds values that are not finite; export it again")
     loudness = loudness_lufs(samples, sample_rate)
     # Two channels measure 3 dB above one that sounds the same; the strip hears each by itself.
     channel = loudness - 10.0 * math.log10(len(samples))

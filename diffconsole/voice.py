@@ -14,35 +14,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BANDS_HZ", "MANNER", "VOICE_FEATURES", "describe"]
+from .audio import loudness_lufs
+
+__all__ = ["BANDS_HZ", "LEAST_SPREADS", "MANNER", "VOICE_FEATURES", "describe"]
 
 BANDS_HZ = tuple(round(1000.0 * 10.0 ** (step / 10.0), 1) for step in range(-13, 13))
 """Centres of third octaves, 50 Hz to 16 kHz (IEC 61260-1, base ten)."""
 
-MANNER = ("level_db", "spread_db", "crest_db", "decay", "pace", "noise_db", "sibilance_db")
+MANNER = (
+    "level_db", "spread_db", "crest_db", "log_decay_s", "log_pace_hz", "noise_db", "sibilance_db",
+)  # fmt: skip
 """What is told beside the tone; see :func:`describe`."""
 
 VOICE_FEATURES = (*(f"tone_{hz:g}_hz" for hz in BANDS_HZ), *MANNER)
 """Names of what :func:`describe` returns, in its order."""
 
-MOST_SECONDS, PIECE_SECONDS = 120.0, 6.0
+LEAST_SPREADS = tuple(0.05 if name.startswith("log_") else 0.5 for name in VOICE_FEATURES)
+"""Deviations between voices below which a figure tells them no further apart."""
+
+HEARD_SECONDS, STEP_SECONDS = 20.0, 0.5
 WINDOW_SECONDS, HOP_SECONDS = 0.09, 0.01
-SHORTEST_SECONDS = 0.2
 GATE_DB, FLOOR_DB = 30.0, -60.0
 TONE_AROUND_HZ, SIBILANTS_HZ = (200.0, 4000.0), (5000.0, 10000.0)
 LONG_SECONDS = 0.2
 FALL_FROM_DB, LEAST_FALL_DB, FALL_SECONDS = -12.0, 10.0, (0.06, 0.3)
 DECAYS_S, USUAL_DECAY_S = (0.1, 3.0), 0.5
-SYLLABLE_SECONDS, SYLLABLE_DB, PACES = 0.08, 3.0, (0.3, 8.0)
+SYLLABLE_SECONDS, SYLLABLE_DB, PACES_HZ = 0.08, 3.0, (0.3, 8.0)
 
 
 def describe(samples: np.ndarray, sample_rate: int) -> Tensor:
-    """Describe a vocal that was brought to −18 LUFS.
+    """Describe a vocal: its loudest twenty seconds, at whatever gain.
 
     Parameters
     ----------
     samples : ndarray
-        ``(channels, samples)``; of more than two minutes, pieces that lie evenly over it.
+        ``(channels, samples)``, finite.
     sample_rate : int
         Hz. Bands above half of it are as if nothing were there.
 
@@ -51,41 +57,49 @@ def describe(samples: np.ndarray, sample_rate: int) -> Tensor:
     Tensor
         ``(features,)`` float32, in the order of :data:`VOICE_FEATURES`: the long-term spectrum in
         third octaves, dB, its mean from 200 Hz to 4 kHz at 0; then ``level_db``, RMS of what is
-        sung, dBFS; ``spread_db``, from the 10th to the 90th percentile of the level in 0.2 s;
-        ``crest_db``, of the 99.9th percentile of the samples' size above that RMS; ``decay``,
-        natural logarithm of the seconds to fall by 60 dB, by the slopes after phrases; ``pace``,
-        natural logarithm of the syllables in a second; ``noise_db``, the level that is exceeded
-        95 % of the time, below the one that is exceeded 5 %; ``sibilance_db``, of 5 to 10 kHz in
-        the sharpest twentieth of the frames above its median.
+        sung against the loudness (BS.1770-4) of all; ``spread_db``, from the 10th to the 90th
+        percentile of the level in 0.2 s; ``crest_db``, of the 99.9th percentile of the samples'
+        size above that RMS; ``log_decay_s``, natural logarithm of the time to fall by 60 dB, by
+        the slopes after phrases; ``log_pace_hz``, that of the syllables in a second; ``noise_db``,
+        the level that is exceeded 95 % of the time against the one that is exceeded 5 %, −60 at
+        least; ``sibilance_db``, of 5 to 10 kHz in the sharpest twentieth of the frames above its
+        median.
     """
-    mono = _pieces(samples.mean(axis=0, dtype=np.float64), sample_rate)
-    mono = np.pad(mono, (0, max(0, int(SHORTEST_SECONDS * sample_rate) - len(mono))))
+    mono = _loudest(samples, sample_rate).mean(axis=0, dtype=np.float64)
+    long = round(LONG_SECONDS * sample_rate)
+    mono = np.pad(mono, (0, max(0, long - len(mono))))
+    loudness = loudness_lufs(mono[None].astype(np.float32), sample_rate)
     hop = round(HOP_SECONDS * sample_rate)
     short_db = _levels_db(mono, 2 * hop)
     gate_db = float(np.percentile(short_db, 95)) - GATE_DB
     sung = short_db > gate_db
     level_db = 10.0 * math.log10(float(np.mean(10.0 ** (short_db[sung] / 10.0))))
-    long_db = _levels_db(mono, round(LONG_SECONDS * sample_rate))
+    long_db = _levels_db(mono, long)
     long_db = long_db[long_db > np.percentile(long_db, 95) - GATE_DB]
     low_db, high_db = np.percentile(long_db, (10, 90))
     peak_db = 20.0 * math.log10(float(np.percentile(np.abs(mono), 99.9)) + 1e-9)
     noise_db = float(np.percentile(short_db, 5)) - gate_db - GATE_DB
     tone_db, sibilance_db = _tone_db(mono, sample_rate)
     manner = (
-        level_db, float(high_db - low_db), peak_db - level_db,
+        level_db - loudness if math.isfinite(loudness) else 0.0,
+        float(high_db - low_db), peak_db - level_db,
         math.log(_decay_s(short_db)), math.log(_pace(short_db, sung)),
         max(noise_db, FLOOR_DB), sibilance_db,
     )  # fmt: skip
     return torch.from_numpy(np.concatenate((tone_db, manner))).float()
 
 
-def _pieces(mono: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The whole, or pieces spread evenly over it."""
-    if len(mono) <= MOST_SECONDS * sample_rate:
-        return mono
-    length = int(PIECE_SECONDS * sample_rate)
-    starts = np.linspace(0, len(mono) - length, int(MOST_SECONDS / PIECE_SECONDS)).astype(int)
-    return np.concatenate([mono[start : start + length] for start in starts])
+def _loudest(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The part with the most energy: silence between entries says nothing of a voice."""
+    step, length = int(STEP_SECONDS * sample_rate), int(HEARD_SECONDS * sample_rate)
+    if samples.shape[1] <= length:
+        return samples
+    starts = range(0, samples.shape[1] - step + 1, step)
+    energy = np.array([float(np.square(samples[:, i : i + step]).sum()) for i in starts])
+    steps = length // step
+    whole = np.convolve(energy, np.ones(steps), "valid")
+    first = int(np.argmax(whole)) * step
+    return samples[:, first : first + length]
 
 
 def _levels_db(mono: np.ndarray, length: int) -> np.ndarray:
@@ -158,4 +172,4 @@ def _pace(level_db: np.ndarray, sung: np.ndarray) -> float:
     smooth = np.convolve(floored, window / window.sum(), "same")
     peaks, _ = find_peaks(smooth, prominence=SYLLABLE_DB)
     seconds = max(float(sung.sum()) * frame_s, 0.5)
-    return min(max(len(peaks) / seconds, PACES[0]), PACES[1])
+    return min(max(len(peaks) / seconds, PACES_HZ[0]), PACES_HZ[1])

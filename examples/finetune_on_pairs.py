@@ -3,7 +3,7 @@
 ``python examples/finetune_on_pairs.py --raw raw/ --mixed mixed/ -o studio/``
 
 Without folders of your own it makes six small pairs: the example vocal, sung higher and lower,
-mixed by one factory preset. A real studio has 50 to 200 pairs, and takes `--minutes 20`.
+mixed by one factory preset. A real studio has 50 to 200 pairs, and takes `--minutes 10`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from diffconsole.errors import AudioError, ModelError
+from diffconsole.head import REACH
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import (
     MOST_WINDOWS,
@@ -388,7 +389,10 @@ def test_models_saved_before_the_linear_map(tmp_path: Path) -> None:
     expected = model.head.answer(pooled)[0].detach()
     model.save(tmp_path, {})
     weights = load_file(tmp_path / "model.safetensors")
-    save_file({k: v for k, v in weights.items() if k not in LATER}, tmp_path / "model.safetensors")
+    save_file(
+        {k: v for k, v in weights.items() if k.split(".", 1)[1] not in LATER},
+        tmp_path / "model.safetensors",
+    )
     loaded = Predictor.load(tmp_path)
     assert torch.allclose(loaded.head.answer(pooled)[0], expected, atol=1e-3)
     with torch.no_grad():
@@ -403,4 +407,42 @@ def test_models_saved_before_the_linear_map(tmp_path: Path) -> None:
     )
     # Outside of the voices that it was fitted on it goes no further.
     far = model.head.standardised(torch.full_like(pooled, 1e6))
-    assert float(far.max()) == 3.0
+    assert float(far.max()) == REACH
+
+
+def test_what_is_told_of_the_voice_moves_the_settings(tmp_path: Path) -> None:
+    """By what it differs from usual voices; kept in the file; heard by predict and its course."""
+    from diffconsole.course import predict_course
+    from diffconsole.voice import VOICE_FEATURES, describe
+
+    model = small_model()
+    take = voice(6.0, 1)[None]
+    before = model.predict(take, RATE).settings["compressor.ratio"]
+    ratio, spread = (
+        [p.key for p in PARAMETERS].index("compressor.ratio"),
+        VOICE_FEATURES.index("spread_db"),
+    )
+    told = float(describe(take, RATE)[spread])
+    with torch.no_grad():
+        model.head.voice.weight[ratio, spread] = 0.5
+        model.head.usual[spread] = told - 6.0
+        model.head.usual_spread[spread] = 4.0
+    after = model.predict(take, RATE)
+    assert after.settings["compressor.ratio"] > 1.2 * before
+    model.save(tmp_path, {})
+    loaded = Predictor.load(tmp_path)
+    again = loaded.predict(take, RATE).settings["compressor.ratio"]
+    assert again == pytest.approx(after.settings["compressor.ratio"], rel=2e-2)
+    course = predict_course(loaded, take, RATE).settings["compressor.ratio"]
+    assert float(np.nanmean(course)) > 1.1 * before
+    with torch.no_grad():
+        model.head.usual[spread] = told
+    assert model.predict(take, RATE).settings["compressor.ratio"] == pytest.approx(before, rel=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_samples_that_are_not_finite(model: Predictor, wrong: float) -> None:
+    take = voice(2.0, 1)[None].copy()
+    take[0, 9] = wrong
+    with pytest.raises(AudioError, match="not finite"):
+        model.predict(take, RATE)

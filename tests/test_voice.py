@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from diffconsole.voice import BANDS_HZ, MANNER, VOICE_FEATURES, describe
+from diffconsole.voice import BANDS_HZ, VOICE_FEATURES, describe
 
 RATE = 44100
 
@@ -45,18 +45,19 @@ def test_the_tone_is_the_spectrum_in_third_octaves() -> None:
 
 
 @pytest.mark.parametrize("gain_db", [-12.0, 9.0])
-def test_gain_is_the_level_alone(gain_db: float) -> None:
+def test_gain_changes_nothing(gain_db: float) -> None:
     before, after = (told(syllables(3.0) * 10.0 ** (g / 20.0)) for g in (0.0, gain_db))
     for name in VOICE_FEATURES:
-        change = gain_db if name == "level_db" else 0.0
-        assert after[name] - before[name] == pytest.approx(change, abs=0.05), name
+        assert after[name] == pytest.approx(before[name], abs=0.05), name
 
 
 def test_pace_and_decay() -> None:
     slow, fast = told(syllables(1.5)), told(syllables(4.0, 0.12))
-    assert fast["pace"] - slow["pace"] > 0.4
+    assert fast["log_pace_hz"] - slow["log_pace_hz"] > 0.4
     for seconds in (0.2, 0.6):
-        assert math.exp(told(syllables(1.0, seconds))["decay"]) == pytest.approx(seconds, rel=0.25)
+        assert math.exp(told(syllables(1.0, seconds))["log_decay_s"]) == pytest.approx(
+            seconds, rel=0.25
+        )
 
 
 def test_dynamics() -> None:
@@ -86,7 +87,7 @@ def test_other_rates_tell_the_same(rate: int) -> None:
     samples = scipy.signal.sosfilt(low, syllables(3.0))
     there = scipy.signal.resample_poly(samples, *_ratio(rate), axis=1)
     ours, theirs = told(samples), told(there, rate)
-    for name in (*VOICE_FEATURES[6:17], "level_db", "spread_db", "pace"):
+    for name in (*VOICE_FEATURES[6:17], "level_db", "spread_db", "log_pace_hz"):
         assert theirs[name] == pytest.approx(ours[name], abs=1.0), name
     assert theirs[VOICE_FEATURES[25]] == -60.0 or rate > 32000
 
@@ -96,16 +97,17 @@ def _ratio(rate: int) -> tuple[int, int]:
     return rate // common, RATE // common
 
 
-@pytest.mark.parametrize("samples", [0, 1, 300, 5000])
-def test_next_to_nothing(samples: int) -> None:
+@pytest.mark.parametrize("rate", [8000, 16003, 22254, RATE])
+@pytest.mark.parametrize("samples", [0, 1, 300, 2400, 5000])
+def test_next_to_nothing(samples: int, rate: int) -> None:
     for audio in (np.zeros((2, samples), np.float32), noise()[:, :samples]):
-        assert bool(describe(audio, RATE).isfinite().all())
+        assert bool(describe(audio, rate).isfinite().all())
 
 
-def test_long_files_cost_no_more() -> None:
-    """Ten minutes in pieces: as the same minutes short, within what pieces differ."""
-    wander = 10.0 ** np.sin(2.0 * np.pi * np.arange(12 * RATE) / (3.0 * RATE))
-    short = syllables(5.0, seconds=12.0) * wander
-    long, once = told(np.tile(short, (1, 50)).astype(np.float32)), told(short)
-    for name in MANNER:
-        assert long[name] == pytest.approx(once[name], abs=1.0), name
+def test_a_long_file_is_its_loudest_twenty_seconds() -> None:
+    """A song of silence with one verse in it is told as the verse."""
+    verse = syllables(3.0, seconds=20.0)
+    song = np.concatenate((np.zeros((1, 31 * RATE)), verse, 0.01 * noise(60.0, 4)), axis=1)
+    ours, theirs = told(song.astype(np.float32)), told(verse)
+    for name in VOICE_FEATURES:
+        assert ours[name] == pytest.approx(theirs[name], abs=0.1), name

@@ -13,7 +13,7 @@ MANIFEST = "manifest.csv"
 STAGES = {
     "before": "the model as it was",
     "studio": "one strip for every vocal",
-    "ridge": "departures with the voice, from the labels",
+    "ridge": "departures with the voice, from the settings near it",
     "head": "the same, trained through the console",
     "top": "the encoder's top stages too",
 }

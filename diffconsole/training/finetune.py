@@ -19,7 +19,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ..parameters import PARAMETERS
 from ..predictor import Predictor
 from .checkpoint import load_checkpoint, save_checkpoint
 from .distributed import ALONE, Workers
+from .finetune_options import FinetuneOptions, FinetuneResult
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
 from .ridge import STRENGTHS
@@ -59,76 +60,10 @@ MOST_LABELS = 40
 STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
 # Of the time, what may be gone when a stage ends.
 TIME_SHARE = {
-    "labels": 0.3, "studio": 0.4, "near": 0.8, "ridge": 1.0, "head": 0.9, "top": 1.0,
+    "labels": 0.3, "studio": 0.4, "near": 0.8, "head": 0.9, "top": 1.0,
 }  # fmt: skip
 
 Reporter = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class FinetuneOptions:
-    """How to fine-tune; recorded in the model.
-
-    Attributes
-    ----------
-    held_out : float
-        Share of the pairs that is not trained on, one pair at least.
-    minutes : float
-        Most time for all stages.
-    studio_epochs, head_epochs, top_epochs : int
-        Most epochs of the one strip, of strip and departures, and of these and the top stages.
-    studio_rate, head_rate, top_rate : float
-        Learning rates of the three; the head's is what a setting moves, in logits.
-    top_stages : int
-        How many of the encoder's stages are trained, from the top.
-    batch : int
-        Segments a step, of all processes together.
-    patience : int
-        Epochs without a better held-out distance before a stage ends.
-    seed : int
-        Of the split, the labels and the order.
-    """
-
-    held_out: float = 0.2
-    minutes: float = 10.0
-    studio_epochs: int = 3
-    head_epochs: int = 4
-    top_epochs: int = 2
-    studio_rate: float = 0.02
-    head_rate: float = 0.02
-    top_rate: float = 1e-5
-    top_stages: int = 2
-    batch: int = 8
-    patience: int = 2
-    seed: int = 0
-
-
-@dataclass
-class FinetuneResult:
-    """What came out of a run.
-
-    Attributes
-    ----------
-    history : list of dict
-        What happened, in order: ``stage``, and in an entry of an epoch ``epoch``, ``train`` and
-        ``held_out`` distance.
-    epochs : int
-        That were trained.
-    seconds : float
-        Of all stages.
-    scores : dict of str to float
-        Best held-out distance by stage, ``before`` the first.
-    """
-
-    history: list[dict[str, Any]]
-    epochs: int
-    seconds: float
-    scores: dict[str, float]
-
-    @property
-    def best(self) -> str:
-        """The stage whose state counts."""
-        return min(self.scores, key=lambda name: self.scores[name])
 
 
 def split_pairs(pairs: Sequence[Pair], options: FinetuneOptions) -> tuple[list[Pair], list[Pair]]:
@@ -285,7 +220,7 @@ class _Run:
         self.restore("studio")
         near = self.near_labels(over=lambda: self.is_over("near"))
         count = int((~near.isnan().any(dim=1)).sum())
-        self.note({"stage": "near", "labelled": count, "pairs": len(near)})
+        self.note({"stage": "near", "found": count, "pairs": len(near)})
 
     def fit(self) -> None:
         """Fit the departures from the studio's strip."""
@@ -340,7 +275,10 @@ class _Run:
             best = self.best()
             self.restore(best)
             self.progress["scores"][stage] = self.progress["scores"][best]
-            self.states[stage] = self.states[best]
+            head = self.model.head
+            if not (head.skip.weight.any() or head.voice.weight.any()):
+                self.work.centre()
+            self.states[stage] = self.state()
         self.states["anchor"] = self.state()
         self.optimizer = self.work.optimizer(stage)
         return True

@@ -1,4 +1,4 @@
-"""Labels of a studio's pairs: the settings that a quick match finds for each.
+"""Labels of pairs of a studio: the settings that a quick match finds for each.
 
 They are 0…1, for raw vocals levelled to −18 LUFS, in one form: what a strip does without has the
 values at which it does nothing, and all of the level that a mix needs lies in the compressor's
@@ -171,10 +171,16 @@ def kept_or_found(
     -------
     Tensor
         ``(rows, parameters)``, NaN where nothing is known.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C; what was found is kept.
     """
     known: dict[str, list[float]] = workers.agree(_read(path) if workers.is_first else {})
     todo = [group for group in groups if any(keys[index] not in known for index in group)]
-    at_once = 1 if on_gpu else max(1, min(torch.get_num_threads(), -(-len(todo) // workers.size)))
+    threads = workers.agree(torch.get_num_threads())
+    at_once = 1 if on_gpu else max(1, min(threads, -(-len(todo) // workers.size)))
     done = len(groups) - len(todo)
     for first in range(0, len(todo), at_once * workers.size):
         if workers.agree(over()):

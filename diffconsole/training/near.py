@@ -27,14 +27,14 @@ from ..pairs import PAIR_RATE
 from ..parameters import denormalize
 from .distributed import ALONE, Workers
 from .labels import LABELS, kept_or_found
-from .match import TOGETHER_ON_GPU
 from .segments import Cutter, Place
 
-__all__ = ["near_labels_of"]
+__all__ = ["HARDLY_HEARD", "LOSS_STRIDE", "near_labels_of"]
 
 STEPS, STEP_SIZE = 15, 0.12
 PULL, DEVIATION = 0.003, 0.1
-SEGMENTS_A_PAIR, PAIRS_TOGETHER = 2, 4
+SEGMENTS_A_PAIR = 2
+PAIRS_TOGETHER, PAIRS_TOGETHER_ON_GPU = 4, 8
 LOSS_STRIDE = 32
 HARDLY_HEARD = 1e-2
 """Gradient of the distance, by logit, against which a setting's own counts."""
@@ -90,6 +90,11 @@ def near_labels_of(
     -------
     Tensor
         ``(pairs, parameters)`` in 0…1, NaN where there is none.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C; what was found is kept.
     """
     at = hashlib.blake2b(strip.float().cpu().numpy().tobytes(), digest_size=8).hexdigest()
     keys = [f"{each}-near-{at}" for each in prints]
@@ -97,9 +102,10 @@ def near_labels_of(
     for place in places:
         own.setdefault(place.pair, []).append(place)
     chosen = [_spread(own[number]) for number in range(len(prints))]
-    together = TOGETHER_ON_GPU if device != "cpu" else PAIRS_TOGETHER
-    numbers = list(range(len(prints)))
-    groups = [numbers[i : i + together] for i in range(0, len(numbers), together)]
+    together = PAIRS_TOGETHER_ON_GPU if device != "cpu" else PAIRS_TOGETHER
+    # Pairs of one singer often stand side by side: what the time allows shall be of all.
+    count = -(-len(prints) // together)
+    groups = [list(range(first, len(prints), count)) for first in range(count)]
 
     def search_group(group: Sequence[int], tell: Tell) -> list[Tensor]:
         heard = [place for number in group for place in chosen[number]]
@@ -117,7 +123,8 @@ def near_labels_of(
 
 def _spread(places: Sequence[Place]) -> list[Place]:
     """At most two segments, spread over the pair."""
-    return list(places)[:: max(1, len(places) // SEGMENTS_A_PAIR)][:SEGMENTS_A_PAIR]
+    count = min(len(places), SEGMENTS_A_PAIR)
+    return [places[round(i * (len(places) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 @torch.enable_grad()

@@ -70,6 +70,11 @@ def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -
         ``(pairs, parameters)``; their mean is no matter of the voice, and left out.
     strength : float
         With which departures are held at 0.
+
+    Returns
+    -------
+    Departures
+        All of them 0 where there are fewer than four pairs.
     """
     tones = described.shape[1] - len(MANNER)
     kinds = [part.double() for part in (heard, described[:, :tones], described[:, tones:])]

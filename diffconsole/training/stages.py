@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,17 +23,15 @@ from ..head import Head
 from ..losses import mix_distance
 from ..pairs import PAIR_RATE, Pair
 from ..parameters import PARAMETERS, denormalize
-from ..predictor import SAFE_SIDE, WINDOW_SECONDS, Predictor, level_gain_db
-from ..voice import describe
+from ..predictor import SAFE_SIDE, WINDOW_SECONDS, Predictor
+from ..voice import LEAST_SPREADS, describe
 from .distributed import Workers
-from .near import near_labels_of
+from .finetune_options import FinetuneOptions
+from .near import HARDLY_HEARD, LOSS_STRIDE, near_labels_of
 from .ridge import fit
 from .search import BLIND
 from .segments import Cutter, Place, places_of
 from .studio_strip import LEAST_SPREAD, in_terms_of, middle_of, spread_of
-
-if TYPE_CHECKING:
-    from .finetune import FinetuneOptions
 
 __all__ = ["TRAINED", "Work", "rebase"]
 
@@ -41,16 +39,12 @@ TRAINED = ("studio", "head", "top")
 """Stages that go on in epochs."""
 
 LEAD_SECONDS = 1.0
-LOSS_STRIDE = 32
 PULL = {"studio": 0.01, "head": 0.03, "top": 0.03}
 VARIANTS = 3
 MOST_STEPS = 20
 """Of an epoch: what a run that is killed loses, and how often the pairs held out are asked."""
 
 MOST_CLIPPED = 5.0
-HARDLY_HEARD = 1e-2
-"""Gradient of the distance, by logit, against which a setting's own counts."""
-
 SEEN = torch.tensor([p.key not in BLIND for p in PARAMETERS])
 """Settings that gradients move; the other gains are the makeup's, the pre-delay the labels'."""
 
@@ -111,15 +105,16 @@ class Work:
         self.held_places = places_of(held)
         self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
-        self.described = torch.stack([_described(pair) for pair in train])
-        self.held_described = torch.stack([_described(pair) for pair in held])
-        self.labels = torch.empty(0, len(PARAMETERS))
+        self.described = torch.stack([describe(pair.raw, PAIR_RATE) for pair in train])
+        self.held_described = torch.stack([describe(pair.raw, PAIR_RATE) for pair in held])
         self.middle: Tensor | None = None
         self.spread = torch.full((len(PARAMETERS),), 0.1)
         self.anchor: Head = copy.deepcopy(model.head)
         self._pooled: dict[int, Tensor] = {}
         self._net: nn.Module = _Answer(model)
-        model.eval()
+        # Convolutions of weights that await a gradient differ in the last digits: a run that goes
+        # on must not begin with them.
+        model.eval().requires_grad_(False)
 
     # Features
 
@@ -155,7 +150,6 @@ class Work:
         labels : Tensor
             ``(pairs, parameters)`` in 0…1, NaN where there is none.
         """
-        self.labels = labels
         known = labels[~labels.isnan().any(dim=1)]
         if len(known) and self.middle is None:
             self.middle = middle_of(known)
@@ -168,11 +162,13 @@ class Work:
         rebase(self.model.head, self.middle, self.spread)
 
     def strip(self) -> Tensor:
-        """What a head that answers one strip for every vocal chooses."""
+        """What a head that answers one strip for every vocal chooses, ``(parameters,)``."""
         head = self.model.head
         with torch.no_grad():
             deviation = (head.log_variance.bias / 2.0).exp()
-            return self.model.choose(head.mean.bias.sigmoid(), deviation).cpu()
+            chosen = self.model.choose(head.mean.bias.sigmoid(), deviation).cpu()
+        # Kept under its digits: the last of them may differ between machines.
+        return self.workers.agree(chosen)
 
     def near_labels(
         self,
@@ -187,6 +183,34 @@ class Work:
             device=self.device, workers=self.workers, over=over, report=report,
         )  # fmt: skip
 
+    def centre(self, known: Tensor | None = None) -> Tensor:
+        """Make what the linear maps hear standard for these voices.
+
+        Parameters
+        ----------
+        known : Tensor, optional
+            ``(pairs,)`` bool, which count; all, where none does.
+
+        Returns
+        -------
+        Tensor
+            ``(pairs, 2·dim)``, the encoder's features of each.
+        """
+        head = self.model.head
+        pooled = self.pooled(0)
+        owner = torch.tensor([place.pair for place in self.places[0]])
+        # A window more or less of a vocal: what counts is the mean, as when it is predicted.
+        mean = torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(self.described))])
+        rows = known if known is not None and bool(known.any()) else slice(None)
+        least = self.described.new_tensor(LEAST_SPREADS)
+        with torch.no_grad():
+            head.centre.copy_(mean[rows].mean(dim=0))
+            head.spread.copy_(mean[rows].std(dim=0, unbiased=False) + 1e-3)
+            head.usual.copy_(self.described[rows].mean(dim=0))
+            deviation = self.described[rows].std(dim=0, unbiased=False)
+            head.usual_spread.copy_(torch.maximum(deviation, least))
+        return mean
+
     def fit_departures(self, near: Tensor, strength: float) -> dict[str, float]:
         """Fit how settings depart from the studio's strip; return how much that explains.
 
@@ -199,20 +223,11 @@ class Work:
         """
         head = self.model.head
         known = ~near.isnan().any(dim=1)
-        pooled = self.pooled(0)
-        owner = torch.tensor([place.pair for place in self.places[0]])
-        # A window more or less of a vocal: what counts is the mean, as when it is predicted.
-        mean = torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(near))])
+        mean = self.centre(known)
         strip = self.strip()
         with torch.no_grad():
             deviation = (head.log_variance.bias / 2.0).exp()
             side = deviation.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-            for values, centre, spread in (
-                (mean, head.centre, head.spread),
-                (self.described, head.usual, head.usual_spread),
-            ):
-                centre.copy_(values.mean(dim=0))
-                spread.copy_(values.std(dim=0, unbiased=False) + 1e-3)
             heard = head.standardised(mean.to(head.centre.device)).cpu()
             described = head.unusual(self.described.to(head.usual.device)).cpu()
             found = fit(heard[known], described[known], (near[known] - strip) * SEEN, strength)
@@ -349,8 +364,3 @@ class Work:
             chosen = self.model.choose(mean, (log_variance / 2).exp())
             found.append(self.distance(chosen, self.held, places).cpu())
         return float(self.workers.collect(torch.cat(found), count).mean())
-
-
-def _described(pair: Pair) -> Tensor:
-    gain_db, _ = level_gain_db(pair.raw, PAIR_RATE)
-    return describe(pair.raw * np.float32(10.0 ** (gain_db / 20.0)), PAIR_RATE)

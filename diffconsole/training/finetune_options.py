@@ -1,0 +1,74 @@
+"""How to fine-tune, and what came out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["FinetuneOptions", "FinetuneResult"]
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """How to fine-tune; recorded in the model.
+
+    Attributes
+    ----------
+    held_out : float
+        Share of the pairs that is not trained on, one pair at least.
+    minutes : float
+        Most time for all stages.
+    studio_epochs, head_epochs, top_epochs : int
+        Most epochs of the one strip, of strip and departures, and of these and the top stages.
+    studio_rate, head_rate, top_rate : float
+        Learning rates of the three; the head's is what a setting moves, in logits.
+    top_stages : int
+        How many of the encoder's stages are trained, from the top.
+    batch : int
+        Segments a step, of all processes together.
+    patience : int
+        Epochs without a better held-out distance before a stage ends.
+    seed : int
+        Of the split, the labels and the order.
+    """
+
+    held_out: float = 0.2
+    minutes: float = 10.0
+    studio_epochs: int = 3
+    head_epochs: int = 4
+    top_epochs: int = 2
+    studio_rate: float = 0.02
+    head_rate: float = 0.02
+    top_rate: float = 1e-5
+    top_stages: int = 2
+    batch: int = 8
+    patience: int = 2
+    seed: int = 0
+
+
+@dataclass
+class FinetuneResult:
+    """What came out of a run.
+
+    Attributes
+    ----------
+    history : list of dict
+        What happened, in order: ``stage``, and in an entry of an epoch ``epoch``, ``train`` and
+        ``held_out`` distance.
+    epochs : int
+        That were trained.
+    seconds : float
+        Of all stages.
+    scores : dict of str to float
+        Best held-out distance by stage, ``before`` the first.
+    """
+
+    history: list[dict[str, Any]]
+    epochs: int
+    seconds: float
+    scores: dict[str, float]
+
+    @property
+    def best(self) -> str:
+        """The stage whose state counts."""
+        return min(self.scores, key=lambda name: self.scores[name])
