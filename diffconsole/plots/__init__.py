@@ -15,30 +15,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import SettingsError
-from ..files import atomic_path, check_output
 from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
 from .page import (
     MARGIN_INCHES,
-    SMALL_PT,
     TEXT_LEFT_INCHES,
     TITLE_PT,
     UNNAMED,
     WIDTH_INCHES,
-    axes_at,
-    image_format,
     legend_of_names,
     legend_rows,
     plain_style,
-    save,
+    row_of_axes,
     shorten,
     text_at,
+    write,
 )
 from .signals import draw_gain_reduction, draw_levels, draw_spectra, measure
 from .strip import STRIP_INCHES, StripView, checked, draw_strip
 
 __all__ = ["StripView", "draw_presets", "plot_presets"]
 
-LEFT_INCHES = 0.62
 TITLE_INCHES, LEGEND_ROW_INCHES = 0.34, 0.19
 ABOVE_INCHES, BELOW_INCHES = 0.26, 0.42
 """Beside each row of panels: room for their titles, and for tick and axis labels."""
@@ -50,7 +46,6 @@ PANEL_HEIGHTS_INCHES = {
     "gain_reduction": 1.05,
     "spectra": 2.0,
 }
-BETWEEN_INCHES = 0.58
 STRIP_GAP_INCHES = 0.12
 
 Preset = StripView | tuple[str, Mapping[str, float], Collection[str]]
@@ -95,13 +90,13 @@ def plot_presets(
         No preset; a setting missing or not finite; an unknown name to bypass; audio of a shape
         or a rate that the console does not take.
     """
-    kind = image_format(path)
-    check_output(path, force=force)
-    figure = draw_presets(
-        presets, raw=raw, processed=processed, sample_rate=sample_rate, title=title
+    write(
+        path,
+        lambda: draw_presets(
+            presets, raw=raw, processed=processed, sample_rate=sample_rate, title=title
+        ),
+        force=force,
     )
-    with atomic_path(path, force=force) as temporary:
-        save(figure, temporary, kind)
 
 
 def draw_presets(
@@ -148,7 +143,7 @@ def draw_presets(
         for row in rows:
             top += ABOVE_INCHES
             columns = 3 if row == "curves" else 1
-            places[row] = _row(figure, top, PANEL_HEIGHTS_INCHES[row], columns)
+            places[row] = row_of_axes(figure, top, PANEL_HEIGHTS_INCHES[row], columns)
             top += PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
         top += STRIP_GAP_INCHES
         draw_eq(places["eq"][0], views, sample_rate)
@@ -163,14 +158,3 @@ def draw_presets(
         for index, view in enumerate(views):
             draw_strip(figure, view, top + index * STRIP_INCHES, index, named=len(views) > 1)
     return figure
-
-
-def _row(figure: Figure, top: float, height: float, columns: int) -> list[Axes]:
-    """Return panels side by side over the width of the page."""
-    room = WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES
-    width = (room - (columns - 1) * BETWEEN_INCHES) / columns
-    step = width + BETWEEN_INCHES
-    panels = [axes_at(figure, LEFT_INCHES + i * step, top, width, height) for i in range(columns)]
-    for panel in panels:
-        panel.tick_params(labelsize=SMALL_PT)
-    return panels

@@ -15,7 +15,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..files import atomic_path, check_output
 from ..pairs import PAIR_RATE, Pair
 from ..preset import Preset
 from ..residual import BANDS_HZ, Residual, in_words, measure_residual
@@ -35,20 +34,18 @@ from .page import (
     TITLE_PT,
     UNNAMED,
     WIDTH_INCHES,
-    axes_at,
     frequency_axis,
     heading,
-    image_format,
     plain_style,
-    save,
+    row_of_axes,
     shorten,
     text_at,
+    write,
 )
 from .strip import STRIP_INCHES, StripView, checked, draw_strip
 
 __all__ = ["draw_match", "plot_match"]
 
-LEFT_INCHES, BETWEEN_INCHES = 0.62, 0.58
 TITLE_INCHES, ABOVE_INCHES, BELOW_INCHES, LINE_INCHES = 0.34, 0.26, 0.42, 0.17
 HEIGHTS_INCHES = {
     "eq": 1.9, "curves": 1.7, "bands": 1.7, "signed": 1.25, "levels": 1.5, "map": 1.9,
@@ -91,11 +88,9 @@ def plot_match(
     OutputError
         Another ending; the file exists and ``force`` is false; it cannot be written.
     """
-    kind = image_format(path)
-    check_output(path, force=force)
-    figure = draw_match(preset, measure_residual(pair, preset), title=title)
-    with atomic_path(path, force=force) as temporary:
-        save(figure, temporary, kind)
+    write(
+        path, lambda: draw_match(preset, measure_residual(pair, preset), title=title), force=force
+    )
 
 
 def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) -> Figure:
@@ -127,7 +122,7 @@ def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) 
         places: dict[str, list[Axes]] = {}
         for row, panel_height in HEIGHTS_INCHES.items():
             top += ABOVE_INCHES
-            places[row] = _row(figure, top, panel_height, 3 if row == "curves" else 1)
+            places[row] = row_of_axes(figure, top, panel_height, 3 if row == "curves" else 1)
             top += panel_height + BELOW_INCHES
         draw_eq(places["eq"][0], [view], PAIR_RATE)
         compressor, by_band, over_time = places["curves"]
@@ -139,16 +134,6 @@ def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) 
         _draw_levels(places["levels"][0], residual)
         _draw_map(figure, places["map"][0], residual)
     return figure
-
-
-def _row(figure: Figure, top: float, height: float, columns: int) -> list[Axes]:
-    room = WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES
-    width = (room - (columns - 1) * BETWEEN_INCHES) / columns
-    step = width + BETWEEN_INCHES
-    panels = [axes_at(figure, LEFT_INCHES + i * step, top, width, height) for i in range(columns)]
-    for panel in panels:
-        panel.tick_params(labelsize=SMALL_PT)
-    return panels
 
 
 def _write_figures(figure: Figure, residual: Residual, top: float) -> None:

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..console.equalizer import equalizer_sections, response
-from ..files import atomic_path, check_output
 from ..parameters import BY_KEY, PARAMETERS
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
 from .page import (
@@ -27,11 +26,10 @@ from .page import (
     WIDTH_INCHES,
     axes_at,
     heading,
-    image_format,
     plain_style,
-    save,
     shorten,
     text_at,
+    write,
 )
 from .strip import value_text
 
@@ -86,11 +84,7 @@ def plot_over_time(
     OutputError
         Another ending; the file exists and ``force`` is false; it cannot be written.
     """
-    kind = image_format(path)
-    check_output(path, force=force)
-    figure = draw_over_time(course, raw, title=title)
-    with atomic_path(path, force=force) as temporary:
-        save(figure, temporary, kind)
+    write(path, lambda: draw_over_time(course, raw, title=title), force=force)
 
 
 def draw_over_time(course: Course, raw: tuple[np.ndarray, int], *, title: str = "") -> Figure:

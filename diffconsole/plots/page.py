@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 
 from ..errors import OutputError
+from ..files import atomic_path, check_output
 
 __all__ = [
     "COLOURS",
@@ -40,9 +41,10 @@ __all__ = [
     "look",
     "note_off",
     "plain_style",
-    "save",
+    "row_of_axes",
     "shorten",
     "text_at",
+    "write",
 ]
 
 WIDTH_INCHES = 8.0
@@ -51,6 +53,9 @@ DOTS_PER_INCH = 200
 
 MARGIN_INCHES = 0.15
 TEXT_LEFT_INCHES = 0.2
+LEFT_INCHES, BETWEEN_INCHES = 0.62, 0.58
+"""Of panels: room for the axis and its numbers."""
+
 TITLE_PT, TEXT_PT, SMALL_PT = 11.0, 9.0, 8.0
 GREY, FAINT = "#555555", "#D9D9D9"
 
@@ -115,10 +120,20 @@ def plain_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path, kind: str) -> None:
-    """Write the figure as ``"png"``, ``"svg"`` or ``"pdf"``: equal figures, equal bytes."""
-    with plain_style(), _quiet():
-        figure.savefig(path, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
+def write(path: str | Path, draw: Callable[[], Figure], *, force: bool) -> None:
+    """Draw a figure and write it by the ending of its path: equal figures, equal bytes.
+
+    Raises
+    ------
+    OutputError
+        Another ending than ``.png``, ``.svg`` or ``.pdf``; the file exists and `force` is false;
+        it cannot be written.
+    """
+    kind = image_format(path)
+    check_output(path, force=force)
+    figure = draw()
+    with atomic_path(path, force=force) as temporary, plain_style(), _quiet():
+        figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
 
 
 def look(index: int) -> dict[str, Any]:
@@ -163,6 +178,17 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
     return figure.add_axes(
         (left / page_width, bottom / page_height, width / page_width, height / page_height)
     )
+
+
+def row_of_axes(figure: Figure, top: float, height: float, columns: int) -> list[Axes]:
+    """Add panels side by side over the width of the page, `top` inches from its top."""
+    room = WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES
+    width = (room - (columns - 1) * BETWEEN_INCHES) / columns
+    step = width + BETWEEN_INCHES
+    panels = [axes_at(figure, LEFT_INCHES + i * step, top, width, height) for i in range(columns)]
+    for panel in panels:
+        panel.tick_params(labelsize=SMALL_PT)
+    return panels
 
 
 def text_at(

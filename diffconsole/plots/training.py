@@ -8,7 +8,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..files import atomic_path, check_output
 from .page import (
     COLOURS,
     FAINT,
@@ -20,10 +19,9 @@ from .page import (
     WIDTH_INCHES,
     axes_at,
     heading,
-    image_format,
     plain_style,
-    save,
     text_at,
+    write,
 )
 
 __all__ = ["draw_training", "plot_training"]
@@ -57,11 +55,7 @@ def plot_training(
     OutputError
         Another ending; the file exists and ``force`` is false; it cannot be written.
     """
-    kind = image_format(path)
-    check_output(path, force=force)
-    figure = draw_training(history, levels=levels)
-    with atomic_path(path, force=force) as temporary:
-        save(figure, temporary, kind)
+    write(path, lambda: draw_training(history, levels=levels), force=force)
 
 
 def draw_training(
