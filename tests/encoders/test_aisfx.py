@@ -18,6 +18,7 @@ from diffconsole.encoders import create, open_encoder
 from diffconsole.errors import ModelError
 
 from ..synthetic import RATE, voice
+from .common import RunsCode, assert_saved_whole, assert_ten_minutes_in_bounded_memory
 
 REAL = os.environ.get("DIFFCONSOLE_AISFX")
 WIDTH = 2
@@ -165,17 +166,7 @@ def test_level_is_in_the_features_and_both_channels_count(encoder):
 
 def test_a_model_with_it_is_saved_whole(encoder, tmp_path):
     model = Predictor(encoder, hidden=8).eval()
-    model.save(tmp_path / "model", {})
-    again = Predictor.load(tmp_path / "model")
-    assert again.encoder.config() == {"width": WIDTH}
-    take = voice(1.0)[None]
-    a, b = (m.predict(take, RATE).settings for m in (model, again))
-    assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)
-
-
-class _Runs:
-    def __reduce__(self):
-        return print, ("code was run",)
+    assert_saved_whole(model, tmp_path / "model", RATE)
 
 
 def test_wrong_files_are_one_line(tmp_path, capsys):
@@ -184,7 +175,7 @@ def test_wrong_files_are_one_line(tmp_path, capsys):
     other = {**checkpoint(), "embedding_net.conv_block4.conv2.weight": torch.zeros(3, 3)}
     (tmp_path / "text.pth").write_text("no")
     (tmp_path / "empty.whl").write_bytes(b"PK\x05\x06" + bytes(18))
-    (tmp_path / "code.pth").write_bytes(pickle.dumps(_Runs()))
+    (tmp_path / "code.pth").write_bytes(pickle.dumps(RunsCode()))
     torch.save([1], tmp_path / "list.pth")
     cases = {
         write(tmp_path / "short.pth", short): "lacks blocks.1.bn1.weight",
@@ -207,13 +198,7 @@ def test_wrong_files_are_one_line(tmp_path, capsys):
 
 @torch.no_grad()
 def test_ten_minutes_in_bounded_memory(encoder):
-    import resource
-
-    model = Predictor(encoder, hidden=8).eval()
-    take = np.tile(voice(5.0, rate=16000), 120)[None]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model.predict(take, 16000)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024
+    assert_ten_minutes_in_bounded_memory(encoder)
 
 
 @pytest.mark.skipif(REAL is None, reason="DIFFCONSOLE_AISFX does not name a wheel of aisfx 0.1.2")

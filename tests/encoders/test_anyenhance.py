@@ -19,6 +19,7 @@ from diffconsole.encoders.anyenhance import DEFAULTS
 from diffconsole.errors import ModelError
 
 from ..synthetic import RATE, voice
+from .common import RunsCode, assert_saved_whole, assert_ten_minutes_in_bounded_memory
 
 KINDS = ("lighter", "paper's", "sines")
 DIM, WIDTH, HEADS, DIM_HEAD, LAYERS, MULT, SEQ_LEN = 6, 10, 3, 4, 2, 4, 40
@@ -338,18 +339,8 @@ def test_windows_are_of_equal_length(encoder):
 def test_a_model_with_it_is_saved_whole(tmp_path, kind):
     encoder = open_encoder("anyenhance", str(write(tmp_path / "there", kind)))
     model = Predictor(encoder, hidden=8).eval()
-    model.save(tmp_path / "model", {})
-    again = Predictor.load(tmp_path / "model")
-    assert again.encoder.config() == encoder.config()
+    again = assert_saved_whole(model, tmp_path / "model", RATE)
     assert (again.encoder.licence, again.encoder.about) == (encoder.licence, encoder.about)
-    take = voice(1.0)[None]
-    a, b = (m.predict(take, RATE).settings for m in (model, again))
-    assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)
-
-
-class _Runs:
-    def __reduce__(self):
-        return print, ("code was run",)
 
 
 def test_wrong_weights_are_one_line(tmp_path, capsys):
@@ -364,8 +355,8 @@ def test_wrong_weights_are_one_line(tmp_path, capsys):
     }
     place = write(tmp_path / "there").parent
     (place / "text.pt").write_text("no")
-    (place / "code.pt").write_bytes(pickle.dumps(_Runs(), protocol=2))
-    torch.save({"audio_encoder.mlp.0.weight": _Runs()}, place / "zip.pt")
+    (place / "code.pt").write_bytes(pickle.dumps(RunsCode(), protocol=2))
+    torch.save({"audio_encoder.mlp.0.weight": RunsCode()}, place / "zip.pt")
     torch.save([1], place / "list.pt")
     for name, state in {
         "short": short,
@@ -469,10 +460,4 @@ def test_a_silent_configuration_means_what_the_public_code_means(tmp_path):
 
 @torch.no_grad()
 def test_ten_minutes_in_bounded_memory(encoder):
-    import resource
-
-    model = Predictor(encoder, hidden=8).eval()
-    take = np.tile(voice(5.0, rate=16000), 120)[None]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model.predict(take, 16000)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024
+    assert_ten_minutes_in_bounded_memory(encoder)

@@ -20,6 +20,7 @@ from diffconsole.encoders import create, open_encoder
 from diffconsole.errors import ModelError
 
 from ..synthetic import RATE, voice
+from .common import RunsCode, assert_saved_whole, assert_ten_minutes_in_bounded_memory
 
 WIDTH, DIM = 2, 7
 POOLS = ((2, 2), (4, 4), (4, 2), (4, 2), (4, 2), (2, 2))
@@ -254,17 +255,12 @@ def test_what_a_training_writes_beside_the_weights_is_passed_by(tmp_path):
     assert torch.equal(open_encoder("diffmst", str(bare)).window, states[0]["window"])
 
 
-class _Runs:
-    def __reduce__(self):
-        return print, ("code was run",)
-
-
 class _List(list):
     pass
 
 
 def test_code_runs_only_where_the_file_is_trusted(tmp_path, capsys):
-    held = {"state_dict": checkpoint(), "more": _Runs()}
+    held = {"state_dict": checkpoint(), "more": RunsCode()}
     torch.save(held, tmp_path / "code.ckpt")
     open_encoder("diffmst", str(tmp_path / "code.ckpt"))
     assert "code was run" not in capsys.readouterr().out
@@ -338,14 +334,9 @@ def test_level_is_in_the_features_and_both_channels_count(encoder):
 def test_a_model_with_it_is_saved_whole(file, tmp_path, part):
     encoder = open_encoder("diffmst", f"{file}:{part}")
     model = Predictor(encoder, hidden=8).eval()
-    model.save(tmp_path / "model", {})
-    again = Predictor.load(tmp_path / "model")
-    assert again.encoder.config() == encoder.config()
+    again = assert_saved_whole(model, tmp_path / "model", RATE)
     assert again.encoder.licence == "CC BY-NC-SA 4.0: non-commercial"
     assert f"its {part} encoder" in again.encoder.about
-    take = voice(1.0)[None]
-    a, b = (m.predict(take, RATE).settings for m in (model, again))
-    assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)
 
 
 def test_wrong_files_are_one_line(tmp_path, capsys):
@@ -358,7 +349,7 @@ def test_wrong_files_are_one_line(tmp_path, capsys):
     window = {**checkpoint(), f"{start}window": torch.ones(1024)}
     wide = {**checkpoint(), f"{start}model.conv_block1.conv1.weight": torch.ones(129, 1, 3, 3)}
     (tmp_path / "text.ckpt").write_text("no")
-    (tmp_path / "code.ckpt").write_bytes(pickle.dumps(_Runs(), protocol=2))
+    (tmp_path / "code.ckpt").write_bytes(pickle.dumps(RunsCode(), protocol=2))
     torch.save([1], tmp_path / "list.ckpt")
     torch.save({"state_dict": 3}, tmp_path / "three.ckpt")
     cases = {
@@ -397,10 +388,4 @@ def test_wrong_files_are_one_line(tmp_path, capsys):
 
 @torch.no_grad()
 def test_ten_minutes_in_bounded_memory(encoder):
-    import resource
-
-    model = Predictor(encoder, hidden=8).eval()
-    take = np.tile(voice(5.0, rate=16000), 120)[None]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model.predict(take, 16000)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024
+    assert_ten_minutes_in_bounded_memory(encoder)

@@ -21,6 +21,7 @@ from diffconsole.torchaudio_loader import load_torchaudio
 
 from ..programs import needs_module
 from ..synthetic import RATE, voice
+from .common import RunsCode, assert_saved_whole
 
 DIM, FILTERS, RATIOS = 6, 4, (8, 5, 4, 2)
 """The published networks have 128, 32 or 64, and these ratios or (8, 5, 4, 4)."""
@@ -370,18 +371,8 @@ def test_a_model_with_it_is_saved_whole(tmp_path, stereo):
     state = state_dict(channels=1 + stereo, group_norm=stereo)
     encoder = open_encoder("encodec", str(write_flat(tmp_path / "published.pt", state)))
     model = Predictor(encoder, hidden=8).eval()
-    model.save(tmp_path / "model", {})
-    again = Predictor.load(tmp_path / "model")
-    assert again.encoder.config() == encoder.config()
+    again = assert_saved_whole(model, tmp_path / "model", RATE)
     assert again.encoder.frames_per_second == encoder.frames_per_second
-    take = voice(1.0)[None]
-    a, b = (m.predict(take, RATE).settings for m in (model, again))
-    assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)
-
-
-class _Runs:
-    def __reduce__(self):
-        return print, ("code was run",)
 
 
 def test_wrong_files_are_one_line(tmp_path, capsys):
@@ -390,7 +381,7 @@ def test_wrong_files_are_one_line(tmp_path, capsys):
     other["encoder.model.15.conv.conv.bias"] = torch.zeros(DIM + 1)
     (tmp_path / "encodec_24khz-d7cc33bc.th").write_bytes(b"half of it")
     (tmp_path / "text.th").write_text("no")
-    (tmp_path / "code.th").write_bytes(pickle.dumps(_Runs()))
+    (tmp_path / "code.th").write_bytes(pickle.dumps(RunsCode()))
     torch.save([1], tmp_path / "list.th")
     torch.save({"pretrained": "facebook/encodec_32khz"}, tmp_path / "pointer.bin")
     torch.save({"encoder.layers.0.conv.bias": torch.zeros(3)}, tmp_path / "renamed.bin")

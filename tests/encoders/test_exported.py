@@ -23,6 +23,7 @@ from diffconsole.encoders.script import ScriptEncoder
 from diffconsole.errors import ModelError
 
 from ..synthetic import voice
+from .common import RunsCode
 from .tiny import RATE, Convolutions, scripted
 
 
@@ -135,11 +136,6 @@ def test_a_fixed_program_is_run_piece_by_piece(tmp_path):
 # Trust, and what is kept
 
 
-class _Runs:
-    def __reduce__(self):
-        return print, ("code was run",)
-
-
 def test_a_program_must_be_trusted_and_what_is_kept_of_it_runs_nothing(tmp_path, steps, capsys):
     _, content = steps
     path = tmp_path / "theirs.pt2"
@@ -148,8 +144,8 @@ def test_a_program_must_be_trusted_and_what_is_kept_of_it_runs_nothing(tmp_path,
         open_encoder("script", str(path), RATE)
     # Whatever is unpickled before the question of trust, is run.
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("archive/data/constants/opaque_obj_0", pickle.dumps(_Runs()))
-        archive.writestr("archive/data/sample_inputs/other.pt", pickle.dumps(_Runs()))
+        archive.writestr("archive/data/constants/opaque_obj_0", pickle.dumps(RunsCode()))
+        archive.writestr("archive/data/sample_inputs/other.pt", pickle.dumps(RunsCode()))
     with pytest.raises(ModelError, match="--trust-checkpoint"):
         open_encoder("script", str(path), RATE)
     assert "code was run" not in capsys.readouterr().out

@@ -22,6 +22,7 @@ from diffconsole.errors import ModelError
 
 from ..synthetic import RATE, voice
 from . import tiny_hf
+from .common import RunsCode
 from .tiny_hf import KINDS, OTHERS, RATES, SPEECH_KINDS, extractor, network
 
 
@@ -251,11 +252,6 @@ def test_folders_with_colons_and_layers(tmp_path):
             split_layer(missing)
 
 
-class _Runs:
-    def __reduce__(self):
-        return print, ("code was run",)
-
-
 def changed(folder: Path, target: Path, **changes: Any) -> Path:
     """A copy whose ``config.json`` says something else."""
     shutil.copytree(folder, target)
@@ -280,7 +276,7 @@ def test_wrong_folders_are_one_line(folders, tmp_path, capfd):
     (deaf / "preprocessor_config.json").unlink()
     code = shutil.copytree(bare, tmp_path / "code")
     with (code / "pytorch_model.bin").open("wb") as file:
-        torch.save({"encoder.layer_norm.weight": _Runs()}, file)
+        torch.save({"encoder.layer_norm.weight": RunsCode()}, file)
     text = shutil.copytree(bare, tmp_path / "text")
     (text / "config.json").write_text("[]")
     remote = {"model_type": "own", "auto_map": {"AutoModel": "own.Own"}}
@@ -334,7 +330,7 @@ def test_pickled_weights_are_read_as_numbers_alone(folders, tmp_path):
     torch.save(old, folder / "pytorch_model.bin")
     a, b = (open_encoder("hf", str(f)).state_dict() for f in (folder, folders("hubert")))
     assert all(torch.equal(a[key], b[key]) for key in b)
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Runs()))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(RunsCode()))
     with pytest.raises(ModelError, match="damaged, or hold Python objects"):
         open_encoder("hf", str(folder))
 

@@ -15,6 +15,7 @@ from diffconsole.encoders.rave import RaveEncoder
 from diffconsole.errors import ModelError
 
 from ..synthetic import voice
+from .common import assert_ten_minutes_in_bounded_memory
 from .tiny import scripted
 from .tiny_rave import (
     BANDS,
@@ -235,13 +236,7 @@ def test_a_model_with_it_is_saved_whole(tmp_path, kind):
 
 @torch.no_grad()
 def test_ten_minutes_in_bounded_memory(tmp_path):
-    import resource
-
-    model = Predictor(opened(tmp_path, export("streaming")), hidden=8).eval()
-    take = np.tile(voice(5.0, rate=RATE), 120)[None]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model.predict(take, RATE)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024
+    assert_ten_minutes_in_bounded_memory(opened(tmp_path, export("streaming")), RATE)
 
 
 # The rate

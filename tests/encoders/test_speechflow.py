@@ -22,6 +22,7 @@ from diffconsole.errors import ModelError
 
 from ..programs import needs_module
 from ..synthetic import voice
+from .common import RunsCode
 from .tiny_nemo import CONFIG, DEPTH, DIM, GROUPS, HEADS, KERNEL, checkpoint, write
 
 needs_module("yaml")
@@ -242,11 +243,6 @@ def test_a_model_with_it_is_saved_whole(archive, tmp_path):
     assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)
 
 
-class _Runs:
-    def __reduce__(self):
-        return print, ("code was run",)
-
-
 def tar_of(path: Path, *members: tuple[str, bytes]) -> Path:
     with tarfile.open(path, "w:") as tar:
         for name, content in members:
@@ -288,7 +284,7 @@ def test_wrong_files_are_one_line(tmp_path, capsys):
         write(tmp_path / "short.nemo", short): "lacks estimator.transformerunet.layers.1.2.in_pr",
         write(tmp_path / "other.nemo", other): r"proj_in.weight is \(3, 3\), not \(24, 1024\)",
         write(tmp_path / "list.nemo", [1]): "holds no state dict but list",
-        write(tmp_path / "code.nemo", {"a": _Runs()}): "add --trust-checkpoint",
+        write(tmp_path / "code.nemo", {"a": RunsCode()}): "add --trust-checkpoint",
         tar_of(tmp_path / "none.nemo", ("readme", b"x")): "lacks model_config.yaml",
         tar_of(
             tmp_path / "out.nemo", ("../model_config.yaml", b"x"), ("/model_weights.ckpt", b"x")
@@ -315,7 +311,7 @@ def test_wrong_files_are_one_line(tmp_path, capsys):
 
 
 def test_trusted_code_is_run(tmp_path, capsys):
-    state: dict[str, Any] = {**checkpoint(), "note": _Runs()}
+    state: dict[str, Any] = {**checkpoint(), "note": RunsCode()}
     path = write(tmp_path / "code.nemo", state)
     open_encoder("speechflow", str(path), trust=True)
     assert "code was run" in capsys.readouterr().out
