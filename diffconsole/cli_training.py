@@ -337,6 +337,14 @@ def _evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str])
     help="Time budget.",
 )  # fmt: skip
 @click.option(
+    "--start-from", metavar="MODEL",
+    help="Pretrained model to go on from: its folder, or shipped.  [default: from nothing]",
+)  # fmt: skip
+@click.option(
+    "--learning-rate", type=FiniteRange(min=1e-6, max=0.1), default=1e-3, show_default=True,
+    help="At the start; it falls to nothing by the end.",
+)  # fmt: skip
+@click.option(
     "--bfloat16", is_flag=True,
     help="Learn in half the digits: twice as fast on processors that have them.",
 )  # fmt: skip
@@ -356,13 +364,15 @@ def pretrain(
     judges: str,
     reference: str,
     minutes: float,
+    start_from: str | None,
+    learning_rate: float,
     bfloat16: bool,
     workers: int,
     device: str,
     seed: int,
     force: bool,
 ) -> None:
-    """Train an encoder and a head from nothing on folders of voices, one folder a person.
+    """Train an encoder and a head on folders of voices, one folder a person.
 
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
     Ctrl-C and repeat the command to go on.
@@ -382,6 +392,8 @@ def pretrain(
         judges=_names(judges),
         reference=_names(reference),
         minutes=minutes,
+        start_from=start_from,
+        learning_rate=learning_rate,
         seed=seed,
         bfloat16=bfloat16,
     )

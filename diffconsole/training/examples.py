@@ -17,13 +17,16 @@ from .simulate import Voices, simulate
 __all__ = ["POOL", "Example", "Pool", "Stream"]
 
 POOL = 2000
+SAME_SHARE = 0.25
+"""Of the pairs of voices: the same singer, as a studio's reference often is."""
 
 Example = tuple[Tensor, Tensor]
 """``(4, mels, frames)`` heard and ``(4, parameters)``, normalised:
 
 0. a raw vocal, and the strip that finishes it;
 1. a voice after a strip, and this strip;
-2. another voice after the same, at −18 LUFS a side, and the strip with the gain that levels it;
+2. another voice, or another passage of the same, after this strip, at −18 LUFS a side, and the
+   strip with the gain that levels it;
 3. the first voice before the strip, and the strip with the gain that levels its result."""
 
 TWO_SIDES_DB = 10.0 * math.log10(2.0)
@@ -57,7 +60,7 @@ class Stream(IterableDataset):
         """Make the example of a seed."""
         rng = np.random.default_rng(seed)
         raw = simulate(self.voices, self.rooms, self.table, rng)
-        processed = process_two(self.voices, self.rooms, self.table, rng)
+        processed = process_two(self.voices, self.rooms, self.table, rng, same_share=SAME_SHARE)
         first_db, second_db = processed.levelling_db
         level_db = second_db + TWO_SIDES_DB
         second = processed.heard[1] * np.float32(10.0 ** (level_db / 20.0))

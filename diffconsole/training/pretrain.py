@@ -1,4 +1,4 @@
-"""Pretraining: an encoder and a head from nothing, on voices whose right settings are known.
+"""Pretraining: an encoder and a head, on voices whose right settings are known.
 
 Four tasks share the encoder:
 
@@ -39,7 +39,7 @@ from ..encoders.logmel import LogMelEncoder
 from ..errors import ModelError
 from ..head import Head
 from ..parameters import PARAMETERS
-from ..predictor import Predictor
+from ..predictor import Predictor, default_model
 from .card import pretrain_card
 from .checkpoint import load_checkpoint, save_checkpoint
 from .examples import Pool, Stream
@@ -50,9 +50,10 @@ from .targets import settings_loss
 __all__ = ["PretrainOptions", "held_out_examples", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
-TIMES_HEARD = 3.0
+TIMES_HEARD = 4.0
 LISTEN_WEIGHT, STYLE_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 1.0, 0.1, 0.1
 CHECKPOINT = "pretrain.safetensors"
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ class PretrainOptions:
         Sounds a step: a quarter raw vocals, three quarters voices before and after a strip.
     learning_rate : float
         At the start; it falls to nothing along a cosine of the time budget.
+    start_from : str, optional
+        Folder of a pretrained model to go on from, by ``"shipped"`` the shipped one; by default
+        from nothing. Whom it was trained on must not be held out here.
     seed : int
         Of weights and examples.
     bfloat16 : bool
@@ -93,6 +97,7 @@ class PretrainOptions:
     minutes: float = 50.0
     batch: int = 32
     learning_rate: float = 1e-3
+    start_from: str | None = None
     seed: int = 0
     bfloat16: bool = False
 
@@ -186,7 +191,8 @@ def pretrain(
     Raises
     ------
     ModelError
-        A person to hold out is not there, nobody is left to train on, or the folder holds the
+        A person to hold out is not there, nobody is left to train on, the model to start from is
+        of another kind or was trained on somebody that is held out here, or the folder holds the
         checkpoint of a run with other data or options.
     AudioError
         The voices or rooms cannot be read.
@@ -213,6 +219,7 @@ def pretrain(
     for head in (model.head, model.style, pupil.listener):
         assert head is not None
         head.start_at(middle)
+    earlier = None if options.start_from is None else _start(model, options)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
     judged = _judged(Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation)
@@ -285,15 +292,36 @@ def pretrain(
     _calibrate(pupil, judged)
     at = middle.to(device).expand(len(judged), -1)
     figures["fixed"] = _means(settings_loss(at, torch.full_like(at, -3.0), judged.target[:, 0]))
-    info = {
+    info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),
         "steps": progress["step"],
         "held_out": figures,
     }
+    if earlier is not None:
+        info["started_from"] = earlier
     model.save(folder, info, pretrain_card(info, options.voices, options.rooms))
     checkpoint.unlink(missing_ok=True)
     return figures
+
+
+def _start(model: Predictor, options: PretrainOptions) -> dict[str, Any]:
+    """Take over the weights of an earlier run, and return what it recorded."""
+    folder = default_model() if options.start_from == SHIPPED else Path(str(options.start_from))
+    known = Predictor.load(folder)
+    if known.encoder.name != model.encoder.name or known.style is None:
+        raise ModelError(f"{folder}: not a model that pretrain wrote; give one to start from")
+    before = known.info.get("options", {})
+    apart = {*before.get("held_out", ()), *before.get("judges", ())}
+    heard = sorted({*options.held_out, *options.judges} - apart)
+    if heard:
+        raise ModelError(
+            f"{folder}: was trained on {heard[0]!r}, who is to be held out; hold out whom it held "
+            "out, or start from nothing"
+        )
+    model.load_state_dict(known.state_dict())
+    return {k: known.info[k] for k in ("trained", "options", "steps", "started_from")
+            if k in known.info}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -338,7 +366,7 @@ def _means(losses: dict[str, Tensor]) -> dict[str, float]:
 def _recorded(options: PretrainOptions) -> dict[str, Any]:
     """The options for the model's card: folders by their names, not by where they lie."""
     facts = asdict(options)
-    for name in ("voices", "rooms"):
+    for name in ("voices", "rooms", "start_from"):
         if facts[name] is not None:
             facts[name] = Path(facts[name]).name
     return facts

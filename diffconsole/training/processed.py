@@ -104,9 +104,10 @@ def process_two(
     rng: np.random.Generator,
     *,
     wide_share: float = WIDE_SHARE,
+    same_share: float = 0.0,
     seconds: float = SECONDS,
 ) -> Processed:
-    """Draw a strip and two people, and send a passage of each through it.
+    """Draw a strip and two voices, and send a passage of each through it.
 
     Parameters
     ----------
@@ -120,14 +121,26 @@ def process_two(
         Of everything random.
     wide_share : float
         Share of the strips that are drawn widely.
+    same_share : float
+        Share of the examples in which both passages are of one person, as one microphone in one
+        room took them; the others are of two people.
     seconds : float
         Length.
     """
     settings = wide_strip(rng) if rng.uniform() < wide_share else statistics.sample(rng)[0]
     people = sorted(voices.clips)
-    chosen = rng.choice(len(people), 2, replace=len(people) < 2)
-    raw = np.stack([levelled(_taken(voices, people[i], rooms, int(seconds * SAMPLE_RATE), rng))
-                    for i in chosen])  # fmt: skip
+    length = int(seconds * SAMPLE_RATE)
+    if same_share and rng.uniform() < same_share:
+        person, take = people[int(rng.integers(len(people)))], int(rng.integers(2**32))
+        drawn = [(person, np.random.default_rng(take)) for _ in range(2)]
+    else:
+        drawn = [(people[i], rng) for i in rng.choice(len(people), 2, replace=len(people) < 2)]
+    raw = np.stack([
+        levelled(
+            _taken(crop(voices.clips[person], length, rng), voices.corrections[person], rooms, of)
+        )
+        for person, of in drawn
+    ])  # fmt: skip
     with torch.inference_mode():
         mixed = _console(seconds)(torch.from_numpy(raw)[:, None], _tensors(settings))
     loudness = (max(loudness_lufs(two.numpy(), SAMPLE_RATE), -70.0) for two in mixed)
@@ -136,16 +149,15 @@ def process_two(
 
 
 def _taken(
-    voices: Voices,
-    person: str,
+    passage: np.ndarray,
+    correction: np.ndarray,
     rooms: Sequence[np.ndarray],
-    length: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """A passage as some microphone in some room would have taken it."""
-    passage = crop(voices.clips[person], length, rng)
+    length = len(passage)
     if rng.uniform() < 0.5:
-        passage = scipy.signal.oaconvolve(passage, voices.corrections[person], mode="same")
+        passage = scipy.signal.oaconvolve(passage, correction, mode="same")
     points = np.geomspace(30.0, SAMPLE_RATE / 2, 8)
     curve_db = np.cumsum(rng.normal(0.0, MICROPHONE_DB / 2.0, len(points)))
     curve_db = np.clip(curve_db - curve_db.mean(), -2 * MICROPHONE_DB, 2 * MICROPHONE_DB)
