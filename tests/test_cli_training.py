@@ -267,6 +267,8 @@ def test_pretrain(tmp_path, monkeypatch):
         (("voices", "--held-out", "anna"), "everybody is held out"),
         (("voices", "--reference", "karl"), "'karl'"),
         (("voices", "--rooms", "nowhere"), "nowhere"),
+        (("voices", "--start-from", "nowhere"), "nowhere: no model here"),
+        (("voices", "--start-from", "shipped", "--judges", "anna"), "everybody is held out"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -10,6 +10,8 @@ from typing import Any
 __all__ = ["finetune_card", "pretrain_card"]
 
 MANIFEST = "manifest.csv"
+USUAL_RATE = 1e-3
+"""Learning rate of a pretraining that says none."""
 STAGES = {
     "before": "the model as it was",
     "studio": "one strip for every vocal",
@@ -98,28 +100,12 @@ def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path
     )
     held = options["held_out"]
     judges = options.get("judges") or held
-    command = f"diffconsole pretrain {options['voices']}"
-    if options["rooms"]:
-        command += f" --rooms {options['rooms']}"
-    if held:
-        command += f" --held-out {','.join(held)}"
-    if options.get("judges"):
-        command += f" --judges {','.join(options['judges'])}"
-    if options["reference"]:
-        command += f" --reference {','.join(options['reference'])}"
-    if options.get("bfloat16"):
-        command += " --bfloat16"
-    command += f" --minutes {options['minutes']:g} --seed {options['seed']} -o MODEL"
     return f"""# A pretrained vocal model
 
 Hears a raw vocal, predicts the settings of the channel strip that finishes it. Log-mel spectrogram
 at 44.1 kHz, a small convolutional network, a head with a mean and an uncertainty for each setting,
 and a second head that also hears a finished vocal and predicts the settings that lead to its style.
-Trained from nothing on {info["trained"]} in {info["steps"]} steps, on the CPU:
-
-```sh
-{command}
-```
+{_runs(info)}
 
 **How.** Raw vocals whose right settings are known are made from the voices: a channel strip is
 drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project, MIT) and undone,
@@ -150,6 +136,35 @@ setting says so. It does not know your taste: fine-tune it on your pairs.
 
 {_sources(rooms, "kind", ())}
 """
+
+
+def _runs(info: Mapping[str, Any]) -> str:
+    """How the model was trained: its last run, and those that this one went on from."""
+    earlier = info.get("started_from")
+    runs = "" if earlier is None else _runs(earlier) + "\n\n"
+    start = "Trained from nothing" if earlier is None else "From there it went on"
+    return f"""{runs}{start} on {info["trained"]}, {info["steps"]} steps:
+
+```sh
+{_command(info["options"])}
+```"""
+
+
+def _command(options: Mapping[str, Any]) -> str:
+    """The command of a run."""
+    command = f"diffconsole pretrain {options['voices']}"
+    if options["rooms"]:
+        command += f" --rooms {options['rooms']}"
+    for name in ("held_out", "judges", "reference"):
+        if options.get(name):
+            command += f" --{name.replace('_', '-')} {','.join(options[name])}"
+    if options.get("start_from"):
+        command += f" --start-from {options['start_from']}"
+    if options.get("learning_rate", USUAL_RATE) != USUAL_RATE:
+        command += f" --learning-rate {options['learning_rate']:g}"
+    if options.get("bfloat16"):
+        command += " --bfloat16"
+    return f"{command} --minutes {options['minutes']:g} --seed {options['seed']} -o MODEL"
 
 
 def _sources(folder: str | Path | None, group: str, held: Any) -> str:

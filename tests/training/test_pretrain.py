@@ -114,6 +114,46 @@ def test_another_run_does_not_go_on_with_this_one(options: PretrainOptions, tmp_
     assert (tmp_path / CHECKPOINT).read_bytes() == content
 
 
+def test_goes_on_from_a_model(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+    options: PretrainOptions,
+    tmp_path: Path,
+) -> None:
+    """Its weights are where the run begins, and the card tells of both runs."""
+    from dataclasses import replace
+
+    start = finished[0]
+    # Too short for a step: what is written is what it began with.
+    other = replace(options, start_from=str(start), minutes=1e-9, seed=7)
+    pretrain(other, tmp_path, validation=4)
+    before, after = Predictor.load(start), Predictor.load(tmp_path)
+    for name, weights in before.state_dict().items():
+        if not name.endswith("log_scale"):
+            assert torch.equal(weights, after.state_dict()[name]), name
+    assert after.info["started_from"]["steps"] == before.info["steps"]
+    assert after.info["started_from"]["options"] == before.info["options"]
+    assert after.info["options"]["start_from"] == start.name
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert card.count("diffconsole pretrain ") == 2
+    assert f"--start-from {start.name}" in card
+    assert f"{before.info['steps']} steps" in card
+
+
+def test_a_model_to_start_from_must_not_know_whom_it_is_measured_on(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+    options: PretrainOptions,
+    tmp_path: Path,
+) -> None:
+    from dataclasses import replace
+
+    for names in ({"held_out": ("anna",)}, {"judges": ("anna",)}):
+        other = replace(options, start_from=str(finished[0]), **names)
+        with pytest.raises(ModelError, match="was trained on 'anna', who is to be held out"):
+            pretrain(other, tmp_path, validation=1)
+    with pytest.raises(ModelError, match="no model here"):
+        pretrain(replace(options, start_from=str(tmp_path / "none")), tmp_path, validation=1)
+
+
 def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from diffconsole import statistics
 from diffconsole.parameters import BY_KEY, PARAMETERS
@@ -64,6 +65,60 @@ def test_levels_are_left_to_be_heard(voices: Voices) -> None:
         gains.append(settings["output_gain.gain_db"])
     assert np.corrcoef(levels, gains)[0, 1] > 0.5
     assert np.ptp(levels) > 10.0
+
+
+def hummers() -> Voices:
+    """Two people who can be told apart whatever strip they go through: one low, one high."""
+    rng = np.random.default_rng(0)
+    bands = {"low": (200.0, 800.0), "high": (1600.0, 6400.0)}
+    clips = {
+        who: [
+            scipy.signal.sosfilt(
+                scipy.signal.butter(4, band, "bandpass", fs=SAMPLE_RATE, output="sos"),
+                rng.standard_normal(4 * SAMPLE_RATE),
+            ).astype(np.float32)
+        ]
+        for who, band in bands.items()
+    }
+    return Voices(clips, {who: np.ones(1, np.float32) for who in bands})
+
+
+def is_low(raw: np.ndarray) -> bool:
+    freq_hz, power = scipy.signal.welch(raw, SAMPLE_RATE)
+    return bool(power[freq_hz < 1100.0].sum() > power[freq_hz >= 1100.0].sum())
+
+
+def test_by_default_two_people_and_on_demand_one() -> None:
+    for share, alike in ((0.0, 0), (1.0, 12)):
+        examples = [
+            process_two(
+                hummers(), [], statistics.load(), np.random.default_rng(seed),
+                same_share=share, seconds=1.0,
+            )
+            for seed in range(12)
+        ]  # fmt: skip
+        same = [is_low(e.raw[0]) == is_low(e.raw[1]) for e in examples]
+        assert sum(same) == alike
+    assert {is_low(e.raw[0]) for e in examples} == {True, False}
+    assert not any(np.allclose(e.raw[0], e.raw[1], atol=1e-3) for e in examples)
+
+
+def test_one_singer_is_taken_by_one_microphone() -> None:
+    """Two passages of one noise differ by nothing but chance; of two takes by the microphone."""
+    noise = np.random.default_rng(1).standard_normal(40 * SAMPLE_RATE).astype(np.float32)
+    voices = Voices({"a": [noise], "b": [noise]}, dict.fromkeys("ab", np.ones(1, np.float32)))
+    off_db = {}
+    for share in (0.0, 1.0):
+        made = [
+            process_two(
+                voices, [], statistics.load(), np.random.default_rng(seed),
+                same_share=share, seconds=4.0,
+            ).raw
+            for seed in range(6)
+        ]  # fmt: skip
+        spectra = [scipy.signal.welch(raw, SAMPLE_RATE, nperseg=512)[1][:, 4:120] for raw in made]
+        off_db[share] = [np.std(10.0 * np.log10(first / second)) for first, second in spectra]
+    assert max(off_db[1.0]) < 0.45 < 0.55 < min(off_db[0.0])
 
 
 def test_one_person_gives_two_passages(voices: Voices) -> None:
