@@ -16,8 +16,14 @@ spectra alone and shows how much of the error that is.
 Beside our encoder stand log-mel statistics (the same spectrogram's mean and deviation, without the
 network) and, where the package's files are given, aiSFX (PyPI ``aisfx`` 0.1.2, CC BY 4.0).
 
-Run: ``python -m tests.benchmarks.encoder_probe [--model FOLDER] [--aisfx WHEEL] [--train N]
-[--test N] [--as-recorded] [--cache FILE] [--json]``. Exits with 1 where the bar is missed.
+Passages are five seconds long, as an encoder's window is; with ``--seconds 20`` they are as long
+as a verse, and the features' mean and deviation are taken over all of it. ``--voices`` takes a
+folder that :mod:`tests.benchmarks.more_voices` wrote: the regression knows more people then, and
+those that it is judged on stay the same.
+
+Run: ``python -m tests.benchmarks.encoder_probe [--model FOLDER] [--aisfx WHEEL] [--voices FOLDER]
+[--train N] [--test N] [--seconds S] [--as-recorded] [--cache FILE] [--json]``. Exits with 1 where
+the bar is missed.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +55,6 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 BANDS_HZ = {"EQ low": (60.0, 250.0), "EQ mid": (400.0, 2500.0), "EQ high": (5000.0, 12000.0)}
 TARGETS = (*BANDS_HZ, "ratio", "decay", "wet", "gain")
 BAR = 0.80
-LENGTH = int(SECONDS * SAMPLE_RATE)
 PENALTIES = np.geomspace(1.0, 1e7, 22)
 FOLDS, FURTHEST = 6, 5.0
 BATCH = 16
@@ -91,18 +97,43 @@ def probe_strip(rng: np.random.Generator) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What the passages are.
+
+    Attributes
+    ----------
+    voices : Path
+        Folder of people.
+    seconds : float
+        Of a passage.
+    as_recorded : bool
+        Whether spectra are left as they are.
+    """
+
+    voices: Path
+    seconds: float
+    as_recorded: bool
+
+    def facts(self) -> str:
+        """What tells one kind from another."""
+        people = sorted(p.name for p in self.voices.iterdir() if p.is_dir())
+        return json.dumps([people, self.seconds, self.as_recorded])
+
+
 def examples(
-    people: tuple[str, ...], count: int, seed: int, as_recorded: bool
+    people: tuple[str, ...], count: int, seed: int, kind: Kind
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``(count, samples)`` heard, ``(count, 7)`` targets and ``(count,)`` number of the person."""
-    voices = load_voices(DATA / "voices", REFERENCE).of(people)
+    voices = load_voices(kind.voices, REFERENCE).of(people)
+    length = int(kind.seconds * SAMPLE_RATE)
     console = Console(SAMPLE_RATE, bypass=("input_gain", "pan"), reverb_seconds=4.0)
     heard, targets, who = [], [], []
     for number in range(count):
         rng = np.random.default_rng((seed, number))
         person = int(rng.integers(len(people)))
-        passage = crop(voices.clips[people[person]], LENGTH, rng)
-        if not as_recorded:
+        passage = crop(voices.clips[people[person]], length, rng)
+        if not kind.as_recorded:
             correction = voices.corrections[people[person]]
             passage = scipy.signal.oaconvolve(passage, correction, mode="same")
         passage = levelled(np.asarray(passage, np.float32))
@@ -134,7 +165,8 @@ def frozen(encoder: Encoder) -> Features:
 @torch.inference_mode()
 def features_of(heard: np.ndarray, features: Features) -> np.ndarray:
     audio = torch.from_numpy(heard)[:, None]
-    return torch.cat([features(some.float()) for some in audio.split(BATCH)]).double().numpy()
+    batch = max(1, int(BATCH * SECONDS * SAMPLE_RATE / audio.shape[-1]))
+    return torch.cat([features(some.float()) for some in audio.split(batch)]).double().numpy()
 
 
 def r_squared(
@@ -171,19 +203,19 @@ def _fits(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray
         yield vectors @ (turned / (values.clip(0.0) + penalty)[:, None]), mean
 
 
-def material(train: int, test: int, as_recorded: bool, cache: Path | None) -> dict[str, np.ndarray]:
+def material(train: int, test: int, kind: Kind, cache: Path | None) -> dict[str, np.ndarray]:
     """Both sets, from the cache if it holds them."""
     if cache is not None and cache.exists():
         kept = dict(np.load(cache, allow_pickle=False))
-        same = (len(kept["train_y"]), len(kept["test_y"]), bool(kept["as_recorded"]))
-        if same == (train, test, as_recorded):
+        same = (len(kept["train_y"]), len(kept["test_y"]), str(kept["kind"]))
+        if same == (train, test, kind.facts()):
             return kept
     apart = {*TEST_PEOPLE, *TRAIN_PEOPLE}
-    everybody = sorted(p.name for p in (DATA / "voices").iterdir() if p.is_dir())
+    everybody = sorted(p.name for p in kind.voices.iterdir() if p.is_dir())
     people = tuple(p for p in everybody if p not in apart)
-    found = {"as_recorded": np.array(as_recorded)}
+    found = {"kind": np.array(kind.facts())}
     for name, who, count, seed in (("train", people, train, 11), ("test", TEST_PEOPLE, test, 12)):
-        made = examples(who, count, seed, as_recorded)
+        made = examples(who, count, seed, kind)
         found |= dict(zip((f"{name}_x", f"{name}_y", f"{name}_who"), made, strict=True))
     if cache is not None:
         np.savez(cache, **found)  # type: ignore[arg-type]
@@ -197,6 +229,8 @@ def main() -> int:
     )
     parser.add_argument("--model", type=Path, help="model folder; by default the shipped one")
     parser.add_argument("--aisfx", type=Path, help="the package's wheel or folder")
+    parser.add_argument("--voices", type=Path, default=DATA / "voices", help="people to fit on")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a passage")
     parser.add_argument("--train", type=int, default=2400)
     parser.add_argument("--test", type=int, default=600)
     parser.add_argument("--as-recorded", action="store_true", help="leave spectra as they are")
@@ -206,7 +240,8 @@ def main() -> int:
     if not DATA.exists():
         print(f"no {DATA}: nothing to measure on")
         return 2
-    sets = material(arguments.train, arguments.test, arguments.as_recorded, arguments.cache)
+    kind = Kind(arguments.voices, arguments.seconds, arguments.as_recorded)
+    sets = material(arguments.train, arguments.test, kind, arguments.cache)
     encoder = Predictor.load(arguments.model).encoder.eval()
     probed: dict[str, Features] = {
         "log-mel statistics": log_mel(),
