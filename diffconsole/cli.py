@@ -25,8 +25,9 @@ from .cli_enhance import enhance_options
 from .cli_export import export, import_
 from .cli_listing import encoders, models, presets
 from .cli_match import match
+from .cli_pretrain import pretrain
 from .cli_reference import load_references, reference_options
-from .cli_training import evaluate, finetune, pretrain
+from .cli_training import evaluate, finetune
 
 if TYPE_CHECKING:
     from .enhance import Enhancer

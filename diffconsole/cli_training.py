@@ -1,4 +1,4 @@
-"""The commands that learn and measure: finetune, evaluate, pretrain."""
+"""The commands of a studio that learns: finetune and evaluate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .cli_common import (
 )
 from .cli_encoders import StartingModel, encoder_options
 from .cli_pairs import find_files, load_pairs, pair_options, shortened
-from .errors import ModelError, OutputError
+from .cli_runs import check_model_folder, stopped
 
 if TYPE_CHECKING:
     from .evaluation import FixedPreset
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .training.distributed import Workers
     from .training.finetune import FinetuneOptions
 
-__all__ = ["evaluate", "finetune", "pretrain"]
+__all__ = ["evaluate", "finetune"]
 
 
 def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
@@ -44,24 +44,6 @@ def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
     with bar("choosing the fixed preset", silent=report.silent) as update:
         heard = iter(range(1, len(choice) + 1))
         return choose_fixed(pairs, choice, lambda: update(next(heard) / len(choice), ""))
-
-
-def _check_model_folder(folder: Path, state_files: Sequence[str], force: bool) -> None:
-    """Refuse a folder that holds a finished model, unless a run that replaces it has begun."""
-    from .files import check_folder
-
-    check_folder(folder)
-    unfinished = any((folder / name).exists() for name in state_files)
-    if (folder / "model.json").exists() and not (force or unfinished):
-        raise OutputError(f"{folder}: holds a model already; add --force to replace it")
-
-
-def _stopped(folder: Path, state_files: Sequence[str]) -> ModelError:
-    if any((folder / name).exists() for name in state_files):
-        return ModelError(
-            f"stopped; the state is in {folder}: repeat the command, without --force, to go on"
-        )
-    return ModelError("stopped before the first state was kept; nothing is left of the run")
 
 
 @command("finetune", "diffconsole finetune --raw raw/ --mixed mixed/ -o studio/")
@@ -106,7 +88,7 @@ def finetune(
     check_device(device)
     with joined(device) as (workers, own_device):
         if workers.is_first:
-            _check_model_folder(output, STATE_FILES, force)
+            check_model_folder(output, STATE_FILES, force)
         else:
             report = Report(quiet=True, as_json=False)
         files = find_files(raw, mixed, pairs, report)
@@ -155,7 +137,7 @@ def _finetune(
                     device=device, workers=workers, report=_finetune_progress(update),
                 )  # fmt: skip
         except KeyboardInterrupt:
-            raise _stopped(output, STATE_FILES) from None
+            raise stopped(output, STATE_FILES) from None
         predictor.to("cpu")
         fixed = _choose_fixed(train, report)
         figures = {
@@ -314,118 +296,3 @@ def _evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str])
         cells = [f"{row[c]:{len(HEADINGS[c])}.3f}" for c in columns]
         lines.append("  ".join([f"{one_line(row['pair']):<{width}}", *cells]))
     return "\n".join(lines)
-
-
-@command(
-    "pretrain",
-    "diffconsole pretrain voices/ --rooms ir/ --held-out anna,ben --minutes 50 -o model/",
-)
-@click.argument("voices", type=PATH)
-@click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
-@click.option("--rooms", type=PATH, help="Folder of impulse responses.")
-@click.option("--held-out", default="", metavar="NAMES", help="People never heard.")
-@click.option(
-    "--judges", default="", metavar="NAMES",
-    help="People that are not trained on, but choose the best state.  [default: those held out]",
-)  # fmt: skip
-@click.option(
-    "--reference", default="", metavar="NAMES",
-    help="People whose recordings sound finished.  [default: the mean of all]",
-)  # fmt: skip
-@click.option(
-    "--minutes", type=FiniteRange(min=0.01), default=50.0, show_default=True,
-    help="Time budget.",
-)  # fmt: skip
-@click.option(
-    "--start-from", metavar="MODEL",
-    help="Pretrained model to go on from: its folder, or shipped.  [default: from nothing]",
-)  # fmt: skip
-@click.option(
-    "--learning-rate", type=FiniteRange(min=1e-6, max=0.1), default=1e-3, show_default=True,
-    help="At the start; it falls to nothing by the end.",
-)  # fmt: skip
-@click.option(
-    "--bfloat16", is_flag=True,
-    help="Learn in half the digits: twice as fast on processors that have them.",
-)  # fmt: skip
-@click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Processes that make examples; a GPU wants as many as there are cores.",
-)  # fmt: skip
-@device_option
-@seed_option
-@force_option
-def pretrain(
-    report: Report,
-    voices: Path,
-    output: Path,
-    rooms: Path | None,
-    held_out: str,
-    judges: str,
-    reference: str,
-    minutes: float,
-    start_from: str | None,
-    learning_rate: float,
-    bfloat16: bool,
-    workers: int,
-    device: str,
-    seed: int,
-    force: bool,
-) -> None:
-    """Train an encoder and a head on folders of voices, one folder a person.
-
-    Raw vocals whose right settings are known are made from the voices on the fly. Stop with
-    Ctrl-C and repeat the command to go on.
-    """
-    from .files import results_folder
-    from .progress import bar
-    from .training.pretrain import CHECKPOINT, PretrainOptions
-    from .training.pretrain import pretrain as run
-    from .workflow import check_device
-
-    check_device(device)
-    _check_model_folder(output, (CHECKPOINT,), force)
-    options = PretrainOptions(
-        voices=str(voices),
-        rooms=None if rooms is None else str(rooms),
-        held_out=_names(held_out),
-        judges=_names(judges),
-        reference=_names(reference),
-        minutes=minutes,
-        start_from=start_from,
-        learning_rate=learning_rate,
-        seed=seed,
-        bfloat16=bfloat16,
-    )
-    with results_folder(output):
-        try:
-            with bar("pretraining", silent=report.silent) as update:
-                show = _pretrain_progress(update)
-                figures = run(
-                    options, output, resume=not force, device=device, workers=workers, report=show
-                )
-        except KeyboardInterrupt:
-            raise _stopped(output, (CHECKPOINT,)) from None
-    fixed = figures.pop("fixed")
-    lines = [f"{'':<11}model   middle of the statistics"]
-    lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]
-    report.result({"model": str(output), "held_out": figures, "fixed": fixed}, "\n".join(lines))
-    report.say(f"→ {output}")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _pretrain_progress(update: Callable[[float, str], None]) -> Callable[[dict[str, Any]], None]:
-    held_out = ""
-
-    def show(event: dict[str, Any]) -> None:
-        nonlocal held_out
-        if "held_out" in event:
-            held_out = f", held out {event['held_out']['sum']:.3f}"
-        else:
-            note = f"step {event['step']}, loss {event['loss']:.3f}{held_out}"
-            update(event["fraction"], note)
-
-    return show

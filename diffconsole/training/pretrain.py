@@ -18,7 +18,6 @@ choose the best state and to calibrate its uncertainty; those held out are not h
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import datetime
 import json
@@ -30,19 +29,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .. import statistics
-from ..encoders import create
 from ..encoders.logmel import LogMelEncoder
 from ..errors import ModelError
-from ..head import Head
 from ..parameters import PARAMETERS
 from ..predictor import Predictor, default_model
 from .card import pretrain_card
 from .checkpoint import load_checkpoint, save_checkpoint
 from .examples import Pool, Stream
+from .pupil import Pupil, calibrate, judge, judged_of, means_of
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
 from .targets import settings_loss
@@ -51,7 +49,6 @@ __all__ = ["PretrainOptions", "held_out_examples", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
 TIMES_HEARD = 4.0
-LISTEN_WEIGHT, STYLE_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 1.0, 0.1, 0.1
 CHECKPOINT = "pretrain.safetensors"
 SHIPPED = "shipped"
 
@@ -100,49 +97,6 @@ class PretrainOptions:
     start_from: str | None = None
     seed: int = 0
     bfloat16: bool = False
-
-
-class _Pupil(nn.Module):
-    """The predictor, and what it learns by and leaves behind: a listener and a projection."""
-
-    def __init__(self, half_digits: bool) -> None:
-        super().__init__()
-        self.half_digits = half_digits
-        self.model = Predictor(create("logmel"), has_style=True)
-        dim = self.model.encoder.dim
-        self.listener = Head(dim, self.model.hidden)
-        self.projection = nn.Linear(2 * dim, 64)
-
-    def forward(self, heard: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses of ``(batch, 4, mels, frames)`` and ``(batch, 4, parameters)``, ``(batch,)``."""
-        batch = len(heard)
-        encoder = self.model.encoder
-        assert isinstance(encoder, LogMelEncoder)
-        half = torch.autocast(heard.device.type, torch.bfloat16, enabled=self.half_digits)
-        with half if self.training else contextlib.nullcontext():
-            frames = encoder.frames_of(heard.float().flatten(0, 1))
-        pooled = Head.pool(frames.float()).reshape(batch, 4, -1)
-        finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])
-        both = pooled[:, 1:3].flatten(0, 1)
-        listen = settings_loss(*self.listener.answer(both), target[:, 1:3].flatten(0, 1))
-        style = settings_loss(*self.model.style_answer(pooled[:, 3], pooled[:, 2]), target[:, 3])
-        seen = nn.functional.normalize(self.projection(both), dim=-1).reshape(batch, 2, -1)
-        alike = seen[:, 0] @ seen[:, 1].T / TEMPERATURE
-        own = torch.arange(batch, device=alike.device)
-        match = 0.5 * sum(
-            nn.functional.cross_entropy(a, own, reduction="none") for a in (alike, alike.T)
-        )
-        listened = listen["total"].reshape(batch, 2).mean(dim=1)
-        return {
-            **finish,
-            "listen": listened,
-            "style": style["total"],
-            "match": torch.as_tensor(match),
-            "sum": finish["total"]
-            + LISTEN_WEIGHT * listened
-            + STYLE_WEIGHT * style["total"]
-            + MATCH_WEIGHT * match,
-        }
 
 
 def held_out_examples(voices: Voices, rooms: Sequence[np.ndarray], count: int) -> Iterator[Raw]:
@@ -210,7 +164,7 @@ def pretrain(
     if not people:
         raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
     table = statistics.load()
-    pupil = _Pupil(options.bfloat16)
+    pupil = Pupil(options.bfloat16)
     model = pupil.model
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel)
@@ -222,7 +176,9 @@ def pretrain(
     earlier = None if options.start_from is None else _start(model, options)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
-    judged = _judged(Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation)
+    judged = judged_of(
+        Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation, HELD_OUT_SEED
+    )
     optimizer = torch.optim.AdamW(pupil.parameters(), lr=options.learning_rate, weight_decay=0.01)
     progress: dict[str, Any] = {
         "step": 0,
@@ -256,6 +212,14 @@ def pretrain(
         progress["seconds"] = time.monotonic() - began
         save_checkpoint(checkpoint, pupil, optimizer, progress, best)
 
+    def judge_state() -> None:
+        nonlocal best
+        figures = judge(pupil, judged)
+        report({"held_out": figures, "step": progress["step"]})
+        if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
+            progress["best"] = figures
+            best = {k: v.detach().cpu().clone() for k, v in pupil.state_dict().items()}
+
     try:
         for mel_made, settings_made in loader:
             elapsed = time.monotonic() - began
@@ -277,7 +241,7 @@ def pretrain(
             report({"fraction": elapsed / budget, "step": progress["step"], "loss": loss})
             now = time.monotonic()
             if now - judged_at > max(60.0, budget / 25):
-                best = _keep_best(pupil, judged, progress, best, report)
+                judge_state()
                 judged_at = time.monotonic()
             if now - saved > 120.0:
                 keep()
@@ -285,13 +249,13 @@ def pretrain(
     except KeyboardInterrupt:
         keep()
         raise
-    best = _keep_best(pupil, judged, progress, best, report)
+    judge_state()
     pupil.load_state_dict(best)
     pupil.eval()
     figures = dict(progress["best"])
-    _calibrate(pupil, judged)
+    calibrate(pupil, judged)
     at = middle.to(device).expand(len(judged), -1)
-    figures["fixed"] = _means(settings_loss(at, torch.full_like(at, -3.0), judged.target[:, 0]))
+    figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), judged.target[:, 0]))
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),
@@ -324,45 +288,6 @@ def _start(model: Predictor, options: PretrainOptions) -> dict[str, Any]:
             if k in known.info}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Examples of the people that judge, ``(examples, 4, …)`` each."""
-
-    heard: Tensor
-    target: Tensor
-
-    def __len__(self) -> int:
-        return len(self.heard)
-
-
-def _judged(stream: Stream, count: int) -> _Judged:
-    examples = [stream.example((HELD_OUT_SEED, number)) for number in range(count)]
-    return _Judged(*map(torch.stack, zip(*examples, strict=True)))
-
-
-@torch.no_grad()
-def _calibrate(pupil: _Pupil, judged: _Judged) -> None:
-    """Scale the uncertainty of both heads that are kept, by the people that judge."""
-    model = pupil.model
-    assert isinstance(model.encoder, LogMelEncoder) and model.style is not None
-    device = next(pupil.parameters()).device
-    found = [
-        Head.pool(model.encoder.frames_of(some.float().flatten(0, 1).to(device)))
-        for some in judged.heard.split(4)
-    ]
-    pooled = torch.cat(found).reshape(len(judged), 4, -1)
-    for head, answer, task in (
-        (model.head, model.head.answer(pooled[:, 0]), 0),
-        (model.style, model.style_answer(pooled[:, 3], pooled[:, 2]), 3),
-    ):
-        mean, log_variance = (part.cpu() for part in answer)
-        head.calibrate(mean, log_variance, judged.target[:, task])
-
-
-def _means(losses: dict[str, Tensor]) -> dict[str, float]:
-    return {name: round(float(value.mean()), 4) for name, value in losses.items()}
-
-
 def _recorded(options: PretrainOptions) -> dict[str, Any]:
     """The options for the model's card: folders by their names, not by where they lie."""
     facts = asdict(options)
@@ -380,26 +305,3 @@ def _identity(options: PretrainOptions) -> dict[str, Any]:
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
-
-
-@torch.no_grad()
-def _keep_best(
-    pupil: _Pupil,
-    judged: _Judged,
-    progress: dict[str, Any],
-    best: dict[str, Tensor],
-    report: Callable[[dict[str, Any]], None],
-) -> dict[str, Tensor]:
-    pupil.eval()
-    device = next(pupil.parameters()).device
-    found = [
-        pupil(heard.to(device), target.to(device))
-        for heard, target in zip(judged.heard.split(8), judged.target.split(8), strict=True)
-    ]
-    figures = _means({name: torch.cat([f[name] for f in found]) for name in found[0]})
-    pupil.train()
-    report({"held_out": figures, "step": progress["step"]})
-    if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
-        progress["best"] = figures
-        return {k: v.detach().cpu().clone() for k, v in pupil.state_dict().items()}
-    return best
