@@ -48,7 +48,7 @@ __all__ = ["pretrain"]
 )  # fmt: skip
 @click.option(
     "--learning-rate", type=FiniteRange(min=1e-6, max=0.1), default=1e-3, show_default=True,
-    help="At the start; it falls to nothing by the end.",
+    help="At the start; it falls to nothing by the end. To go on from a model wants less: 5e-4.",
 )  # fmt: skip
 @click.option(
     "--bfloat16", is_flag=True,

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["finetune_card", "pretrain_card"]
+__all__ = ["finetune_card", "pretrain_card", "sources_of"]
 
 MANIFEST = "manifest.csv"
-USUAL_RATE = 1e-3
-"""Learning rate of a pretraining that says none."""
 STAGES = {
     "before": "the model as it was",
     "studio": "one strip for every vocal",
@@ -74,15 +72,14 @@ def _cell(name: str) -> str:
     return " ".join(name.split()).replace("|", "\\|")
 
 
-def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path | None) -> str:
+def pretrain_card(info: Mapping[str, Any]) -> str:
     """Return the card of a pretrained model as Markdown.
 
     Parameters
     ----------
     info : mapping
-        What ``pretrain`` records: date, options, steps, figures on the people held out.
-    voices, rooms : str or Path
-        The folders; a ``manifest.csv`` in them names licence and source of each file.
+        What ``pretrain`` records: date, options, steps, people, figures on the people held out,
+        sources of the data, and where it went on from another run what that one recorded.
     """
     options = info["options"]
     figures = dict(info["held_out"])
@@ -93,9 +90,14 @@ def pretrain_card(info: Mapping[str, Any], voices: str | Path, rooms: str | Path
         "error": "mean absolute error, share of range, as heard",
         "curve_db": "error of the EQ's curve, dB",
     }
+    start = info.get("started_from", {}).get("held_out", {})
+    columns = ("model", "start", "middle") if start else ("model", "middle")
+    named = {"model": figures, "start": start, "middle": fixed}
     rows = "\n".join(
-        f"| {labels.get(name, name)} | {value:.3f} | {fixed[name]:.3f} |"
-        for name, value in figures.items()
+        f"| {labels.get(name, name)} | "
+        + " | ".join(f"{named[column][name]:.3f}" for column in columns)
+        + " |"
+        for name in figures
         if name in fixed
     )
     held = options["held_out"]
@@ -110,16 +112,16 @@ and a second head that also hears a finished vocal and predicts the settings tha
 **How.** Raw vocals whose right settings are known are made from the voices: a channel strip is
 drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project, MIT) and undone,
 with wandering level, rumble and room. The network learns to tell the strip; beside it, it learns
-to tell a random strip that a voice went through, which of other voices went through the same, and
-the strip that brings a raw voice to the style of another, finished one.
+to tell a random strip that a voice went through, which of other passages went through the same,
+and the strip that brings a raw voice to the style of a finished one, of somebody else or its own.
 The uncertainty is scaled so that four of five right settings of people that it was not trained on
 lie within its middle 80 %.
 
 **Measured** on people who were never trained on ({", ".join(judges) or "nobody was kept apart"}),
 who also chose the best state, against the middle of the statistics for everybody:
 
-| | model | middle |
-|---|---|---|
+| | {" | ".join(columns)} |
+|---|{"---|" * len(columns)}
 {rows}
 
 Distances to mixes, simulated and real: `python -m tests.benchmarks.first_model`.
@@ -130,11 +132,11 @@ setting says so. It does not know your taste: fine-tune it on your pairs.
 
 **Voices** (the audio is not part of the package)
 
-{_sources(voices, "person", (*held, *judges))}
+{_sources(info, "voices", (*held, *judges))}
 
 **Rooms**
 
-{_sources(rooms, "kind", ())}
+{_sources(info, "rooms", ())}
 """
 
 
@@ -160,27 +162,57 @@ def _command(options: Mapping[str, Any]) -> str:
             command += f" --{name.replace('_', '-')} {','.join(options[name])}"
     if options.get("start_from"):
         command += f" --start-from {options['start_from']}"
-    if options.get("learning_rate", USUAL_RATE) != USUAL_RATE:
+    if "learning_rate" in options:
         command += f" --learning-rate {options['learning_rate']:g}"
     if options.get("bfloat16"):
         command += " --bfloat16"
     return f"{command} --minutes {options['minutes']:g} --seed {options['seed']} -o MODEL"
 
 
-def _sources(folder: str | Path | None, group: str, held: Any) -> str:
-    """A table of licence and source for each person or kind, from the folder's manifest."""
+def sources_of(folder: str | Path | None, group: str) -> list[dict[str, Any]]:
+    """Return who or what is in a folder, by its ``manifest.csv``: nothing where there is none.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        Of voices or rooms.
+    group : str
+        The column of the manifest that names a person or a kind.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``minutes``, ``licence`` and ``source``.
+    """
     manifest = None if folder is None else Path(folder) / MANIFEST
     if manifest is None or not manifest.is_file():
-        return "No manifest named their licences."
+        return []
     with open(manifest, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    kinds = list(dict.fromkeys((r[group], r["licence"], r["source_repo"]) for r in rows))
+    minutes: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        key = (row[group], row["licence"], row["source_repo"])
+        minutes[key] = minutes.get(key, 0.0) + float(row["seconds"]) / 60.0
+    return [
+        {"name": name, "minutes": round(sum_of, 2), "licence": licence, "source": source}
+        for (name, licence, source), sum_of in minutes.items()
+    ]
+
+
+def _sources(info: Mapping[str, Any], kind: str, held: Any) -> str:
+    """A table of licence and source of each, of this run and of those that it went on from."""
+    found: dict[str, Mapping[str, Any]] = {}
+    run: Mapping[str, Any] | None = info
+    while run is not None:
+        for row in run.get("sources", {}).get(kind, ()):
+            found.setdefault(row["name"], row)
+        run = run.get("started_from")
+    if not found:
+        return "No manifest named their licences."
     lines = ["| | minutes | licence | source |", "|---|---|---|---|"]
-    for name, licence, source in kinds:
-        same = [
-            r for r in rows if (r[group], r["licence"], r["source_repo"]) == (name, licence, source)
-        ]
-        minutes = sum(float(r["seconds"]) for r in same) / 60.0
+    for name, row in found.items():
         note = ", held out" if name in held else ""
-        lines.append(f"| {name}{note} | {minutes:.1f} | {licence} | {source} |")
+        lines.append(
+            f"| {name}{note} | {row['minutes']:.1f} | {row['licence']} | {row['source']} |"
+        )
     return "\n".join(lines)

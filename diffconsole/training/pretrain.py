@@ -5,9 +5,9 @@ Four tasks share the encoder:
 - *finish*: a simulated raw vocal (:mod:`.simulate`); tell the strip that finishes it. This head
   is kept: it is the shipped predictor's.
 - *listen*: a voice through a random strip (:mod:`.processed`); tell the strip.
-- *style*: a voice before the strip, and another after it; tell the strip. This head is kept too:
-  it brings a raw vocal to the style of a finished one.
-- *match*: of two voices through one strip, find the other among the batch, whoever sings.
+- *style*: a voice before the strip, and another after it, or another passage of the same; tell the
+  strip. This head is kept too: it brings a raw vocal to the style of a finished one.
+- *match*: of two passages through one strip, find the other among the batch, whoever sings.
 
 The loss of the first three is the likelihood of the known settings and the error of the EQ's curve
 (:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
@@ -37,7 +37,7 @@ from ..encoders.logmel import LogMelEncoder
 from ..errors import ModelError
 from ..parameters import PARAMETERS
 from ..predictor import Predictor, default_model
-from .card import pretrain_card
+from .card import pretrain_card, sources_of
 from .checkpoint import load_checkpoint, save_checkpoint
 from .examples import Pool, Stream
 from .pupil import Pupil, calibrate, judge, judged_of, means_of
@@ -51,6 +51,9 @@ HELD_OUT_SEED = 2**31 - 1
 TIMES_HEARD = 4.0
 CHECKPOINT = "pretrain.safetensors"
 SHIPPED = "shipped"
+RECORDED = ("trained", "options", "steps", "people", "sources", "started_from")
+KEPT = ("total", "likelihood", "error", "curve_db", "style")
+"""Figures of what a model keeps; a run that goes on has a new listener."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class PretrainOptions:
         At the start; it falls to nothing along a cosine of the time budget.
     start_from : str, optional
         Folder of a pretrained model to go on from, by ``"shipped"`` the shipped one; by default
-        from nothing. Whom it was trained on must not be held out here.
+        from nothing. Whom it was trained on must not be held out here. A lower learning rate than
+        the usual one keeps what it knows.
     seed : int
         Of weights and examples.
     bfloat16 : bool
@@ -152,6 +156,7 @@ def pretrain(
         The voices or rooms cannot be read.
     """
     torch.manual_seed(options.seed)
+    known = None if options.start_from is None else _known(options)
     folder.mkdir(parents=True, exist_ok=True)
     voices = load_voices(options.voices, options.reference)
     for role, names in (("hold out", options.held_out), ("judge", options.judges)):
@@ -173,12 +178,11 @@ def pretrain(
     for head in (model.head, model.style, pupil.listener):
         assert head is not None
         head.start_at(middle)
-    earlier = None if options.start_from is None else _start(model, options)
+    if known is not None:
+        _take_over(model, known, options)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
-    judged = judged_of(
-        Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation, HELD_OUT_SEED
-    )
+    judged = judged_of(Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation)
     optimizer = torch.optim.AdamW(pupil.parameters(), lr=options.learning_rate, weight_decay=0.01)
     progress: dict[str, Any] = {
         "step": 0,
@@ -190,11 +194,19 @@ def pretrain(
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
         progress, best = load_checkpoint(checkpoint, pupil, optimizer)
+        known = None
         if progress.get("options", _identity(options)) != _identity(options):
             raise ModelError(
                 f"{folder}: holds an unfinished run with other data or options; repeat that "
                 "command to finish it, or add --force to start anew"
             )
+
+    if known is not None:
+        before = {name: value for name, value in judge(pupil, judged).items() if name in KEPT}
+        progress["started_from"] = {
+            **{name: known.info[name] for name in RECORDED if name in known.info},
+            "held_out": before,
+        }
 
     units = max(1, options.batch // 4)
     fresh = max(1, round(units / TIMES_HEARD))
@@ -260,32 +272,53 @@ def pretrain(
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),
         "steps": progress["step"],
+        "people": people,
         "held_out": figures,
+        "sources": {
+            "voices": sources_of(options.voices, "person"),
+            "rooms": sources_of(options.rooms, "kind"),
+        },
     }
-    if earlier is not None:
-        info["started_from"] = earlier
-    model.save(folder, info, pretrain_card(info, options.voices, options.rooms))
+    if "started_from" in progress:
+        info["started_from"] = progress["started_from"]
+    model.save(folder, info, pretrain_card(info))
     checkpoint.unlink(missing_ok=True)
     return figures
 
 
-def _start(model: Predictor, options: PretrainOptions) -> dict[str, Any]:
-    """Take over the weights of an earlier run, and return what it recorded."""
+def _known(options: PretrainOptions) -> Predictor:
+    """The model to start from, if it may be."""
     folder = default_model() if options.start_from == SHIPPED else Path(str(options.start_from))
     known = Predictor.load(folder)
-    if known.encoder.name != model.encoder.name or known.style is None:
+    info = known.info
+    if not {"trained", "options", "steps"} <= info.keys() or known.style is None:
         raise ModelError(f"{folder}: not a model that pretrain wrote; give one to start from")
-    before = known.info.get("options", {})
-    apart = {*before.get("held_out", ()), *before.get("judges", ())}
-    heard = sorted({*options.held_out, *options.judges} - apart)
+    asked = {*options.held_out, *options.judges}
+    before = info["options"]
+    if "people" in info:
+        heard = sorted(asked & set(info["people"]))
+    else:
+        heard = sorted(asked - {*before.get("held_out", ()), *before.get("judges", ())})
     if heard:
         raise ModelError(
             f"{folder}: was trained on {heard[0]!r}, who is to be held out; hold out whom it held "
             "out, or start from nothing"
         )
+    judged = sorted(set(options.held_out) & set(before.get("judges", ())))
+    if judged:
+        raise ModelError(
+            f"{folder}: was chosen by {judged[0]!r}, who is never to be heard; let them judge"
+        )
+    return known
+
+
+def _take_over(model: Predictor, known: Predictor, options: PretrainOptions) -> None:
+    same = (known.encoder.name, known.encoder.config(), known.hidden)
+    if same != (model.encoder.name, model.encoder.config(), model.hidden):
+        raise ModelError(
+            f"{options.start_from}: of another size than what pretrain trains; start from nothing"
+        )
     model.load_state_dict(known.state_dict())
-    return {k: known.info[k] for k in ("trained", "options", "steps", "started_from")
-            if k in known.info}  # fmt: skip
 
 
 def _recorded(options: PretrainOptions) -> dict[str, Any]:

@@ -137,7 +137,9 @@ def process_two(
         drawn = [(people[i], rng) for i in rng.choice(len(people), 2, replace=len(people) < 2)]
     raw = np.stack([
         levelled(
-            _taken(crop(voices.clips[person], length, rng), voices.corrections[person], rooms, of)
+            _taken(
+                crop(voices.clips[person], length, rng), voices.corrections[person], rooms, of, rng
+            )
         )
         for person, of in drawn
     ])  # fmt: skip
@@ -153,8 +155,9 @@ def _taken(
     correction: np.ndarray,
     rooms: Sequence[np.ndarray],
     rng: np.random.Generator,
+    noise_rng: np.random.Generator,
 ) -> np.ndarray:
-    """A passage as some microphone in some room would have taken it."""
+    """A passage as some microphone in some room would have taken it; its noise is ever new."""
     length = len(passage)
     if rng.uniform() < 0.5:
         passage = scipy.signal.oaconvolve(passage, correction, mode="same")
@@ -169,7 +172,7 @@ def _taken(
     if rooms and rng.uniform() < ROOM_SHARE:
         room = rooms[int(rng.integers(len(rooms)))] * 10.0 ** (rng.uniform(-30.0, -10.0) / 20.0)
         passage = passage + scipy.signal.oaconvolve(passage, room)[:length]
-    noise = rng.standard_normal(length) * 10.0 ** (rng.uniform(-95.0, -65.0) / 20.0)
+    noise = noise_rng.standard_normal(length) * 10.0 ** (rng.uniform(-95.0, -65.0) / 20.0)
     return (passage + noise).astype(np.float32)
 
 

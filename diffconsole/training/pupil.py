@@ -74,9 +74,9 @@ class Judged:
         return len(self.heard)
 
 
-def judged_of(stream: Stream, count: int, seed: int) -> Judged:
+def judged_of(stream: Stream, count: int) -> Judged:
     """Make the examples that states are judged by."""
-    examples = [stream.example((seed, number)) for number in range(count)]
+    examples = [stream.example((stream.seed, number)) for number in range(count)]
     return Judged(*map(torch.stack, zip(*examples, strict=True)))
 
 

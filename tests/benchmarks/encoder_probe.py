@@ -117,8 +117,8 @@ class Kind:
 
     def facts(self) -> str:
         """What tells one kind from another."""
-        people = sorted(p.name for p in self.voices.iterdir() if p.is_dir())
-        return json.dumps([people, self.seconds, self.as_recorded])
+        clips = sorted(str(p.relative_to(self.voices)) for p in self.voices.glob("*/*"))
+        return json.dumps([clips, self.seconds, self.as_recorded])
 
 
 def examples(
@@ -207,7 +207,7 @@ def material(train: int, test: int, kind: Kind, cache: Path | None) -> dict[str,
     """Both sets, from the cache if it holds them."""
     if cache is not None and cache.exists():
         kept = dict(np.load(cache, allow_pickle=False))
-        same = (len(kept["train_y"]), len(kept["test_y"]), str(kept["kind"]))
+        same = (len(kept["train_y"]), len(kept["test_y"]), str(kept.get("kind")))
         if same == (train, test, kind.facts()):
             return kept
     apart = {*TEST_PEOPLE, *TRAIN_PEOPLE}
@@ -237,9 +237,11 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, help=".npz that keeps the sounds")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    if not DATA.exists():
-        print(f"no {DATA}: nothing to measure on")
+    if not arguments.voices.is_dir():
+        print(f"no voices in {arguments.voices}: nothing to measure on")
         return 2
+    if not arguments.seconds > 0.0:
+        parser.error(f"--seconds {arguments.seconds:g}: not a length")
     kind = Kind(arguments.voices, arguments.seconds, arguments.as_recorded)
     sets = material(arguments.train, arguments.test, kind, arguments.cache)
     encoder = Predictor.load(arguments.model).encoder.eval()

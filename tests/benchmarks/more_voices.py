@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ import soundfile
 from diffconsole.audio import read_audio, resample
 from diffconsole.errors import DiffconsoleError
 from diffconsole.training.card import MANIFEST
+from diffconsole.training.simulate import SHORTEST_SECONDS
 from tests.benchmarks.first_model import DATA
 
 RATE = 44100
@@ -64,9 +66,16 @@ def main() -> int:
     parser.add_argument("--packages", type=Path, help="where Debian's packages were unpacked")
     parser.add_argument("--sinsy", help="Python of an environment with pysinsy")
     arguments = parser.parse_args()
-    folder = arguments.folder
+    folder, known = arguments.folder, DATA / "voices"
+    if not known.is_dir():
+        print(f"no voices in {known}")
+        return 2
+    if folder.exists():
+        parser.error(f"{folder}: exists; name a folder that does not")
+    if arguments.packages is not None and not arguments.packages.is_dir():
+        parser.error(f"--packages {arguments.packages}: not a folder")
+    songs = [] if arguments.sinsy is None else list(sung(arguments.sinsy))
     folder.mkdir(parents=True)
-    known = DATA / "voices"
     with open(known / MANIFEST, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for person in sorted(p for p in known.iterdir() if p.is_dir()):
@@ -74,9 +83,10 @@ def main() -> int:
     if arguments.packages is not None:
         for person, licence, source, words in spoken(arguments.packages):
             rows += written(folder, person, licence, source, joined(words))
-    if arguments.sinsy is not None:
-        songs = sung(arguments.sinsy)
-        rows += written(folder, SINGER, "CC BY 3.0", "pysinsy 0.0.5 (nitech_jp_song070)", songs)
+    if songs:
+        rows += written(
+            folder, SINGER, "CC BY 3.0", "pysinsy 0.0.5 (nitech_jp_song070)", iter(songs)
+        )
     with open(folder / MANIFEST, "w", newline="", encoding="utf-8") as file:
         out = csv.DictWriter(file, list(rows[0]), restval="", extrasaction="ignore")
         out.writeheader()
@@ -92,9 +102,14 @@ def spoken(packages: Path) -> Iterator[tuple[str, str, str, list[np.ndarray]]]:
     files = sorted(path for path in packages.rglob("*") if path.suffix in (".ogg", ".wav"))
     for package, pattern in PACKAGES.items():
         people: dict[str, list[Path]] = {}
+        said: set[bytes] = set()
         for path in files:
             if found := pattern.search(path.as_posix()):
-                people.setdefault(found["who"], []).append(path)
+                # Some words stand under several names, some people under several languages.
+                digest = hashlib.sha256(path.read_bytes()).digest()
+                if digest not in said:
+                    people.setdefault(found["who"], []).append(path)
+                said.add(digest)
         for who, paths in sorted(people.items()):
             words = [word for path in paths if len(word := trimmed(path))]
             if sum(map(len, words)) >= LEAST_SECONDS * RATE:
@@ -131,7 +146,7 @@ def joined(words: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
             clip = []
             if total >= MOST_SECONDS * RATE:
                 return
-    if clip:
+    if sum(map(len, clip)) >= SHORTEST_SECONDS * RATE:
         yield np.concatenate(clip)
 
 
@@ -141,7 +156,7 @@ def sung(python: str) -> Iterator[np.ndarray]:
         scores = [Path(folder) / f"{number}.xml" for number in range(SONGS)]
         for number, score in enumerate(scores):
             score.write_text(melody(np.random.default_rng(number)), encoding="utf-8")
-        subprocess.run([python, "-c", SING, *map(str, scores)], check=True, cwd=folder)
+        subprocess.run([python, "-c", SING, *map(str, scores)], check=True)
         for score in scores:
             with np.load(f"{score}.npz") as made:
                 mono, rate = made["samples"], int(made["rate"])

@@ -124,7 +124,7 @@ def test_goes_on_from_a_model(
 
     start = finished[0]
     # Too short for a step: what is written is what it began with.
-    other = replace(options, start_from=str(start), minutes=1e-9, seed=7)
+    other = replace(options, start_from=str(start), minutes=1e-9, seed=7, learning_rate=2e-4)
     pretrain(other, tmp_path, validation=4)
     before, after = Predictor.load(start), Predictor.load(tmp_path)
     for name, weights in before.state_dict().items():
@@ -133,10 +133,16 @@ def test_goes_on_from_a_model(
     assert after.info["started_from"]["steps"] == before.info["steps"]
     assert after.info["started_from"]["options"] == before.info["options"]
     assert after.info["options"]["start_from"] == start.name
+    # It is told how good the start was, so that nobody takes a worse model for a better one.
+    told = after.info["started_from"]["held_out"]
+    assert set(told) == {*FIGURES, "style"}
+    assert told["error"] == pytest.approx(after.info["held_out"]["error"], rel=1e-3)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert card.count("diffconsole pretrain ") == 2
     assert f"--start-from {start.name}" in card
     assert f"{before.info['steps']} steps" in card
+    assert f"--learning-rate {other.learning_rate:g}" in card
+    assert "| model | start | middle |" in card.replace("| |", "|")
 
 
 def test_a_model_to_start_from_must_not_know_whom_it_is_measured_on(
@@ -152,6 +158,70 @@ def test_a_model_to_start_from_must_not_know_whom_it_is_measured_on(
             pretrain(other, tmp_path, validation=1)
     with pytest.raises(ModelError, match="no model here"):
         pretrain(replace(options, start_from=str(tmp_path / "none")), tmp_path, validation=1)
+    # Whom the shipped model is not known to have spared may not be held out either.
+    with pytest.raises(ModelError, match="was trained on 'ben'"):
+        pretrain(replace(options, start_from="shipped"), tmp_path, validation=1)
+    assert not any(tmp_path.iterdir())
+
+
+def test_who_chose_a_model_may_judge_again_but_was_heard(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+    options: PretrainOptions,
+    tmp_path: Path,
+) -> None:
+    from dataclasses import replace
+
+    known = Predictor.load(finished[0])
+    recorded = {**known.info["options"], "held_out": [], "judges": ["ben"]}
+    known.save(tmp_path / "judged", {**known.info, "options": recorded})
+    start = str(tmp_path / "judged")
+    with pytest.raises(ModelError, match="was chosen by 'ben'"):
+        pretrain(replace(options, start_from=start), tmp_path / "m", validation=1)
+    judging = replace(options, held_out=(), judges=("ben",), start_from=start, minutes=1e-9)
+    pretrain(judging, tmp_path / "m", validation=1)
+    assert Predictor.load(tmp_path / "m").info["people"] == ["anna", "carla"]
+
+
+@pytest.mark.parametrize("what", ["fine-tuned", "another size"])
+def test_only_what_pretrain_wrote_is_gone_on_from(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+    options: PretrainOptions,
+    tmp_path: Path,
+    what: str,
+) -> None:
+    """Said before the voices are read, not when the time is over."""
+    from dataclasses import replace
+
+    known = Predictor.load(finished[0])
+    start, info = tmp_path / "start", dict(known.info)
+    if what == "fine-tuned":
+        del info["steps"], info["trained"]
+    else:
+        known = Predictor(known.encoder, hidden=known.hidden // 2, has_style=True)
+    known.save(start, info)
+    word = "not a model that pretrain wrote" if what == "fine-tuned" else "of another size"
+    with pytest.raises(ModelError, match=word):
+        pretrain(replace(options, start_from=str(start)), tmp_path / "m", validation=1)
+
+
+def test_a_run_that_goes_on_from_a_model_is_gone_on_with(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+    options: PretrainOptions,
+    tmp_path: Path,
+) -> None:
+    from dataclasses import replace
+
+    other = replace(options, start_from=str(finished[0]), learning_rate=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(other, tmp_path, report=stop_after(2), validation=2)
+    steps: list[dict[str, Any]] = []
+    pretrain(other, tmp_path, report=steps.append, validation=2)
+    assert next(event["step"] for event in steps if "loss" in event) == 3
+    before, after = (Predictor.load(folder) for folder in (finished[0], tmp_path))
+    assert after.info["started_from"]["steps"] == before.info["steps"]
+    # So low a rate moves nothing that half precision would show.
+    weights = (model.head.body[0].weight for model in (before, after))
+    assert torch.allclose(*weights, atol=1e-4)
 
 
 def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path) -> None:
