@@ -47,6 +47,10 @@ __all__ = ["pretrain"]
     help="Pretrained model to go on from: its folder, or shipped.  [default: from nothing]",
 )  # fmt: skip
 @click.option(
+    "--average", is_flag=True,
+    help="Leave the mean of the start's weights and the best ones: nearer on unlike voices.",
+)  # fmt: skip
+@click.option(
     "--learning-rate", type=FiniteRange(min=1e-6, max=0.1), default=1e-3, show_default=True,
     help="At the start; it falls to nothing by the end. To go on from a model wants less: 5e-4.",
 )  # fmt: skip
@@ -71,6 +75,7 @@ def pretrain(
     reference: str,
     minutes: float,
     start_from: str | None,
+    average: bool,
     learning_rate: float,
     bfloat16: bool,
     workers: int,
@@ -99,6 +104,7 @@ def pretrain(
         reference=_names(reference),
         minutes=minutes,
         start_from=start_from,
+        average=average,
         learning_rate=learning_rate,
         seed=seed,
         bfloat16=bfloat16,

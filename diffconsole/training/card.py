@@ -144,8 +144,9 @@ def _runs(info: Mapping[str, Any]) -> str:
     """How the model was trained: its last run, and those that this one went on from."""
     earlier = info.get("started_from")
     runs = "" if earlier is None else _runs(earlier) + "\n\n"
-    start = "Trained from nothing" if earlier is None else "From there it went on"
-    return f"""{runs}{start} on {info["trained"]}, {info["steps"]} steps:
+    start = "Trained from nothing" if earlier is None else "Gone on from there"
+    mean = "; the model is the mean of start and end" if info["options"].get("average") else ""
+    return f"""{runs}{start} on {info["trained"]}, {info["steps"]} steps{mean}:
 
 ```sh
 {_command(info["options"])}
@@ -162,6 +163,8 @@ def _command(options: Mapping[str, Any]) -> str:
             command += f" --{name.replace('_', '-')} {','.join(options[name])}"
     if options.get("start_from"):
         command += f" --start-from {options['start_from']}"
+    if options.get("average"):
+        command += " --average"
     if "learning_rate" in options:
         command += f" --learning-rate {options['learning_rate']:g}"
     if options.get("bfloat16"):

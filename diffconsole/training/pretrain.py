@@ -45,7 +45,7 @@ from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
 from .targets import settings_loss
 
-__all__ = ["PretrainOptions", "held_out_examples", "pretrain"]
+__all__ = ["PretrainOptions", "held_out_examples", "mean_with", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
 TIMES_HEARD = 4.0
@@ -83,6 +83,10 @@ class PretrainOptions:
         Folder of a pretrained model to go on from, by ``"shipped"`` the shipped one; by default
         from nothing. Whom it was trained on must not be held out here. A lower learning rate than
         the usual one keeps what it knows.
+    average : bool
+        Whether the model is the mean of the weights that the run started from and its best ones.
+        Two ends of one path err in different ways; their mean errs less on voices unlike those of
+        both runs (weights averaged as by Wortsman et al., "Model soups", 2022).
     seed : int
         Of weights and examples.
     bfloat16 : bool
@@ -99,6 +103,7 @@ class PretrainOptions:
     batch: int = 32
     learning_rate: float = 1e-3
     start_from: str | None = None
+    average: bool = False
     seed: int = 0
     bfloat16: bool = False
 
@@ -156,7 +161,9 @@ def pretrain(
         The voices or rooms cannot be read.
     """
     torch.manual_seed(options.seed)
-    known = None if options.start_from is None else _known(options)
+    if options.average and options.start_from is None:
+        raise ModelError("a mean with the start needs a start; name the model to start from")
+    start = None if options.start_from is None else _known(options)
     folder.mkdir(parents=True, exist_ok=True)
     voices = load_voices(options.voices, options.reference)
     for role, names in (("hold out", options.held_out), ("judge", options.judges)):
@@ -178,8 +185,8 @@ def pretrain(
     for head in (model.head, model.style, pupil.listener):
         assert head is not None
         head.start_at(middle)
-    if known is not None:
-        _take_over(model, known, options)
+    if start is not None:
+        _take_over(model, start, options)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
     judged = judged_of(Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation)
@@ -194,18 +201,16 @@ def pretrain(
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
         progress, best = load_checkpoint(checkpoint, pupil, optimizer)
-        known = None
         if progress.get("options", _identity(options)) != _identity(options):
             raise ModelError(
                 f"{folder}: holds an unfinished run with other data or options; repeat that "
                 "command to finish it, or add --force to start anew"
             )
 
-    if known is not None:
-        before = {name: value for name, value in judge(pupil, judged).items() if name in KEPT}
+    if start is not None and "started_from" not in progress:
         progress["started_from"] = {
-            **{name: known.info[name] for name in RECORDED if name in known.info},
-            "held_out": before,
+            **{name: start.info[name] for name in RECORDED if name in start.info},
+            "held_out": _kept(judge(pupil, judged)),
         }
 
     units = max(1, options.batch // 4)
@@ -265,6 +270,10 @@ def pretrain(
     pupil.load_state_dict(best)
     pupil.eval()
     figures = dict(progress["best"])
+    if options.average and start is not None:
+        mean_with(model, start)
+        figures = _kept(judge(pupil, judged))
+        pupil.eval()
     calibrate(pupil, judged)
     at = middle.to(device).expand(len(judged), -1)
     figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), judged.target[:, 0]))
@@ -319,6 +328,19 @@ def _take_over(model: Predictor, known: Predictor, options: PretrainOptions) -> 
             f"{options.start_from}: of another size than what pretrain trains; start from nothing"
         )
     model.load_state_dict(known.state_dict())
+
+
+def _kept(figures: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if name in KEPT}
+
+
+@torch.no_grad()
+def mean_with(model: Predictor, other: Predictor) -> None:
+    """Set a model's weights to the mean of its own and those of another of the same kind."""
+    theirs = other.state_dict()
+    for name, weights in model.state_dict().items():
+        if weights.is_floating_point():
+            weights.lerp_(theirs[name].to(weights), 0.5)
 
 
 def _recorded(options: PretrainOptions) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from diffconsole.training.pretrain import (
     CHECKPOINT,
     PretrainOptions,
     held_out_examples,
+    mean_with,
     pretrain,
 )
 from diffconsole.training.simulate import load_voices
@@ -202,6 +203,35 @@ def test_only_what_pretrain_wrote_is_gone_on_from(
     word = "not a model that pretrain wrote" if what == "fine-tuned" else "of another size"
     with pytest.raises(ModelError, match=word):
         pretrain(replace(options, start_from=str(start)), tmp_path / "m", validation=1)
+
+
+def test_the_mean_of_start_and_end(
+    finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+    options: PretrainOptions,
+    tmp_path: Path,
+) -> None:
+    from dataclasses import replace
+
+    # Two runs that end in the same state; one leaves the mean with its start.
+    other = replace(options, start_from=str(finished[0]), minutes=1e-9, average=True)
+    figures = pretrain(other, tmp_path / "same", validation=4)
+    start, same = Predictor.load(finished[0]), Predictor.load(tmp_path / "same")
+    for name, weights in start.state_dict().items():
+        if not name.endswith("log_scale"):
+            assert torch.equal(weights, same.state_dict()[name]), "the mean of twice the same"
+    assert set(figures) == {*FIGURES, "style", "fixed"}
+    assert "--average" in (tmp_path / "same" / "README.md").read_text(encoding="utf-8")
+    moved, ends = Predictor.load(finished[0]), Predictor.load(finished[0])
+    with torch.no_grad():
+        for weights in ends.state_dict().values():
+            if weights.is_floating_point():
+                weights.add_(1.0)
+    mean_with(moved, ends)
+    for name, weights in start.state_dict().items():
+        if weights.is_floating_point():
+            assert torch.allclose(moved.state_dict()[name], weights + 0.5, atol=1e-4), name
+    with pytest.raises(ModelError, match="needs a start"):
+        pretrain(replace(options, average=True), tmp_path / "none", validation=1)
 
 
 def test_a_run_that_goes_on_from_a_model_is_gone_on_with(
