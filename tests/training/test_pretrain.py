@@ -159,10 +159,24 @@ def test_a_model_to_start_from_must_not_know_whom_it_is_measured_on(
             pretrain(other, tmp_path, validation=1)
     with pytest.raises(ModelError, match="no model here"):
         pretrain(replace(options, start_from=str(tmp_path / "none")), tmp_path, validation=1)
-    # Whom the shipped model is not known to have spared may not be held out either.
-    with pytest.raises(ModelError, match="was trained on 'ben'"):
-        pretrain(replace(options, start_from="shipped"), tmp_path, validation=1)
+    with pytest.raises(ModelError, match="was trained on 'kathleen'"):
+        pretrain(
+            replace(options, start_from="shipped", held_out=("kathleen",)), tmp_path, validation=1
+        )
     assert not any(tmp_path.iterdir())
+    # Of a model that does not say whom it was trained on, it may be all whom it did not spare.
+    known = Predictor.load(finished[0])
+    silent = {name: value for name, value in known.info.items() if name != "people"}
+    known.save(tmp_path / "silent", silent)
+    other = replace(options, start_from=str(tmp_path / "silent"), held_out=("dora",))
+    with pytest.raises(ModelError, match="was trained on 'dora'"):
+        pretrain(other, tmp_path / "m", validation=1)
+    # Whom no run has heard may be held out.
+    with pytest.raises(ModelError, match="no folder 'dora' to hold out"):
+        pretrain(
+            replace(options, start_from=str(finished[0]), held_out=("dora",)),
+            tmp_path / "m", validation=1,
+        )  # fmt: skip
 
 
 def test_who_chose_a_model_may_judge_again_but_was_heard(
