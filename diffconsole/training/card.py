@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import AudioError
+
 __all__ = ["finetune_card", "pretrain_card", "sources_of"]
 
 MANIFEST = "manifest.csv"
@@ -186,6 +188,11 @@ def sources_of(folder: str | Path | None, group: str) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name``, ``minutes``, ``licence`` and ``source``.
+
+    Raises
+    ------
+    AudioError
+        The manifest lacks a column, or a length is no number.
     """
     manifest = None if folder is None else Path(folder) / MANIFEST
     if manifest is None or not manifest.is_file():
@@ -194,8 +201,14 @@ def sources_of(folder: str | Path | None, group: str) -> list[dict[str, Any]]:
         rows = list(csv.DictReader(file))
     minutes: dict[tuple[str, str, str], float] = {}
     for row in rows:
-        key = (row[group], row["licence"], row["source_repo"])
-        minutes[key] = minutes.get(key, 0.0) + float(row["seconds"]) / 60.0
+        try:
+            key = (row[group], row["licence"], row["source_repo"])
+            minutes[key] = minutes.get(key, 0.0) + float(row["seconds"]) / 60.0
+        except (KeyError, TypeError, ValueError):
+            columns = f"{group}, licence, source_repo and seconds"
+            raise AudioError(
+                f"{manifest}: needs the columns {columns} in each line; mend or remove it"
+            ) from None
     return [
         {"name": name, "minutes": round(sum_of, 2), "licence": licence, "source": source}
         for (name, licence, source), sum_of in minutes.items()

@@ -171,6 +171,11 @@ def pretrain(
         if unknown:
             raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to {role}")
     rooms = load_rooms(options.rooms)
+    # Read now: what is wrong with a manifest shall not be said when the time is over.
+    sources = {
+        "voices": sources_of(options.voices, "person"),
+        "rooms": sources_of(options.rooms, "kind"),
+    }
     apart = {*options.held_out, *options.judges}
     people = [p for p in voices.clips if p not in apart]
     if not people:
@@ -283,10 +288,7 @@ def pretrain(
         "steps": progress["step"],
         "people": people,
         "held_out": figures,
-        "sources": {
-            "voices": sources_of(options.voices, "person"),
-            "rooms": sources_of(options.rooms, "kind"),
-        },
+        "sources": sources,
     }
     if "started_from" in progress:
         info["started_from"] = progress["started_from"]

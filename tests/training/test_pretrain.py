@@ -281,6 +281,19 @@ def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path
         pretrain(replace(options, voices=str(tmp_path / "none")), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    ["person,seconds\nanna,3\n", "person,licence,source_repo,seconds\nanna,CC0,here,long\n"],
+)
+def test_a_manifest_that_cannot_be_read_is_told_before_the_training(
+    tmp_path: Path, lines: str
+) -> None:
+    voices = write_people(tmp_path / "voices", {"anna": 1}, seconds=1.5)
+    (voices / "manifest.csv").write_text(lines)
+    with pytest.raises(AudioError, match=r"manifest\.csv: needs the columns person, licence"):
+        pretrain(PretrainOptions(str(voices)), tmp_path / "m", validation=1)
+
+
 def test_what_is_judged_is_always_the_same(options: PretrainOptions) -> None:
     """Whoever trains, for however long: the same examples of the people held out."""
     strangers = load_voices(options.voices).of(options.held_out)
