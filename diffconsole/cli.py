@@ -21,7 +21,7 @@ from .cli_common import (
     load_model,
     model_option,
 )
-from .cli_enhance import enhance_options
+from .cli_enhance import enhance_options, files_of_enhancer
 from .cli_export import export, import_
 from .cli_listing import encoders, models, presets
 from .cli_match import match
@@ -69,9 +69,11 @@ def process(
     """
     from .files import results_folder
     from .progress import steps
+    from .results import files_of_model
     from .workflow import plan_takes, process_take
 
-    takes = plan_takes(raws, output, audio.force)
+    inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
+    takes = plan_takes(raws, output, audio.force, inputs)
     towards = load_references(reference, reference_weights)
     predictor, name = load_model(model, audio.device)
     done = []
@@ -79,11 +81,12 @@ def process(
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
                 preset, notices = process_take(predictor, name, take, audio, towards, enhancer)
-                for notice in notices:
-                    report.say(f"Note: {notice}")
-                report.say(f"{take.raw}: {in_words(preset)}")
                 written = [path for path in vars(take).values() if path.exists()]
-                report.say("\n".join(f"  → {path}" for path in written if path != take.raw))
+                report.say(
+                    *(f"Note: {notice}" for notice in notices),
+                    f"{take.raw}: {in_words(preset)}",
+                    *(f"  → {path}" for path in written if path != take.raw),
+                )
                 done.append({k: str(v) for k, v in vars(take).items() if v in written})
     report.result({"files": done, "failed": report.failed})
 
@@ -115,10 +118,12 @@ def predict(
     """
     from .files import results_folder
     from .progress import steps
+    from .results import files_of_model
     from .workflow import check_device, plan_presets, predict_file
 
     check_device(device)
-    targets = plan_presets(raws, output, force)
+    inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
+    targets = plan_presets(raws, output, force, inputs)
     towards = load_references(reference, reference_weights)
     predictor, name = load_model(model, device)
     done = []
@@ -131,7 +136,7 @@ def predict(
                 for notice in notices:
                     report.say(f"Note: {notice}")
                 done.append({"raw": str(raw), "preset": str(targets[raw])})
-                report.say(f"{raw}: {in_words(preset)}\n  → {targets[raw]}")
+                report.say(f"{raw}: {in_words(preset)}", f"  → {targets[raw]}")
     report.result({"files": done, "failed": report.failed})
 
 
@@ -145,7 +150,7 @@ def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOpt
     from .preset import find_preset
     from .workflow import apply_file
 
-    result, rate, notices = apply_file(raw, find_preset(preset), output, audio)
+    result, rate, notices = apply_file(raw, find_preset(preset), output, audio, [preset])
     for notice in notices:
         report.say(f"Note: {notice}")
     channels, samples = result.samples.shape
@@ -187,9 +192,10 @@ def plot(
     the training curves of a run (--run studio/).
     """
     from .audio import read_audio
-    from .files import check_output
     from .plots import StripView, plot_presets
     from .preset import find_preset
+    from .results import check_results, files_of_model
+    from .training.log import LOG
 
     if sum((bool(presets), over_time, run is not None)) != 1:
         raise click.UsageError("give PRESETs, or --over-time, or --run")
@@ -197,7 +203,8 @@ def plot(
         raise click.UsageError("--over-time needs --raw, the song")
     if model is not None and not over_time:
         raise click.UsageError("--model goes with --over-time")
-    check_output(output, force=force)
+    inputs = [*presets, *files_of_model(model), *([run / LOG] if run else [])]
+    check_results([output], [raw] if raw else [], force, inputs=inputs)
     if run is not None:
         _plot_run(run, output, force)
     elif over_time and raw is not None:

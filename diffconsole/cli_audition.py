@@ -45,14 +45,14 @@ def audition(
     """
     from .audition import write_page
     from .progress import bar
-    from .workflow import check_results
+    from .results import check_results
 
     raws = (raw, *also)
     if len(mixed) > len(raws):
         raise click.UsageError(
             f"{len(mixed)} mixes for {len(raws)} vocals; give --mixed once for RAW and each --also"
         )
-    check_results([output], [*raws, *mixed], force)
+    check_results([output], [*raws, *mixed], force, inputs=presets)
     vocals = _vocals(raws, presets, mixed)
     with bar("audition", silent=report.silent) as update:
         page = write_page(output, vocals, force=force, progress=update)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import DiffconsoleError, SettingsError
+from .signals import like_ctrl_c
+from .terminal import make_writable
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -35,8 +38,21 @@ __all__ = [
     "seed_option",
 ]
 
-PATH = click.Path(path_type=Path, readable=False)
-"""A file or a folder; what is wrong with it is said where it is used, in one line."""
+LONGEST_LINE, LINE_END = 2000, 300
+"""Characters of a line that is said, and those of its end, which holds the remedy."""
+
+
+class FileName(click.Path):
+    """A file or a folder; what is wrong with it is said where it is used, in one line."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Convert as click does, and refuse what no system takes as a name."""
+        if "\0" in os.fspath(value):
+            self.fail("A name cannot hold a NUL character.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = FileName(path_type=Path, readable=False)
 
 
 class FiniteRange(click.FloatRange):
@@ -68,8 +84,10 @@ class Program(click.Group):
         """Run as click does: leave with the exit code, unless `standalone_mode` is off."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
+        make_writable()
         try:
-            code = super().main(args, prog_name, complete_var, False, **extra)
+            with like_ctrl_c():
+                code = super().main(args, prog_name, complete_var, False, **extra)
         except click.UsageError as error:
             if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
                 error.show()
@@ -90,9 +108,16 @@ def _usage(error: click.UsageError) -> str:
     return f"{message} (see '{program} --help')"
 
 
-def one_line(text: str) -> str:
-    """Escape line breaks and what else cannot be printed, as file names may hold them."""
+def printable(text: str) -> str:
+    """Escape line breaks, terminal codes and what else cannot be printed; names may hold any."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """Make a line that can be printed, of a length that can be read: the middle goes first."""
+    if len(text) > LONGEST_LINE:
+        text = f"{text[: LONGEST_LINE - LINE_END]} … {text[-LINE_END:]}"
+    return printable(text)
 
 
 def describe(error: Exception) -> str | None:
@@ -104,6 +129,8 @@ def describe(error: Exception) -> str | None:
         isinstance(error, RuntimeError) and "allocat" in str(error)
     ):
         return "not enough memory; try shorter files"
+    if isinstance(error, ValueError) and "null" in str(error) and "embedded" in str(error):
+        return "a file name holds a NUL character, which no system takes; rename it in the list"
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         where = f"{error.filename}: " if error.filename else ""
         return one_line(f"{where}{error.strerror or error}")
@@ -126,10 +153,11 @@ class Report:
         self.as_json = as_json
         self.failed: list[str] = []
 
-    def say(self, line: str) -> None:
-        """Tell a person something."""
+    def say(self, *lines: str) -> None:
+        """Say something, a line each; what a name could do to a terminal is escaped."""
         if not self.silent:
-            click.echo(line, err=True)
+            for line in lines:
+                click.echo(one_line(line), err=True)
 
     @contextmanager
     def attempt(self, subject: Path) -> Iterator[None]:
@@ -151,7 +179,7 @@ class Report:
             # ASCII: safe in every terminal's encoding, and for names that are not valid UTF-8.
             click.echo(json.dumps(data, indent=2))
         elif text:
-            click.echo(text)
+            click.echo("\n".join(map(printable, text.split("\n"))))
 
 
 def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["StartingModel", "encoder_options", "rate_option", "trust_option"]
 
-StartingModel = Callable[[int], "tuple[Predictor, str]"]
-"""Of a seed: the model to start from, and its name."""
+
+@dataclass(frozen=True)
+class StartingModel:
+    """The model to start from, loaded or built when it is called with a seed.
+
+    Attributes
+    ----------
+    make : callable
+        Of a seed: the model, and its name.
+    inputs : tuple of Path
+        The files that it reads.
+    """
+
+    make: Callable[[int], tuple[Predictor, str]]
+    inputs: tuple[Path, ...]
+
+    def __call__(self, seed: int) -> tuple[Predictor, str]:
+        """Return the model and its name."""
+        return self.make(seed)
+
 
 rate_option = click.option(
     "--encoder-rate",
@@ -51,8 +70,12 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--encoder-rate goes with --encoder script:FILE or rave:FILE")
         if trust_checkpoint and encoder is None:
             raise click.UsageError("--trust-checkpoint goes with --encoder NAME:PATH")
-        start = functools.partial(_starting_model, model, encoder, encoder_rate, trust_checkpoint)
-        function(*args, start=start, **kwargs)
+        from .results import files_of_model
+
+        make = functools.partial(_starting_model, model, encoder, encoder_rate, trust_checkpoint)
+        source = (encoder or "").partition(":")[2]
+        inputs = (*files_of_model(model), *((Path(source),) if source else ()))
+        function(*args, start=StartingModel(make, inputs), **kwargs)
 
     return add_options(
         run,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .cli_common import FiniteRange, add_options
 from .errors import SettingsError
 
-__all__ = ["enhance_options"]
+if TYPE_CHECKING:
+    from .enhance import Enhancer
+
+__all__ = ["enhance_options", "files_of_enhancer"]
 
 
 def enhance_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,3 +45,12 @@ def enhance_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Stop the program after this time.  [default: never]",
         ),
     )  # fmt: skip
+
+
+def files_of_enhancer(enhancer: Enhancer | None) -> list[Path]:
+    """Return the files that its command names: the program, its script, its weights."""
+    if enhancer is None:
+        return []
+    from .enhance import split_command
+
+    return [path for path in map(Path, split_command(enhancer.command)) if path.is_file()]

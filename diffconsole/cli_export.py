@@ -50,8 +50,9 @@ def export(
     from .preset import find_preset
 
     files, losses = export_preset(
-        find_preset(preset), key, output, sample_rate=sample_rate, channels=channels, force=force
-    )
+        find_preset(preset), key, output, sample_rate=sample_rate, channels=channels, force=force,
+        inputs=[preset],
+    )  # fmt: skip
     for line in losses:
         report.say(f"Note: {line}")
     for file in files:
@@ -96,14 +97,14 @@ def _list(report: Report) -> None:
 def import_(report: Report, path: Path, key: str | None, output: Path, force: bool) -> None:
     """Read a preset back from what export wrote, or the other software saved."""
     from .export import find_format, import_preset
-    from .files import check_output
+    from .results import check_results
 
-    check_output(output, force=force)
+    check_results([output], [], force, inputs=[path])
     preset, found = import_preset(path, key)
     preset.write(output, force=force)
     # What the file could not hold has the table's values now, or is off.
     losses = [f"{name}: {words}" for name, words in find_format(found).lost.items()]
     for line in losses:
         report.say(f"Note: of {found}, {line}")
-    report.say(f"{path}: {in_words(preset)}\n→ {output}")
+    report.say(f"{path}: {in_words(preset)}", f"→ {output}")
     report.result({"format": found, "preset": str(output), "losses": losses})

@@ -24,7 +24,7 @@ from .errors import DiffconsoleError, PairError
 
 if TYPE_CHECKING:
     from .match_files import PlannedMatch
-    from .pairs import Pair
+    from .pairs import Pair, PairFiles
     from .preset import Preset
     from .training.match import Match, MatchOptions
 
@@ -88,7 +88,8 @@ def match(
         _match_one(report, files[0], files[1], output, picture, options, device, force)
     else:
         found = find_files(raw, mixed, pairs, report)
-        _match_many(report, found, output, picture, options, device, force)
+        inputs = [pairs] if pairs is not None else []
+        _match_many(report, found, output, picture, options, device, force, inputs)
 
 
 def _match_one(
@@ -114,7 +115,7 @@ def _match_one(
     check_inputs([target], [entry])
     if picture is not None:
         image_format(picture)
-        check_inputs([picture], [entry])
+        check_inputs([target, picture], [entry])
         check_output(picture, force=force)
     for path in (raw, mixed):
         if path.is_dir():
@@ -127,17 +128,35 @@ def _match_one(
 
         (found,) = search([pair], options, device=device, report=show)
     preset = found.preset(raw.name, mixed.name, contents_of(entry))
-    preset.write(target, force=force)
+    _write_one(entry, target, picture, pair, preset, force)
     data = _tell(report, raw, target, pair, found, preset)
     if picture is not None:
-        from .plots.match import plot_match
-
-        plot_match(pair, preset, picture, title=f"{raw.name} → {mixed.name}", force=force)
         report.say(f"  → {picture}")
         data["report"] = str(picture)
     report.result(data)
     if found.stopped:
         raise DiffconsoleError(f"stopped; the best so far is in {target}")
+
+
+def _write_one(
+    files: PairFiles, target: Path, picture: Path | None, pair: Pair, preset: Preset, force: bool
+) -> None:
+    """Write the preset, and together with it the picture if one is asked for."""
+    from .files import atomic_set
+    from .plots.match import plot_match
+
+    if picture is None:
+        preset.write(target, force=force)
+        return
+    title = f"{files.raw.name} → {files.mixed.name}"
+    try:
+        with atomic_set():
+            preset.write(target, force=force)
+            plot_match(pair, preset, picture, title=title, force=force)
+    except BaseException:
+        # The search took long and the strip is found: it is kept without its picture.
+        preset.write(target, force=force)
+        raise
 
 
 def _tell(
@@ -175,12 +194,13 @@ def _match_many(
     options: MatchOptions,
     device: str,
     force: bool,
+    inputs: Sequence[Path],
 ) -> None:
     from .files import results_folder
     from .match_files import TABLE, plan_matches, write_table
     from .progress import bar
 
-    planned = plan_matches(files, output, pictures, options, force)
+    planned = plan_matches(files, output, pictures, options, force, inputs)
     waiting = [entry for entry in planned if not entry.is_done]
     kept = len(planned) - len(waiting)
     if kept:

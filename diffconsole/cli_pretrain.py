@@ -90,12 +90,14 @@ def pretrain(
     """
     from .files import results_folder
     from .progress import bar
+    from .results import files_of_model
     from .training.pretrain import CHECKPOINT, PretrainOptions
     from .training.pretrain import pretrain as run
     from .workflow import check_device
 
     check_device(device)
-    check_model_folder(output, (CHECKPOINT,), force)
+    start = None if start_from in (None, "shipped") else Path(start_from)
+    check_model_folder(output, (CHECKPOINT,), force, inputs=files_of_model(start))
     options = PretrainOptions(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),

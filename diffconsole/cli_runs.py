@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .errors import ModelError, OutputError
@@ -10,14 +11,50 @@ from .errors import ModelError, OutputError
 __all__ = ["check_model_folder", "stopped"]
 
 
-def check_model_folder(folder: Path, state_files: Sequence[str], force: bool) -> None:
-    """Refuse a folder that holds a finished model, unless a run that replaces it has begun."""
-    from .files import check_folder
+def check_model_folder(
+    folder: Path,
+    state_files: Sequence[str],
+    force: bool,
+    *,
+    others: Sequence[str] = (),
+    inputs: Iterable[Path] = (),
+) -> None:
+    """Refuse a folder that holds a finished model, unless a run that replaces it has begun.
+
+    Parameters
+    ----------
+    folder : Path
+        For the model.
+    state_files : sequence of str
+        Names of what an unfinished run keeps there.
+    force : bool
+        Whether a finished model may be replaced.
+    others : sequence of str
+        Names of what else the run writes there.
+    inputs : iterable of Path
+        What the run reads, which it must not replace.
+
+    Raises
+    ------
+    OutputError
+        As said; a file there is an input, or is of no model and would be replaced.
+    """
+    from .files import check_folder, check_output, clear_unfinished
+    from .results import MODEL_FILES, protect_inputs
 
     check_folder(folder)
+    if not folder.is_dir():
+        return
+    clear_unfinished([folder])
+    written = [folder / name for name in (*MODEL_FILES, *state_files, *others)]
+    protect_inputs(written, inputs, "is read by this command")
     unfinished = any((folder / name).exists() for name in state_files)
     if (folder / "model.json").exists() and not (force or unfinished):
         raise OutputError(f"{folder}: holds a model already; add --force to replace it")
+    if not (force or unfinished):
+        for name in MODEL_FILES:
+            if os.path.lexists(folder / name):
+                check_output(folder / name)
 
 
 def stopped(folder: Path, state_files: Sequence[str]) -> ModelError:

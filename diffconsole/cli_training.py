@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "finetune"]
 
+CURVES = "finetune.png"
+
 
 def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
     """Choose the factory preset that is nearest to these mixes, with a bar."""
@@ -81,17 +83,19 @@ def finetune(
     the curves beside the model. Several GPUs or machines: start it by torchrun.
     """
     from .training.distributed import joined
-    from .training.finetune import STATE_FILES, FinetuneOptions, split_pairs
+    from .training.finetune import LOG, STATE_FILES, FinetuneOptions, split_pairs
     from .workflow import check_device
 
     options = FinetuneOptions(held_out=held_out, minutes=minutes, seed=seed)
     check_device(device)
     with joined(device) as (workers, own_device):
-        if workers.is_first:
-            check_model_folder(output, STATE_FILES, force)
-        else:
+        if not workers.is_first:
             report = Report(quiet=True, as_json=False)
         files = find_files(raw, mixed, pairs, report)
+        if workers.is_first:
+            inputs = [path for pair in files for path in (pair.raw, pair.mixed)]
+            inputs += [*start.inputs, *([] if pairs is None else [pairs])]
+            check_model_folder(output, STATE_FILES, force, others=(LOG, CURVES), inputs=inputs)
         predictor, base = start(seed)
         loaded = load_pairs(files, report, change=shortened)
         train, held = split_pairs(loaded, options)
@@ -115,7 +119,7 @@ def _finetune(
 ) -> None:
     """Run; the first process measures before and after, and writes."""
     from .evaluation import fixed_distance, level_distance, model_distance
-    from .files import results_folder
+    from .files import atomic_set, remove_output, results_folder
     from .plots.training import plot_training
     from .progress import bar
     from .training.card import finetune_card
@@ -166,10 +170,11 @@ def _finetune(
             "seed": options.seed,
         }
         rivals = {name: value for name, value in table.items() if name not in ("before", "after")}
-        plot_training(result.history, output / "finetune.png", levels=rivals, force=True)
-        predictor.save(output, info, finetune_card(info))
-        for name in STATE_FILES:
-            (output / name).unlink(missing_ok=True)
+        with atomic_set():
+            plot_training(result.history, output / CURVES, levels=rivals, force=True)
+            predictor.save(output, info, finetune_card(info))
+            for name in STATE_FILES:
+                remove_output(output / name)
     report.say(f"Mean distance to the {len(held)} mixes held out (smaller is nearer):")
     width = max(map(len, table))
     lines = [f"  {name:<{width}}  {value:.3f}" for name, value in table.items()]

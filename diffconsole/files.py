@@ -2,22 +2,40 @@
 
 Every file that the package writes for a person goes through :func:`atomic_path`, so an
 interrupted run, an error or a full disk never leaves half a file, and an older file of that name
-stays as it was until the new one is complete.
+stays as it was until the new one is complete. Files that belong together are written in the block
+of an :func:`atomic_set` and appear together or not at all.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from .errors import OutputError
+from .filesets import FileSet, Member, SetError, place_new, recover
+from .signals import held_back
+from .temporaries import create, sweep
 
-__all__ = ["atomic_path", "check_folder", "check_output", "results_folder"]
+__all__ = [
+    "atomic_path",
+    "atomic_set",
+    "check_folder",
+    "check_output",
+    "clear_unfinished",
+    "remove_output",
+    "results_folder",
+]
+
+# A suffix is for people who look at the temporary file; a name has at most 255 bytes.
+LONGEST_SUFFIX = 64
+
+# The set of the block that runs, so that writers need not hand it down.
+_current: ContextVar[FileSet | None] = ContextVar("set of outputs", default=None)
 
 # What the system says when there is no room, with the words for people.
 _NO_ROOM = {
@@ -66,13 +84,15 @@ def check_output(path: str | Path, *, force: bool = False) -> Path:
     if not stat.S_ISREG(mode):
         raise OutputError(f"{shown}: is not an ordinary file; choose another name")
     if not force:
-        raise OutputError(f"{shown}: exists already; add --force to replace it, or choose another")
+        raise _refusal(shown, FileExistsError(errno.EEXIST, ""))
     return target
 
 
 @contextmanager
 def atomic_path(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary file to write, and make it the target when the block ends without error.
+
+    Within an :func:`atomic_set` it becomes the target when that block ends.
 
     Parameters
     ----------
@@ -96,25 +116,84 @@ def atomic_path(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """
     shown = str(path)
     target = check_output(path, force=force)
-    temporary = target.parent / f".diffconsole-{secrets.token_hex(6)}{target.suffix}"
+    suffix = target.suffix if len(os.fsencode(target.suffix)) <= LONGEST_SUFFIX else ""
     try:
         # Made here, not by the writer: a folder without permission then shows before the work.
-        # 0o666 less the umask is what an ordinary new file gets.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        owned = create(target.parent, suffix)
     except (OSError, ValueError) as error:
         raise _refusal(shown, error) from error
+    temporary, files = owned.path, _current.get()
+    waits = False
     try:
         yield temporary
         _settle(temporary, target)
-        check_output(path, force=force)
-        os.replace(temporary, target)
+        if files is not None:
+            files.add(Member(target, owned, force, shown))
+            waits = True
+        elif force:
+            check_output(path, force=True)
+            os.replace(temporary, target)
+        else:
+            place_new(temporary, target)
     except OSError as error:
         # A missing input read inside the block is not this file's failure: it passes as it is.
         if error.errno in _NO_ROOM or _concerns(error, temporary, target):
             raise _refusal(shown, error) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if not waits:
+            owned.release(remove=True)
+
+
+@contextmanager
+def atomic_set() -> Iterator[None]:
+    """Let all files that are written in the block appear together at its end, or none of them.
+
+    This holds for a process that is killed, too: the next run that finds its unfinished set
+    (:func:`clear_unfinished`) puts everything back as it was. A set within a set is part of it.
+    Files written by other threads are not part of a set.
+
+    Raises
+    ------
+    OutputError
+        A file cannot take its name; then no file of the set is changed.
+    """
+    if _current.get() is not None:
+        yield
+        return
+    files = FileSet()
+    token = _current.set(files)
+    try:
+        yield
+        # An interrupt that comes now undoes the set, but does not disturb the undoing.
+        with held_back() as raise_if_stopped:
+            files.commit(raise_if_stopped)
+    except SetError as error:
+        cause = error.__cause__
+        assert isinstance(cause, OSError)
+        raise _refusal(error.member.shown, cause) from cause
+    finally:
+        _current.reset(token)
+        files.drop()
+
+
+def remove_output(path: Path) -> None:
+    """Remove a file if it is there; within an :func:`atomic_set` it goes when the set counts."""
+    files = _current.get()
+    if files is None:
+        path.unlink(missing_ok=True)
+    else:
+        files.add(Member(Path(os.path.realpath(path)), None, True, str(path)))
+
+
+def clear_unfinished(folders: Iterable[Path]) -> None:
+    """Undo what killed runs left unfinished in these folders, and remove their temporary files.
+
+    Runs that are still going on are left alone; so is what cannot be changed.
+    """
+    for folder in dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders):
+        recover(folder)
+        sweep(folder)
 
 
 def check_folder(folder: Path) -> None:
@@ -209,5 +288,7 @@ def _refusal(shown: str, error: Exception) -> OutputError:
             f"{shown}: no permission to write there; choose another folder or change its "
             "permissions"
         )
+    if number == errno.EEXIST:
+        return OutputError(f"{shown}: exists already; add --force to replace it, or choose another")
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return OutputError(f"{shown}: cannot be written ({reason}); choose another name or folder")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError, PresetError
-from .files import atomic_path, check_folder, check_output
+from .files import atomic_path, check_folder, check_output, clear_unfinished
 from .pairs import PairFiles
 from .preset import Preset
-from .workflow import ENDINGS, check_results, same_result
+from .results import check_results, protect_inputs
+from .spreadsheet import as_text
+from .workflow import ENDINGS, same_result
 
 if TYPE_CHECKING:
     from .training.match import MatchOptions
@@ -72,6 +73,7 @@ def plan_matches(
     pictures: Path | None,
     options: MatchOptions,
     force: bool,
+    inputs: Sequence[Path] = (),
 ) -> list[PlannedMatch]:
     """Name the results of every pair, and refuse before any work what could not be written.
 
@@ -90,6 +92,8 @@ def plan_matches(
         Of the search.
     force : bool
         Search every pair anew, and replace whatever is there.
+    inputs : sequence of Path
+        What else the command reads: the list of the pairs.
 
     Raises
     ------
@@ -97,9 +101,10 @@ def plan_matches(
         Two pairs with one stem, a result that is another's or would replace an input, a folder
         that cannot be written.
     """
-    check_folder(output)
-    if pictures is not None:
-        check_folder(pictures)
+    folders = [output] if pictures is None else [output, pictures]
+    for folder in folders:
+        check_folder(folder)
+    clear_unfinished(folder for folder in folders if folder.is_dir())
     by_target: dict[Path, PlannedMatch] = {}
     for pair in files:
         preset = output / f"{pair.raw.stem}{ENDINGS[0]}"
@@ -115,17 +120,19 @@ def plan_matches(
         results = [] if match.found else [match.preset]
         results += [match.picture] if match.picture and not match.is_done else []
         there = [path for path in results if path.parent.is_dir()]
-        check_inputs(there, files)
+        check_inputs(there, files, inputs)
         for path in there:
             check_output(path, force=match.replace)
     if output.is_dir():
-        check_inputs([output / TABLE], files)
+        check_inputs([output / TABLE], files, inputs)
         _check_table(output / TABLE, force)
     return planned
 
 
-def check_inputs(results: Iterable[Path], files: Sequence[PairFiles]) -> None:
-    """Refuse results that would replace a raw take or a mix, even with --force.
+def check_inputs(
+    results: Iterable[Path], files: Sequence[PairFiles], inputs: Iterable[Path] = ()
+) -> None:
+    """Refuse results that would replace a raw take, a mix or another input, even with --force.
 
     Raises
     ------
@@ -133,11 +140,8 @@ def check_inputs(results: Iterable[Path], files: Sequence[PairFiles]) -> None:
         Names the result.
     """
     results = list(results)
-    mixes = {os.path.realpath(pair.mixed) for pair in files}
-    for path in results:
-        if os.path.lexists(path) and os.path.realpath(path) in mixes:
-            raise OutputError(f"{path}: is a mix and would be replaced; choose another name")
-    check_results(results, [pair.raw for pair in files], force=True)
+    protect_inputs(results, [pair.mixed for pair in files], "is a mix")
+    check_results(results, [pair.raw for pair in files], True, inputs=inputs)
 
 
 def contents_of(pair: PairFiles) -> str:
@@ -210,5 +214,5 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         for row in rows:
-            line = {key: row[key] for key in COLUMNS}
-            writer.writerow({**line, "preset": Path(row["preset"]).name})
+            line = {**{key: row[key] for key in COLUMNS}, "preset": Path(row["preset"]).name}
+            writer.writerow({k: as_text(v) if isinstance(v, str) else v for k, v in line.items()})

@@ -222,7 +222,7 @@ class Predictor(nn.Module):
         """
         from safetensors.torch import save
 
-        from .files import atomic_path
+        from .files import atomic_path, atomic_set, remove_output
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -240,18 +240,20 @@ class Predictor(nn.Module):
             "parameters": [p.key for p in PARAMETERS],
             "info": dict(info),
         }
-        if self.encoder.file is None:
-            (folder / ENCODER_FILE).unlink(missing_ok=True)
-        else:
-            with atomic_path(folder / ENCODER_FILE, force=True) as path:
-                path.write_bytes(self.encoder.file)
-        with atomic_path(folder / "model.safetensors", force=True) as path:
-            path.write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
-        with atomic_path(folder / "model.json", force=True) as path:
-            path.write_text(json_text(sidecar), encoding="utf-8")
-        if card:
-            with atomic_path(folder / "README.md", force=True) as path:
-                path.write_text(card, encoding="utf-8")
+        # Together: weights of one model and the JSON of another would make a third.
+        with atomic_set():
+            if self.encoder.file is None:
+                remove_output(folder / ENCODER_FILE)
+            else:
+                with atomic_path(folder / ENCODER_FILE, force=True) as path:
+                    path.write_bytes(self.encoder.file)
+            with atomic_path(folder / "model.safetensors", force=True) as path:
+                path.write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
+            with atomic_path(folder / "model.json", force=True) as path:
+                path.write_text(json_text(sidecar), encoding="utf-8")
+            if card:
+                with atomic_path(folder / "README.md", force=True) as path:
+                    path.write_text(card, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path | None = None, device: str = "cpu") -> Predictor:
@@ -267,7 +269,10 @@ class Predictor(nn.Module):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        from .files import clear_unfinished
+
         folder = default_model() if folder is None else Path(folder)
+        clear_unfinished([folder])
         try:
             sidecar = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             if sidecar["format"] != FORMAT or sidecar["version"] != VERSION:

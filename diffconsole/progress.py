@@ -34,7 +34,7 @@ def bar(label: str, *, silent: bool) -> Iterator[Callable[[float, str], None]]:
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     # stdout stays as it is: what goes there may be a file.
     with Progress(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +14,12 @@ from . import __version__
 from .audio import read_audio, write_audio
 from .enhance import Enhancer, enhance
 from .errors import AudioError, OutputError, PageSizeError, SettingsError
-from .files import check_folder, check_output
+from .files import atomic_set, check_folder, remove_output
 from .parameters import SWITCHES
 from .predictor import Predictor
 from .preset import Preset
 from .render import Rendered, render
+from .results import check_results
 
 if TYPE_CHECKING:
     from .reference import Reference
@@ -88,7 +87,9 @@ class TakeFiles:
     page: Path
 
 
-def plan_takes(raws: Sequence[Path], folder: Path | None, force: bool) -> list[TakeFiles]:
+def plan_takes(
+    raws: Sequence[Path], folder: Path | None, force: bool, inputs: Sequence[Path] = ()
+) -> list[TakeFiles]:
     """Name the results of every take, and refuse before any work what could not be written.
 
     Parameters
@@ -99,11 +100,13 @@ def plan_takes(raws: Sequence[Path], folder: Path | None, force: bool) -> list[T
         For all results; by default beside each take.
     force : bool
         Whether files may be replaced.
+    inputs : sequence of Path
+        What else the command reads.
 
     Raises
     ------
     OutputError
-        Two takes with one stem, a result that exists or would replace a take, a folder that
+        Two takes with one stem, a result that exists or would replace an input, a folder that
         cannot be written.
     """
     if folder is not None:
@@ -118,7 +121,8 @@ def plan_takes(raws: Sequence[Path], folder: Path | None, force: bool) -> list[T
         path for take in takes.values() for path in (take.preset, take.audio, take.plot, take.page)
     ]
     # A folder that is not there yet is made later; or no take is there, which is said later too.
-    check_results((path for path in results if path.parent.is_dir()), raws, force)
+    there = [path for path in results if path.parent.is_dir()]
+    check_results(there, raws, force, inputs=inputs)
     return list(takes.values())
 
 
@@ -126,7 +130,9 @@ ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
 """Of the results of a take: preset, audio, picture, audition page."""
 
 
-def plan_presets(raws: Sequence[Path], output: Path, force: bool) -> dict[Path, Path]:
+def plan_presets(
+    raws: Sequence[Path], output: Path, force: bool, inputs: Sequence[Path] = ()
+) -> dict[Path, Path]:
     """Name the preset of every take: `output`, or a file in the folder `output` for several.
 
     Raises
@@ -135,7 +141,7 @@ def plan_presets(raws: Sequence[Path], output: Path, force: bool) -> dict[Path, 
         As :func:`plan_takes`.
     """
     if len(raws) == 1 and not output.is_dir():
-        check_results([output], raws, force)
+        check_results([output], raws, force, inputs=inputs)
         return {raws[0]: output}
     check_folder(output)
     takes: dict[Path, Path] = {}
@@ -145,7 +151,7 @@ def plan_presets(raws: Sequence[Path], output: Path, force: bool) -> dict[Path, 
             raise same_result(takes[target], raw, target)
         takes[target] = raw
     if output.is_dir():
-        check_results(takes, raws, force)
+        check_results(takes, raws, force, inputs=inputs)
     return {raw: target for target, raw in takes.items()}
 
 
@@ -155,21 +161,6 @@ def same_result(first: Path, second: Path, target: Path) -> OutputError:
         f"{first} and {second} would both write {target}; rename one or run them into "
         "different folders"
     )
-
-
-def check_results(paths: Iterable[Path], raws: Iterable[Path], force: bool) -> None:
-    """Refuse results that could not be written, or would replace a take even with --force.
-
-    Raises
-    ------
-    OutputError
-        Names the result and what to do.
-    """
-    takes = {os.path.realpath(raw) for raw in raws}
-    for path in paths:
-        if os.path.lexists(path) and os.path.realpath(path) in takes:
-            raise OutputError(f"{path}: is a raw take and would be replaced; choose another name")
-        check_output(path, force=force)
 
 
 def predict_preset(
@@ -303,7 +294,7 @@ def process_take(
         processed=(result.samples,),
         before=None if enhancer is None else raw,
     )
-    with _none_alone(take.audio, take.preset, take.plot, take.page):
+    with atomic_set():
         notices = told + _write(take.audio, result, rate, options)
         preset.write(take.preset, force=options.force)
         plot_presets(
@@ -319,34 +310,22 @@ def process_take(
         except PageSizeError as error:
             # A long recording has everything but the page; an older one would be of other settings.
             if options.force:
-                take.page.unlink(missing_ok=True)
+                remove_output(take.page)
             notices += (f"{take.page}: not written, {error}",)
     return preset, notices
 
 
-@contextlib.contextmanager
-def _none_alone(*paths: Path) -> Iterator[None]:
-    """Remove the new ones of these files if the block does not come to its end."""
-    new = [path for path in paths if not os.path.lexists(path)]
-    try:
-        yield
-    except BaseException:
-        for path in new:
-            path.unlink(missing_ok=True)
-        raise
-
-
 def apply_file(
-    raw: Path, preset: Preset, out: Path, options: AudioOptions
+    raw: Path, preset: Preset, out: Path, options: AudioOptions, inputs: Sequence[Path] = ()
 ) -> tuple[Rendered, int, tuple[str, ...]]:
-    """Apply a preset to a file and write the result.
+    """Apply a preset to a file and write the result, which replaces none of `inputs` either.
 
     Returns
     -------
     rendered, sample_rate, notices
         The audio, its rate in Hz, and what the user should know.
     """
-    check_results([out], [raw], options.force)
+    check_results([out], [raw], options.force, inputs=inputs)
     samples, rate = read_take(raw)
     result = _render(samples, rate, _changed(preset, options), options)
     return result, rate, _write(out, result, rate, options)

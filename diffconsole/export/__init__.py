@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import ExportError, OutputError, PresetError
-from ..files import atomic_path, check_output, results_folder
+from ..files import atomic_path, atomic_set, clear_unfinished, results_folder
 from ..preset import Preset
+from ..results import check_results
 from .base import DEFAULT_RATE, Figure, Files, Format, Mapped, Strip
 
 __all__ = [
@@ -69,6 +71,7 @@ def export_preset(
     sample_rate: int = DEFAULT_RATE,
     channels: int = 1,
     force: bool = False,
+    inputs: Iterable[Path] = (),
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Write a preset for other software, whole or not at all.
 
@@ -85,6 +88,8 @@ def export_preset(
         Of the audio that the other software will work on.
     force : bool
         Replace files that exist.
+    inputs : iterable of Path
+        Files that are never replaced, as the preset's own.
 
     Returns
     -------
@@ -108,7 +113,7 @@ def export_preset(
     else:
         if not path.name.lower().endswith(form.ending):
             raise OutputError(f"{path}: {key} writes a {form.ending} file; end its name so")
-        check_output(path, force=force)
+        check_results([path], [], force, inputs=inputs)
     files = form.write(strip)
     with contextlib.ExitStack() as whole:
         whole.enter_context(results_folder(path if form.is_folder else None))
@@ -117,12 +122,14 @@ def export_preset(
         for target in targets:
             if target.parent != path and form.is_folder:
                 whole.enter_context(results_folder(target.parent))
+        clear_unfinished(target.parent for target in targets)
         # A companion that is there already, byte by byte, is what another preset needs as well.
         new = {target: data for target, data in targets.items() if not _holds(target, data)}
-        for target in new:
-            check_output(target, force=force)
+        check_results(new, [], force, inputs=inputs)
+        whole.enter_context(atomic_set())
         for target, data in new.items():
-            whole.enter_context(atomic_path(target, force=force)).write_bytes(data)
+            with atomic_path(target, force=force) as temporary:
+                temporary.write_bytes(data)
     return tuple(targets), form.losses(strip)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import ExportError
 from ..parameters import BY_KEY, PARAMETERS, SWITCHES
 from ..preset import Preset
+from ..spreadsheet import as_text
 from .base import Files, Format, Mapped, Strip
 from .sheet import in_a_sentence, rounded, rows
 
@@ -21,19 +22,13 @@ __all__ = ["FORMAT"]
 COLUMNS = ("Module", "Parameter", "Value", "Unit", "Meaning", "Exact value", "Key")
 NAME, SENTENCE = "preset.name", "preset.sentence"
 LARGEST_BYTES = 1 << 20
-# Tab and carriage return too: some programs skip them before they look for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "＝", "＋", "－", "＠")
-
-
-def _as_text(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _write(strip: Strip) -> Files:
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    writer.writerow(("Preset", "name", _as_text(strip.title), "", "", "", NAME))
+    writer.writerow(("Preset", "name", as_text(strip.title), "", "", "", NAME))
     writer.writerow(("Preset", "in a sentence", in_a_sentence(strip), "", "", "", SENTENCE))
     for row in rows(strip):
         writer.writerow(
