@@ -41,6 +41,7 @@ _BLOCK_SAMPLES = 1 << 17
 _MP3_FRAME_SAMPLES = 1152
 _NORMALIZED_PEAK_DBFS = -1.0
 _LOUDNESS_BLOCK_S = 0.4
+_LARGEST_SQUARED = 1e6
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".aiff": "AIFF", ".aif": "AIFF"}
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
@@ -258,6 +259,10 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
     _check_dimensions(samples)
     if not np.any(samples):
         return -math.inf
+    # Squares of single precision overflow far above full scale, where float files may reach.
+    peak = _peak(samples)
+    if peak > _LARGEST_SQUARED:
+        return loudness_lufs(samples / np.float32(peak), sample_rate) + 20.0 * math.log10(peak)
     shortest = math.ceil(_LOUDNESS_BLOCK_S * sample_rate)
     length = samples.shape[1]
     if length < shortest:

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,6 +183,13 @@ class Report:
             click.echo("\n".join(map(printable, text.split("\n"))))
 
 
+def _say_of_cache(report: Report) -> None:
+    """Say once if what was compiled could not be kept; nothing if nothing was compiled."""
+    cache = sys.modules.get("diffconsole.console.kernels.cache")
+    if cache is not None and (line := cache.explain_missing()) is not None:
+        report.say(f"Note: {line}")
+
+
 def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
     """Make a command: an example in its help, the options that all have, one-line errors."""
 
@@ -191,6 +199,7 @@ def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Co
             report = Report(quiet, as_json)
             try:
                 function(report, *args, **kwargs)
+                _say_of_cache(report)
             except KeyboardInterrupt:
                 click.echo("Error: stopped", err=True)
                 raise click.exceptions.Exit(1) from None

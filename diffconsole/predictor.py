@@ -38,6 +38,8 @@ __all__ = [
 REFERENCE_LUFS = -18.0
 """Loudness that the encoder hears every vocal at."""
 
+# Beyond this no file holds a recording: wrong bytes were taken for samples.
+LOUDEST_LUFS = 100.0
 WINDOW_SECONDS = 5.0
 MOST_WINDOWS = 16
 QUIETEST_WINDOW_DB = -20.0
@@ -329,7 +331,7 @@ def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
     AudioError
         The vocal is silent, not finite, or further from −18 LUFS than the input gain reaches.
     """
-    from .audio import loudness_lufs
+    from .audio import loudness_lufs, peak_dbfs
 
     if not np.isfinite(samples).all():
         raise AudioError("the vocal holds values that are not finite; export it again")
@@ -337,6 +339,12 @@ def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
     # Two channels measure 3 dB above one that sounds the same; the strip hears each by itself.
     channel = loudness - 10.0 * math.log10(len(samples))
     gain = BY_KEY["input_gain.gain_db"]
+    if loudness > LOUDEST_LUFS:
+        raise AudioError(
+            f"the vocal is {loudness:+.1f} LUFS, far above full scale (its largest sample is "
+            f"{peak_dbfs(samples):+.1f} dBFS): its samples are damaged or of another scale; "
+            "export it again"
+        )
     if channel < REFERENCE_LUFS - gain.high - 12.0:
         level = "silent" if math.isinf(loudness) else f"{loudness:.1f} LUFS"
         raise AudioError(f"the vocal is {level}: nothing to predict settings from")

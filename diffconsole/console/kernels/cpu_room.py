@@ -7,15 +7,13 @@ size: the result does not depend on the number of threads.
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from .jit import compiler
 from .threads import run_tasks
 
 __all__ = [
@@ -36,9 +34,7 @@ SEGMENT = 64 * BLOCK
 # A band that has fallen so far is lost in the rounding of the slowest one, which ends at −60 dB.
 SILENT = {torch.float32: 1e-12, torch.float64: 1e-24}
 
-compiled: Any = functools.partial(
-    njit, cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
-)
+compiled = compiler("contract", "reassoc")
 
 
 def real_pairs(spectrum: Tensor) -> np.ndarray:
