@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .chatter import without_decoder_words
 from .containers import Container, inspect_container, locate_chunk
 from .errors import AudioError, OutputError
 from .files import atomic_path, check_output
@@ -42,6 +43,8 @@ _MP3_FRAME_SAMPLES = 1152
 _NORMALIZED_PEAK_DBFS = -1.0
 _LOUDNESS_BLOCK_S = 0.4
 _LARGEST_SQUARED = 1e6
+# +200 dBFS: above it single precision overflows in the strip, and no recording is near.
+_LARGEST_SAMPLE = 1e10
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".aiff": "AIFF", ".aif": "AIFF"}
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
@@ -78,7 +81,10 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     path = Path(path)
     container = inspect_container(path)
     try:
-        with soundfile.SoundFile(_decodable(path, container)) as file:
+        with (
+            without_decoder_words(container.kind),
+            soundfile.SoundFile(_decodable(path, container)) as file,
+        ):
             sample_rate, frames = int(file.samplerate), int(file.frames)
             _check_stream(path, sample_rate, file.channels, frames)
             _check_mp3_length(path, container, frames)
@@ -328,14 +334,18 @@ def _check_rate(path: Path, sample_rate: int) -> None:
 
 
 def _check_finite(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Refuse NaN and Inf, naming the first in time."""
+    """Refuse NaN, Inf and what is no sound either, naming the first in time."""
     for start in range(0, samples.shape[1], _BLOCK_SAMPLES):
-        finite = np.isfinite(samples[:, start : start + _BLOCK_SAMPLES])
+        # False for NaN too.
+        finite = np.abs(samples[:, start : start + _BLOCK_SAMPLES]) <= _LARGEST_SAMPLE
         if finite.all():
             continue
         offset = int(np.argmin(finite.all(axis=0)))
         channel = int(np.argmin(finite[:, offset]))
-        kind = "NaN" if np.isnan(samples[channel, start + offset]) else "Inf"
+        value = float(samples[channel, start + offset])
+        kind = "NaN" if math.isnan(value) else "Inf"
+        if math.isfinite(value):
+            kind = f"{value:.3g} ({20 * math.log10(abs(value)):+.1f} dBFS), far too loud for sound"
         side = f"channel {channel + 1} of {len(samples)}"
         raise AudioError(
             f"{path}: sample index {start + offset} ({(start + offset) / sample_rate:.6f} s, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 import os
 import sys
@@ -86,6 +87,8 @@ class Program(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
         make_writable()
+        # Where no settings folder can be written, matplotlib says so in its own words.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         try:
             with like_ctrl_c():
                 code = super().main(args, prog_name, complete_var, False, **extra)
