@@ -172,7 +172,7 @@ def _read_pieces(path: Path, container: Container) -> tuple[np.ndarray, int]:
                     )
                 total += int(file.frames)
                 _check_stream(path, kind[0], kind[1], total)
-                found.append(file.read(dtype="float32", always_2d=True).T)
+                found.append(file.read(dtype="float32", always_2d=True).T[:, piece.skip :])
     samples = np.concatenate(found, axis=1)
     assert kind is not None
     return np.ascontiguousarray(samples), kind[0]

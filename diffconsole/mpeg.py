@@ -39,6 +39,10 @@ _CERTAIN_FRAMES = 6
 _MOST_PARTS = 10_000
 _MOST_FOREIGN = 1 << 22
 _HEADER_BYTES = 192
+# Of a Xing header with all flags: where the encoder's delay and padding are, 12 bits each.
+_ALL_FLAGS = b"\0\0\0\x0f"
+_GAPS_AT = 141
+_DECODER_DELAY = 529
 # A frame count may differ by the header frame itself and by one frame that tags cut off.
 _TOLERANCE = 2
 
@@ -75,10 +79,13 @@ class Piece:
         What stands before them.
     ranges : tuple of tuple of int
         Start and end of each stretch in the file.
+    skip : int
+        Samples at the start that come of what stands before.
     """
 
     front: bytes
     ranges: tuple[tuple[int, int], ...]
+    skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -262,19 +269,34 @@ def _states_less(part: _Part) -> bool:
 def _piece(part: _Part) -> Piece:
     """What is decoded of a part: with its own header frame if that is right, else with another."""
     ranges = tuple(part.ranges)
-    if part.stated is not None and not _states_less(part):
+    if part.stated is None:
+        # Behind a header frame decoders leave out their own delay, which they keep in a file
+        # without one: a frame of silence is there to be left out.
+        silence = _header_frame(part.head)
+        size = len(silence) + sum(last - first for first, last in ranges)
+        front = _header_frame(part.head, part.frames + 1, size) + silence
+        return Piece(front, ranges, part.frame.samples - _DECODER_DELAY)
+    if not _states_less(part):
         return Piece(b"", ranges)
-    frames, body = part.frames, ranges
-    if part.stated is not None:
-        (first, last), *rest = ranges
-        body = ((first + part.frame.length, last), *rest)
-        frames -= 1
+    (first, last), *rest = ranges
+    body = ((first + part.frame.length, last), *rest)
     size = sum(last - first for first, last in body)
-    return Piece(_header_frame(part.head, frames, size), body)
+    front = _header_frame(part.head, part.frames - 1, size)
+    gaps = part.head[part.stated.at + _GAPS_AT : part.stated.at + _GAPS_AT + 3]
+    if part.head[part.stated.at + 4 : part.stated.at + 8] == _ALL_FLAGS and len(gaps) == 3:
+        # The encoder's delay stays as stated; its padding was that of an end that is none.
+        tag = bytearray(part.head)
+        tag[part.stated.at + 8 : part.stated.at + 16] = struct.pack(
+            ">II", part.frames - 1, size + part.frame.length
+        )
+        tag[part.stated.at + _GAPS_AT + 1] &= 0xF0
+        tag[part.stated.at + _GAPS_AT + 2] = 0
+        front = bytes(tag[: part.frame.length]).ljust(part.frame.length, b"\0")
+    return Piece(front, body)
 
 
-def _header_frame(head: bytes, frames: int, size: int) -> bytes:
-    """Make a header frame of the same kind as a frame, which states frames and bytes."""
+def _header_frame(head: bytes, frames: int | None = None, size: int = 0) -> bytes:
+    """Make a frame of silence of the same kind as a frame; it may state frames and bytes."""
     for bitrate in range(1, 15):
         # No checksum, no padding; 0x0C keeps the sampling rate.
         kind = bytes([0xFF, head[1] | 1, bitrate << 4 | (head[2] & 0x0C), head[3]])
@@ -282,7 +304,9 @@ def _header_frame(head: bytes, frames: int, size: int) -> bytes:
         assert frame is not None
         if frame.length >= _HEADER_BYTES:
             break
-    tag = b"Xing" + struct.pack(">III", 3, frames, size + frame.length)
+    tag = b""
+    if frames is not None:
+        tag = b"Xing" + struct.pack(">III", 3, frames, size + frame.length)
     return (kind + bytes(frame.side_bytes) + tag).ljust(frame.length, b"\0")
 
 

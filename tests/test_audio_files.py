@@ -77,6 +77,18 @@ def test_a_joined_mp3_whose_second_part_states_nothing(tmp_path):
     bare = second[second.index(b"\xff\xfb", 100) :]
     samples, _ = read_audio(put(tmp_path, "joined.mp3", first + bare))
     assert abs(samples.shape[1] - 2.5 * RATE) < 4 * 1152
+    assert like(samples[:, : RATE - 1152], decoded(tmp_path, first)[:, : RATE - 1152]) < -60
+
+
+def test_an_mp3_without_header_frame_lies_in_time_as_before(tmp_path):
+    """The decoder as it is, of one bit rate, begins with its own delay; so does every other."""
+    content = mp3(sung(), bitrate_mode="CONSTANT", compression_level=0.5)
+    bare = put(tmp_path, "bare.mp3", content[content.index(b"\xff\xfb", 100) :])
+    plain, _ = sf.read(bare, dtype="float32", always_2d=True)
+    samples, _ = read_audio(bare)
+    length = min(samples.shape[1], len(plain))
+    assert abs(samples.shape[1] - len(plain)) <= 1152
+    assert like(samples[:, :length], plain.T[:, :length]) < -90
 
 
 def test_joined_mp3s_of_different_kinds_are_refused_in_words(tmp_path):
@@ -358,3 +370,33 @@ def test_giants_take_neither_memory_nor_time(tmp_path):
         assert str(caught.value).startswith(f"{path}: ")
         assert time.monotonic() - began < 5, path
     assert peak_memory() - before < 200 << 20
+
+
+# What the jobs do with it
+
+
+def test_apply_keeps_the_time_reference_and_passes_notices_on(tmp_path):
+    from diffconsole.preset import Preset
+    from diffconsole.workflow import AudioOptions, apply_file, predict_file
+
+    from .synthetic import small_model
+
+    raw = tmp_path / "take.wav"
+    samples = np.ascontiguousarray(sung(1.0).T, np.float32)
+    write_audio(raw, samples, RATE, time_reference=RATE * 3661)
+    content = bytearray(raw.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = struct.pack("<I", (len(content) - at - 4) // 16 * 8)
+    raw.write_bytes(content)
+    strip = Preset.from_settings({}, name="none")
+
+    _, _, notices = apply_file(raw, strip, tmp_path / "out.wav", AudioOptions())
+    assert [notice for notice in notices if "0.5 s more lie behind" in notice]
+    assert read_audio_file(tmp_path / "out.wav").time_reference == RATE * 3661
+    options = AudioOptions(bit_depth="24")
+    _, _, notices = apply_file(raw, strip, tmp_path / "out.flac", options)
+    assert f"{tmp_path / 'out.flac'}: does not keep the take's time reference, 01:01:01.000; " in (
+        notices[-1]
+    )
+    _, notices = predict_file(small_model(), "small", raw)
+    assert "0.5 s more lie behind" in notices[0]
