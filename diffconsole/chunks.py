@@ -143,7 +143,8 @@ def check_chunks(file: BinaryIO, size: int, family: bytes) -> Chunks:
     time_reference = None
     foreign = False
     count = 0
-    for count, chunk in enumerate(_chunks(file, size, family), 1):
+    for chunk in _chunks(file, size, family):
+        count += 1
         if chunk.name == b"ds64":
             file.seek(chunk.body + 8)
             long_size = chunk.body + 8, struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
