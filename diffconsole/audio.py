@@ -1,22 +1,31 @@
-"""Audio files and levels: the only file that reads, writes, resamples, and measures loudness.
+"""Audio files and levels: what writes, resamples, and measures loudness, and what reads.
 
-Samples are float32 arrays ``(channels, samples)``, full scale at ±1.0. What is read is what is
-stored: nothing is padded, scaled, or clipped. Reading and writing use libsndfile (soundfile),
-resampling soxr, loudness pyloudnorm; each is imported when it is first needed.
+Samples are float32 arrays ``(channels, samples)``, full scale at ±1.0. Reading is in
+:mod:`diffconsole.audio_read`; it and writing use libsndfile (soundfile), resampling soxr, loudness
+pyloudnorm; each is imported when it is first needed.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .chatter import without_decoder_words
-from .containers import Container, inspect_container, locate_chunk
+from .audio_read import (
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    AudioFile,
+    check_finite,
+    check_rate,
+    decoder_reason,
+    file_name,
+    read_audio,
+    read_audio_file,
+)
+from .broadcast import stamp_time_reference
+from .containers import inspect_container, locate_chunk
 from .errors import AudioError, OutputError
 from .files import atomic_path, check_output
 from .quantize import encoded_blocks
@@ -24,90 +33,23 @@ from .quantize import encoded_blocks
 __all__ = [
     "MAX_SAMPLE_RATE",
     "MIN_SAMPLE_RATE",
+    "AudioFile",
     "loudness_lufs",
     "peak_dbfs",
     "read_audio",
+    "read_audio_file",
     "resample",
     "write_audio",
 ]
 
-MIN_SAMPLE_RATE = 16_000
-MAX_SAMPLE_RATE = 192_000
-
-# A file is held in memory whole; beyond this it is refused before any memory is taken.
-_MAX_READ_BYTES = 4 * 2**30
 # WAV and AIFF count bytes in 32 bits; the rest is for their headers.
 _MAX_WRITE_BYTES = 2**32 - 2**16
-_BLOCK_SAMPLES = 1 << 17
-_MP3_FRAME_SAMPLES = 1152
 _NORMALIZED_PEAK_DBFS = -1.0
 _LOUDNESS_BLOCK_S = 0.4
 _LARGEST_SQUARED = 1e6
-# +200 dBFS: above it single precision overflows in the strip, and no recording is near.
-_LARGEST_SAMPLE = 1e10
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".aiff": "AIFF", ".aif": "AIFF"}
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
-_ANOTHER_EXPORT = "export it again as WAV"
-
-
-def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
-    """Read an audio file whole, exactly as stored.
-
-    WAV (8, 16, 24, 32 bit, float, double; RF64, W64), FLAC, Ogg Vorbis, Opus, MP3, AIFF, CAF.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    samples : numpy.ndarray
-        float32 ``(channels, samples)``, C-contiguous; one or two channels, at least one sample,
-        all finite. Integer files reach −1.0 … 1.0, float files whatever they hold.
-    sample_rate : int
-        In Hz, 16000 to 192000.
-
-    Raises
-    ------
-    AudioError
-        The file is missing, a folder, empty, unreadable, no audio, truncated, or damaged; has no
-        samples, more than two channels, a NaN or Inf sample, or a rate out of range; would take
-        more than 4 GiB.
-    """
-    import soundfile
-
-    path = Path(path)
-    container = inspect_container(path)
-    try:
-        with (
-            without_decoder_words(container.kind),
-            soundfile.SoundFile(_decodable(path, container)) as file,
-        ):
-            sample_rate, frames = int(file.samplerate), int(file.frames)
-            _check_stream(path, sample_rate, file.channels, frames)
-            _check_mp3_length(path, container, frames)
-            # One call: blocks would seek between them, which lossy decoders do not do exactly.
-            interleaved = file.read(dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{path}: is damaged, truncated or of an unknown kind of {container.kind} "
-            f"({_reason(error)}); copy it again, or {_ANOTHER_EXPORT}"
-        ) from error
-    except MemoryError:
-        raise AudioError(f"{path}: does not fit into memory; cut it into shorter parts") from None
-    missing = frames - len(interleaved)
-    if missing > (2 * _MP3_FRAME_SAMPLES if container.kind == "MP3" else 0):
-        raise AudioError(
-            f"{path}: is truncated: {frames} samples are stated, {len(interleaved)} are there; "
-            f"copy it again, or {_ANOTHER_EXPORT}"
-        )
-    if len(interleaved) == 0:
-        raise AudioError(f"{path}: has 0 samples; {_ANOTHER_EXPORT}")
-    samples = np.ascontiguousarray(interleaved.T)
-    _check_finite(path, samples, sample_rate)
-    return samples, sample_rate
 
 
 def write_audio(
@@ -119,6 +61,7 @@ def write_audio(
     normalize: bool = False,
     force: bool = False,
     seed: int = 0,
+    time_reference: int | None = None,
 ) -> float:
     """Write an audio file, whole or not at all.
 
@@ -142,6 +85,9 @@ def write_audio(
         Replace an existing file.
     seed : int
         Seed of the dither.
+    time_reference : int, optional
+        Samples since midnight at which the recording begins; WAV files keep it (BWF), others
+        cannot.
 
     Returns
     -------
@@ -172,8 +118,10 @@ def write_audio(
     with atomic_path(path, force=force) as temporary:
         try:
             with soundfile.SoundFile(
-                _file_name(temporary), "w", int(sample_rate), len(samples), subtype, format=major
+                file_name(temporary), "w", int(sample_rate), len(samples), subtype, format=major
             ) as file:
+                if time_reference is not None and major == "WAV":
+                    stamp_time_reference(file, time_reference)
                 for block in encoded_blocks(samples, 10 ** (gain_db / 20), bit_depth, seed):
                     file.write(block)
             # libsndfile stamps the time into its PEAK chunk; readers ignore it.
@@ -191,8 +139,8 @@ def write_audio(
                 raw.flush()
                 os.fsync(raw.fileno())
             raise OutputError(
-                f"{path}: could not be written whole ({_reason(error)}); check the free space "
-                "there, or choose another folder"
+                f"{path}: could not be written whole ({decoder_reason(error)}); check the free "
+                "space there, or choose another folder"
             ) from error
     return gain_db
 
@@ -283,76 +231,6 @@ def peak_dbfs(samples: np.ndarray) -> float:
     return 20 * math.log10(peak) if peak > 0 else -math.inf
 
 
-def _decodable(path: Path, container: Container) -> Any:
-    """Give what libsndfile opens: the path, or a copy in memory with a header that it reads.
-
-    It takes a WAV that states 0 bytes of samples at its word; "all ones" it reads to the end.
-    """
-    if container.unsized_at is None:
-        return _file_name(path)
-    content = bytearray(path.read_bytes())
-    content[container.unsized_at : container.unsized_at + 4] = b"\xff" * 4
-    return io.BytesIO(content)
-
-
-def _file_name(path: Path) -> str | bytes:
-    """Give soundfile bytes where it would encode: names that are not valid UTF-8 must open too."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
-
-
-def _check_stream(path: Path, sample_rate: int, channels: int, frames: int) -> None:
-    """Refuse by what the header says, before memory is taken."""
-    if channels > 2:
-        raise AudioError(f"{path}: has {channels} channels; export it as mono or stereo")
-    _check_rate(path, sample_rate)
-    if frames == 0:
-        raise AudioError(f"{path}: has 0 samples; {_ANOTHER_EXPORT}")
-    size = frames * channels * 4
-    if size > _MAX_READ_BYTES:
-        raise AudioError(
-            f"{path}: would take {size / 2**30:.1f} GiB of memory, {_MAX_READ_BYTES / 2**30:.0f} "
-            "GiB are allowed; cut it into shorter parts"
-        )
-
-
-def _check_mp3_length(path: Path, container: Container, frames: int) -> None:
-    """Refuse an MP3 of changing bit rate without a length: the decoder stops at its estimate."""
-    counted = container.samples
-    if counted is not None and abs(counted - frames) > 2 * _MP3_FRAME_SAMPLES:
-        raise AudioError(
-            f"{path}: this MP3 does not state its length and cannot be read whole ({frames} of "
-            f"{counted} samples); convert it to WAV"
-        )
-
-
-def _check_rate(path: Path, sample_rate: int) -> None:
-    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
-        raise AudioError(
-            f"{path}: {sample_rate} Hz is outside {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz; "
-            "convert the audio to 44100 or 48000 Hz"
-        )
-
-
-def _check_finite(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Refuse NaN, Inf and what is no sound either, naming the first in time."""
-    for start in range(0, samples.shape[1], _BLOCK_SAMPLES):
-        # False for NaN too.
-        finite = np.abs(samples[:, start : start + _BLOCK_SAMPLES]) <= _LARGEST_SAMPLE
-        if finite.all():
-            continue
-        offset = int(np.argmin(finite.all(axis=0)))
-        channel = int(np.argmin(finite[:, offset]))
-        value = float(samples[channel, start + offset])
-        kind = "NaN" if math.isnan(value) else "Inf"
-        if math.isfinite(value):
-            kind = f"{value:.3g} ({20 * math.log10(abs(value)):+.1f} dBFS), far too loud for sound"
-        side = f"channel {channel + 1} of {len(samples)}"
-        raise AudioError(
-            f"{path}: sample index {start + offset} ({(start + offset) / sample_rate:.6f} s, "
-            f"{side}) is {kind}; repair it in an editor or export the audio again"
-        )
-
-
 def _output_format(path: Path, bit_depth: str) -> tuple[str, str]:
     """Format and subtype for soundfile."""
     suffix = path.suffix.lower()
@@ -386,7 +264,7 @@ def _check_buffer(path: Path, samples: np.ndarray, sample_rate: int) -> None:
         )
     if samples.shape[1] == 0:
         raise AudioError(f"{path}: there are 0 samples to write; give at least one")
-    _check_rate(path, sample_rate)
+    check_rate(path, sample_rate)
 
 
 def _safe_gain_db(
@@ -398,7 +276,7 @@ def _safe_gain_db(
     """
     peak = _peak(samples)
     if not math.isfinite(peak):
-        _check_finite(path, samples, sample_rate)
+        check_finite(path, samples, sample_rate)
     if peak <= 1.0:
         return 0.0
     over_db = 20 * math.log10(peak)
@@ -418,7 +296,7 @@ def _check_written(path: Path, frames: int) -> None:
     import soundfile
 
     inspect_container(path)
-    with soundfile.SoundFile(_file_name(path)) as file:
+    with soundfile.SoundFile(file_name(path)) as file:
         file.seek(max(frames - 1, 0))
         if file.frames != frames or len(file.read(1)) != 1:
             raise AudioError(f"{file.frames} of {frames} samples were stored")
@@ -429,9 +307,3 @@ def _peak(samples: np.ndarray) -> float:
     if samples.size == 0:
         return 0.0
     return max(float(np.max(samples)), -float(np.min(samples)))
-
-
-def _reason(error: Exception) -> str:
-    """What a decoder says, in one line and without the file name that it repeats."""
-    text = getattr(error, "error_string", None) or str(error)
-    return " ".join(text.split()).rstrip(".")

@@ -35,6 +35,7 @@ __all__ = [
     "force_option",
     "in_words",
     "load_model",
+    "model_folder_option",
     "model_option",
     "one_line",
     "seed_option",
@@ -251,9 +252,28 @@ seed_option = click.option(
     show_default=True,
     help="Of everything random.",
 )
-model_option = click.option(
+model_folder_option = click.option(
     "--model", type=PATH, help="Folder that finetune or pretrain wrote.  [default: the shipped one]"
 )
+TRUST = "diffconsole.trust_checkpoint"
+"""Where a command's context says whether the files of a model are trusted."""
+
+
+def _keep_trust(ctx: click.Context, _: click.Parameter, trusted: bool) -> None:
+    ctx.meta[TRUST] = trusted
+
+
+def model_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the model's folder, and the trust that a model on a TorchScript file needs."""
+    return add_options(
+        function,
+        model_folder_option,
+        click.option(
+            "--trust-checkpoint", is_flag=True, expose_value=False, callback=_keep_trust,
+            help="Also open a --model on a TorchScript encoder. Dangerous: that runs whatever code "
+            "its author put into it, with your rights.",
+        ),
+    )  # fmt: skip
 
 
 def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -333,9 +353,17 @@ def in_words(preset: Preset) -> str:
     return ", ".join(words) or "nothing is on"
 
 
-def load_model(folder: Path | None, device: str = "cpu") -> tuple[Predictor, str]:
-    """Load a model, by default the shipped one, and tell its name."""
+def load_model(
+    folder: Path | None, device: str = "cpu", trust: bool | None = None
+) -> tuple[Predictor, str]:
+    """Load a model, by default the shipped one, and return it with its name.
+
+    `trust` is what the command was told by ``--trust-checkpoint`` unless it is given.
+    """
     from .predictor import Predictor, default_model
 
-    model = Predictor.load(folder, device)
+    if trust is None:
+        context = click.get_current_context(silent=True)
+        trust = bool(context is not None and context.meta.get(TRUST, False))
+    model = Predictor.load(folder, device, trust_checkpoint=trust)
     return model, (folder or default_model()).resolve().name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import add_options, load_model, model_option
+from .cli_common import add_options, load_model, model_folder_option
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -47,8 +47,8 @@ rate_option = click.option(
 trust_option = click.option(
     "--trust-checkpoint",
     is_flag=True,
-    help="Also read encoder files that hold more than numbers. Dangerous: opening such a file runs "
-    "whatever code its author put into it, with your rights.",
+    help="Also read encoder files that hold more than numbers, and a model on a TorchScript file. "
+    "Dangerous: opening such a file runs whatever code its author put into it, with your rights.",
 )
 
 
@@ -68,8 +68,8 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--model and --encoder exclude each other: start from one")
         if encoder_rate is not None and encoder is None:
             raise click.UsageError("--encoder-rate goes with --encoder script:FILE or rave:FILE")
-        if trust_checkpoint and encoder is None:
-            raise click.UsageError("--trust-checkpoint goes with --encoder NAME:PATH")
+        if trust_checkpoint and encoder is None and model is None:
+            raise click.UsageError("--trust-checkpoint goes with --encoder NAME:PATH or --model")
         from .results import files_of_model
 
         make = functools.partial(_starting_model, model, encoder, encoder_rate, trust_checkpoint)
@@ -79,7 +79,7 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     return add_options(
         run,
-        model_option,
+        model_folder_option,
         click.option(
             "--encoder", metavar="NAME[:PATH]",
             help="Start anew on this encoder instead of --model (see 'encoders list'). A script "
@@ -95,7 +95,7 @@ def _starting_model(
 ) -> tuple[Predictor, str]:
     """Load the model to fine-tune, or build one on an encoder, and tell its name."""
     if encoder is None:
-        return load_model(model)
+        return load_model(model, trust=trust)
     from .training.new_model import new_model
 
     predictor = new_model(encoder, encoder_rate, seed, trust=trust)

@@ -7,9 +7,7 @@ input gain. Long takes are heard in windows; the windows' settings are averaged 
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .encoders import create
 from .encoders.base import ENCODER_FILE, Encoder
-from .errors import AudioError, ModelError
+from .errors import AudioError
 from .head import Head
 from .parameters import BY_KEY, PARAMETERS
 from .voice import describe
@@ -258,54 +255,37 @@ class Predictor(nn.Module):
                     path.write_text(card, encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str | Path | None = None, device: str = "cpu") -> Predictor:
+    def load(
+        cls,
+        folder: str | Path | None = None,
+        device: str = "cpu",
+        *,
+        trust_checkpoint: bool = False,
+    ) -> Predictor:
         """Read a model folder; by default the shipped model.
+
+        Parameters
+        ----------
+        folder : str or Path, optional
+            What :meth:`save` wrote.
+        device : str
+            Where to compute.
+        trust_checkpoint : bool
+            Also open a model on a TorchScript file, which runs the code of the file's author.
 
         Raises
         ------
         ModelError
-            Missing, damaged, or made for other parameters.
+            Missing, damaged, made for other parameters, or in need of trust.
         """
-        import json
-
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         from .files import clear_unfinished
+        from .model_files import load_folder
 
         folder = default_model() if folder is None else Path(folder)
         clear_unfinished([folder])
-        try:
-            sidecar = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            if sidecar["format"] != FORMAT or sidecar["version"] != VERSION:
-                raise ModelError(
-                    f"{folder}: format {sidecar['format']} {sidecar['version']}; "
-                    f"this program reads {FORMAT} {VERSION}"
-                )
-            if sidecar["parameters"] != [p.key for p in PARAMETERS]:
-                raise ModelError(f"{folder}: made for another table of parameters")
-            encoder = create(sidecar["encoder"]["name"], sidecar["encoder"]["config"], folder)
-            model = cls(encoder, int(sidecar["hidden"]), bool(sidecar.get("style", False)))
-            file = folder / "model.safetensors"
-            if not file.is_file():
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
-            weights = load_file(str(file))
-            fresh = model.state_dict()
-            heads = (name.partition(".") for name in fresh)
-            later = [f"{h}.{rest}" for h, _, rest in heads if h != "encoder" and rest in LATER]
-            weights = {**{name: fresh[name] for name in later}, **weights}
-            model.load_state_dict(
-                {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
-            )
-            model.info = dict(sidecar.get("info", {}))
-        except FileNotFoundError as error:
-            raise ModelError(
-                f"{folder}: no model here ({Path(error.filename or 'model.json').name} is "
-                "missing); give a folder that finetune or pretrain wrote"
-            ) from None
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{folder}: damaged model ({reason})") from None
+        keys = [p.key for p in PARAMETERS]
+        expected = {"format": FORMAT, "version": VERSION, "parameters": keys}
+        model = load_folder(cls, folder, LATER, expected, trust=trust_checkpoint)
         return model.to(device).eval()
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import __version__
-from .audio import read_audio, write_audio
+from .audio import AudioFile, read_audio_file, write_audio
+from .broadcast import KEEPS_TIME, clock_text
 from .enhance import Enhancer, enhance
 from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import atomic_set, check_folder, remove_output
@@ -37,6 +38,7 @@ __all__ = [
     "predict_preset",
     "process_take",
     "read_take",
+    "read_take_file",
     "same_result",
     "split_bypass",
 ]
@@ -214,8 +216,9 @@ def predict_file(
     enhancer: Enhancer | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict the strip of a take, enhanced first if asked; also what the user should know."""
-    samples, rate = read_take(raw)
-    samples, notices = _enhanced(samples, rate, enhancer)
+    file = read_take_file(raw)
+    rate = file.sample_rate
+    samples, notices = _enhanced(file.samples, rate, enhancer)
     preset = predict_preset(
         model,
         samples,
@@ -225,7 +228,7 @@ def predict_file(
         references=references,
         enhancer=enhancer,
     )
-    return preset, notices
+    return preset, file.messages + notices
 
 
 def _enhanced(
@@ -242,9 +245,21 @@ def read_take(raw: Path) -> tuple[np.ndarray, int]:
     AudioError
         As :func:`diffconsole.audio.read_audio`; a folder, with what to give instead.
     """
+    file = read_take_file(raw)
+    return file.samples, file.sample_rate
+
+
+def read_take_file(raw: Path) -> AudioFile:
+    """Read a take as :func:`read_take` does, with what the user should know of its file.
+
+    Raises
+    ------
+    AudioError
+        As :func:`read_take`.
+    """
     if raw.is_dir():
         raise AudioError(f"{raw}: is a folder; give the files in it, as {raw / '*.wav'}")
-    return read_audio(raw)
+    return read_audio_file(raw)
 
 
 def process_take(
@@ -270,8 +285,10 @@ def process_take(
     from .audition import Vocal, write_page
     from .plots import StripView, plot_presets
 
-    raw, rate = read_take(take.raw)
+    file = read_take_file(take.raw)
+    raw, rate = file.samples, file.sample_rate
     samples, told = _enhanced(raw, rate, enhancer)
+    told = file.messages + told
     preset = predict_preset(
         model,
         samples,
@@ -295,7 +312,7 @@ def process_take(
         before=None if enhancer is None else raw,
     )
     with atomic_set():
-        notices = told + _write(take.audio, result, rate, options)
+        notices = told + _write(take.audio, result, rate, options, file.time_reference)
         preset.write(take.preset, force=options.force)
         plot_presets(
             [view],
@@ -326,9 +343,10 @@ def apply_file(
         The audio, its rate in Hz, and what the user should know.
     """
     check_results([out], [raw], options.force, inputs=inputs)
-    samples, rate = read_take(raw)
-    result = _render(samples, rate, _changed(preset, options), options)
-    return result, rate, _write(out, result, rate, options)
+    file = read_take_file(raw)
+    rate = file.sample_rate
+    result = _render(file.samples, rate, _changed(preset, options), options)
+    return result, rate, file.messages + _write(out, result, rate, options, file.time_reference)
 
 
 def _changed(preset: Preset, options: AudioOptions) -> Preset:
@@ -339,7 +357,13 @@ def _render(samples: np.ndarray, rate: int, preset: Preset, options: AudioOption
     return render(samples, rate, preset, tail_seconds=options.tail_seconds, device=options.device)
 
 
-def _write(out: Path, result: Rendered, rate: int, options: AudioOptions) -> tuple[str, ...]:
+def _write(
+    out: Path,
+    result: Rendered,
+    rate: int,
+    options: AudioOptions,
+    time_reference: int | None = None,
+) -> tuple[str, ...]:
     gain_db = write_audio(
         out,
         result.samples,
@@ -348,8 +372,12 @@ def _write(out: Path, result: Rendered, rate: int, options: AudioOptions) -> tup
         normalize=options.normalize,
         force=options.force,
         seed=options.seed,
+        time_reference=time_reference,
     )
     turned = (f"{out}: turned down by {-gain_db:.1f} dB, to −1 dBFS",) if gain_db else ()
+    if time_reference is not None and out.suffix.lower() != KEEPS_TIME:
+        clock = clock_text(time_reference, rate)
+        turned += (f"{out}: does not keep the take's time reference, {clock}; write .wav",)
     return result.notices + turned
 
 

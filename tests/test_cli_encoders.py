@@ -63,11 +63,14 @@ def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
     for path in sorted(source.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     moved = (tmp_path / "studio").rename(tmp_path / "moved")
-    told = json.loads(done("models", "info", "--model", moved, "--json").stdout)
+    chosen = ("--model", moved, *(("--trust-checkpoint",) if name == "script" else ()))
+    if name == "script":
+        assert "add --trust-checkpoint" in refused("models", "info", "--model", moved)
+    told = json.loads(done("models", "info", *chosen, "--json").stdout)
     assert told["encoder"] == family
     take = write_take(tmp_path / "take.wav", seconds=1.0)
-    done("predict", take, "-o", tmp_path / "p.json", "--model", moved)
-    assert Predictor.load(moved).encoder.licence == told["licence"]
+    done("predict", take, "-o", tmp_path / "p.json", *chosen)
+    assert Predictor.load(moved, trust_checkpoint=True).encoder.licence == told["licence"]
 
 
 def test_what_excludes_each_other_is_wrong_use(tmp_path, folders):

@@ -217,18 +217,8 @@ def test_mp3_that_does_not_state_its_length(tmp_path):
     assert counted is not None
     assert abs(samples.shape[1] - counted) <= 1152
     assert RATE <= counted <= RATE + 4 * 1152
-    with pytest.raises(AudioError, match="truncated: it ends in the middle of a frame"):
-        read_audio(_written(tmp_path, "cut.mp3", content[:-50]))
-
-
-def test_mp3_of_changing_bit_rate_without_length(tmp_path):
-    """The decoder guesses from the first frames and would drop the rest without a word."""
-    quiet = NOISE * np.repeat([0.0, 1.0], RATE // 2)[:, None]
-    buffer = io.BytesIO()
-    sf.write(buffer, quiet, RATE, format="MP3", subtype="MPEG_LAYER_III")
-    path = _written(tmp_path, "plain.mp3", _without_info_frame(buffer.getvalue()))
-    with pytest.raises(AudioError, match="does not state its length.*convert it to WAV"):
-        read_audio(path)
+    cut, _ = read_audio(_written(tmp_path, "cut.mp3", content[:-50]))
+    assert 0 < samples.shape[1] - cut.shape[1] <= 2 * 1152
 
 
 def test_mp3_tags_change_nothing(tmp_path):

@@ -15,7 +15,7 @@ from ..errors import ModelError
 if TYPE_CHECKING:
     from .base import Encoder
 
-__all__ = ["FAMILIES", "Family", "create", "open_encoder", "split_spec"]
+__all__ = ["FAMILIES", "Family", "create", "has_own_file", "open_encoder", "split_spec"]
 
 
 class Family(NamedTuple):
@@ -144,7 +144,11 @@ def split_spec(spec: str) -> tuple[str, str | None]:
 
 
 def create(
-    name: str, config: Mapping[str, Any] | None = None, folder: Path | None = None
+    name: str,
+    config: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    *,
+    trust: bool = False,
 ) -> Encoder:
     """Build an encoder by its name, with untrained weights.
 
@@ -156,6 +160,8 @@ def create(
         The constructor's arguments, as :meth:`Encoder.config` returned them.
     folder : Path, optional
         The saved model's folder, for the encoders that have a file in it.
+    trust : bool
+        Also open such a file where it runs its author's code.
 
     Raises
     ------
@@ -163,9 +169,23 @@ def create(
         No such family, or arguments that it does not take.
     """
     try:
-        return _class(name).from_config(config or {}, folder)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"encoder {name!r}: {error}") from None
+        return _class(name).from_config(config or {}, folder, trust=trust)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(f"encoder {name!r}: {reason}") from None
+
+
+def has_own_file(name: str) -> bool:
+    """Whether a family's networks come from a file of their own in a saved model's folder.
+
+    Raises
+    ------
+    ModelError
+        No such family.
+    """
+    from .torchscript import FileEncoder
+
+    return issubclass(_class(name), FileEncoder)
 
 
 def open_encoder(

@@ -66,8 +66,13 @@ class Encoder(nn.Module, ABC):
         """Return the constructor's arguments, so that a file alone rebuilds the encoder."""
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], folder: Path | None) -> Encoder:
-        """Rebuild from what :meth:`config` returned; `folder` holds the model, and `file` in it."""
+    def from_config(
+        cls, config: Mapping[str, Any], folder: Path | None, *, trust: bool = False
+    ) -> Encoder:
+        """Rebuild from what :meth:`config` returned; `folder` holds the model, and `file` in it.
+
+        A file that runs its author's code is opened with `trust` only.
+        """
         return cls(**config)
 
     @classmethod

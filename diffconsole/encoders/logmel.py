@@ -8,6 +8,7 @@ are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from .base import Encoder
 __all__ = ["LogMelEncoder"]
 
 POWER_FLOOR = 1e-9
+WIDEST, MOST_STAGES, MOST_OVERLAP = 8192, 16, 64
 
 
 class LogMel(nn.Module):
@@ -83,6 +85,25 @@ class _Residual(nn.Module):
         return nn.functional.gelu(x + self.body(x))
 
 
+def _check(
+    widths: Sequence[int], features: int, mels: int, n_fft: int, window: int, hop: int
+) -> None:
+    """Refuse numbers of which no network can be made, or only one that fills the memory."""
+    numbers = {
+        "features": (features, 1, WIDEST),
+        "mels": (mels, 8, 1024),
+        "n_fft": (n_fft, 64, 1 << 16),
+        "window": (window, 16, n_fft),
+        "hop": (hop, max(1, n_fft // MOST_OVERLAP), 1 << 16),
+        **{f"widths[{i}]": (width, 16, WIDEST) for i, width in enumerate(widths)},
+    }
+    for key, (number, least, most) in numbers.items():
+        if type(number) is not int or not least <= number <= most:
+            raise ValueError(f"{key} is {number!r}, not a whole number from {least} to {most}")
+    if not 1 <= len(widths) <= MOST_STAGES:
+        raise ValueError(f"{len(widths)} stages, not 1 to {MOST_STAGES}")
+
+
 class LogMelEncoder(Encoder):
     """See the module. 44.1 kHz; one frame every eight hops.
 
@@ -111,6 +132,7 @@ class LogMelEncoder(Encoder):
         hop: int = 1024,
     ) -> None:
         super().__init__()
+        _check(widths, features, mels, n_fft, window, hop)
         self._config = {
             "widths": list(widths),
             "features": features,

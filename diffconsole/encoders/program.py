@@ -12,7 +12,7 @@ import json
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ __all__ = ["FORMAT", "KINDS", "NUMBERS", "Program", "holds_program"]
 
 FORMAT = "diffconsole.program-1"
 MOST_NODES = 100_000
+MOST_ELEMENTS = 1 << 30
+"""Of all tensors that a run holds at one time; more is no encoder for a vocal."""
+LARGEST_NUMBER = 2**63
+DEEPEST = 16
 LARGEST_HEADER_BYTES = 1 << 25
 KINDS = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format}
 NUMBERS: dict[str, Callable[..., Any]] = {
@@ -33,6 +37,7 @@ NUMBERS: dict[str, Callable[..., Any]] = {
     **{name: getattr(torch, name) for name in ("sym_max", "sym_min", "sym_int", "sym_float")},
 }  # fmt: skip
 """Beside ATen's operations: those on sizes."""
+_ON_NUMBERS = frozenset(NUMBERS.values())
 
 
 def holds_program(content: bytes) -> bool:
@@ -65,15 +70,20 @@ class Program(nn.Module):
             nodes = program["nodes"]
             if len(nodes) > MOST_NODES:
                 raise ValueError(f"{len(nodes)} operations")
-            self.nodes = [(n, _target(t), args, kwargs) for n, t, args, kwargs in nodes]
+            _check_numbers([node[2:] for node in nodes], DEEPEST)
+            self.nodes = [(str(n), _target(t), args, dict(k)) for n, t, args, k in nodes]
             self.output = program["output"]
+            _check_numbers([self.output, self.demands], DEEPEST)
             if len(self.demands) not in (2, 3) or min(c for *_, c in self.demands) < 1:
                 raise ValueError(f"damaged program (shape {self.demands})")
             self.weights = nn.Module()
             for key, learnt in program["weights"]:
                 _place(self.weights, key, weights[key], bool(learnt))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"damaged program ({error})") from None
+        except (
+            KeyError, TypeError, AttributeError, RuntimeError, OverflowError, IndexError,
+        ) as error:  # fmt: skip
+            reason = " ".join(str(error).split())[:100]
+            raise ValueError(f"damaged program ({reason})") from None
         # Up to which operation each value is wanted.
         self.last: dict[str, int] = {}
         for i, (_, _, args, kwargs) in enumerate(self.nodes):
@@ -81,6 +91,8 @@ class Program(nn.Module):
         self.last.update(dict.fromkeys(_names(self.output), len(self.nodes)))
         self.changes = any(getattr(getattr(t, "_schema", None), "is_mutable", False)
                            for _, t, _, _ in self.nodes)  # fmt: skip
+        # The shapes of audio for which the sizes of all results are known to be bounded.
+        self.bounded: set[tuple[int, ...]] = set()
         lengths = self.demands[-1]
         self.length = lengths[1] if lengths[0] == lengths[1] else None
 
@@ -129,14 +141,112 @@ class Program(nn.Module):
         held |= dict(self.weights.named_parameters())
         values: dict[str, Any] = {name: held[key] for name, key in self.tensors.items()}
         values[self.input] = audio
+        shape = tuple(audio.shape)
+        room = None if shape in self.bounded else _Room(values)
         for i, (name, target, args, kwargs) in enumerate(self.nodes):
             used = {k: _decoded(v, values, audio.device) for k, v in kwargs.items()}
-            values[name] = target(*_decoded(args, values, audio.device), **used)
+            given = _decoded(args, values, audio.device)
+            if target in _ON_NUMBERS:
+                result = _number(target, given, used)
+            else:
+                if room is not None:
+                    room.make(target, given, used)
+                result = target(*given, **used)
+            if self.last.get(name, -1) > i:
+                values[name] = result
+                if room is not None:
+                    room.keep(name, result)
             for gone in _names([args, list(kwargs.values())]):
                 if self.last[gone] == i:
                     values.pop(gone, None)
+                    if room is not None:
+                        room.free(gone)
+        self.bounded.add(shape)
         found: Tensor = _decoded(self.output, values, audio.device)
         return found
+
+
+class _Room:
+    """What the tensors of a run take together, known before each result is made."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.held = {name: _elements(value) for name, value in values.items()}
+        self.total = sum(self.held.values())
+
+    def make(self, target: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Refuse an operation whose result would be too large.
+
+        Raises
+        ------
+        ValueError
+            It would.
+        """
+        try:
+            # Without memory; what depends on the numbers themselves has no size beforehand.
+            given = _without_memory(kwargs)
+            if any(argument.name == "device" for argument in cast(Any, target)._schema.arguments):
+                given["device"] = torch.device("meta")
+            result = target(*_without_memory(args), **given)
+        except Exception:  # noqa: BLE001 - the operation itself says what is wrong, when it runs.
+            return
+        self._check(_elements(result))
+
+    def keep(self, name: str, result: Any) -> None:
+        """Count a result that was made."""
+        self.held[name] = _elements(result)
+        self.total += self.held[name]
+        self._check(0)
+
+    def free(self, name: str) -> None:
+        """Count no more what is gone."""
+        self.total -= self.held.pop(name, 0)
+
+    def _check(self, more: int) -> None:
+        if self.total + more > MOST_ELEMENTS:
+            raise ValueError(
+                f"holds {self.total + more} numbers at one time, {MOST_ELEMENTS} are allowed"
+            )
+
+
+def _elements(value: Any) -> int:
+    if isinstance(value, (list, tuple)):
+        return sum(_elements(each) for each in value)
+    return value.numel() if isinstance(value, Tensor) else 0
+
+
+def _without_memory(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_memory(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_without_memory(each) for each in value])
+    if isinstance(value, torch.device):
+        return torch.device("meta")
+    return value.to("meta") if isinstance(value, Tensor) else value
+
+
+def _number(target: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Run an operation on sizes: on numbers alone, and to numbers that a tensor can have.
+
+    Raises
+    ------
+    ValueError
+        Something else goes in, or a larger number comes out.
+    """
+    values = [*args, *kwargs.values()]
+    picks = target is operator.getitem and len(args) == 2 and isinstance(args[0], (list, tuple))
+    if not all(isinstance(v, (bool, int, float)) for v in (values[1:] if picks else values)):
+        raise ValueError("damaged program (an operation on sizes of something else)")
+    if target is operator.pow and (
+        abs(values[0]) > 1 and abs(values[1]) * math.log2(abs(values[0])) > 64
+    ):
+        raise ValueError("damaged program (a size without bound)")
+    try:
+        result = target(*args, **kwargs)
+    except ArithmeticError as error:
+        raise ValueError(f"damaged program ({error})") from None
+    if isinstance(result, (int, float)) and abs(result) > LARGEST_NUMBER:
+        raise ValueError("damaged program (a size without bound)")
+    return result
 
 
 def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -152,6 +262,23 @@ def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(program, dict) or program.get("format") != FORMAT:
         raise ValueError(f"no program of the format {FORMAT}")
     return program, weights
+
+
+def _check_numbers(value: Any, depth: int) -> None:
+    """Refuse what no size is, and lists without end.
+
+    Raises
+    ------
+    ValueError
+        There is such.
+    """
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise ValueError(f"damaged program (a number of {value.bit_length()} bits)")
+    if isinstance(value, (list, tuple, dict)):
+        if depth == 0:
+            raise ValueError("damaged program (lists in lists)")
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_numbers(each, depth - 1)
 
 
 def _target(name: str) -> Callable[..., Any]:

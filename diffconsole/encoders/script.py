@@ -80,6 +80,11 @@ class ScriptEncoder(FileEncoder):
         return parts_of(whole)
 
     @classmethod
+    def runs_code(cls, file: bytes) -> bool:
+        """TorchScript does; what was made of an exported program does not."""
+        return not holds_program(file)
+
+    @classmethod
     def open(
         cls, source: str | None, sample_rate: int | None, *, trust: bool = False
     ) -> ScriptEncoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,9 @@ class FileEncoder(Encoder):
         }
 
     @classmethod
-    def from_config(cls: type[Kind], config: Mapping[str, Any], folder: Path | None) -> Kind:
+    def from_config(
+        cls: type[Kind], config: Mapping[str, Any], folder: Path | None, *, trust: bool = False
+    ) -> Kind:
         """Rebuild from the configuration and the file in the model's folder."""
         if folder is None or "sha256" not in config:
             raise ValueError("an encoder of this kind is rebuilt from a saved model's folder alone")
@@ -65,7 +68,17 @@ class FileEncoder(Encoder):
         file = read_file(path)
         if hashlib.sha256(file).hexdigest() != config["sha256"]:
             raise ModelError(f"{path}: is not the file that this model was made with; copy it anew")
+        if not trust and cls.runs_code(file):
+            raise ModelError(
+                f"{path}: is TorchScript, which runs code of whoever made the model. If you trust "
+                "that person, add --trust-checkpoint (in Python: trust_checkpoint=True)"
+            )
         return cls.of_file(file, path, **{k: v for k, v in config.items() if k != "sha256"})
+
+    @classmethod
+    def runs_code(cls, file: bytes) -> bool:
+        """Whether opening a file of this kind runs its author's code."""
+        return True
 
     @classmethod
     def of_file(cls: type[Kind], file: bytes, path: Path, **arguments: Any) -> Kind:
@@ -91,7 +104,10 @@ def read_file(path: Path) -> bytes:
         It cannot be read, or has more than ``LARGEST_BYTES``.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{path}: is not an ordinary file; give the encoder's own file")
+        size = status.st_size
         if size > LARGEST_BYTES:
             raise ModelError(
                 f"{path}: has {size / 2**30:.1f} GiB; a TorchScript encoder may have "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,26 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    like: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what :func:`save_checkpoint` wrote into `model` and `optimizer`.
+
+    All of it is compared first: where something is wrong, both stay as they are.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    model : Module
+        Gets the weights.
+    optimizer : Optimizer, optional
+        Gets its state.
+    like : mapping, optional
+        Progress as it is at the beginning: what is read has its entries, of the same kinds; None
+        stands for anything.
 
     Returns
     -------
@@ -75,25 +93,87 @@ def load_checkpoint(
         Damaged, or of another model.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not an ordinary file")
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        progress = json.loads(metadata["progress"])
+        if not isinstance(progress, dict) or not all(
+            key in progress and _alike(value, progress[key]) for key, value in (like or {}).items()
+        ):
+            raise ValueError("its progress is damaged")
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
         for name, value in tensors.items():
             kind, rest = name.split(".", 1)
             parts[kind][rest] = value
-        model.load_state_dict(parts["model"])
+        _compare(model, parts["model"], parts["best"])
         if optimizer is not None and parts["optimizer"]:
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, value in parts["optimizer"].items():
-                index, field = name.split(".", 1)
-                state.setdefault(int(index), {})[field] = value
-            optimizer.load_state_dict(
-                {"state": state, "param_groups": json.loads(metadata["groups"])}
-            )
-        return json.loads(metadata["progress"]), parts["best"]
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            _load_optimizer(optimizer, parts["optimizer"], json.loads(metadata["groups"]))
+        model.load_state_dict(parts["model"])
+        return progress, parts["best"]
+    except (
+        OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError, IndexError,
+        AttributeError,
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{path}: cannot go on from this checkpoint ({reason}); remove it to start anew"
         ) from None
+
+
+def _compare(model: nn.Module, weights: Mapping[str, Tensor], best: Mapping[str, Tensor]) -> None:
+    """Hold names, shapes and numbers against those of a model.
+
+    A best state may be one of several, each under a name before a slash.
+    """
+    wanted = model.state_dict()
+    if weights.keys() != wanted.keys():
+        other = sorted(weights.keys() ^ wanted.keys())[0]
+        raise ValueError(f"it is of another model: {other[:80]}")
+    for name, value in (*weights.items(), *best.items()):
+        key = name.rpartition("/")[2]
+        if key not in wanted or value.shape != wanted[key].shape:
+            raise ValueError(f"{name[:80]} has another shape, or no place")
+        if value.is_floating_point() and bool(value.isnan().any()):
+            raise ValueError(f"{name[:80]} holds NaN")
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, values: Mapping[str, Tensor], groups: Any
+) -> None:
+    """Set an optimizer's state, which PyTorch compares with the weights only when it steps."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in values.items():
+        index, field = name.split(".", 1)
+        if value.ndim and value.shape != parameters[int(index)].shape:
+            raise ValueError(f"optimizer.{name[:60]} has another shape")
+        state.setdefault(int(index), {})[field] = value
+    own = optimizer.state_dict()["param_groups"]
+    if not _alike(own, groups) or len(own) != len(groups):
+        raise ValueError("the optimizer's groups are damaged")
+    for ours, theirs in zip(own, groups, strict=True):
+        if ours["params"] != theirs["params"]:
+            raise ValueError("the optimizer is one of other weights")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _alike(wanted: Any, found: Any) -> bool:
+    """Whether a value is of the same kind as another, and has what that has."""
+    if wanted is None:
+        return True
+    if isinstance(wanted, Mapping):
+        return isinstance(found, dict) and all(
+            key in found and _alike(value, found[key]) for key, value in wanted.items()
+        )
+    if isinstance(wanted, (list, tuple)):
+        return isinstance(found, list) and all(
+            _alike(ours, theirs) for ours, theirs in zip(wanted, found, strict=False)
+        )
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return type(wanted) is type(found)
+    if isinstance(wanted, (int, float)):
+        whole = isinstance(found, int) or not isinstance(wanted, int)
+        return whole and isinstance(found, (int, float)) and math.isfinite(found)
+    return isinstance(found, type(wanted))

@@ -357,11 +357,16 @@ class _Run:
         """Go on from the checkpoint, which the first process reads for all."""
         path, fingerprint = self.folder / CHECKPOINT, self.progress["fingerprint"]
         if self.workers.is_first:
-            self.progress, flat = load_checkpoint(path, self.model)
+            self.progress, flat = load_checkpoint(path, self.model, like=self.progress)
             self.states = {}
             for name, value in flat.items():
-                stage, key = name.split("/", 1)
+                stage, _, key = name.partition("/")
                 self.states.setdefault(stage, {})[key] = value
+            if not _is_whole(self.progress, self.states):
+                raise ModelError(
+                    f"{path}: cannot go on from this checkpoint (its progress is damaged); remove "
+                    "it to start anew"
+                )
         weights = {k: v.cpu() for k, v in self.model.state_dict().items()}
         shared = self.workers.agree((self.progress, self.states, weights))
         self.progress, self.states, weights = shared
@@ -378,6 +383,17 @@ class _Run:
                 load_checkpoint(path, self.model, self.optimizer)
             self.optimizer.load_state_dict(self.workers.agree(self.optimizer.state_dict()))
         self.began = time.monotonic() - self.progress["seconds"]
+
+
+def _is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:
+    """Whether a run's progress names stages that there are, with a state for each score."""
+    scores, history = progress["scores"], progress["history"]
+    return (
+        progress["stage"] in STAGES
+        and set(scores) <= set(states)
+        and all(isinstance(score, (int, float)) for score in scores.values())
+        and all(isinstance(entry, dict) and "stage" in entry for entry in history)
+    )
 
 
 def _fingerprint(

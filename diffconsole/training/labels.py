@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,9 +23,13 @@ from torch import Tensor
 from ..pairs import Pair
 from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .distributed import ALONE, Workers
+from .log import read_lines
 from .match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
 from .search import plan_for, search
 from .side_by_side import side_by_side
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 __all__ = [
     "LABELS",
@@ -218,16 +223,22 @@ def _search(
 
 
 def _read(path: Path) -> dict[str, list[float]]:
+    """Return the labels in a file by their keys; damaged lines are passed over, and searched."""
     known = {}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            if len(entry["settings"]) == len(PARAMETERS):
-                known[entry["pair"]] = entry["settings"]
-        except (ValueError, KeyError, TypeError):
-            continue  # half a line of a run that was killed
+    for entry in read_lines(path) if path.exists() else []:
+        key, settings = entry.get("pair"), entry.get("settings")
+        if isinstance(key, str) and _is_label(settings):
+            known[key] = [float(value) for value in settings]
     return known
+
+
+def _is_label(settings: Any) -> TypeGuard[list[float]]:
+    """Whether these are settings, 0…1."""
+    return (
+        isinstance(settings, list)
+        and len(settings) == len(PARAMETERS)
+        and all(type(value) in (int, float) and 0 <= value <= 1 for value in settings)
+    )
 
 
 def keep_labels(path: Path, labels: Mapping[str, list[float]]) -> None:

@@ -205,7 +205,9 @@ def pretrain(
     best: dict[str, Tensor] = {}
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
-        progress, best = load_checkpoint(checkpoint, pupil, optimizer)
+        # A run of before there were options in it is of these.
+        like = {key: progress[key] for key in ("step", "seconds", "best")}
+        progress, best = load_checkpoint(checkpoint, pupil, optimizer, like)
         if progress.get("options", _identity(options)) != _identity(options):
             raise ModelError(
                 f"{folder}: holds an unfinished run with other data or options; repeat that "

@@ -224,7 +224,7 @@ def test_a_model_with_it_is_saved_whole(tmp_path, kind):
     model = Predictor(encoder, hidden=8).eval()
     model.save(tmp_path / "model", {})
     (tmp_path / "theirs" / "theirs.ts").unlink()
-    again = Predictor.load(tmp_path / "model")
+    again = Predictor.load(tmp_path / "model", trust_checkpoint=True)
     assert again.encoder.config() == encoder.config()
     assert again.encoder.about == encoder.about
     found, expected = again.encoder(heard(0.5)), encoder(heard(0.5))

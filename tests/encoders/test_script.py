@@ -198,12 +198,12 @@ def test_a_saved_model_takes_the_file_along(tmp_path, module):
     assert (tmp_path / "model" / "encoder.pt").read_bytes() == (source / "theirs.pt").read_bytes()
     (source / "theirs.pt").unlink()
     (tmp_path / "model").rename(tmp_path / "moved")
-    again = Predictor.load(tmp_path / "moved")
+    again = Predictor.load(tmp_path / "moved", trust_checkpoint=True)
     assert again.encoder.config() == encoder.config()
     found, expected = again.encoder(heard(1.0)), encoder(heard(1.0))
     assert float((found - expected).norm() / expected.norm()) < 2e-3
     again.save(tmp_path / "moved", {})  # over itself
-    Predictor.load(tmp_path / "moved")
+    Predictor.load(tmp_path / "moved", trust_checkpoint=True)
 
 
 def test_a_model_of_another_kind_leaves_no_file_behind(tmp_path):
@@ -219,10 +219,10 @@ def test_a_missing_or_changed_file_is_named(tmp_path):
     file = tmp_path / "model" / "encoder.pt"
     file.write_bytes(scripted(Convolutions()))
     with pytest.raises(ModelError, match=r"encoder\.pt: is not the file that this model"):
-        Predictor.load(tmp_path / "model")
+        Predictor.load(tmp_path / "model", trust_checkpoint=True)
     file.unlink()
     with pytest.raises(ModelError, match=r"encoder\.pt: cannot be read \(No such file"):
-        Predictor.load(tmp_path / "model")
+        Predictor.load(tmp_path / "model", trust_checkpoint=True)
 
 
 # Files that are none
