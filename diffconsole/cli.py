@@ -208,7 +208,8 @@ def plot(
     if run is not None:
         _plot_run(run, output, force)
     elif over_time and raw is not None:
-        _plot_over_time(raw, model, output, force)
+        for line in _plot_over_time(raw, model, output, force):
+            report.say(f"Note: {raw}: {line}")
     if not presets:
         report.say(f"→ {output}")
         report.result({"plot": str(output)})
@@ -223,7 +224,7 @@ def plot(
     report.result({"plot": str(output)})
 
 
-def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> None:
+def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> tuple[str, ...]:
     from .course import predict_course
     from .plots.over_time import plot_over_time
     from .workflow import read_take
@@ -233,6 +234,7 @@ def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) ->
     course = predict_course(predictor, samples, rate)
     title = f"{raw.stem}: settings by {name}"
     plot_over_time(course, (samples, rate), output, title=title, force=force)
+    return course.whole.messages
 
 
 def _plot_run(run: Path, output: Path, force: bool) -> None:

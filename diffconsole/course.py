@@ -15,8 +15,9 @@ from .predictor import (
     WINDOW_SECONDS,
     Prediction,
     Predictor,
-    level_gain_db,
+    gain_of,
 )
+from .take import take_of
 from .voice import describe
 
 __all__ = ["Course", "predict_course"]
@@ -25,6 +26,8 @@ TOGETHER = 16
 """Windows that the encoder hears at once: memory does not grow with the length of the song."""
 
 MOST_WINDOWS = 400
+LEAST_SUNG = 0.1
+"""Share of a window below which digital silence leaves too little of it."""
 
 
 @dataclass(frozen=True)
@@ -73,28 +76,33 @@ def predict_course(
     AudioError
         The vocal is silent.
     """
-    whole = model.predict(samples, sample_rate)
-    gain_db, _ = level_gain_db(samples, sample_rate)
-    mono = samples.mean(axis=0) * 10.0 ** (gain_db / 20.0)
+    take = take_of(samples, sample_rate)
+    whole = model.predict_take(take)
+    gain_db, sample_rate = gain_of(take), take.sample_rate
+    factor = np.float32(10.0 ** (gain_db / 20.0))
+    mono = take.timeline[0]
     length = min(int(WINDOW_SECONDS * sample_rate), len(mono))
     room = len(mono) - length
     if hop_seconds is None:
         hop_seconds = max(WINDOW_SECONDS / 2.0, room / sample_rate / (MOST_WINDOWS - 1))
     count = 1 + math.ceil(room / (hop_seconds * sample_rate))
     starts = np.linspace(0, room, count).astype(int)
-    power = np.array([np.mean(mono[s : s + length].astype(np.float64) ** 2) for s in starts])
-    loud = power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0)
+    power = np.array([_power(take.between(s, s + length)) for s in starts])
+    sung = np.array([take.share(s, s + length) for s in starts]) > LEAST_SUNG
+    loud = sung & (power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0))
     means, deviations = [], []
     device = next(model.parameters()).device
     for first in range(0, count, TOGETHER):
         some = starts[first : first + TOGETHER]
-        windows = np.stack([mono[s : s + length] for s in some])
+        # What is left of a window beside silence is repeated: it has the whole window's length.
+        voices = [take.between(s, s + length) * factor for s in some]
+        windows = np.stack([np.resize(voice[0], length) for voice in voices])
         heard = resample(windows, sample_rate, model.encoder.sample_rate)
         shortest = model.encoder.sample_rate // 2
         if heard.shape[1] < shortest:
             heard = np.tile(heard, (1, -(-shortest // heard.shape[1])))
         audio = torch.from_numpy(np.ascontiguousarray(heard, np.float32)).unsqueeze(1)
-        described = torch.stack([describe(window[None], sample_rate) for window in windows])
+        described = torch.stack([describe(voice, sample_rate) for voice in voices])
         mean, log_variance = model(audio.to(device), described.to(device))
         means.append(mean.double().cpu())
         deviations.append((0.5 * log_variance.double()).exp().cpu())
@@ -117,3 +125,7 @@ def predict_course(
             physical[~loud] = math.nan
             found[parameter.key] = physical
     return course
+
+
+def _power(samples: np.ndarray) -> float:
+    return float(np.mean(samples.astype(np.float64) ** 2))

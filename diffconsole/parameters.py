@@ -8,6 +8,7 @@ documentation read this table; none repeats it. A parameter's key is its path in
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ __all__ = [
     "default_settings",
     "denormalize",
     "normalize",
+    "without_inaudible",
 ]
 
 Scale = Literal["linear", "log"]
@@ -48,6 +50,10 @@ class Parameter:
         The value of a key that is missing in a present module.
     meaning : str
         One line for people.
+    idle : float, optional
+        The value at which the setting does nothing, where there is one.
+    inaudible : float
+        Values that are no further from it make no difference that anybody hears.
     """
 
     section: str
@@ -58,6 +64,8 @@ class Parameter:
     scale: Scale
     default: float
     meaning: str
+    idle: float | None = None
+    inaudible: float = 0.0
 
     @property
     def key(self) -> str:
@@ -91,6 +99,10 @@ def _log(value: Any) -> Any:
         return math.log(value)
     return np.log(value) if isinstance(value, (np.ndarray, np.generic)) else value.log()
 
+
+NO_GAIN, NO_RATIO, CENTRE = (0.0, 0.02), (1.0, 0.002), (0.0, 0.005)
+"""Idle values and what is inaudible around them: 0.02 dB; with this ratio 0.02 dB at 10 dB above
+the threshold; at this place 0.07 dB between the sides."""
 
 EQ_BANDS = (
     "high_pass",
@@ -130,8 +142,11 @@ def _band(band: str, low_hz: float, high_hz: float, freq_hz: float, what: str) -
     ]
     if not cut:
         rows.append(
-            Parameter(section, "gain_db", "dB", -15.0, 15.0, "linear", 0.0, f"Gain of {what}")
-        )
+            Parameter(
+                section, "gain_db", "dB", -15.0, 15.0, "linear", 0.0, f"Gain of {what}",
+                *NO_GAIN,
+            )
+        )  # fmt: skip
     q = 1.0 if peak else 0.71
     rows.append(Parameter(section, "q", "", q_low, q_high, "log", q, f"Q of {what}"))
     return rows
@@ -141,7 +156,8 @@ def _table() -> tuple[Parameter, ...]:
     compressor, reverb = "compressor", "reverb"
     return (
         Parameter(
-            "input_gain", "gain_db", "dB", -48.0, 48.0, "linear", 0.0, "Gain before everything"
+            "input_gain", "gain_db", "dB", -48.0, 48.0, "linear", 0.0, "Gain before everything",
+            *NO_GAIN,
         ),
         *_band("high_pass", 16.0, 1000.0, 90.0, "the high-pass, 12 dB/oct"),
         *_band("low_shelf", 30.0, 450.0, 180.0, "the low shelf"),
@@ -157,7 +173,7 @@ def _table() -> tuple[Parameter, ...]:
         ),
         Parameter(
             compressor, "ratio", ":1", 1.0, 20.0, "log", 3.3,
-            "dB of input for one dB of output above the threshold",
+            "dB of input for one dB of output above the threshold", *NO_RATIO,
         ),
         Parameter(
             compressor, "attack_ms", "ms", 0.05, 150.0, "log", 3.0,
@@ -173,11 +189,11 @@ def _table() -> tuple[Parameter, ...]:
         ),
         Parameter(
             compressor, "makeup_db", "dB", -12.0, 24.0, "linear", 2.0,
-            "Gain after the compression",
+            "Gain after the compression", *NO_GAIN,
         ),
         Parameter(
             "pan", "position", "", -1.0, 1.0, "linear", 0.0,
-            "Place of the dry signal: -1 left, 0 centre, 1 right",
+            "Place of the dry signal: -1 left, 0 centre, 1 right", *CENTRE,
         ),
         Parameter(
             reverb, "pre_delay_ms", "ms", 0.0, 120.0, "linear", 20.0,
@@ -207,7 +223,8 @@ def _table() -> tuple[Parameter, ...]:
             "Level of a side of the return against one side of the dry signal",
         ),
         Parameter(
-            "output_gain", "gain_db", "dB", -48.0, 24.0, "linear", 0.0, "Gain after everything"
+            "output_gain", "gain_db", "dB", -48.0, 24.0, "linear", 0.0, "Gain after everything",
+            *NO_GAIN,
         ),
     )  # fmt: skip
 
@@ -232,3 +249,21 @@ def denormalize(normalised: Any) -> dict[str, Any]:
 def normalize(settings: dict[str, Any]) -> dict[str, Any]:
     """Map physical settings to 0…1, key by key."""
     return {key: BY_KEY[key].to_normalised(value) for key, value in settings.items()}
+
+
+def without_inaudible(settings: Mapping[str, float]) -> dict[str, float]:
+    """Return settings in which a value that does nothing is exactly the one that does nothing.
+
+    For what was predicted or found by a search; what people write stays as they wrote it.
+
+    Parameters
+    ----------
+    settings : mapping of str to float
+        Physical, by key.
+    """
+    found = dict(settings)
+    for key, value in settings.items():
+        idle = BY_KEY[key].idle
+        if idle is not None and abs(value - idle) <= BY_KEY[key].inaudible:
+            found[key] = idle
+    return found

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from .encoders.base import ENCODER_FILE, Encoder
 from .errors import AudioError
 from .head import Head
-from .parameters import BY_KEY, PARAMETERS
+from .low_end import hold_low_end, low_end_of
+from .parameters import BY_KEY, PARAMETERS, without_inaudible
+from .take import Take, take_of
 from .voice import describe
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "default_model",
+    "gain_of",
     "level_gain_db",
     "windows_of",
 ]
@@ -69,11 +72,17 @@ class Prediction:
         By key, the physical values one standard deviation below and above the mean.
     loudness_lufs : float
         Of the raw vocal.
+    messages : tuple of str
+        What in the file is not the voice and was left out, one line each.
+    held_below_hz : float or None
+        The voice's lowest partial, if the EQ was moved so that it lifts nothing below it.
     """
 
     settings: dict[str, float]
     uncertainty: dict[str, tuple[float, float]] = field(default_factory=dict)
     loudness_lufs: float = math.nan
+    messages: tuple[str, ...] = ()
+    held_below_hz: float | None = None
 
 
 class Predictor(nn.Module):
@@ -175,13 +184,18 @@ class Predictor(nn.Module):
         AudioError
             The vocal is silent.
         """
+        return self.predict_take(take_of(samples, sample_rate), style)
+
+    @torch.inference_mode()
+    def predict_take(self, take: Take, style: Tensor | None = None) -> Prediction:
+        """Predict the settings of a take that was analysed already, as :meth:`predict` does."""
         self.eval()
-        gain_db, loudness = level_gain_db(samples, sample_rate)
-        levelled = samples * 10.0 ** (gain_db / 20.0)
-        windows = windows_of(levelled, sample_rate, self.encoder)
+        gain_db = gain_of(take)
+        levelled = take.mono * np.float32(10.0 ** (gain_db / 20.0))
+        windows = windows_of(levelled, take.sample_rate, self.encoder)
         device = next(self.parameters()).device
         if style is None:
-            described = describe(samples, sample_rate).to(device).expand(len(windows), -1)
+            described = describe(take.mono, take.sample_rate).to(device).expand(len(windows), -1)
             mean, log_variance = self(windows.to(device), described)
         else:
             pooled = self.head.pool(self.encoder(windows.to(device)))
@@ -202,7 +216,20 @@ class Predictor(nn.Module):
             )
             settings[parameter.key] = value
             uncertainty[parameter.key] = (low, high)
-        return Prediction(settings, uncertainty, loudness)
+        low_end = low_end_of(take.mono[0], take.sample_rate)
+        held = settings if low_end is None else hold_low_end(settings, low_end)
+        final = without_inaudible(held)
+        uncertainty = {
+            key: (min(low, final[key]), max(high, final[key]))
+            for key, (low, high) in uncertainty.items()
+        }
+        return Prediction(
+            final,
+            uncertainty,
+            take.loudness_lufs,
+            take.messages,
+            None if low_end is None or held == settings else low_end.lowest_hz,
+        )
 
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:
         """Write the model: weights in half precision, a JSON that rebuilds it, its card.
@@ -311,24 +338,28 @@ def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
     AudioError
         The vocal is silent, not finite, or further from −18 LUFS than the input gain reaches.
     """
-    from .audio import loudness_lufs, peak_dbfs
+    take = take_of(samples, sample_rate)
+    return gain_of(take), take.loudness_lufs
 
-    if not np.isfinite(samples).all():
-        raise AudioError("the vocal holds values that are not finite; export it again")
-    loudness = loudness_lufs(samples, sample_rate)
-    # Two channels measure 3 dB above one that sounds the same; the strip hears each by itself.
-    channel = loudness - 10.0 * math.log10(len(samples))
+
+def gain_of(take: Take) -> float:
+    """Return the gain in dB that brings the channels that carry the voice to −18 LUFS.
+
+    Raises
+    ------
+    AudioError
+        The vocal is silent, or further from −18 LUFS than the input gain reaches.
+    """
     gain = BY_KEY["input_gain.gain_db"]
-    if loudness > LOUDEST_LUFS:
+    if take.level_lufs > LOUDEST_LUFS:
         raise AudioError(
-            f"the vocal is {loudness:+.1f} LUFS, far above full scale (its largest sample is "
-            f"{peak_dbfs(samples):+.1f} dBFS): its samples are damaged or of another scale; "
-            "export it again"
+            f"the vocal is {take.level_lufs:+.1f} LUFS, far above full scale: its samples are "
+            "damaged or of another scale; export it again"
         )
-    if channel < REFERENCE_LUFS - gain.high - 12.0:
-        level = "silent" if math.isinf(loudness) else f"{loudness:.1f} LUFS"
+    if take.level_lufs < REFERENCE_LUFS - gain.high - 12.0:
+        level = "silent" if math.isinf(take.level_lufs) else f"{take.level_lufs:.1f} LUFS"
         raise AudioError(f"the vocal is {level}: nothing to predict settings from")
-    return gain.clip(REFERENCE_LUFS - channel), loudness
+    return gain.clip(REFERENCE_LUFS - take.level_lufs)
 
 
 def windows_of(samples: np.ndarray, sample_rate: int, encoder: Encoder) -> Tensor:

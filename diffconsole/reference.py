@@ -22,10 +22,11 @@ from torch import Tensor
 from .audio import loudness_lufs, read_audio
 from .errors import AudioError, ModelError, SettingsError
 from .head import Head
-from .parameters import BY_KEY
-from .predictor import Prediction, Predictor, level_gain_db, windows_of
+from .parameters import BY_KEY, without_inaudible
+from .predictor import Prediction, Predictor, gain_of, windows_of
 from .preset import Preset
 from .render import render
+from .take import Take, take_of
 
 __all__ = ["Reference", "predict_towards", "read_references", "style_of"]
 
@@ -54,6 +55,11 @@ class Reference:
     weight: float = 1.0
 
     @functools.cached_property
+    def take(self) -> Take:
+        """What is analysed of it."""
+        return take_of(self.samples, self.sample_rate)
+
+    @property
     def level(self) -> tuple[float, float]:
         """Gain in dB that levels it, and its loudness per channel in LUFS.
 
@@ -64,8 +70,7 @@ class Reference:
         AudioError
             It is silent.
         """
-        gain_db, loudness = level_gain_db(self.samples, self.sample_rate)
-        return gain_db, loudness - 10.0 * math.log10(len(self.samples))
+        return gain_of(self.take), self.take.level_lufs
 
 
 def read_references(paths: Sequence[Path], weights: Sequence[float] = ()) -> list[Reference]:
@@ -123,8 +128,9 @@ def style_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
     device = next(model.parameters()).device
     styles = []
     for reference in references:
-        levelled = reference.samples * np.float32(10.0 ** (reference.level[0] / 20.0))
-        windows = windows_of(levelled, reference.sample_rate, model.encoder)
+        take = reference.take
+        levelled = take.mono * np.float32(10.0 ** (gain_of(take) / 20.0))
+        windows = windows_of(levelled, take.sample_rate, model.encoder)
         styles.append(Head.pool(model.encoder(windows.to(device))).mean(dim=0))
     weights = torch.tensor([r.weight for r in references], device=device)
     return ((weights / weights.sum()) @ torch.stack(styles)).unsqueeze(0)
@@ -158,13 +164,15 @@ def predict_towards(
     AudioError
         The vocal or a reference is silent.
     """
-    prediction = model.predict(samples, sample_rate, style_of(model, references))
+    take = take_of(samples, sample_rate)
+    prediction = model.predict_take(take, style_of(model, references))
     total = sum(r.weight for r in references)
     wanted = sum(r.weight * r.level[1] for r in references) / total
     # A part tells the loudness of a long vocal well enough, in a second instead of many.
-    part = _loudest(samples, int(MEASURED_SECONDS * sample_rate))
-    result = render(part, sample_rate, Preset.from_settings(prediction.settings), tail_seconds=0.0)
-    loudness = loudness_lufs(result.samples, sample_rate) - 10.0 * math.log10(len(result.samples))
+    rate = take.sample_rate
+    part = _loudest(take.mono, int(MEASURED_SECONDS * rate))
+    result = render(part, rate, Preset.from_settings(prediction.settings), tail_seconds=0.0)
+    loudness = loudness_lufs(result.samples, rate) - 10.0 * math.log10(len(result.samples))
     if not math.isfinite(loudness):
         return prediction
     key = "output_gain.gain_db"
@@ -176,7 +184,7 @@ def predict_towards(
     }
     return replace(
         prediction,
-        settings={**prediction.settings, key: moved["chosen"]},
+        settings=without_inaudible({**prediction.settings, key: moved["chosen"]}),
         uncertainty={**prediction.uncertainty, key: (moved["low"], moved["high"])},
     )
 

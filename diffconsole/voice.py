@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import loudness_lufs
+from .take import level_lufs
 
 __all__ = ["BANDS_HZ", "LEAST_SPREADS", "MANNER", "VOICE_FEATURES", "describe"]
 
@@ -68,7 +68,7 @@ def describe(samples: np.ndarray, sample_rate: int) -> Tensor:
     mono = _loudest(samples, sample_rate).mean(axis=0, dtype=np.float64)
     long = round(LONG_SECONDS * sample_rate)
     mono = np.pad(mono, (0, max(0, long - len(mono))))
-    loudness = loudness_lufs(mono[None].astype(np.float32), sample_rate)
+    loudness = level_lufs(mono[None].astype(np.float32), sample_rate)
     hop = round(HOP_SECONDS * sample_rate)
     short_db = _levels_db(mono, 2 * hop)
     gate_db = float(np.percentile(short_db, 95)) - GATE_DB

@@ -202,6 +202,12 @@ def predict_preset(
             "created": now.isoformat(),
             "diffconsole": __version__,
             "raw_loudness_lufs": round(prediction.loudness_lufs, 2),
+            **({"take": list(prediction.messages)} if prediction.messages else {}),
+            **(
+                {"eq_held_below_hz": round(prediction.held_below_hz, 1)}
+                if prediction.held_below_hz
+                else {}
+            ),
             "uncertainty": uncertainty,
             **({"references": towards} if towards else {}),
         },
@@ -228,7 +234,12 @@ def predict_file(
         references=references,
         enhancer=enhancer,
     )
-    return preset, file.messages + notices
+    return preset, file.messages + notices + _found_in(raw, preset)
+
+
+def _found_in(raw: Path, preset: Preset) -> tuple[str, ...]:
+    """What in the take is not the voice, and was left out of the prediction."""
+    return tuple(f"{raw}: {line}" for line in preset.provenance.get("take", ()))
 
 
 def _enhanced(
@@ -298,6 +309,7 @@ def process_take(
         references=references,
         enhancer=enhancer,
     )
+    told += _found_in(take.raw, preset)
     # What is heard is what the file says: the strip goes through its written form.
     preset = Preset.from_json(_changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ..pairs import Pair
-from ..parameters import BY_KEY, denormalize
+from ..parameters import BY_KEY, denormalize, without_inaudible
 from .polish import pre_delay_heard, solved
 from .scene import HELD, INDEX, KEYS, Scene, render_all
 from .starts import first_guesses, move_idle_bells, ordinary
@@ -146,7 +146,7 @@ class Found:
             found[makeup.key] = makeup.clip(level_db)
             level_db -= found[makeup.key]
         found[output.key] = output.clip(level_db)
-        return found
+        return without_inaudible(found)
 
     def uncertainty(self) -> dict[str, tuple[float, float]]:
         """Return the physical ends by key."""

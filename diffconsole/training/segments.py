@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..pairs import PAIR_RATE, Pair
-from ..predictor import WINDOW_SECONDS, Predictor, level_gain_db, windows_of
+from ..predictor import WINDOW_SECONDS, Predictor, gain_of, windows_of
+from ..take import take_of
 
 __all__ = ["Cutter", "Place", "Segments", "places_of", "segments_of"]
 
@@ -110,9 +111,8 @@ class Cutter:
     def __init__(self, pairs: Sequence[Pair], model: Predictor) -> None:
         self.pairs, self.encoder = pairs, model.encoder
         self.channels = max(pair.raw.shape[0] for pair in pairs)
-        self.gains = [
-            np.float32(10.0 ** (level_gain_db(pair.raw, PAIR_RATE)[0] / 20.0)) for pair in pairs
-        ]
+        self.takes = [take_of(pair.raw, PAIR_RATE) for pair in pairs]
+        self.gains = [np.float32(10.0 ** (gain_of(take) / 20.0)) for take in self.takes]
 
     def raw(self, place: Place) -> np.ndarray:
         """Return the raw vocal of a segment, ``(1 or 2, samples)``, levelled with its file."""
@@ -120,7 +120,12 @@ class Cutter:
 
     def heard(self, places: Sequence[Place]) -> Tensor:
         """Return what the encoder hears, as :class:`Segments` has it."""
-        parts = [windows_of(self.raw(place), PAIR_RATE, self.encoder)[0] for place in places]
+        length = int(WINDOW_SECONDS * PAIR_RATE)
+        voices = [
+            self.takes[p.pair].between(p.start, p.start + length) * self.gains[p.pair]
+            for p in places
+        ]
+        parts = [windows_of(_filled(v, length), PAIR_RATE, self.encoder)[0] for v in voices]
         return torch.stack(parts)
 
     def audio(self, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
@@ -134,7 +139,10 @@ class Cutter:
 
 def _part(samples: np.ndarray, place: Place) -> np.ndarray:
     length = int(WINDOW_SECONDS * PAIR_RATE)
-    part = samples[:, place.start : place.start + length]
+    return _filled(samples[:, place.start : place.start + length], length)
+
+
+def _filled(part: np.ndarray, length: int) -> np.ndarray:
     # Silence behind a short vocal would be heard as part of it, and its reverb as too long.
     times = -(-length // part.shape[1])
     return np.tile(part, (1, times))[:, :length].astype(np.float32)

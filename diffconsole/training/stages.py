@@ -105,8 +105,8 @@ class Work:
         self.held_places = places_of(held)
         self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
-        self.described = torch.stack([describe(pair.raw, PAIR_RATE) for pair in train])
-        self.held_described = torch.stack([describe(pair.raw, PAIR_RATE) for pair in held])
+        self.described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.train.takes])
+        self.held_described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.held.takes])
         self.middle: Tensor | None = None
         self.spread = torch.full((len(PARAMETERS),), 0.1)
         self.anchor: Head = copy.deepcopy(model.head)

@@ -1,0 +1,246 @@
+"""The low end of an EQ: what lies below the voice is not lifted.
+
+A low shelf that warms a voice lifts rumble, pops and hum below its lowest partial as well, and a
+resonant high-pass does it at its corner. Where a predicted curve is above 0 dB below the lowest
+partial, the bands that reach there are moved until it is not, with as little change as possible
+to the curve where the voice is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .parameters import BY_KEY, EQ_BANDS
+
+__all__ = ["LowEnd", "hold_low_end", "low_end_of"]
+
+RATE = 8000
+FRAME_SECONDS, HOP_SECONDS, MOST_FRAMES = 0.1, 0.05, 3000
+GATE_DB = 30.0
+PITCH_HZ = (50.0, 1200.0)
+LEAST_PERIODICITY, FIRST_PEAK = 0.7, 0.85
+LOWEST_PERCENT, LEAST_VOICED = 3.0, 8
+WITHOUT_PITCH_DB = 25.0
+
+STEP = 2.0 ** (1.0 / 12.0)
+LOWEST_HZ, HIGHEST_HZ, CURVE_RATE = 8.0, 3500.0, 48000.0
+WEIGHED_DB = 40.0
+ALLOWED_DB, AIM_DB = 0.1, -0.05
+STRENGTH, STAY = 10.0, 1.0
+
+MOVED = (
+    "eq.high_pass.freq_hz", "eq.high_pass.q", "eq.low_shelf.freq_hz", "eq.low_shelf.gain_db",
+    "eq.low_shelf.q", "eq.peak_1.freq_hz", "eq.peak_1.gain_db", "eq.peak_1.q", "eq.peak_2.gain_db",
+)  # fmt: skip
+GAINS = tuple(f"eq.{band}.gain_db" for band in EQ_BANDS if f"eq.{band}.gain_db" in BY_KEY)
+
+
+@dataclass(frozen=True)
+class LowEnd:
+    """Where a voice begins, and where its energy lies.
+
+    Attributes
+    ----------
+    lowest_hz : float
+        Of its lowest partial.
+    freq_hz : ndarray
+        Points from there to 3.5 kHz, a twelfth of an octave apart.
+    weights : ndarray
+        0…1, how much the curve counts at each of them.
+    """
+
+    lowest_hz: float
+    freq_hz: np.ndarray
+    weights: np.ndarray
+
+
+def low_end_of(mono: np.ndarray, sample_rate: int) -> LowEnd | None:
+    """Find the lowest partial of a voice.
+
+    Parameters
+    ----------
+    mono : ndarray
+        ``(samples,)``, as :attr:`diffconsole.take.Take.mono` has it.
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    LowEnd or None
+        None where there is too little to say.
+    """
+    import soxr
+
+    length = round(FRAME_SECONDS * RATE)
+    audio = soxr.resample(np.ascontiguousarray(mono, np.float32), sample_rate, RATE, quality="MQ")
+    if len(audio) < 2 * length:
+        return None
+    hop = max(round(HOP_SECONDS * RATE), -(-len(audio) // MOST_FRAMES))
+    frames = np.lib.stride_tricks.sliding_window_view(audio, length)[::hop]
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    power = np.einsum("ij,ij->i", frames, frames)
+    loud = power > np.percentile(power, 95) * 10.0 ** (-GATE_DB / 10.0)
+    if not loud.any() or not power.any():
+        return None
+    window = np.hanning(length).astype(np.float32)
+    spectra = np.square(np.abs(np.fft.rfft(frames[loud] * window, 2048))).astype(np.float32)
+    bins_hz = np.arange(spectra.shape[1]) * RATE / 2048
+    grid_hz = LOWEST_HZ * STEP ** np.arange(round(math.log(HIGHEST_HZ / LOWEST_HZ, STEP)) + 1)
+    # The mean of levels, not of energies: one pop among many frames counts as one.
+    level_db = np.interp(grid_hz, bins_hz, 10.0 * np.log10(spectra + 1e-20).mean(axis=0))
+    level_db -= level_db.max()
+    lowest_hz = _lowest_pitch(spectra, window)
+    if lowest_hz is None:
+        lowest_hz = float(grid_hz[np.argmax(level_db > -WITHOUT_PITCH_DB)])
+    inside = grid_hz >= lowest_hz
+    weights = np.clip(1.0 + level_db[inside] / WEIGHED_DB, 0.01, 1.0)
+    return LowEnd(lowest_hz, grid_hz[inside], weights)
+
+
+def _lowest_pitch(spectra: np.ndarray, window: np.ndarray) -> float | None:
+    """The pitch that only a few percent of the voiced frames lie below, in Hz."""
+    shape = np.fft.irfft(np.square(np.abs(np.fft.rfft(window, 2048))))
+    low, high = math.floor(RATE / PITCH_HZ[1]), math.ceil(RATE / PITCH_HZ[0])
+    # Divided by the window's own, so that long lags count as much as short ones.
+    found = np.fft.irfft(spectra, axis=1)[:, : high + 2]
+    found = found / (found[:, :1] + 1e-20) / (shape[: high + 2] / shape[0])
+    inner = found[:, low : high + 1]
+    is_peak = (inner >= found[:, low - 1 : high]) & (inner > found[:, low + 1 : high + 2])
+    height = np.where(is_peak, inner, 0.0)
+    best = height.max(axis=1)
+    voiced = best > LEAST_PERIODICITY
+    if int(voiced.sum()) < LEAST_VOICED:
+        return None
+    # Whole multiples of a period are peaks as well; the shortest lag of a high one is the period.
+    first = np.argmax(height >= FIRST_PEAK * best[:, None], axis=1)[voiced] + low
+    before, at, after = (found[voiced, first + step] for step in (-1, 0, 1))
+    lag = first + 0.5 * (before - after) / np.minimum(before - 2.0 * at + after, -1e-9)
+    return float(np.percentile(RATE / lag, LOWEST_PERCENT))
+
+
+def hold_low_end(settings: Mapping[str, float], low_end: LowEnd) -> dict[str, float]:
+    """Return settings whose EQ lifts nothing below the voice's lowest partial.
+
+    Parameters
+    ----------
+    settings : mapping of str to float
+        Every parameter by key, physical units.
+    low_end : LowEnd
+        Of the voice.
+
+    Returns
+    -------
+    dict of str to float
+        The same where the curve is at 0 dB or below already, to 0.1 dB.
+    """
+    below_hz = _below(low_end.lowest_hz)
+    found = dict(settings)
+    if curve_db(found, below_hz).max() <= ALLOWED_DB:
+        return found
+    found = _nearest(found, low_end, below_hz)
+    return found if curve_db(found, below_hz).max() <= ALLOWED_DB else _lower(found, below_hz)
+
+
+def _below(lowest_hz: float) -> np.ndarray:
+    count = math.ceil(math.log(lowest_hz / LOWEST_HZ, STEP))
+    return lowest_hz * STEP ** -np.arange(count + 1.0)
+
+
+def _nearest(
+    settings: Mapping[str, float], low_end: LowEnd, below_hz: np.ndarray
+) -> dict[str, float]:
+    """The settings with the nearest curve where the voice is, by least squares."""
+    from scipy.optimize import least_squares
+
+    points_hz = np.concatenate((below_hz, low_end.freq_hz))
+    wanted_db = curve_db(settings, low_end.freq_hz)
+    moved_bands = [band for band in EQ_BANDS if any(f"eq.{band}." in key for key in MOVED)]
+    still_db = curve_db(settings, points_hz, [b for b in EQ_BANDS if b not in moved_bands])
+    weights = np.sqrt(low_end.weights / low_end.weights.sum())
+    start = np.array([BY_KEY[key].to_normalised(settings[key]) for key in MOVED])
+
+    def physical(point: np.ndarray) -> dict[str, float]:
+        moved = {
+            key: BY_KEY[key].clip(float(BY_KEY[key].to_physical(float(value))))
+            for key, value in zip(MOVED, point, strict=True)
+        }
+        return {**settings, **moved}
+
+    def residuals(point: np.ndarray) -> np.ndarray:
+        found_db = still_db + curve_db(physical(point), points_hz, moved_bands)
+        over = np.maximum(found_db[: len(below_hz)] - AIM_DB, 0.0)
+        return np.concatenate(
+            (
+                weights * (found_db[len(below_hz) :] - wanted_db),
+                STRENGTH * over / math.sqrt(len(over)),
+                STAY * (point - start),
+            )
+        )
+
+    # One start and a pull towards it: the same voice in another file ends at the same settings.
+    begin = np.clip(start, 1e-6, 1.0 - 1e-6)
+    return physical(least_squares(residuals, begin, bounds=(0.0, 1.0), max_nfev=60).x)
+
+
+def _lower(settings: Mapping[str, float], below_hz: np.ndarray) -> dict[str, float]:
+    """The same with smaller boosts, and without the high-pass's resonance if it must be."""
+    flat = dict(settings)
+    flat["eq.high_pass.q"] = min(flat["eq.high_pass.q"], 0.7)
+
+    def scaled(share: float) -> dict[str, float]:
+        return {k: v * share if k in GAINS and v > 0.0 else v for k, v in flat.items()}
+
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        fits = curve_db(scaled(middle), below_hz).max() <= ALLOWED_DB
+        low, high = (middle, high) if fits else (low, middle)
+    return scaled(low)
+
+
+def curve_db(
+    settings: Mapping[str, float], freq_hz: np.ndarray, bands: Collection[str] = EQ_BANDS
+) -> np.ndarray:
+    """Return the gain of the EQ, or of some of its bands, in dB at these frequencies."""
+    z1 = np.exp(-2j * np.pi / CURVE_RATE * freq_hz)
+    z2 = z1 * z1
+    gain = np.ones(len(freq_hz))
+    for band in bands:
+        b, a = _section(band, settings)
+        above, under = b[0] + b[1] * z1 + b[2] * z2, a[0] + a[1] * z1 + a[2] * z2
+        gain = gain * np.abs(above / under)
+    return np.asarray(20.0 * np.log10(gain + 1e-12))
+
+
+def _section(
+    band: str, settings: Mapping[str, float]
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Audio EQ Cookbook, as :mod:`diffconsole.console.equalizer` has it, without torch."""
+    freq_hz, q = settings[f"eq.{band}.freq_hz"], settings[f"eq.{band}.q"]
+    w = 2.0 * math.pi * min(freq_hz, 0.49 * CURVE_RATE) / CURVE_RATE
+    c, alpha = math.cos(w), math.sin(w) / (2.0 * q)
+    if band == "high_pass":
+        return (0.5 * (1 + c), -(1 + c), 0.5 * (1 + c)), (1 + alpha, -2 * c, 1 - alpha)
+    if band == "low_pass":
+        return (0.5 * (1 - c), 1 - c, 0.5 * (1 - c)), (1 + alpha, -2 * c, 1 - alpha)
+    amp = 10.0 ** (settings[f"eq.{band}.gain_db"] / 40.0)
+    if band.startswith("peak"):
+        return (
+            (1 + alpha * amp, -2 * c, 1 - alpha * amp),
+            (1 + alpha / amp, -2 * c, 1 - alpha / amp),
+        )
+    s = 1.0 if band == "low_shelf" else -1.0
+    root = 2.0 * math.sqrt(amp) * alpha
+    plus, minus = amp + 1.0, amp - 1.0
+    return (
+        (
+            amp * (plus - s * minus * c + root),
+            s * 2 * amp * (minus - s * plus * c),
+            amp * (plus - s * minus * c - root),
+        ),
+        (plus + s * minus * c + root, -s * 2 * (minus + s * plus * c), plus + s * minus * c - root),
+    )
