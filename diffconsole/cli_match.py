@@ -19,7 +19,7 @@ from .cli_common import (
     one_line,
     seed_option,
 )
-from .cli_pairs import find_files, pair_options, try_pair
+from .cli_pairs import about_pair, find_files, pair_options, try_pair
 from .errors import DiffconsoleError, PairError
 
 if TYPE_CHECKING:
@@ -171,19 +171,24 @@ def _tell(
     left = words_of(measure_residual(pair, preset))
     lag_ms = 1000.0 * pair.lag_seconds
     polarity = "" if pair.polarity > 0 else ", inverted"
+    share = row["explained"]
+    explained = "nothing to explain" if share is None else f"{100.0 * share:.0f} % explained"
     report.say(
         f"{raw}: distance to the mix {found.distance:.3f}, at its level alone "
-        f"{found.level_distance:.3f}: {100.0 * row['explained']:.0f} % explained"
+        f"{found.level_distance:.3f}: {explained}"
     )
     report.say(f"  {in_words(preset)}")
     report.say(
         f"  the mix lies {abs(lag_ms):.2f} ms {'later' if lag_ms >= 0 else 'earlier'}{polarity}; "
         f"correlation {pair.correlation:.2f}"
     )
+    for line in pair.messages:
+        report.say(f"  notice: {line}")
     for line in left:
         report.say(f"  left: {line}")
     report.say(f"  → {target}")
-    return {**row, "unexplained": left, "steps": found.steps, "stopped": found.stopped}
+    about = about_pair(pair)
+    return {**row, **about, "unexplained": left, "steps": found.steps, "stopped": found.stopped}
 
 
 def _match_many(

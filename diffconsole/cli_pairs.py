@@ -15,7 +15,7 @@ from .errors import AudioError, PairError
 if TYPE_CHECKING:
     from .pairs import Pair, PairFiles
 
-__all__ = ["find_files", "load_pairs", "pair_options", "shortened", "try_pair"]
+__all__ = ["about_pair", "find_files", "load_pairs", "pair_options", "shortened", "try_pair"]
 
 
 def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,6 +59,15 @@ def try_pair(files: PairFiles, refused: list[str] | None = None) -> Pair | None:
         return None
 
 
+def about_pair(pair: Pair) -> dict[str, Any]:
+    """Return what alignment found beside lag and polarity, as data."""
+    return {
+        "drift_ppm": round(pair.drift_ppm, 1),
+        "lag_uncertain_ms": round(1000.0 * pair.lag_uncertain_seconds, 2),
+        "messages": list(pair.messages),
+    }
+
+
 def shortened(pair: Pair) -> Pair:
     """Return the loudest twenty seconds of a pair: hundreds of them stay in memory."""
     from .evaluation import WHOLE_SECONDS
@@ -67,7 +76,7 @@ def shortened(pair: Pair) -> Pair:
     length = int(WHOLE_SECONDS * PAIR_RATE)
     if pair.raw.shape[1] <= length:
         return pair
-    start = loudest_start(pair.raw, length)
+    start = loudest_start(pair.raw, length, mixed=pair.mixed)
     raw, mixed = (a[:, start : start + length].copy() for a in (pair.raw, pair.mixed))
     return replace(pair, raw=raw, mixed=mixed)
 
@@ -94,7 +103,13 @@ def load_pairs(
     from .progress import steps
 
     tried = (try_pair(entry) for entry in steps(files, "reading pairs", silent=report.silent))
-    loaded = [change(pair) for pair in tried if pair is not None]
+    loaded = []
+    for pair in tried:
+        if pair is None:
+            continue
+        for line in pair.messages:
+            report.say(f"{one_line(pair.name)}: {line}")
+        loaded.append(change(pair))
     if not loaded:
         raise PairError("no usable pair is left; see the lines above")
     return loaded

@@ -21,7 +21,7 @@ from .cli_common import (
     seed_option,
 )
 from .cli_encoders import StartingModel, encoder_options
-from .cli_pairs import find_files, load_pairs, pair_options, shortened
+from .cli_pairs import about_pair, find_files, load_pairs, pair_options, shortened
 from .cli_runs import check_model_folder, stopped
 
 if TYPE_CHECKING:
@@ -243,6 +243,7 @@ def evaluate(
             "pair": p.name,
             "lag_seconds": round(p.lag_seconds, 6),
             "polarity": p.polarity,
+            **about_pair(p),
             "level_only": level_distance(p),
             "fixed": fixed_distance(p, fixed),
             "model": model_distance(p, predictor),

@@ -60,7 +60,10 @@ def _excerpts(pair: Pair) -> list[tuple[int, int]]:
     if samples <= WHOLE_SECONDS * PAIR_RATE:
         return [(0, samples)]
     length, third = int(EXCERPT_SECONDS * PAIR_RATE), samples // EXCERPTS
-    starts = [loudest_start(pair.raw, length, i * third, (i + 1) * third) for i in range(EXCERPTS)]
+    starts = [
+        loudest_start(pair.raw, length, i * third, (i + 1) * third, pair.mixed)
+        for i in range(EXCERPTS)
+    ]
     return [(start, start + length) for start in starts]
 
 
@@ -175,7 +178,7 @@ def choose_fixed(
 def _excerpt_of(pair: Pair) -> Pair:
     """The loudest six seconds of a pair."""
     length = int(CHOICE_SECONDS * PAIR_RATE)
-    start = loudest_start(pair.raw, length)
+    start = loudest_start(pair.raw, length, mixed=pair.mixed)
     part = slice(start, start + length)
     return replace(pair, raw=pair.raw[:, part], mixed=pair.mixed[:, part])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ __all__ = [
 TABLE = "match.csv"
 PICTURE_ENDING = ".match.png"
 FIGURES = ("distance", "level_distance", "lag_seconds", "polarity", "correlation", "seconds")
+LEAST_DISTANCE = 0.05
+"""From the raw vocal at the mix's level to the mix: below it there is nothing to explain."""
+
 COLUMNS = ("name", *FIGURES, "preset")
 
 
@@ -201,8 +205,15 @@ def _check_table(path: Path, force: bool) -> None:
 def figures(name: str, path: Path, preset: Preset) -> dict[str, Any]:
     """Return a pair's line of the table, from the preset's provenance."""
     found = {key: preset.provenance[key] for key in FIGURES}
-    explained = 1.0 - found["distance"] / max(found["level_distance"], 1e-9)
-    return {"name": name, **found, "explained": round(explained, 4), "preset": str(path)}
+    return {"name": name, **found, "explained": _explained(found), "preset": str(path)}
+
+
+def _explained(found: dict[str, Any]) -> float | None:
+    """Share of the distance that the strip takes away; None where there is hardly any."""
+    before, after = float(found["level_distance"]), float(found["distance"])
+    if not (math.isfinite(before) and math.isfinite(after) and before >= LEAST_DISTANCE):
+        return None
+    return round(max(1.0 - after / before, 0.0), 4)
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -74,6 +74,8 @@ class Match:
         Loss, step by step.
     lag_seconds, polarity, correlation : float, int, float
         As in :class:`diffconsole.pairs.Pair`.
+    drift_ppm, lag_uncertain_seconds : float
+        As there.
     options : MatchOptions
         Of the search.
     stopped : bool
@@ -94,6 +96,8 @@ class Match:
     correlation: float
     options: MatchOptions = field(default_factory=MatchOptions)
     stopped: bool = False
+    drift_ppm: float = 0.0
+    lag_uncertain_seconds: float = 0.0
 
     def preset(self, source: str = "", mix: str = "", contents: str = "") -> Preset:
         """Return the strip as a preset; its provenance says what it was made from and how near.
@@ -126,6 +130,10 @@ class Match:
                 for key, (low, high) in self.uncertainty.items()
             },
         }
+        if self.drift_ppm:
+            provenance["drift_ppm"] = round(self.drift_ppm, 1)
+        if self.lag_uncertain_seconds:
+            provenance["lag_uncertain_ms"] = round(1000.0 * self.lag_uncertain_seconds, 2)
         if self.stopped:
             provenance["stopped"] = True
         return Preset.from_settings(
@@ -239,4 +247,6 @@ def _match_of(pair: Pair, found: Found, options: MatchOptions, took: float, stop
         correlation=pair.correlation,
         options=options,
         stopped=stopped,
+        drift_ppm=pair.drift_ppm,
+        lag_uncertain_seconds=pair.lag_uncertain_seconds,
     )

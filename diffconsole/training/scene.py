@@ -53,7 +53,7 @@ class Scene:
             loudness_lufs(both, PAIR_RATE) + self.input_db
         )
         length = int(seconds * PAIR_RATE)
-        start = loudest_start(pair.raw, length)
+        start = loudest_start(pair.raw, length, mixed=pair.mixed)
         part = slice(start, start + length)
         raw = np.ascontiguousarray(pair.raw[:, part]) * np.float32(10.0 ** (self.input_db / 20.0))
         mix = np.ascontiguousarray(pair.mixed[:, part])

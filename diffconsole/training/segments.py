@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..pairs import PAIR_RATE, Pair
+from ..pairs.segment import uncovered
 from ..predictor import WINDOW_SECONDS, Predictor, gain_of, windows_of
 from ..take import take_of
 
@@ -90,7 +91,7 @@ def places_of(pairs: Sequence[Pair], variant: int = 0) -> list[Place]:
     places = []
     for number, pair in enumerate(pairs):
         spare = max(pair.raw.shape[1] - length, 0)
-        for start in _starts(pair.raw, length, most):
+        for start in _starts(pair, length, most):
             if variant:
                 start = int(np.clip(start + rng.uniform(-0.5, 0.5) * length, 0, spare))
             places.append(Place(number, start))
@@ -148,8 +149,9 @@ def _filled(part: np.ndarray, length: int) -> np.ndarray:
     return np.tile(part, (1, times))[:, :length].astype(np.float32)
 
 
-def _starts(raw: np.ndarray, length: int, most: int) -> list[int]:
-    """Places spread evenly over the file, the quiet ones left out."""
+def _starts(pair: Pair, length: int, most: int) -> list[int]:
+    """Places spread evenly over the pair, left out where it is quiet or one of its files is not."""
+    raw = np.where(uncovered(pair.raw, pair.mixed), np.float32(0.0), pair.raw)
     samples = raw.shape[1]
     if samples <= length:
         return [0]

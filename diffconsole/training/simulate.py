@@ -23,6 +23,7 @@ import numpy as np
 import scipy.signal
 import torch
 
+from ..audio_endings import has_audio_ending
 from ..console import Console, equalizer
 from ..errors import AudioError
 from ..parameters import BY_KEY, PARAMETERS
@@ -33,7 +34,6 @@ __all__ = ["Example", "Voices", "crop", "levelled", "load_rooms", "load_voices",
 
 SAMPLE_RATE = 44100
 SECONDS = 5.0
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 MOST_CORRECTION_DB = 12.0
 SHORTEST_SECONDS = 1.0
 WIDEST_SPEED = 0.35
@@ -159,7 +159,7 @@ def _audio_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+        if has_audio_ending(path) and not path.name.startswith(".")
     )
 
 
