@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["FinetuneOptions", "FinetuneResult"]
@@ -60,13 +60,17 @@ class FinetuneResult:
     seconds : float
         Of all stages.
     scores : dict of str to float
-        Best held-out distance by stage, ``before`` the first.
+        Best held-out distance by stage, ``before`` the first: a robust one, which no single pair
+        decides (:mod:`.selection`).
+    by_pair : dict of str to list of float
+        The distance of each pair held out in these states, by stage.
     """
 
     history: list[dict[str, Any]]
     epochs: int
     seconds: float
     scores: dict[str, float]
+    by_pair: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def best(self) -> str:

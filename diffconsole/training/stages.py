@@ -342,12 +342,13 @@ class Work:
         raw, mixed = (audio.to(self.device) for audio in cutter.audio(places))
         result = self.console(raw, denormalize(chosen))
         return mix_distance(
-            result[..., self.lead :], mixed[..., self.lead :], PAIR_RATE, stride=LOSS_STRIDE
-        )
+            result[..., self.lead :], mixed[..., self.lead :], PAIR_RATE, stride=LOSS_STRIDE,
+            bounded=True,
+        )  # fmt: skip
 
     @torch.no_grad()
-    def held_out_distance(self, *, encoder_moved: bool = False) -> float:
-        """Mean distance on the segments held out."""
+    def held_out_distances(self, *, encoder_moved: bool = False) -> list[float]:
+        """Mean distance on the segments of each pair held out."""
         self.model.eval()
         count = len(self.held_places)
         rows, _ = self.workers.share(torch.arange(count))
@@ -363,4 +364,6 @@ class Work:
                 mean, log_variance = self.model.head.answer(pooled[some].to(self.device), described)
             chosen = self.model.choose(mean, (log_variance / 2).exp())
             found.append(self.distance(chosen, self.held, places).cpu())
-        return float(self.workers.collect(torch.cat(found), count).mean())
+        each = self.workers.collect(torch.cat(found), count)
+        owner = torch.tensor([place.pair for place in self.held_places])
+        return [float(each[owner == pair].mean()) for pair in range(len(self.held.pairs))]

@@ -62,6 +62,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=DATA / "real_pairs")
+    parser.add_argument("--labels", type=Path, help="labels of an earlier run, to begin with")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     songs = sorted(p for p in arguments.folder.glob("*") if (p / "raw.mp3").exists())
@@ -74,6 +75,8 @@ def main() -> int:
     print(f"{'song':<24}" + "".join(f"{c:>9}" for c in COLUMNS) + f"{'seconds':>9}  best")
     with tempfile.TemporaryDirectory() as scratch:
         known = Path(scratch) / LABELS
+        if arguments.labels:
+            shutil.copy(arguments.labels, known)
         for number, pair in enumerate(pairs):
             began, folder = time.monotonic(), Path(scratch) / str(number)
             folder.mkdir()
