@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -41,7 +42,7 @@ from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
 from .ridge import STRENGTHS
 from .selection import relative_score
-from .stages import TRAINED, Work
+from .stages import MOST_STEPS, TRAINED, Work
 
 __all__ = [
     "CHECKPOINT",
@@ -143,7 +144,7 @@ def finetune(
     epochs = sum(entry.get("epoch", 0) > 0 for entry in history)
     progress = run.progress
     return FinetuneResult(
-        history, epochs, progress["seconds"], progress["scores"], progress["by_pair"]
+        history, epochs, progress["seconds"], progress["scores"], progress["by_pair"], progress["steps"]
     )
 
 
@@ -179,6 +180,7 @@ class _Run:
             "epoch": 0,
             "worse": 0,
             "seconds": 0.0,
+            "steps": 0,
             "scores": {},
             "by_pair": {},
             "history": [],
@@ -258,11 +260,15 @@ class _Run:
             or self.is_over(stage)
         ):
             number = self.progress["epoch"]
-            mean_loss = self.work.epoch(self.optimizer, stage, number, most, self.report)
+            losses = self.work.epoch(
+                self.optimizer, stage, number, most, self.report, self.steps_left(stage)
+            )
+            self.progress["steps"] += len(losses)
             held, better = self.measure(stage)
             self.progress["epoch"] = number + 1
             self.progress["worse"] = 0 if better else self.progress["worse"] + 1
-            self.note({"stage": stage, "epoch": number + 1, "train": mean_loss, "held_out": held})
+            entry = {"stage": stage, "epoch": number + 1, "train": float(np.mean(losses))}
+            self.note({**entry, "held_out": held})
             self.save()
             self.report({"stage": stage, "held_out": held, "fraction": (number + 1) / most})
 
@@ -341,8 +347,17 @@ class _Run:
     def is_over(self, stage: str) -> bool:
         """Whether the time that this stage ends by is gone; the first process decides."""
         self.progress["seconds"] = time.monotonic() - self.began
+        if self.options.steps is not None:
+            return stage in TRAINED and self.steps_left(stage) <= 0
         limit = self.options.minutes * 60.0 * TIME_SHARE[stage]
         return self.workers.agree(self.progress["seconds"] > limit)
+
+    def steps_left(self, stage: str) -> int:
+        """Steps until a stage has to leave the rest to the next ones."""
+        if self.options.steps is None:
+            return MOST_STEPS
+        by_then = math.ceil(self.options.steps * (TRAINED.index(stage) + 1) / len(TRAINED))
+        return by_then - int(self.progress["steps"])
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add to the run's history."""

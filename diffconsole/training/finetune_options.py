@@ -18,6 +18,9 @@ class FinetuneOptions:
         Share of the pairs that is not trained on, one pair at least.
     minutes : float
         Most time for all stages.
+    steps : int, optional
+        Most steps of the stages that are trained, instead of the time: the result then does not
+        depend on how fast the machine is. Labels are searched for all pairs that get one.
     studio_epochs, head_epochs, top_epochs : int
         Most epochs of the one strip, of strip and departures, and of these and the top stages.
     studio_rate, head_rate, top_rate : float
@@ -34,6 +37,7 @@ class FinetuneOptions:
 
     held_out: float = 0.2
     minutes: float = 10.0
+    steps: int | None = None
     studio_epochs: int = 3
     head_epochs: int = 4
     top_epochs: int = 2
@@ -71,6 +75,9 @@ class FinetuneResult:
     seconds: float
     scores: dict[str, float]
     by_pair: dict[str, list[float]] = field(default_factory=dict)
+
+    steps: int = 0
+    """Steps that were trained, over all epochs."""
 
     @property
     def best(self) -> str:
