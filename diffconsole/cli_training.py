@@ -82,8 +82,9 @@ def finetune(
     """Fine-tune on a studio's pairs of raw and mixed vocals.
 
     Files pair by name; endings such as _raw or _mix are ignored. Stop with Ctrl-C and repeat the
-    command to go on. Ends with distances to the mixes held out (smaller is nearer), of pairs
-    longer than 20 s to their loudest 20 s, and with the log and the curves beside the model. Several GPUs or machines: start it by torchrun.
+    command to go on. Ends with distances to the mixes held out (smaller is nearer; of longer pairs
+    the loudest 20 s count), the log and the curves beside the model. Several GPUs or machines:
+    start it by torchrun.
     """
     from .training.distributed import joined
     from .training.finetune import STATE_FILES, FinetuneOptions, split_pairs
@@ -184,7 +185,9 @@ def _finetune(
             (output / name).unlink(missing_ok=True)
     report.say(f"Distance to the {len(held)} mixes held out, mean and median (smaller is nearer):")
     width = max(map(len, table))
-    lines = [f"  {name:<{width}}  {mean:.3f}  {median:.3f}" for name, (mean, median) in table.items()]
+    lines = [
+        f"  {name:<{width}}  {mean:.3f}  {median:.3f}" for name, (mean, median) in table.items()
+    ]
     report.say(_held_out_lines([p.name for p in held], before, figures["after"]))
     report.result({"model": str(output), **info}, "\n".join(lines))
     report.say(f"→ {output}")
@@ -275,7 +278,13 @@ def evaluate(
     ends = [{"pair": "mean", **mean}, {"pair": "median", **median}]
     text = _evaluation_table([*rows, *ends], columns)
     text += f"\none preset: {fixed.name}; model: {name}; smaller is nearer to the mix"
-    data = {"pairs": rows, "mean": mean, "median": median, "fixed_preset": fixed.name, "model": name}
+    data = {
+        "pairs": rows,
+        "mean": mean,
+        "median": median,
+        "fixed_preset": fixed.name,
+        "model": name,
+    }
     if optimum is not None:
         data["optimum"] = optimum
     report.result(data, text)

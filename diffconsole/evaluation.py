@@ -149,7 +149,7 @@ def choose_fixed(
     presets: Mapping[str, Preset],
     report: Callable[[], None] = lambda: None,
 ) -> FixedPreset:
-    """Choose the preset, and its one output gain, that is nearest to the mixes on average.
+    """Choose the preset, and its one output gain, whose median distance to the mixes is least.
 
     Parameters
     ----------
@@ -186,7 +186,8 @@ def choose_fixed(
             for pair, r in zip(some, rendered, strict=True)
         ]
         louder = Preset({**bare.strip, "output_gain": {"gain_db": gain_db}}, preset.name)
-        results.append((float(np.mean(found)), name, FixedPreset(name, louder)))
+        # The median: the side of one nearly mono mix would outweigh all others in a mean.
+        results.append((float(np.median(found)), name, FixedPreset(name, louder)))
         report()
     return min(results, key=lambda r: r[:2])[2]
 

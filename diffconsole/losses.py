@@ -152,9 +152,7 @@ def _stereo_distances(
     for size in FFT_SIZES:
         p, t = (_part_of(_spectrum(audio, size), part) for audio in (predicted, target))
         left_right.append(_compare(p, t))
-        ours, theirs = (
-            (_power(s[:, 0] + s[:, 1]), _power(s[:, 0] - s[:, 1])) for s in (p, t)
-        )
+        ours, theirs = ((_power(s[:, 0] + s[:, 1]), _power(s[:, 0] - s[:, 1])) for s in (p, t))
         if bounded:
             ours, theirs = _masked(ours, theirs)
         both, apart = (_compare_powers(a, b) for a, b in zip(ours, theirs, strict=True))
@@ -202,9 +200,7 @@ def _dynamics_distance(
 
 def _masked_rows(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """:func:`_masked` of averages of mid and side, ``(batch, 2, places)`` each."""
-    ours, theirs = _masked(
-        (predicted[:, 0], predicted[:, 1]), (target[:, 0], target[:, 1])
-    )
+    ours, theirs = _masked((predicted[:, 0], predicted[:, 1]), (target[:, 0], target[:, 1]))
     return torch.stack(ours, dim=1), torch.stack(theirs, dim=1)
 
 

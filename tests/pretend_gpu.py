@@ -114,7 +114,9 @@ class _Device(TorchDispatchMode):
         if not self.waiting:
             self.refuse_waiting(func, name, args, asked, ours)
         before = {id(x.values): x for x in flat if isinstance(x, OnDevice)}
-        args, kwargs = tree_map(lambda x: x.values if isinstance(x, OnDevice) else x, (args, kwargs))
+        args, kwargs = tree_map(
+            lambda x: x.values if isinstance(x, OnDevice) else x, (args, kwargs)
+        )
         result = func(*args, **kwargs)
         if ours and name in RESHAPED_IN_PLACE:
             # The values have another shape now; so must what stands for them.

@@ -18,7 +18,6 @@ from diffconsole.losses import (
 from .synthetic import RATE, voice
 
 
-
 def with_side(side_db: float, seed: int = 1, seconds: float = 1.0) -> Tensor:
     """A voice in the middle and another, of the same energy but for `side_db`, as its side."""
     mid, side = (voice(seconds, s).astype(np.float64) for s in (seed, seed + 50))
@@ -42,7 +41,9 @@ def test_loops_do_what_torch_does(
     ):
         x = ours.clone().requires_grad_()
         terms = torch.stack(prepare(x, part))
-        weights = torch.tensor([[1.0, 2.0]]).double() * torch.tensor(list(WEIGHTS.values()))[:, None]
+        weights = (
+            torch.tensor([[1.0, 2.0]]).double() * torch.tensor(list(WEIGHTS.values()))[:, None]
+        )
         (gradient,) = torch.autograd.grad((terms * weights).sum(), x)
         found.append((terms.detach(), gradient))
     (terms, gradient), (expected, slope) = found

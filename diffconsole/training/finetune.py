@@ -144,7 +144,12 @@ def finetune(
     epochs = sum(entry.get("epoch", 0) > 0 for entry in history)
     progress = run.progress
     return FinetuneResult(
-        history, epochs, progress["seconds"], progress["scores"], progress["by_pair"], progress["steps"]
+        history,
+        epochs,
+        progress["seconds"],
+        progress["scores"],
+        progress["by_pair"],
+        progress["steps"],
     )
 
 

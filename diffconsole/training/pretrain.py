@@ -144,8 +144,8 @@ def pretrain(
     resume : bool
         Go on from the folder's checkpoint if there is one.
     report : callable
-        Called after each step with ``fraction`` of the budget, ``step`` and ``loss``, and after each
-        validation with the held-out figures.
+        Called after each step with ``fraction`` of the budget, ``step`` and ``loss``, and after
+        each validation with the held-out figures.
     device : str
         ``"cpu"`` or ``"cuda"``.
     workers : int
@@ -229,9 +229,7 @@ def pretrain(
     units = max(1, options.batch // 4)
     fresh = max(1, round(units / TIMES_HEARD))
     schedule = Schedule(options.seed, fresh, units)
-    stream = Stream(
-        voices.of(people), rooms, table, mel, options.seed, progress["step"], schedule
-    )
+    stream = Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"], schedule)
     loader = DataLoader(
         stream, None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
     )

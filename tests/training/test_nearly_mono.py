@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,8 @@ from diffconsole.predictor import Predictor
 from diffconsole.training import labels, near
 from diffconsole.training.finetune import FinetuneOptions, FinetuneResult, finetune
 
-from ..synthetic import STUDIO, pair
+from ..synthetic import STUDIO, nearly_mono, pair
 from .finetuning import base_model, known_labels, short_windows
-
-SIDE_DB = -65.0
-
-
-def nearly_mono(whole: Pair) -> Pair:
-    """The pair with the side of its mix 65 dB below the mid."""
-    mid, side = (0.5 * (whole.mixed[0] + sign * whole.mixed[1]) for sign in (1.0, -1.0))
-    gain = np.sqrt(np.mean(mid**2) / np.mean(side**2)) * 10.0 ** (SIDE_DB / 20.0)
-    side = (gain * side).astype(np.float32)
-    return replace(whole, mixed=np.stack([mid + side, mid - side]).astype(np.float32))
 
 
 @pytest.fixture(autouse=True)

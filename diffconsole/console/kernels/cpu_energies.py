@@ -18,7 +18,15 @@ from .jit import compiled, compiled_sums
 from .threads import run_tasks
 from .vectors import load, spread, store
 
-__all__ = ["Times", "averages_of", "differentiate", "masked_by", "octaves_apart", "raise_to", "ratios_of"]
+__all__ = [
+    "Times",
+    "averages_of",
+    "differentiate",
+    "masked_by",
+    "octaves_apart",
+    "raise_to",
+    "ratios_of",
+]
 
 BLOCK = 256
 STATES = 8
