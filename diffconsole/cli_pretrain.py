@@ -43,6 +43,10 @@ __all__ = ["pretrain"]
     help="Time budget.",
 )  # fmt: skip
 @click.option(
+    "--steps", type=click.IntRange(min=1),
+    help="Steps, instead of --minutes: the same result on slow and fast machines.",
+)  # fmt: skip
+@click.option(
     "--start-from", metavar="MODEL",
     help="Pretrained model to go on from: its folder, or shipped.  [default: from nothing]",
 )  # fmt: skip
@@ -74,6 +78,7 @@ def pretrain(
     judges: str,
     reference: str,
     minutes: float,
+    steps: int | None,
     start_from: str | None,
     average: bool,
     learning_rate: float,
@@ -105,6 +110,7 @@ def pretrain(
         judges=_names(judges),
         reference=_names(reference),
         minutes=minutes,
+        steps=steps,
         start_from=start_from,
         average=average,
         learning_rate=learning_rate,

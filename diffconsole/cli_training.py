@@ -57,6 +57,10 @@ def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
     help="Most time for labels and training.",
 )  # fmt: skip
 @click.option(
+    "--steps", type=click.IntRange(min=1),
+    help="Most training steps, instead of --minutes: the same result on slow and fast machines.",
+)  # fmt: skip
+@click.option(
     "--held-out", type=FiniteRange(0.01, 0.9), default=0.2, show_default=True,
     help="Share of the pairs that decides when to stop.",
 )  # fmt: skip
@@ -71,6 +75,7 @@ def finetune(
     output: Path,
     start: StartingModel,
     minutes: float,
+    steps: int | None,
     held_out: float,
     device: str,
     seed: int,
@@ -79,14 +84,15 @@ def finetune(
     """Fine-tune on a studio's pairs of raw and mixed vocals.
 
     Files pair by name; endings such as _raw or _mix are ignored. Stop with Ctrl-C and repeat the
-    command to go on. Ends with distances to the mixes held out (smaller is nearer), the log and
-    the curves beside the model. Several GPUs or machines: start it by torchrun.
+    command to go on. Ends with distances to the mixes held out (smaller is nearer; of longer pairs
+    the loudest 20 s count), the log and the curves beside the model. Several GPUs or machines:
+    start it by torchrun.
     """
     from .training.distributed import joined
     from .training.finetune import LOG, STATE_FILES, FinetuneOptions, split_pairs
     from .workflow import check_device
 
-    options = FinetuneOptions(held_out=held_out, minutes=minutes, seed=seed)
+    options = FinetuneOptions(held_out=held_out, minutes=minutes, steps=steps, seed=seed)
     check_device(device)
     with joined(device) as (workers, own_device):
         if not workers.is_first:
@@ -118,7 +124,7 @@ def _finetune(
     force: bool,
 ) -> None:
     """Run; the first process measures before and after, and writes."""
-    from .evaluation import fixed_distance, level_distance, model_distance
+    from .evaluation import mean_and_median, measure_pair, model_distance
     from .files import atomic_set, remove_output, results_folder
     from .plots.training import plot_training
     from .progress import bar
@@ -144,19 +150,23 @@ def _finetune(
             raise stopped(output, STATE_FILES) from None
         predictor.to("cpu")
         fixed = _choose_fixed(train, report)
+        measured = [measure_pair(p, fixed, predictor) for p in held]
         figures = {
-            "level only": [level_distance(p) for p in held],
-            f"one preset ({fixed.name})": [fixed_distance(p, fixed) for p in held],
+            "level only": [row["level_only"] for row in measured],
+            f"one preset ({fixed.name})": [row["fixed"] for row in measured],
             "before": before,
-            "after": [model_distance(p, predictor) for p in held],
+            "after": [row["model"] for row in measured],
         }
-        table = {name: sum(values) / len(values) for name, values in figures.items()}
+        table = {name: mean_and_median(values) for name, values in figures.items()}
         labelled = [entry["labelled"] for entry in result.history if entry["stage"] == "labels"]
+        by_steps = options.steps is not None
+        budget = {"steps": options.steps} if by_steps else {"minutes": options.minutes}
         info = {
             "base": base,
             "pairs": len(train) + len(held),
             "held_out": [p.name for p in held],
-            "distance": {name: round(value, 4) for name, value in table.items()},
+            "distance": {name: round(mean, 4) for name, (mean, _) in table.items()},
+            "median": {name: round(median, 4) for name, (_, median) in table.items()},
             "distances": {
                 pair.name: {name: round(values[i], 4) for name, values in figures.items()}
                 for i, pair in enumerate(held)
@@ -165,21 +175,35 @@ def _finetune(
             "best": result.best,
             "labelled": sum(labelled),
             "epochs": result.epochs,
+            "steps": result.steps,
+            "budget": budget,
             "seconds": round(result.seconds, 1),
             "history": result.history,
             "seed": options.seed,
         }
-        rivals = {name: value for name, value in table.items() if name not in ("before", "after")}
+        # What the curves show is a robust distance: no single pair decides it.
+        rivals = {n: median for n, (_, median) in table.items() if n not in ("before", "after")}
         with atomic_set():
             plot_training(result.history, output / CURVES, levels=rivals, force=True)
             predictor.save(output, info, finetune_card(info))
             for name in STATE_FILES:
                 remove_output(output / name)
-    report.say(f"Mean distance to the {len(held)} mixes held out (smaller is nearer):")
+    report.say(f"Distance to the {len(held)} mixes held out, mean and median (smaller is nearer):")
     width = max(map(len, table))
-    lines = [f"  {name:<{width}}  {value:.3f}" for name, value in table.items()]
+    lines = [
+        f"  {name:<{width}}  {mean:.3f}  {median:.3f}" for name, (mean, median) in table.items()
+    ]
+    report.say(_held_out_lines([p.name for p in held], before, figures["after"]))
     report.result({"model": str(output), **info}, "\n".join(lines))
     report.say(f"→ {output}")
+
+
+def _held_out_lines(names: Sequence[str], before: Sequence[float], after: Sequence[float]) -> str:
+    """Each pair held out, before and after."""
+    width = max(len(one_line(name)) for name in names)
+    rows = zip(names, before, after, strict=True)
+    lines = [f"  {one_line(name):<{width}}  {b:.3f} → {a:.3f}" for name, b, a in rows]
+    return "\n".join(["Each of them, before → after:", *lines])
 
 
 STAGE_SHARES = {
@@ -225,18 +249,19 @@ def evaluate(
 ) -> None:
     """Measure distances to a studio's mixes: level only, one fixed preset, the model.
 
-    The fixed preset is the best of the factory presets for these pairs, on raw levelled to
-    -18 LUFS and with one output gain for all, so it is a fair rival. The optimum is the nearest
+    Of pairs longer than 20 s the loudest 20 s count, as in finetune. The fixed preset is the best
+    of the factory presets for these pairs, on raw levelled to -18 LUFS and with one output gain
+    for all, so it is a fair rival. The optimum is the nearest
     that the console's settings come to each mix.
     """
-    from .evaluation import fixed_distance, level_distance, model_distance
+    from .evaluation import mean_and_median, measure_pair
     from .progress import steps
     from .workflow import check_device
 
     check_device(device)
     files = find_files(raw, mixed, pairs, report)
     predictor, name = load_model(model, device)
-    loaded = load_pairs(files, report)
+    loaded = load_pairs(files, report, change=shortened)
     fixed = _choose_fixed(loaded, report)
     rows: list[dict[str, Any]] = [
         {
@@ -244,9 +269,7 @@ def evaluate(
             "lag_seconds": round(p.lag_seconds, 6),
             "polarity": p.polarity,
             **about_pair(p),
-            "level_only": level_distance(p),
-            "fixed": fixed_distance(p, fixed),
-            "model": model_distance(p, predictor),
+            **measure_pair(p, fixed, predictor),
         }
         for p in steps(loaded, "measuring", silent=report.silent)
     ]
@@ -256,10 +279,18 @@ def evaluate(
         found = _optima(loaded, optimum == "quick", device, seed, report)
         for row, distance in zip(rows, found, strict=True):
             row["match"] = distance
-    mean = {c: sum(r[c] for r in rows) / len(rows) for c in columns}
-    text = _evaluation_table([*rows, {"pair": "mean", **mean}], columns)
+    both = {c: mean_and_median([r[c] for r in rows]) for c in columns}
+    mean, median = ({c: both[c][i] for c in columns} for i in range(2))
+    ends = [{"pair": "mean", **mean}, {"pair": "median", **median}]
+    text = _evaluation_table([*rows, *ends], columns)
     text += f"\none preset: {fixed.name}; model: {name}; smaller is nearer to the mix"
-    data = {"pairs": rows, "mean": mean, "fixed_preset": fixed.name, "model": name}
+    data = {
+        "pairs": rows,
+        "mean": mean,
+        "median": median,
+        "fixed_preset": fixed.name,
+        "model": name,
+    }
     if optimum is not None:
         data["optimum"] = optimum
     report.result(data, text)

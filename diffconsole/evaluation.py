@@ -26,6 +26,8 @@ __all__ = [
     "distance",
     "fixed_distance",
     "level_distance",
+    "mean_and_median",
+    "measure_pair",
     "model_distance",
     "preset_distance",
 ]
@@ -85,7 +87,9 @@ def distance(pair: Pair, process: Callable[[np.ndarray], np.ndarray]) -> float:
     return float(np.mean(found))
 
 
-def _between(result: np.ndarray, mixed: np.ndarray, stride: int = 1) -> float:
+def _between(
+    result: np.ndarray, mixed: np.ndarray, stride: int = 1, *, bounded: bool = False
+) -> float:
     import torch
 
     from .losses import mix_distance
@@ -94,7 +98,7 @@ def _between(result: np.ndarray, mixed: np.ndarray, stride: int = 1) -> float:
         torch.from_numpy(np.require(a, np.float32, ["C", "W"]))[None] for a in (result, mixed)
     )
     with torch.inference_mode():
-        return float(mix_distance(ours, theirs, PAIR_RATE, stride=stride))
+        return float(mix_distance(ours, theirs, PAIR_RATE, stride=stride, bounded=bounded))
 
 
 def preset_distance(pair: Pair, preset: Preset) -> float:
@@ -120,6 +124,20 @@ def fixed_distance(pair: Pair, fixed: FixedPreset) -> float:
     return preset_distance(pair, _levelled(pair, fixed.preset))
 
 
+def measure_pair(pair: Pair, fixed: FixedPreset, model: Predictor) -> dict[str, float]:
+    """Return a pair's distances: ``level_only``, ``fixed`` and ``model``."""
+    return {
+        "level_only": level_distance(pair),
+        "fixed": fixed_distance(pair, fixed),
+        "model": model_distance(pair, model),
+    }
+
+
+def mean_and_median(distances: Sequence[float]) -> tuple[float, float]:
+    """Return both: the side of a single nearly mono mix may decide a mean, but no median."""
+    return float(np.mean(distances)), float(np.median(distances))
+
+
 def _levelled(pair: Pair, preset: Preset) -> Preset:
     """The preset with the input gain that levels this raw vocal on top of its own."""
     gain_db, _ = level_gain_db(pair.raw, PAIR_RATE)
@@ -134,7 +152,7 @@ def choose_fixed(
     presets: Mapping[str, Preset],
     report: Callable[[], None] = lambda: None,
 ) -> FixedPreset:
-    """Choose the preset, and its one output gain, that is nearest to the mixes on average.
+    """Choose the preset, and its one output gain, whose median distance to the mixes is least.
 
     Parameters
     ----------
@@ -167,10 +185,12 @@ def choose_fixed(
         gain_db = float(np.clip(np.median(finite) if finite else own, -48.0, 24.0))
         factor = np.float32(10.0 ** (gain_db / 20.0))
         found = [
-            _between(r * factor, pair.mixed, 32) for pair, r in zip(some, rendered, strict=True)
+            _between(r * factor, pair.mixed, 32, bounded=True)
+            for pair, r in zip(some, rendered, strict=True)
         ]
         louder = Preset({**bare.strip, "output_gain": {"gain_db": gain_db}}, preset.name)
-        results.append((float(np.mean(found)), name, FixedPreset(name, louder)))
+        # The median: the side of one nearly mono mix would outweigh all others in a mean.
+        results.append((float(np.median(found)), name, FixedPreset(name, louder)))
         report()
     return min(results, key=lambda r: r[:2])[2]
 

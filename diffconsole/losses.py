@@ -11,6 +11,12 @@ Yu et al., *DiffVox* (DAFx 2025):
 
 :class:`MixTarget` keeps what depends on the mix alone, for many distances to the same one. On the
 CPU compiled loops (:mod:`.losses_cpu`) serve, where numba is; elsewhere torch operations do.
+
+The side of a nearly mono mix lies 60 dB and more below its mid. As reported, the distance compares
+it with the side of a reverb all the same, and comes to some ten times what it is elsewhere, for
+differences that are inaudible. With ``bounded`` neither mid nor side counts as lower than 40 dB
+below the other one of the mix, in each bin of the spectra and each average of the energies: for
+what is trained and chosen by the distance.
 """
 
 from __future__ import annotations
@@ -30,8 +36,12 @@ __all__ = ["MixTarget", "mix_distance", "mix_distance_terms", "spectral_distance
 FFT_SIZES = (128, 512, 2048)
 ENERGY_TIMES_MS = ((50.0, 1000.0), (100.0, 2000.0))
 POWER_FLOOR = 1e-8
+MASKED_DB = -40.0
+"""Against the mid of a mix its side is inaudible below this level, and the mid against its side."""
+
 # Frames that a part of the spectra takes or leaves together.
 FRAME_RUN = 32
+RINGING_DB = 160.0
 WEIGHTS = {"mss_lr": 1.0, "mss_ms": 0.5, "mldr_lr": 0.5, "mldr_ms": 0.25}
 
 
@@ -54,8 +64,15 @@ def _a_weighting(sample_rate: float) -> Tensor:
     return torch.from_numpy(scipy.signal.firls(101, freq_hz, np.abs(magnitude), fs=sample_rate))
 
 
+@functools.lru_cache(maxsize=8)
+def _taps_at(sample_rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The taps where they are used: a copy at each step would have to be waited for."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _a_weighting(sample_rate).to(device, dtype)
+
+
 def _weigh(audio: Tensor, sample_rate: float) -> Tensor:
-    taps = _a_weighting(sample_rate).to(audio)
+    taps = _taps_at(sample_rate, audio.device, audio.dtype)
     length = 1 << (audio.shape[-1] + len(taps) - 2).bit_length()
     spectrum = torch.fft.rfft(audio, length) * torch.fft.rfft(taps, length)
     half = len(taps) // 2
@@ -70,12 +87,17 @@ def _spectrum(audio: Tensor, size: int) -> Tensor:
     return spectrum.reshape(*audio.shape[:-1], *spectrum.shape[-2:])
 
 
+def _power(spectrum: Tensor) -> Tensor:
+    return (spectrum.real.square() + spectrum.imag.square()).clamp(min=POWER_FLOOR)
+
+
 def _compare(predicted: Tensor, target: Tensor) -> Tensor:
     """Spectral convergence and log distance of two complex spectra, ``(batch,)``."""
-    p, t = (
-        (s.real.square() + s.imag.square()).clamp(min=POWER_FLOOR).flatten(1)
-        for s in (predicted, target)
-    )
+    return _compare_powers(_power(predicted), _power(target))
+
+
+def _compare_powers(predicted: Tensor, target: Tensor) -> Tensor:
+    p, t = predicted.flatten(1), target.flatten(1)
     p_root, t_root = p.sqrt(), t.sqrt()
     error = torch.linalg.vector_norm(t_root - p_root, dim=1)
     convergence = error / torch.linalg.vector_norm(t_root, dim=1)
@@ -94,50 +116,92 @@ def spectral_distance(predicted: Tensor, target: Tensor) -> Tensor:
 def _part_of(spectrum: Tensor, part: tuple[int, int]) -> Tensor:
     """Every so many-th run of frames; see :meth:`MixTarget.terms`."""
     index, count = part
-    runs = torch.arange(spectrum.shape[-1], device=spectrum.device) // FRAME_RUN
-    count = min(count, int(runs[-1]) + 1)
-    return spectrum if count == 1 else spectrum[..., runs % count == index % count]
+    frames = spectrum.shape[-1]
+    runs = -(-frames // FRAME_RUN)
+    count = min(count, runs)
+    if count == 1:
+        return spectrum
+    index, whole = index % count, frames // FRAME_RUN
+    # Views by numbers that are known beforehand: a mask would have to wait for the device.
+    full = spectrum[..., : whole * FRAME_RUN].unflatten(-1, (whole, FRAME_RUN))
+    found = full[..., index::count, :].flatten(-2)
+    if whole < runs and whole % count == index:
+        found = torch.cat((found, spectrum[..., whole * FRAME_RUN :]), dim=-1)
+    return found
+
+
+def _masked(
+    predicted: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Mid and side, as energies, none of them lower than :data:`MASKED_DB` below the mix's other.
+
+    First those of the result, then those of the mix.
+    """
+    ratio = 10.0 ** (MASKED_DB / 10.0)
+    mid = torch.maximum(target[0], ratio * target[1])
+    side = torch.maximum(target[1], ratio * target[0])
+    ours = torch.maximum(predicted[0], ratio * side), torch.maximum(predicted[1], ratio * mid)
+    return ours, (mid, side)
 
 
 def _stereo_distances(
-    predicted: Tensor, target: Tensor, part: tuple[int, int]
+    predicted: Tensor, target: Tensor, part: tuple[int, int], bounded: bool
 ) -> tuple[Tensor, Tensor]:
     """MSS of left/right, and the mean of those of sum and difference, from the same spectra."""
     left_right, sum_difference = [], []
     for size in FFT_SIZES:
         p, t = (_part_of(_spectrum(audio, size), part) for audio in (predicted, target))
         left_right.append(_compare(p, t))
-        both = _compare(p[:, 0] + p[:, 1], t[:, 0] + t[:, 1])
-        apart = _compare(p[:, 0] - p[:, 1], t[:, 0] - t[:, 1])
+        ours, theirs = ((_power(s[:, 0] + s[:, 1]), _power(s[:, 0] - s[:, 1])) for s in (p, t))
+        if bounded:
+            ours, theirs = _masked(ours, theirs)
+        both, apart = (_compare_powers(a, b) for a, b in zip(ours, theirs, strict=True))
         sum_difference.append(0.5 * (both + apart))
     return torch.stack(left_right).mean(dim=0), torch.stack(sum_difference).mean(dim=0)
 
 
 def _average(energy: Tensor, time_ms: float, sample_rate: float) -> Tensor:
-    step = 1.0 - math.exp(-2200.0 / time_ms / sample_rate)
-    one_pole = torch.tensor([[[step, 0.0, 0.0, step - 1.0, 0.0]]], dtype=torch.float64)
-    return kernels.sections(energy, one_pole.expand(len(energy), 1, 5).to(energy.device))
+    per_sample = 2200.0 / time_ms / sample_rate
+    step = 1.0 - math.exp(-per_sample)
+    # Filled on the device, and with the ringing known: nothing is copied there or waited for.
+    one_pole = torch.zeros(len(energy), 1, 5, dtype=torch.float64, device=energy.device)
+    one_pole[..., 0], one_pole[..., 3] = step, step - 1.0
+    ringing = math.ceil(RINGING_DB / 20.0 * math.log(10.0) / per_sample)
+    return kernels.sections(energy, one_pole, ringing)
 
 
-def _dynamics(audio: Tensor, sample_rate: float, stride: int) -> list[Tensor]:
+def _averages(audio: Tensor, sample_rate: float, stride: int) -> list[list[Tensor]]:
+    """For each pair of times the short and the long average, ``(batch, 2, places)``."""
     energy = audio.to(torch.float64).square().clamp(min=POWER_FLOOR)
-    ratios = []
+    found = []
     for short_ms, long_ms in ENERGY_TIMES_MS:
         shift = int(sample_rate * (long_ms - short_ms) * 0.0005)
         short = _average(energy, short_ms, sample_rate)
         long = _average(energy, long_ms, sample_rate)
         long = long.roll(-shift, dims=-1)
-        ratios.append(short[..., ::stride].log() - long[..., ::stride].log())
-    return ratios
+        found.append([short[..., ::stride], long[..., ::stride]])
+    return found
 
 
 def _dynamics_distance(
-    predicted: Tensor, target: Tensor, sample_rate: float, stride: int
+    predicted: Tensor, target: Tensor, sample_rate: float, stride: int, bounded: bool = False
 ) -> Tensor:
-    ours, theirs = (_dynamics(audio, sample_rate, stride) for audio in (predicted, target))
-    pairs = zip(ours, theirs, strict=True)
-    total = torch.stack([(p - t).abs().mean(dim=(1, 2)) for p, t in pairs]).sum(dim=0)
-    return total.to(predicted.dtype)
+    ours, theirs = (_averages(audio, sample_rate, stride) for audio in (predicted, target))
+    distances = []
+    for pair in zip(ours, theirs, strict=True):
+        if bounded:
+            # Of the short averages those of both sounds, then those of the long ones.
+            masked = [_masked_rows(p, t) for p, t in zip(*pair, strict=True)]
+            pair = ([p for p, _ in masked], [t for _, t in masked])
+        (p_short, p_long), (t_short, t_long) = ([a.log() for a in each] for each in pair)
+        distances.append((p_short - p_long - (t_short - t_long)).abs().mean(dim=(1, 2)))
+    return torch.stack(distances).sum(dim=0).to(predicted.dtype)
+
+
+def _masked_rows(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`_masked` of averages of mid and side, ``(batch, 2, places)`` each."""
+    ours, theirs = _masked((predicted[:, 0], predicted[:, 1]), (target[:, 0], target[:, 1]))
+    return torch.stack(ours, dim=1), torch.stack(theirs, dim=1)
 
 
 def _sum_difference(audio: Tensor) -> Tensor:
@@ -146,16 +210,16 @@ def _sum_difference(audio: Tensor) -> Tensor:
 
 
 def _torch_terms(
-    target: Tensor, sample_rate: float, stride: int
+    target: Tensor, sample_rate: float, stride: int, bounded: bool = False
 ) -> Callable[[Tensor, tuple[int, int]], list[Tensor]]:
     weighed, half = _weigh(target, sample_rate), math.sqrt(0.5)
 
     def terms(predicted: Tensor, part: tuple[int, int]) -> list[Tensor]:
         p, t = (half * _sum_difference(audio) for audio in (predicted, target))
         return [
-            *_stereo_distances(_weigh(predicted, sample_rate), weighed, part),
+            *_stereo_distances(_weigh(predicted, sample_rate), weighed, part, bounded),
             _dynamics_distance(predicted, target, sample_rate, stride),
-            _dynamics_distance(p, t, sample_rate, stride),
+            _dynamics_distance(p, t, sample_rate, stride, bounded),
         ]
 
     return terms
@@ -174,6 +238,9 @@ class MixTarget:
     stride : int
         The dynamics are compared at each so many samples; 1 is the reported distance, more is
         faster and, the energies being smooth over 50 ms, nearly the same.
+    bounded : bool
+        Whether neither mid nor side counts as lower than 40 dB below the mix's other one. False
+        is the reported distance.
 
     Notes
     -----
@@ -181,17 +248,20 @@ class MixTarget:
     a second of float32 at 44.1 kHz.
     """
 
-    def __init__(self, audio: Tensor, sample_rate: float, *, stride: int = 1) -> None:
+    def __init__(
+        self, audio: Tensor, sample_rate: float, *, stride: int = 1, bounded: bool = False
+    ) -> None:
         self.audio = audio.expand(-1, 2, -1)
         if self._is_for_loops():
             # Brings numba along, which is not loaded before it is needed.
             prepare = importlib.import_module(".losses_cpu", __package__).loop_terms
             taps = _a_weighting(sample_rate)
+            masked_db = MASKED_DB if bounded else None
             self._compute = prepare(
-                self.audio, taps, FFT_SIZES, ENERGY_TIMES_MS, sample_rate, stride
+                self.audio, taps, FFT_SIZES, ENERGY_TIMES_MS, sample_rate, stride, masked_db
             )
         else:
-            self._compute = _torch_terms(self.audio, sample_rate, stride)
+            self._compute = _torch_terms(self.audio, sample_rate, stride, bounded)
 
     def _is_for_loops(self) -> bool:
         # The loops know no gradient of the target, and no sound shorter than half a frame.
@@ -239,7 +309,12 @@ class MixTarget:
 
 
 def mix_distance_terms(
-    predicted: Tensor, target: Tensor, sample_rate: float, *, stride: int = 1
+    predicted: Tensor,
+    target: Tensor,
+    sample_rate: float,
+    *,
+    stride: int = 1,
+    bounded: bool = False,
 ) -> dict[str, Tensor]:
     """Return the four terms and their weighted total, each ``(batch,)``.
 
@@ -254,17 +329,27 @@ def mix_distance_terms(
     stride : int
         The dynamics are compared at each so many samples; 1 is the reported distance, more is
         faster and, the energies being smooth over 50 ms, nearly the same.
+    bounded : bool
+        Whether neither mid nor side counts as lower than 40 dB below the mix's other one. False
+        is the reported distance.
 
     Returns
     -------
     dict of str to Tensor
         ``mss_lr``, ``mss_ms``, ``mldr_lr``, ``mldr_ms`` and ``total``.
     """
-    return MixTarget(target.to(predicted.dtype), sample_rate, stride=stride).terms(predicted)
+    target = target.to(predicted.dtype)
+    return MixTarget(target, sample_rate, stride=stride, bounded=bounded).terms(predicted)
 
 
 def mix_distance(
-    predicted: Tensor, target: Tensor, sample_rate: float, *, stride: int = 1
+    predicted: Tensor,
+    target: Tensor,
+    sample_rate: float,
+    *,
+    stride: int = 1,
+    bounded: bool = False,
 ) -> Tensor:
     """Return the total distance of each item, ``(batch,)``; see :func:`mix_distance_terms`."""
-    return mix_distance_terms(predicted, target, sample_rate, stride=stride)["total"]
+    terms = mix_distance_terms(predicted, target, sample_rate, stride=stride, bounded=bounded)
+    return terms["total"]

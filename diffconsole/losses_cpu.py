@@ -32,11 +32,14 @@ def _array(audio: Tensor) -> np.ndarray:
 class _Spectra:
     """The target's magnitudes at every frame size, and distances to them."""
 
-    def __init__(self, target: np.ndarray, taps: np.ndarray, sizes: tuple[int, ...]) -> None:
+    def __init__(
+        self, target: np.ndarray, taps: np.ndarray, sizes: tuple[int, ...], masked_db: float | None
+    ) -> None:
         self.taps = taps
+        self.masked = 0.0 if masked_db is None else 10.0 ** (masked_db / 20.0)
         weighed = weigh(target, taps)
         self.sizes = [cpu_spectra.frames_of(target.shape[-1], size, target.dtype) for size in sizes]
-        self.kept = [cpu_spectra.roots_of(weighed, frames) for frames in self.sizes]
+        self.kept = [cpu_spectra.roots_of(weighed, frames, self.masked) for frames in self.sizes]
 
     def compare(
         self, weighed: np.ndarray, part: tuple[int, int]
@@ -47,7 +50,7 @@ class _Spectra:
         share = np.array([1.0, 0.5, 0.5]) / len(self.sizes)
         for frames, (roots, squares) in zip(self.sizes, self.kept, strict=True):
             selected = frames.selected(*part)
-            sums = cpu_spectra.compare(weighed, frames, selected, roots)
+            sums = cpu_spectra.compare(weighed, frames, selected, roots, self.masked)
             error = np.sqrt(sums[:, :3])
             norm = np.sqrt(squares[:, selected].sum(axis=1))
             count = frames.frames_in(selected) * frames.bins * np.array([2.0, 1.0, 1.0])
@@ -63,7 +66,7 @@ class _Spectra:
         gradient = np.zeros_like(weighed)
         for frames, (roots, _), weight in zip(self.sizes, self.kept, weights, strict=True):
             selected = frames.selected(*part)
-            pieces = differentiate(weighed, frames, selected, roots, weight)
+            pieces = differentiate(weighed, frames, selected, roots, weight, self.masked)
             add_frames(pieces, frames, gradient)
         return weigh(gradient, self.taps)
 
@@ -92,16 +95,33 @@ class _SpectralTerms(torch.autograd.Function):
 class _Dynamics:
     """The target's ratios of energies."""
 
-    def __init__(self, target: np.ndarray, times_ms: TimesMs, rate: float, stride: int) -> None:
+    def __init__(
+        self,
+        target: np.ndarray,
+        times_ms: TimesMs,
+        rate: float,
+        stride: int,
+        masked_db: float | None,
+    ) -> None:
         self.stride, self.times = stride, []
+        self.least: np.ndarray | None = None
         for short_ms, long_ms in times_ms:
             short, long = (1.0 - math.exp(-2200.0 / ms / rate) for ms in (short_ms, long_ms))
             shift = int(rate * (long_ms - short_ms) * 0.0005)
             self.times.append(cpu_energies.Times(short, long, shift))
-        self.ratios = cpu_energies.ratios_of(self.averages(target))
+        averages = self.averages(target)
+        if masked_db is not None:
+            masked = 10.0 ** (masked_db / 10.0)
+            cpu_energies.raise_to(averages, cpu_energies.masked_by(averages, masked))
+            self.least = cpu_energies.masked_by(averages, masked)
+        self.ratios = cpu_energies.ratios_of(averages)
 
     def averages(self, audio: np.ndarray) -> np.ndarray:
-        return cpu_energies.averages_of(audio, self.times, self.stride)
+        """Averages, those of mid and side raised to what they count at least."""
+        averages = cpu_energies.averages_of(audio, self.times, self.stride)
+        if self.least is not None:
+            cpu_energies.raise_to(averages, self.least)
+        return averages
 
 
 class _DynamicTerms(torch.autograd.Function):
@@ -123,7 +143,7 @@ class _DynamicTerms(torch.autograd.Function):
         weights = 0.5 * gradient.to(torch.float64).numpy().repeat(2, axis=1)
         found = cpu_energies.differentiate(
             _array(audio), ctx.target.times, ctx.target.stride, averages.numpy(),
-            ctx.target.ratios, weights,
+            ctx.target.ratios, weights, ctx.target.least,
         )  # fmt: skip
         return torch.from_numpy(found), None
 
@@ -135,14 +155,16 @@ def loop_terms(
     times_ms: TimesMs,
     sample_rate: float,
     stride: int,
+    masked_db: float | None = None,
 ) -> Callable[[Tensor, tuple[int, int]], list[Tensor]]:
     """Prepare ``(items, 2, samples)`` and return what finds the four terms of other sounds.
 
     `taps` is the response of the A-weighting, `sizes` are the frames' in samples, `times_ms` the
-    short and long times of the energies.
+    short and long times of the energies, `masked_db` how far below the other one of the mix mid
+    and side count at least.
     """
-    spectra = _Spectra(_array(target), taps.numpy(), sizes)
-    dynamics = _Dynamics(_array(target), times_ms, sample_rate, stride)
+    spectra = _Spectra(_array(target), taps.numpy(), sizes, masked_db)
+    dynamics = _Dynamics(_array(target), times_ms, sample_rate, stride, masked_db)
 
     def terms(predicted: Tensor, part: tuple[int, int]) -> list[Tensor]:
         spectral = _SpectralTerms.apply(predicted, spectra, part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,13 @@ def pair(
     """A synthetic voice and its mix by the console, aligned as they are."""
     raw = voice(seconds, seed)
     return Pair(name or f"take_{seed}", raw[None], mixed(raw, settings), 0.0, 1, 1.0)
+
+
+def nearly_mono(whole: Pair, side_db: float = -65.0) -> Pair:
+    """The pair with the side of its mix far below the mid."""
+    mid, side = (0.5 * (whole.mixed[0] + sign * whole.mixed[1]) for sign in (1.0, -1.0))
+    gain = np.sqrt(np.mean(mid**2) / np.mean(side**2)) * 10.0 ** (side_db / 20.0)
+    return replace(whole, mixed=np.stack([mid + gain * side, mid - gain * side]).astype(np.float32))
 
 
 def small_model(seed: int = 0) -> Predictor:

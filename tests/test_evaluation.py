@@ -17,6 +17,8 @@ from diffconsole.evaluation import (
     distance,
     fixed_distance,
     level_distance,
+    mean_and_median,
+    measure_pair,
     model_distance,
 )
 from diffconsole.pairs import PAIR_RATE, Pair
@@ -24,7 +26,7 @@ from diffconsole.predictor import REFERENCE_LUFS, Prediction, Predictor, level_g
 from diffconsole.preset import Preset
 
 from . import synthetic
-from .synthetic import mixed, voice
+from .synthetic import mixed, nearly_mono, small_model, voice
 
 STRIP: dict[str, Any] = {
     "eq": {"high_shelf": {"gain_db": 9.0}, "peak_1": {"gain_db": -6.0}},
@@ -220,3 +222,24 @@ def test_pairs_of_these_tests_are_what_they_say(pair: Pair) -> None:
     assert loudness_lufs(levelled(pair.raw[0])[None], PAIR_RATE) == pytest.approx(
         REFERENCE_LUFS, abs=0.01
     )
+
+
+def test_the_mean_and_the_median_of_distances() -> None:
+    """One nearly mono mix decides the one and not the other."""
+    assert mean_and_median([1.0, 1.2, 1.4, 36.4]) == pytest.approx((10.0, 1.3))
+
+
+def test_a_nearly_mono_pair_does_not_choose_the_preset(preset: Preset) -> None:
+    """Two ordinary mixes by one preset outweigh it, though its distance is larger by far."""
+    wet = Preset({**STRIP, "reverb": {"wet_db": -8.0, "width": 1.0}}, "wet")
+    pairs = [mix_by(wet, voice(1.0, seed)) for seed in (1, 2)]
+    mono = nearly_mono(mix_by(wet, voice(1.0, 3)))
+    assert choose_fixed([*pairs, mono], {"dry": preset, "wet": wet}).name == "wet"
+
+
+def test_a_measured_pair_has_all_distances(pair: Pair, preset: Preset) -> None:
+    model = small_model()
+    found = measure_pair(pair, FixedPreset("right", preset), model)
+    assert found["level_only"] == level_distance(pair)
+    assert found["model"] == model_distance(pair, model)
+    assert found["fixed"] == fixed_distance(pair, FixedPreset("right", preset))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from ..statistics import SettingsStatistics
 from .processed import process_two
 from .simulate import Voices, simulate
 
-__all__ = ["POOL", "Example", "Pool", "Stream"]
+__all__ = ["POOL", "Example", "Pool", "Schedule", "Stream"]
 
 POOL = 2000
 SAME_SHARE = 0.25
@@ -32,8 +33,45 @@ Example = tuple[Tensor, Tensor]
 TWO_SIDES_DB = 10.0 * math.log10(2.0)
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Which examples a step hears, by their numbers: a matter of the seed and the step alone.
+
+    Attributes
+    ----------
+    seed : int
+        Of the draws.
+    fresh : int
+        Examples that are new in each step.
+    size : int
+        Examples of a step in all; the others are drawn from the latest :data:`POOL` before it.
+    """
+
+    seed: int
+    fresh: int = 1
+    size: int = 1
+
+    def fresh_in(self, step: int) -> range:
+        """Numbers of the examples that are new in a step."""
+        return range(step * self.fresh, (step + 1) * self.fresh)
+
+    def again_in(self, step: int) -> list[int]:
+        """Numbers of the earlier examples that a step hears again; none in the first step."""
+        made = step * self.fresh
+        kept = min(made, POOL)
+        if not kept:
+            return []
+        rng = np.random.default_rng((self.seed, 2, step))
+        return (made - kept + rng.integers(0, kept, max(self.size - self.fresh, 0))).tolist()
+
+
 class Stream(IterableDataset):
-    """Examples by their number, so that a run that goes on hears what it would have heard."""
+    """Examples by their number, so that a run that goes on hears what it would have heard.
+
+    Iterated, it yields for each step from `first` on the examples that are missing in memory, by
+    number: those that are new, and of those that the step hears again the ones that were made
+    before the run was stopped. Several processes take turns, a step each.
+    """
 
     def __init__(
         self,
@@ -42,18 +80,25 @@ class Stream(IterableDataset):
         table: SettingsStatistics,
         mel: torch.nn.Module,
         seed: int,
-        first: int,
+        first: int = 0,
+        schedule: Schedule | None = None,
     ) -> None:
         self.voices, self.rooms, self.table = voices, rooms, table
         self.mel, self.seed, self.first = mel, seed, first
+        self.schedule = schedule or Schedule(seed)
 
-    def __iter__(self) -> Iterator[Example]:
+    def __iter__(self) -> Iterator[dict[int, Example]]:
         worker = get_worker_info()
-        step = worker.num_workers if worker else 1
-        number = self.first + (worker.id if worker else 0)
+        turns = worker.num_workers if worker else 1
+        step = self.first + (worker.id if worker else 0)
+        lost = self.schedule.fresh_in(self.first).start
+        remade: set[int] = set()
         while True:
-            yield self.example((self.seed, number))
-            number += step
+            again = {n for n in self.schedule.again_in(step) if n < lost} - remade
+            remade |= again
+            numbers = [*self.schedule.fresh_in(step), *sorted(again)]
+            yield {number: self.example((self.seed, number)) for number in numbers}
+            step += turns
 
     @torch.inference_mode()
     def example(self, seed: tuple[int, int]) -> Example:
@@ -75,20 +120,17 @@ class Stream(IterableDataset):
 class Pool:
     """The latest examples; each batch is the fresh ones and a draw of earlier ones."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng((seed, 2))
-        self.kept: list[Example] = []
-        self.oldest = 0
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.kept: dict[int, Example] = {}
 
-    def batch(self, mel: Tensor, settings: Tensor, size: int) -> list[Tensor]:
-        """Return the fresh examples and a draw of earlier ones, `size` in all; keep the fresh."""
-        fresh = list(zip(mel, settings, strict=True))
-        drawn = self.rng.integers(0, max(len(self.kept), 1), max(size - len(fresh), 0))
-        again = [self.kept[i] for i in drawn] if self.kept else []
-        for example in fresh:
-            if len(self.kept) < POOL:
-                self.kept.append(example)
-            else:
-                self.kept[self.oldest] = example
-                self.oldest = (self.oldest + 1) % POOL
-        return [torch.stack(part) for part in zip(*fresh, *again, strict=True)]
+    def batch(self, step: int, made: Mapping[int, Example]) -> list[Tensor]:
+        """Keep what was made for a step, and return what the step hears."""
+        # Copies: what another process sent keeps a file open as long as it lives.
+        self.kept.update({n: (heard.clone(), told.clone()) for n, (heard, told) in made.items()})
+        numbers = [*self.schedule.fresh_in(step), *self.schedule.again_in(step)]
+        heard = [self.kept[number] for number in numbers]
+        oldest = self.schedule.fresh_in(step).stop - POOL
+        for number in [n for n in self.kept if n < oldest]:
+            del self.kept[number]
+        return [torch.stack(part) for part in zip(*heard, strict=True)]

@@ -9,7 +9,9 @@
 6. ``top``: the encoder's top stages too, at a low rate.
 
 A part of the pairs is held out: each stage stops by them, the next begins at the best state so
-far, and the best of all counts, the model as it was included. The state is kept after each epoch
+far, and the best of all counts, the model as it was included. No single pair decides
+(:mod:`.selection`), and the side of a nearly mono mix counts no lower than it is audible
+(:mod:`diffconsole.losses`). The state is kept after each epoch
 and each label, so a run that was stopped, however, goes on where it was and ends the same.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -38,7 +41,8 @@ from .finetune_options import FinetuneOptions, FinetuneResult
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
 from .ridge import STRENGTHS
-from .stages import TRAINED, Work
+from .selection import relative_score
+from .stages import MOST_STEPS, TRAINED, Work
 
 __all__ = [
     "CHECKPOINT",
@@ -138,7 +142,15 @@ def finetune(
     model.eval()
     history = run.progress["history"]
     epochs = sum(entry.get("epoch", 0) > 0 for entry in history)
-    return FinetuneResult(history, epochs, run.progress["seconds"], run.progress["scores"])
+    progress = run.progress
+    return FinetuneResult(
+        history,
+        epochs,
+        progress["seconds"],
+        progress["scores"],
+        progress["by_pair"],
+        progress["steps"],
+    )
 
 
 class _Run:
@@ -173,7 +185,9 @@ class _Run:
             "epoch": 0,
             "worse": 0,
             "seconds": 0.0,
+            "steps": 0,
             "scores": {},
+            "by_pair": {},
             "history": [],
         }
         self.optimizer: torch.optim.Optimizer | None = None
@@ -185,7 +199,7 @@ class _Run:
         if self.workers.agree((self.folder / CHECKPOINT).exists()):
             self.resume()
         else:
-            self.score("before", self.work.held_out_distance())
+            self.measure("before")
             self.save()
         while self.progress["stage"] != "done":
             stage = self.progress["stage"]
@@ -231,8 +245,7 @@ class _Run:
         for strength in STRENGTHS:
             self.restore("studio")
             explained = self.work.fit_departures(near, strength)
-            held = self.work.held_out_distance()
-            self.score("ridge", held)
+            held, _ = self.measure("ridge")
             rounded = {module: round(share, 4) for module, share in explained.items()}
             entry = {"stage": "ridge", "strength": strength, "held_out": held}
             self.note({**entry, "explained": rounded})
@@ -252,12 +265,15 @@ class _Run:
             or self.is_over(stage)
         ):
             number = self.progress["epoch"]
-            mean_loss = self.work.epoch(self.optimizer, stage, number, most, self.report)
-            held = self.work.held_out_distance(encoder_moved=stage == "top")
+            losses = self.work.epoch(
+                self.optimizer, stage, number, most, self.report, self.steps_left(stage)
+            )
+            self.progress["steps"] += len(losses)
+            held, better = self.measure(stage)
             self.progress["epoch"] = number + 1
-            better = self.score(stage, held)
             self.progress["worse"] = 0 if better else self.progress["worse"] + 1
-            self.note({"stage": stage, "epoch": number + 1, "train": mean_loss, "held_out": held})
+            entry = {"stage": stage, "epoch": number + 1, "train": float(np.mean(losses))}
+            self.note({**entry, "held_out": held})
             self.save()
             self.report({"stage": stage, "held_out": held, "fraction": (number + 1) / most})
 
@@ -267,14 +283,14 @@ class _Run:
             if not labelled:
                 return False
             self.work.start_studio()
-            held = self.work.held_out_distance()
-            self.score("studio", held)
+            held, _ = self.measure("studio")
             self.note({"stage": "studio", "epoch": 0, "held_out": held})
             self.report({"stage": "studio", "held_out": held, "fraction": 0.0})
         else:
             best = self.best()
             self.restore(best)
-            self.progress["scores"][stage] = self.progress["scores"][best]
+            for kept in (self.progress["scores"], self.progress["by_pair"]):
+                kept[stage] = kept[best]
             head = self.model.head
             if not (head.skip.weight.any() or head.voice.weight.any()):
                 self.work.centre()
@@ -314,17 +330,19 @@ class _Run:
         """Set the model to a state."""
         self.model.load_state_dict({**self.model.state_dict(), **self.states[name]})
 
-    def score(self, stage: str, held: float) -> bool:
-        """Keep the model as the stage's state if it is its best; whether it is."""
-        scores = self.progress["scores"]
+    def measure(self, stage: str) -> tuple[float, bool]:
+        """Keep the model as the stage's state if it is its best; its score, and whether it is."""
+        each = self.work.held_out_distances(encoder_moved=stage == "top")
+        by_pair, scores = self.progress["by_pair"], self.progress["scores"]
+        held = relative_score(each, by_pair.get("before", each))
         if stage == "before":
             self.note({"stage": stage, "held_out": held})
             self.report({"stage": "labels", "held_out": held})
         if held < scores.get(stage, float("inf")) - LEAST_BETTER:
-            scores[stage] = held
+            scores[stage], by_pair[stage] = held, each
             self.states[stage] = self.state()
-            return True
-        return False
+            return held, True
+        return held, False
 
     def best(self) -> str:
         """The stage with the best state; of equals the first."""
@@ -334,8 +352,17 @@ class _Run:
     def is_over(self, stage: str) -> bool:
         """Whether the time that this stage ends by is gone; the first process decides."""
         self.progress["seconds"] = time.monotonic() - self.began
+        if self.options.steps is not None:
+            return stage in TRAINED and self.steps_left(stage) <= 0
         limit = self.options.minutes * 60.0 * TIME_SHARE[stage]
         return self.workers.agree(self.progress["seconds"] > limit)
+
+    def steps_left(self, stage: str) -> int:
+        """Steps until a stage has to leave the rest to the next ones."""
+        if self.options.steps is None:
+            return MOST_STEPS
+        by_then = math.ceil(self.options.steps * (TRAINED.index(stage) + 1) / len(TRAINED))
+        return by_then - int(self.progress["steps"])
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add to the run's history."""

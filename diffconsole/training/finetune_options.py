@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["FinetuneOptions", "FinetuneResult"]
@@ -18,6 +18,9 @@ class FinetuneOptions:
         Share of the pairs that is not trained on, one pair at least.
     minutes : float
         Most time for all stages.
+    steps : int, optional
+        Most steps of the stages that are trained, instead of the time: the result then does not
+        depend on how fast the machine is. Labels are searched for all pairs that get one.
     studio_epochs, head_epochs, top_epochs : int
         Most epochs of the one strip, of strip and departures, and of these and the top stages.
     studio_rate, head_rate, top_rate : float
@@ -34,6 +37,7 @@ class FinetuneOptions:
 
     held_out: float = 0.2
     minutes: float = 10.0
+    steps: int | None = None
     studio_epochs: int = 3
     head_epochs: int = 4
     top_epochs: int = 2
@@ -60,13 +64,20 @@ class FinetuneResult:
     seconds : float
         Of all stages.
     scores : dict of str to float
-        Best held-out distance by stage, ``before`` the first.
+        Best held-out distance by stage, ``before`` the first: a robust one, which no single pair
+        decides (:mod:`.selection`).
+    by_pair : dict of str to list of float
+        The distance of each pair held out in these states, by stage.
     """
 
     history: list[dict[str, Any]]
     epochs: int
     seconds: float
     scores: dict[str, float]
+    by_pair: dict[str, list[float]] = field(default_factory=dict)
+
+    steps: int = 0
+    """Steps that were trained, over all epochs."""
 
     @property
     def best(self) -> str:

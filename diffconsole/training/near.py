@@ -150,7 +150,9 @@ def _descend(
         optimizer.param_groups[0]["lr"] = rate
         settings = torch.sigmoid(begin + moves * seen)
         result = console(raw, denormalize(settings[owner]))
-        each = mix_distance(result[..., lead:], mixed[..., lead:], PAIR_RATE, stride=LOSS_STRIDE)
+        each = mix_distance(
+            result[..., lead:], mixed[..., lead:], PAIR_RATE, stride=LOSS_STRIDE, bounded=True
+        )
         distance = torch.zeros(count, device=raw.device).index_add(0, owner, each) / segments
         off = ((settings - strip) / DEVIATION).square().sum(dim=1)
         optimizer.zero_grad(set_to_none=True)

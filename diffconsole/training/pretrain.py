@@ -39,7 +39,8 @@ from ..parameters import PARAMETERS
 from ..predictor import Predictor, default_model
 from .card import pretrain_card, sources_of
 from .checkpoint import load_checkpoint, save_checkpoint
-from .examples import Pool, Stream
+from .examples import Pool, Schedule, Stream
+from .interrupts import uninterrupted
 from .pupil import Pupil, calibrate, judge, judged_of, means_of
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
@@ -49,6 +50,9 @@ __all__ = ["PretrainOptions", "held_out_examples", "mean_with", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
 TIMES_HEARD = 4.0
+VALIDATIONS = 25
+"""Over a run; by time at most one a minute."""
+
 CHECKPOINT = "pretrain.safetensors"
 SHIPPED = "shipped"
 RECORDED = ("trained", "options", "steps", "people", "sources", "started_from")
@@ -75,10 +79,13 @@ class PretrainOptions:
         People whose long-term spectrum is the finished one; empty for the mean of all.
     minutes : float
         Time budget.
+    steps : int, optional
+        Steps, instead of the time budget: the result then does not depend on how fast the
+        machine is.
     batch : int
         Sounds a step: a quarter raw vocals, three quarters voices before and after a strip.
     learning_rate : float
-        At the start; it falls to nothing along a cosine of the time budget.
+        At the start; it falls to nothing along a cosine of the budget.
     start_from : str, optional
         Folder of a pretrained model to go on from, by ``"shipped"`` the shipped one; by default
         from nothing. Whom it was trained on must not be held out here. A lower learning rate than
@@ -100,6 +107,7 @@ class PretrainOptions:
     judges: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     minutes: float = 50.0
+    steps: int | None = None
     batch: int = 32
     learning_rate: float = 1e-3
     start_from: str | None = None
@@ -136,8 +144,8 @@ def pretrain(
     resume : bool
         Go on from the folder's checkpoint if there is one.
     report : callable
-        Called after each step with ``fraction`` of the time, ``step`` and ``loss``, and after each
-        validation with the held-out figures.
+        Called after each step with ``fraction`` of the budget, ``step`` and ``loss``, and after
+        each validation with the held-out figures.
     device : str
         ``"cpu"`` or ``"cuda"``.
     workers : int
@@ -222,11 +230,12 @@ def pretrain(
 
     units = max(1, options.batch // 4)
     fresh = max(1, round(units / TIMES_HEARD))
-    stream = Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"] * fresh)
+    schedule = Schedule(options.seed, fresh, units)
+    stream = Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"], schedule)
     loader = DataLoader(
-        stream, fresh, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
+        stream, None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
     )
-    pool = Pool(options.seed)
+    pool = Pool(schedule)
     budget = options.minutes * 60.0
     began = time.monotonic() - progress["seconds"]
     saved = judged_at = time.monotonic()
@@ -240,34 +249,50 @@ def pretrain(
         nonlocal best
         figures = judge(pupil, judged)
         report({"held_out": figures, "step": progress["step"]})
-        if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
-            progress["best"] = figures
-            best = {k: v.detach().cpu().clone() for k, v in pupil.state_dict().items()}
+        with uninterrupted():
+            progress["judged"] = progress["step"]
+            if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
+                progress["best"] = figures
+                best = {k: v.detach().cpu().clone() for k, v in pupil.state_dict().items()}
+
+    def spent() -> float:
+        """Share of the budget that is gone."""
+        if options.steps is not None:
+            return float(progress["step"] / options.steps)
+        return (time.monotonic() - began) / budget
+
+    def step(heard: Tensor, target: Tensor, share: float) -> float:
+        for group in optimizer.param_groups:
+            warm = min(1.0, (progress["step"] + 1) / 100)
+            group["lr"] = options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * share))
+        losses = pupil(heard.to(device), target.to(device))
+        optimizer.zero_grad(set_to_none=True)
+        losses["sum"].mean().backward()
+        torch.nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
+        optimizer.step()
+        progress["step"] += 1
+        return float(losses["sum"].detach().mean())
+
+    def is_time_to_judge() -> bool:
+        if options.steps is None:
+            return time.monotonic() - judged_at > max(60.0, budget / VALIDATIONS)
+        number, every = progress["step"], max(1, round(options.steps / VALIDATIONS))
+        return bool(number % every == 0 and number != progress.get("judged", 0))
 
     try:
-        for mel_made, settings_made in loader:
-            elapsed = time.monotonic() - began
-            if elapsed >= budget:
+        for made in loader:
+            share = spent()
+            if share >= 1.0:
                 break
-            for group in optimizer.param_groups:
-                warm = min(1.0, (progress["step"] + 1) / 100)
-                group["lr"] = (
-                    options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * elapsed / budget))
-                )
-            heard, target = pool.batch(mel_made, settings_made, units)
-            losses = pupil(heard.to(device), target.to(device))
-            optimizer.zero_grad(set_to_none=True)
-            losses["sum"].mean().backward()
-            torch.nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
-            optimizer.step()
-            progress["step"] += 1
-            loss = float(losses["sum"].detach().mean())
-            report({"fraction": elapsed / budget, "step": progress["step"], "loss": loss})
-            now = time.monotonic()
-            if now - judged_at > max(60.0, budget / 25):
+            if is_time_to_judge():
                 judge_state()
                 judged_at = time.monotonic()
-            if now - saved > 120.0:
+            batch = pool.batch(progress["step"], made)
+            # Half a step is no state that a run can go on from.
+            with uninterrupted():
+                loss = step(batch[0], batch[1], share)
+            report({"fraction": share, "step": progress["step"], "loss": loss})
+            if time.monotonic() - saved > 120.0:
                 keep()
                 saved = time.monotonic()
     except KeyboardInterrupt:
@@ -283,11 +308,13 @@ def pretrain(
         pupil.eval()
     calibrate(pupil, judged)
     at = middle.to(device).expand(len(judged), -1)
-    figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), judged.target[:, 0]))
+    truth = judged.target[:, 0].to(device)
+    figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), truth))
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),
         "steps": progress["step"],
+        "budget": "steps" if options.steps is not None else "minutes",
         "people": people,
         "held_out": figures,
         "sources": sources,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +38,10 @@ class Pupil(nn.Module):
         batch = len(heard)
         encoder = self.model.encoder
         assert isinstance(encoder, LogMelEncoder)
-        half = torch.autocast(heard.device.type, torch.bfloat16, enabled=self.half_digits)
-        with half if self.training else contextlib.nullcontext():
+        half: AbstractContextManager[Any] = contextlib.nullcontext()
+        if self.half_digits and self.training:
+            half = torch.autocast(heard.device.type, torch.bfloat16)
+        with half:
             frames = encoder.frames_of(heard.float().flatten(0, 1))
         pooled = Head.pool(frames.float()).reshape(batch, 4, -1)
         finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])

@@ -32,6 +32,7 @@ EQUAL = (0.3, 0.4, 0.3)
 """Of the encoder's features, the tone and the manner, by module and elsewhere. Chosen on a virtual
 studio's pairs (:mod:`tests.benchmarks.virtual_studios`), people left out in turn."""
 
+LEAST_TOTAL = 1e-9
 FEWEST = 4
 """Pairs; fewer say nothing of how voices differ."""
 
@@ -45,15 +46,18 @@ class Departures:
     heard_weight, voice_weight : Tensor
         ``(parameters, features)``: departures, in shares of the range, by standardised feature of
         the encoder and of the description.
-    explained : Tensor
-        ``(parameters,)``: the share of the squared departures of pairs left out, 0…1.
+    left : Tensor
+        ``(parameters,)``: the mean squared error on pairs left out, against the mean square of
+        the departures from their mean; 1 where nothing departs. Above 1 where few pairs tell less
+        than their own spread makes believe.
     by_module : dict of str to float
-        The same by module.
+        The share of the squared departures of pairs left out, from the mean of the others, that
+        the fit to the others explains, 0…1, by module.
     """
 
     heard_weight: Tensor
     voice_weight: Tensor
-    explained: Tensor
+    left: Tensor
     by_module: dict[str, float]
 
 
@@ -81,10 +85,13 @@ def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -
     y = departures.double()
     modules = [p.section.split(".")[0] for p in PARAMETERS]
     weights = [torch.zeros(len(PARAMETERS), kind.shape[1]).double() for kind in kinds]
-    explained, by_module = torch.zeros(len(PARAMETERS)), {}
+    left, by_module = torch.ones(len(PARAMETERS)), {}
     if len(y) < FEWEST:
-        return _of(weights, explained, {})
+        return _of(weights, left, {})
     y = y - y.mean(dim=0)
+    # The mean is fitted too, without being held at 0.
+    of_mean = 1.0 / len(y)
+    kinds = [kind - kind.mean(dim=0) for kind in kinds]
     for module in dict.fromkeys(modules):
         columns = torch.tensor([m == module for m in modules])
         shares = SHARES.get(module, EQUAL)
@@ -96,15 +103,18 @@ def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -
         for weight, scale, kind in zip(weights, scales, kinds, strict=True):
             weight[columns] = scale * dual.T @ kind
         hat = kernel @ inverse
-        # The error on each pair by the fit to all others, in closed form.
-        error = (y[:, columns] - hat @ y[:, columns]) / (1.0 - hat.diagonal()).unsqueeze(1)
-        left, total = error.square().sum(dim=0), y[:, columns].square().sum(dim=0)
-        explained[columns] = (1.0 - left / total.clamp(min=1e-9)).clamp(0.0, 1.0).float()
-        if float(total.sum()) > 1e-9:
-            by_module[module] = max(0.0, 1.0 - float(left.sum() / total.sum()))
-    return _of(weights, explained, by_module)
+        # The error on each pair by the fit to all others, their mean included, in closed form.
+        share = of_mean + hat.diagonal()
+        error = (y[:, columns] - hat @ y[:, columns]) / (1.0 - share).unsqueeze(1)
+        off, total = error.square().sum(dim=0), y[:, columns].square().sum(dim=0)
+        departs = total > LEAST_TOTAL
+        left[columns] = torch.where(departs, off / total.clamp(min=LEAST_TOTAL), 1.0).float()
+        if bool(departs.any()):
+            from_others = float(total[departs].sum()) / (1.0 - of_mean) ** 2
+            by_module[module] = max(0.0, 1.0 - float(off[departs].sum()) / from_others)
+    return _of(weights, left, by_module)
 
 
-def _of(weights: list[Tensor], explained: Tensor, by_module: dict[str, float]) -> Departures:
+def _of(weights: list[Tensor], left: Tensor, by_module: dict[str, float]) -> Departures:
     voice = torch.cat(weights[1:], dim=1)
-    return Departures(weights[0].float(), voice.float(), explained, by_module)
+    return Departures(weights[0].float(), voice.float(), left, by_module)

@@ -31,7 +31,7 @@ from .near import HARDLY_HEARD, LOSS_STRIDE, near_labels_of
 from .ridge import fit
 from .search import BLIND
 from .segments import Cutter, Place, places_of
-from .studio_strip import LEAST_SPREAD, in_terms_of, middle_of, spread_of
+from .studio_strip import LEAST_SPREAD, WIDEST_SPREAD, in_terms_of, middle_of, spread_of
 
 __all__ = ["TRAINED", "Work", "rebase"]
 
@@ -235,8 +235,8 @@ class Work:
             slope = (strip * (1.0 - strip)).clamp(min=0.05).unsqueeze(1)
             head.skip.weight.copy_(found.heard_weight / slope)
             head.voice.weight.copy_(found.voice_weight / slope)
-            left = (1.0 - found.explained).clamp(min=0.0).sqrt().to(deviation.device)
-            less = (deviation * left).clamp(min=LEAST_SPREAD)
+            left = found.left.sqrt().to(deviation.device)
+            less = (deviation * left).clamp(LEAST_SPREAD, WIDEST_SPREAD)
             chosen = strip.to(deviation.device)
             head.mean.bias.copy_(torch.logit((chosen - side * less).clamp(0.005, 0.995)))
             head.log_variance.bias.copy_(2.0 * less.log())
@@ -285,14 +285,15 @@ class Work:
         number: int,
         most: int,
         report: Callable[[dict[str, Any]], None],
-    ) -> float:
-        """Go once through a variant of the segments, or as far as an epoch goes."""
+        most_steps: int = MOST_STEPS,
+    ) -> list[float]:
+        """Go once through a variant of the segments, or as far as an epoch goes; the losses."""
         # Normalisation statistics of a batch of eight would be noise: they stay as pretrained.
         self.model.eval()
         rng = np.random.default_rng((self.options.seed, TRAINED.index(stage), number))
         variant = number % VARIANTS
         order = torch.from_numpy(rng.permutation(len(self.places[variant])))
-        steps = order.split(self.options.batch)[:MOST_STEPS]
+        steps = order.split(self.options.batch)[: min(most_steps, MOST_STEPS)]
         losses = []
         for step, rows in enumerate(steps):
             share = (number + step / len(steps)) / most
@@ -301,7 +302,7 @@ class Work:
             losses.append(self.step(optimizer, stage, variant, rows))
             fraction = (number + (step + 1) / len(steps)) / most
             report({"stage": stage, "fraction": fraction, "loss": losses[-1]})
-        return float(np.mean(losses))
+        return losses
 
     def step(
         self, optimizer: torch.optim.Optimizer, stage: str, variant: int, rows: Tensor
@@ -342,12 +343,13 @@ class Work:
         raw, mixed = (audio.to(self.device) for audio in cutter.audio(places))
         result = self.console(raw, denormalize(chosen))
         return mix_distance(
-            result[..., self.lead :], mixed[..., self.lead :], PAIR_RATE, stride=LOSS_STRIDE
-        )
+            result[..., self.lead :], mixed[..., self.lead :], PAIR_RATE, stride=LOSS_STRIDE,
+            bounded=True,
+        )  # fmt: skip
 
     @torch.no_grad()
-    def held_out_distance(self, *, encoder_moved: bool = False) -> float:
-        """Mean distance on the segments held out."""
+    def held_out_distances(self, *, encoder_moved: bool = False) -> list[float]:
+        """Mean distance on the segments of each pair held out."""
         self.model.eval()
         count = len(self.held_places)
         rows, _ = self.workers.share(torch.arange(count))
@@ -363,4 +365,6 @@ class Work:
                 mean, log_variance = self.model.head.answer(pooled[some].to(self.device), described)
             chosen = self.model.choose(mean, (log_variance / 2).exp())
             found.append(self.distance(chosen, self.held, places).cpu())
-        return float(self.workers.collect(torch.cat(found), count).mean())
+        each = self.workers.collect(torch.cat(found), count)
+        owner = torch.tensor([place.pair for place in self.held_places])
+        return [float(each[owner == pair].mean()) for pair in range(len(self.held.pairs))]

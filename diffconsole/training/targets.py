@@ -25,7 +25,8 @@ CURVE_WEIGHT = 0.1
 
 def eq_curve_db(settings: Mapping[str, Tensor]) -> Tensor:
     """Return the EQ's response from 40 Hz to 18 kHz, ``(batch, points)`` dB, −24 dB at least."""
-    freq_hz = torch.logspace(math.log10(40.0), math.log10(18000.0), CURVE_POINTS)
+    device = next(iter(settings.values())).device
+    freq_hz = torch.logspace(math.log10(40.0), math.log10(18000.0), CURVE_POINTS, device=device)
     sections = equalizer_sections(CURVE_RATE, settings)
     magnitude = response(sections, CURVE_RATE, freq_hz).abs().clamp(min=1e-6)
     return (20.0 * magnitude.log10()).sum(dim=1).clamp(min=CURVE_FLOOR_DB)

@@ -13,7 +13,7 @@ from diffconsole import statistics
 from diffconsole.errors import AudioError, ModelError
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import Predictor
-from diffconsole.training.examples import POOL, Pool
+from diffconsole.training.examples import POOL, Example, Pool, Schedule
 from diffconsole.training.pretrain import (
     CHECKPOINT,
     PretrainOptions,
@@ -304,25 +304,30 @@ def test_what_is_judged_is_always_the_same(options: PretrainOptions) -> None:
     assert not np.array_equal(first[0].raw, first[1].raw)
 
 
+def example(number: int) -> Example:
+    return torch.tensor([[float(number)]]), torch.tensor([float(number)])
+
+
 def test_the_pool_mixes_fresh_examples_with_earlier_ones() -> None:
     """Every batch holds all that is fresh; nothing else is heard before it was made."""
-    pool = Pool(0)
+    schedule = Schedule(0, fresh=2, size=6)
+    pool = Pool(schedule)
     seen: set[float] = set()
     for step in range(5):
-        fresh = torch.arange(2.0) + 2.0 * step
-        heard, target = pool.batch(fresh[:, None, None], fresh[:, None], 6)
-        assert heard[:2, 0, 0].tolist() == fresh.tolist()
+        fresh = [2.0 * step, 2.0 * step + 1.0]
+        heard, target = pool.batch(step, {n: example(n) for n in schedule.fresh_in(step)})
+        assert heard[:2, 0, 0].tolist() == fresh
         assert torch.equal(heard[:, 0, 0], target[:, 0])
         assert set(heard[2:, 0, 0].tolist()) <= seen
         assert len(heard) == (2 if step == 0 else 6)
-        seen |= set(fresh.tolist())
+        seen |= set(fresh)
     assert len(pool.kept) == 10
 
 
 def test_the_pool_forgets_the_oldest() -> None:
-    pool = Pool(0)
-    for first in range(0, POOL + 100, 100):
-        numbers = torch.arange(float(first), float(first + 100))
-        pool.batch(numbers[:, None], numbers[:, None], 100)
+    schedule = Schedule(0, fresh=100, size=100)
+    pool = Pool(schedule)
+    for step in range(POOL // 100 + 1):
+        pool.batch(step, {n: example(n) for n in schedule.fresh_in(step)})
     assert len(pool.kept) == POOL
-    assert min(float(mel) for mel, _ in pool.kept) == 100.0
+    assert min(pool.kept) == 100

@@ -18,7 +18,15 @@ from .jit import compiled, compiled_sums
 from .threads import run_tasks
 from .vectors import load, spread, store
 
-__all__ = ["Times", "averages_of", "differentiate", "octaves_apart", "ratios_of"]
+__all__ = [
+    "Times",
+    "averages_of",
+    "differentiate",
+    "masked_by",
+    "octaves_apart",
+    "raise_to",
+    "ratios_of",
+]
 
 BLOCK = 256
 STATES = 8
@@ -103,6 +111,20 @@ def averages_of(audio: np.ndarray, times: list[Times], stride: int) -> np.ndarra
 
     run_tasks(task, items * len(times))
     return averages
+
+
+def masked_by(averages: np.ndarray, masked: float) -> np.ndarray:
+    """Return how low the averages of mid and side count, ``(items, times, 2, 2, places)``.
+
+    A share `masked` of the other's; to be raised to by :func:`raise_to`.
+    """
+    return np.ascontiguousarray(masked * averages[:, :, :, [3, 2]])
+
+
+def raise_to(averages: np.ndarray, least: np.ndarray) -> None:
+    """Raise the averages of mid and side, in place, to what they count at least."""
+    for item, own in enumerate(averages):
+        np.maximum(own[:, :, 2:], least[item % len(least)], out=own[:, :, 2:])
 
 
 @compiled
@@ -206,8 +228,12 @@ def differentiate(
     averages: np.ndarray,
     theirs: np.ndarray,
     weights: np.ndarray,
+    least: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the gradient of ``Σ weights · ln 2 · octaves_apart``; `weights` is ``(items, 4)``."""
+    """Return the gradient of ``Σ weights · ln 2 · octaves_apart``; `weights` is ``(items, 4)``.
+
+    `least` is what the averages were raised to, if they were.
+    """
     places = averages.shape[-1]
     parts = np.empty((len(times), *audio.shape), audio.dtype)
 
@@ -216,6 +242,9 @@ def differentiate(
         seeds = np.empty_like(averages[item, pair])
         other = theirs[item % len(theirs), pair]
         _seeds(averages[item, pair], other, weights[item] / places, seeds)
+        if least is not None:
+            raised = averages[item, pair, :, 2:] <= least[item % len(least), pair]
+            seeds[:, 2:][raised] = 0.0
         _average_back(audio[item], *times[pair], stride, seeds, parts[pair, item])
 
     run_tasks(task, len(audio) * len(times))

@@ -164,16 +164,24 @@ def _roots(lr, li, rr, ri, floor):
     )
 
 
+@compiled
+def _masked(root, other, masked):
+    """A magnitude, no lower than a share of another one."""
+    return larger(root, other * masked)
+
+
 # --- the target's magnitudes -----------------------------------------------------------------
 
 
 @compiled
-def _keep_roots(x, size, window, frames, first, last, order, cosine, sine, roots, squares):
+def _keep_roots(
+    x, size, window, frames, first, last, order, cosine, sine, masked, roots, squares
+):  # fmt: skip
     """Magnitudes of some groups, and the sums of their squares of sides, sum and difference."""
     kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
-    floor = spread(kind(FLOOR), 16)
+    floor, least = spread(kind(FLOOR), 16), spread(kind(masked), 16)
     for group in range(first, last):
         inside = min(frames - group * GROUP, GROUP)
         for side in range(2):
@@ -185,8 +193,10 @@ def _keep_roots(x, size, window, frames, first, last, order, cosine, sine, roots
             own, mirror = order[k], order[(size - k) % size]
             alr, ali, blr, bli = unpack(re[0], im[0], own, mirror)
             arr, ari, brr, bri = unpack(re[1], im[1], own, mirror)
-            a = _roots(alr, ali, arr, ari, floor)
-            b = _roots(blr, bli, brr, bri, floor)
+            a0, a1, a2, a3 = _roots(alr, ali, arr, ari, floor)
+            b0, b1, b2, b3 = _roots(blr, bli, brr, bri, floor)
+            a = (a0, a1, _masked(a2, a3, least), _masked(a3, a2, least))
+            b = (b0, b1, _masked(b2, b3, least), _masked(b3, b2, least))
             at = (group * bins + k) * MEASURES * LANES
             for m in range(4):
                 store(a[m], roots, at + m * LANES)
@@ -200,8 +210,13 @@ def _keep_roots(x, size, window, frames, first, last, order, cosine, sine, roots
         squares[group, 2] = total(apart) - absent
 
 
-def roots_of(audio: np.ndarray, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
-    """Return the magnitudes of ``(items, 2, samples)``, and their squares' sums by group."""
+def roots_of(
+    audio: np.ndarray, frames: Frames, masked: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the magnitudes of ``(items, 2, samples)``, and their squares' sums by group.
+
+    Neither the sum's nor the difference's is lower than `masked` times the other.
+    """
     padded = pad(audio, frames)
     roots = np.empty((len(audio), frames.groups * frames.bins * MEASURES * LANES), audio.dtype)
     squares = np.empty((len(audio), frames.groups, 3))
@@ -209,7 +224,7 @@ def roots_of(audio: np.ndarray, frames: Frames) -> tuple[np.ndarray, np.ndarray]
     def task(item: int, first: int, last: int) -> None:
         _keep_roots(
             padded[item], frames.size, frames.window, frames.frames, first, last, *frames.plan,
-            roots[item], squares[item],
+            masked, roots[item], squares[item],
         )  # fmt: skip
 
     each_run(task, len(audio), frames)
@@ -243,13 +258,13 @@ def _octaves(ours, theirs):
 
 @compiled
 def _compare(
-    x, size, window, frames, first, last, selected, order, cosine, sine, roots, sums
+    x, size, window, frames, first, last, selected, order, cosine, sine, roots, masked, sums
 ):  # fmt: skip
     """Sums by group: squared errors of sides, sum and difference, then their octaves apart."""
     kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
-    floor = spread(kind(FLOOR), 16)
+    floor, least = spread(kind(FLOOR), 16), spread(kind(masked), 16)
     for group in range(first, last):
         if not selected[group]:
             continue
@@ -271,6 +286,7 @@ def _compare(
                     p0, p1, p2, p3 = _roots(blr, bli, brr, bri, floor)
                 t0, t1 = load(roots, at, 16), load(roots, at + LANES, 16)
                 t2, t3 = load(roots, at + 2 * LANES, 16), load(roots, at + 3 * LANES, 16)
+                p2, p3 = _masked(p2, t3, least), _masked(p3, t2, least)
                 e0 += _square(p0, t0) + _square(p1, t1)
                 e1 += _square(p2, t2)
                 e2 += _square(p3, t3)
@@ -283,12 +299,16 @@ def _compare(
 
 
 def compare(
-    audio: np.ndarray, frames: Frames, selected: np.ndarray, roots: np.ndarray
+    audio: np.ndarray,
+    frames: Frames,
+    selected: np.ndarray,
+    roots: np.ndarray,
+    masked: float = 0.0,
 ) -> np.ndarray:
     """Return the sums over the groups that are marked, ``(items, 6)``.
 
     Squared errors of the magnitudes of left and right, of their sum and of their difference,
-    then the octaves that they lie apart.
+    then the octaves that they lie apart. `masked` is that of :func:`roots_of`.
     """
     padded = pad(audio, frames)
     sums = np.zeros((len(audio), frames.groups, 6))
@@ -296,7 +316,7 @@ def compare(
     def task(item: int, first: int, last: int) -> None:
         _compare(
             padded[item], frames.size, frames.window, frames.frames, first, last, selected,
-            *frames.plan, roots[item % len(roots)], sums[item],
+            *frames.plan, roots[item % len(roots)], masked, sums[item],
         )  # fmt: skip
 
     each_run(task, len(audio), frames)

@@ -54,14 +54,16 @@ def _slope(r, i, theirs, floor, by_error, by_octave, zero):
 
 
 @compiled
-def _gradients(lr, li, rr, ri, roots, at, floor, weights, zero):
+def _gradients(lr, li, rr, ri, roots, at, floor, masked, weights, zero):
     """Gradients of a frame's left and right spectra, real and imaginary."""
     e0, e1, e2, d0, d1, d2 = weights
     left = _slope(lr, li, load(roots, at, 16), floor, e0, d0, zero)
     right = _slope(rr, ri, load(roots, at + LANES, 16), floor, e0, d0, zero)
     br, bi, cr, ci = lr + rr, li + ri, lr - rr, li - ri
-    both = _slope(br, bi, load(roots, at + 2 * LANES, 16), floor, e1, d1, zero)
-    apart = _slope(cr, ci, load(roots, at + 3 * LANES, 16), floor, e2, d2, zero)
+    mid, side = load(roots, at + 2 * LANES, 16), load(roots, at + 3 * LANES, 16)
+    # `masked` is a share of powers here.
+    both = _slope(br, bi, mid, larger(floor, side * side * masked), e1, d1, zero)
+    apart = _slope(cr, ci, side, larger(floor, mid * mid * masked), e2, d2, zero)
     br, bi, cr, ci = both * br, both * bi, apart * cr, apart * ci
     return (
         left * lr + (br + cr),
@@ -86,13 +88,14 @@ def _pack(ar, ai, br, bi, own, mirror, re, im):
 
 @compiled
 def _differentiate(
-    x, size, window, frames, first, last, selected, order, cosine, sine, roots, weights, y
+    x, size, window, frames, first, last, selected, order, cosine, sine, roots, masked, weights, y
 ):  # fmt: skip
     """Gradient by the samples from the first group's first on."""
     kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
     floor, zero = spread(kind(FLOOR), 16), spread(kind(0.0), 16)
+    least = spread(kind(masked * masked), 16)
     wide = (
         spread(kind(weights[0]), 16), spread(kind(weights[1]), 16), spread(kind(weights[2]), 16),
         spread(kind(weights[3]), 16), spread(kind(weights[4]), 16), spread(kind(weights[5]), 16),
@@ -110,8 +113,8 @@ def _differentiate(
             alr, ali, blr, bli = unpack(re[0], im[0], own, mirror)
             arr, ari, brr, bri = unpack(re[1], im[1], own, mirror)
             at = (group * bins + k) * MEASURES * LANES
-            a = _gradients(alr, ali, arr, ari, roots, at, floor, wide, zero)
-            b = _gradients(blr, bli, brr, bri, roots, at + 4 * LANES, floor, wide, zero)
+            a = _gradients(alr, ali, arr, ari, roots, at, floor, least, wide, zero)
+            b = _gradients(blr, bli, brr, bri, roots, at + 4 * LANES, floor, least, wide, zero)
             _pack(a[0], a[1], b[0], b[1], own, mirror, re[0], im[0])
             _pack(a[2], a[3], b[2], b[3], own, mirror, re[1], im[1])
         place = (group - first) * GROUP * hop
@@ -126,11 +129,12 @@ def differentiate(
     selected: np.ndarray,
     roots: np.ndarray,
     weights: np.ndarray,
+    masked: float = 0.0,
 ) -> np.ndarray:
     """Return the gradient of ``Σ weights · sums``, by runs: :func:`add_frames` joins them.
 
     The first three of `weights`, ``(items, 6)``, are those of half the squared errors, the
-    others those of the natural logarithms' distances.
+    others those of the natural logarithms' distances. `masked` is that of :func:`roots_of`.
     """
     padded = pad(audio, frames)
     length = (frames.groups_a_run * GROUP + SLACK) * frames.hop
@@ -139,7 +143,7 @@ def differentiate(
     def task(item: int, first: int, last: int) -> None:
         _differentiate(
             padded[item], frames.size, frames.window, frames.frames, first, last, selected,
-            *frames.plan, roots[item % len(roots)], weights[item],
+            *frames.plan, roots[item % len(roots)], masked, weights[item],
             pieces[item, first // frames.groups_a_run],
         )  # fmt: skip
 

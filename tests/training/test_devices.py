@@ -1,0 +1,192 @@
+"""Every job with a device: on a pretended GPU anywhere, and on a real one where there is one.
+
+Tensors of two devices in one operation are an error on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffconsole.console import Console
+from diffconsole.losses import MixTarget
+from diffconsole.parameters import PARAMETERS, denormalize
+from diffconsole.predictor import Predictor
+from diffconsole.preset import Preset
+from diffconsole.reference import Reference, predict_towards
+from diffconsole.render import render
+from diffconsole.training import finetune as finetuning
+from diffconsole.training import labels, near, search, starts
+from diffconsole.training.finetune import FinetuneOptions, finetune
+from diffconsole.training.match import MatchOptions, match
+from diffconsole.training.pretrain import PretrainOptions, pretrain
+
+from ..pretend_gpu import MixedDevicesError, WaitingError, pretend_gpu
+from ..synthetic import RATE, mixed, pair, small_model, voice, write_people
+from .finetuning import base_model, short_windows
+
+pytestmark = pytest.mark.gpu
+ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+@pytest.fixture(params=["pretended", pytest.param("cuda", marks=ON_GPU)])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a device that is not the CPU."""
+    if request.param == "cuda":
+        yield "cuda"
+        return
+    with pretend_gpu() as name:
+        yield name
+
+
+def small_reference_model() -> Predictor:
+    model = small_model()
+    torch.manual_seed(1)
+    return Predictor(model.encoder, hidden=16, has_style=True).eval()
+
+
+def test_mixed_devices_are_noticed() -> None:
+    with pretend_gpu() as device:
+        there = torch.ones(3).to(device)
+        assert (2.0 * there + torch.tensor(1.0)).cpu().tolist() == [3.0, 3.0, 3.0]
+        for mix in (lambda: there + torch.ones(3), lambda: torch.stack((torch.ones(3), there))):
+            with pytest.raises(MixedDevicesError):
+                mix()
+    with pretend_gpu(waiting=False):
+        for wait in (lambda: float(there.sum()), there.cpu, lambda: there[there > 0.0]):
+            with pytest.raises(WaitingError):
+                wait()
+
+
+def test_what_is_computed_there_is_what_the_cpu_computes(device: str) -> None:
+    audio = torch.from_numpy(np.stack([voice(0.5, 1), voice(0.5, 2)]))[None]
+    point = torch.full((1, len(PARAMETERS)), 0.45)
+    found = []
+    for where in ("cpu", device):
+        target = MixTarget(audio.to(where), RATE, stride=32, bounded=True)
+        unit = point.to(where).requires_grad_()
+        result = Console(RATE, reverb_seconds=1.0)(audio.to(where), denormalize(unit))
+        distance = target.distance(result, part=(1, 2))
+        (gradient,) = torch.autograd.grad(distance.sum(), unit)
+        found.append((float(distance.detach()), gradient.cpu()))
+    (cpu, slope), (there, same) = found
+    assert there == pytest.approx(cpu, rel=5e-3)
+    assert float((same - slope).norm() / slope.norm()) < 0.1
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_console_and_loss_wait_for_nothing(bounded: bool) -> None:
+    """After a first step, in which constants are put on the device."""
+    audio = torch.from_numpy(np.stack([voice(0.5, 1), voice(0.5, 2)]))[None]
+    console = Console(RATE, reverb_seconds=1.0)
+
+    def step(raw: torch.Tensor, target: MixTarget, unit: torch.Tensor) -> torch.Tensor:
+        distance = target.distance(console(raw, denormalize(unit)), part=(1, 4))
+        (gradient,) = torch.autograd.grad(distance.sum(), unit)
+        return gradient
+
+    def prepared(where: str) -> tuple[torch.Tensor, MixTarget, torch.Tensor]:
+        raw = audio.to(where)
+        unit = torch.full((1, len(PARAMETERS)), 0.45).to(where).requires_grad_()
+        return raw, MixTarget(raw, RATE, stride=32, bounded=bounded), unit
+
+    with pretend_gpu() as device:
+        given = prepared(device)
+        step(*given)
+    with pretend_gpu(waiting=False):
+        step(*given)
+    if torch.cuda.is_available():
+        given = prepared("cuda")
+        step(*given)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(*given)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_prediction(device: str) -> None:
+    model = small_reference_model()
+    raw, finished = voice(1.5, 1)[None], mixed(voice(1.5, 2), {})
+    reference = [Reference("finished", finished, RATE, 1.0)]
+    expected = model.predict(raw, RATE), predict_towards(model, raw, RATE, reference)
+    model.to(device)
+    found = model.predict(raw, RATE), predict_towards(model, raw, RATE, reference)
+    for there, here in zip(found, expected, strict=True):
+        for parameter in PARAMETERS:
+            ours, theirs = (
+                parameter.to_normalised(p.settings[parameter.key]) for p in (there, here)
+            )
+            assert ours == pytest.approx(theirs, abs=1e-3), parameter.key
+
+
+def test_rendering(device: str) -> None:
+    preset = Preset.from_settings({p.key: p.default for p in PARAMETERS})
+    raw = voice(0.5, 1)[None]
+    here, there = (render(raw, RATE, preset, device=d).samples for d in ("cpu", device))
+    assert np.abs(here - there).max() < 1e-4
+
+
+def test_pretraining(device: str, tmp_path: Path) -> None:
+    voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "carla": 3})
+    options = PretrainOptions(str(voices), held_out=("ben",), batch=3, steps=2)
+    losses = []
+
+    def report(event: dict[str, float]) -> None:
+        losses.append(event.get("loss"))
+
+    figures = pretrain(options, tmp_path / "model", device=device, report=report, validation=2)
+    assert all(np.isfinite(loss) for loss in losses if loss is not None)
+    assert len([loss for loss in losses if loss is not None]) == 2
+    assert {"fixed", "total", "style"} <= figures.keys()
+    again = PretrainOptions(
+        str(voices), held_out=("ben",), batch=3, steps=1, average=True,
+        start_from=str(tmp_path / "model"),
+    )  # fmt: skip
+    pretrain(again, tmp_path / "mean", device=device, validation=2)
+    assert Predictor.load(tmp_path / "mean").info["steps"] == 1
+
+
+def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stages, labels by the search included."""
+    short_windows(monkeypatch.setattr)
+    monkeypatch.setattr(near, "STEPS", 1)
+    monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
+    monkeypatch.setattr(starts, "EQ_STEPS", 2)
+    monkeypatch.setattr(finetuning, "STRENGTHS", (1.0,))
+    pairs = [pair(seed, seconds=1.0) for seed in range(5)]
+    options = FinetuneOptions(
+        studio_epochs=1, head_epochs=1, top_epochs=1, batch=4, top_stages=1, steps=3
+    )
+    result = finetune(base_model(), pairs[1:], pairs[:1], tmp_path, options, device=device)
+    stages = [entry["stage"] for entry in result.history]
+    assert {"before", "labels", "studio", "near", "ridge", "head", "top"} <= set(stages)
+    assert result.steps == 3
+    assert result.history[1]["labelled"] == 4
+
+
+def short_plan(*, thorough: bool) -> search.Plan:
+    return search.Plan((search.Round(1.0, 2, 0.05, 2, 1),), thorough)
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_matching(device: str, thorough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffconsole.training import match as matching
+    from diffconsole.training import polish
+
+    monkeypatch.setattr(matching, "plan_for", lambda _: short_plan(thorough=thorough))
+    monkeypatch.setattr(starts, "EQ_STEPS", 2)
+    monkeypatch.setattr(starts, "FROM_STATISTICS", 1)
+    monkeypatch.setattr(starts, "factory_presets", dict)
+    starts._known_strips.cache_clear()
+    monkeypatch.setattr(polish, "STEPS", 1)
+    # As near as the samples' differences want it, so that they are taken.
+    monkeypatch.setattr(polish, "NEAR_WITHOUT_RETURN", 1e9)
+    (found,) = match([pair(1, seconds=0.6)], MatchOptions(quick=not thorough), device=device)
+    starts._known_strips.cache_clear()
+    assert np.isfinite(found.distance)
+    assert not found.stopped
