@@ -12,12 +12,12 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from ..archives import read_member
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
@@ -30,7 +30,6 @@ __all__ = ["FORMAT", "RESPONSE"]
 PROJECT, METADATA = "project.xml", "metadata.xml"
 RESPONSE = "reverb/impulse_response.wav"
 LARGEST_BYTES = 1 << 20
-LARGEST_FILE_BYTES = 1 << 30
 FULL_FADER_DB = 6.0
 LOWEST_FADER_DB = BY_KEY["output_gain.gain_db"].low
 HIGHEST_RATIO = BY_KEY["compressor.ratio"].high
@@ -240,25 +239,19 @@ def _read(path: Path) -> Preset:
 
 
 def _project(path: Path) -> Element:
-    """Return the root of the project, its size checked before it is unpacked."""
+    """Return the root of the project."""
+    text = read_member(path, PROJECT, LARGEST_BYTES, "a .dawproject file")
+    if text is None:
+        raise ExportError(
+            f"{path}: its {PROJECT} is over 1 MB; save a project of the vocal's track alone"
+        )
     try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise ExportError(f"{path}: over 1 GB; save a project of the vocal's track alone")
-        with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo(PROJECT)
-            if entry.file_size > LARGEST_BYTES:
-                raise ExportError(
-                    f"{path}: its {PROJECT} is over 1 MB; save a project of the vocal's track alone"
-                )
-            with archive.open(entry) as file:
-                text = file.read(LARGEST_BYTES + 1).decode("utf-8-sig")
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        decoded = text.decode("utf-8-sig")
+        if "<!DOCTYPE" in decoded or "<!ENTITY" in decoded:
             raise ExportError(f"{path}: {PROJECT} declares entities, which the format does not use")
-        root = ElementTree.fromstring(text)
-    except KeyError:
-        raise ExportError(f"{path}: no {PROJECT} in it; give a .dawproject file") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise ExportError(f"{path}: not a .dawproject file ({error})") from None
+        root = ElementTree.fromstring(decoded)
+    except UnicodeDecodeError:
+        raise ExportError(f"{path}: {PROJECT} in it is not in UTF-8; save it again") from None
     except ElementTree.ParseError as error:
         raise ExportError(f"{path}: {PROJECT} in it is not XML ({error})") from None
     if root.tag != "Project":

@@ -18,6 +18,7 @@ from pathlib import Path
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
+from ..small_files import read_small
 from .base import Files, Format, Mapped, Strip, number
 
 __all__ = ["FORMAT"]
@@ -26,13 +27,14 @@ KINDS = {"high_pass": "HPQ", "low_shelf": "LSC", "high_shelf": "HSC", "low_pass"
 SHORT_KINDS = {"HP": "HPQ", "LS": "LSC", "HS": "HSC", "LP": "LPQ"}
 """Without a Q; a strip's default, 0.71, is theirs."""
 
-LINE = re.compile(r"Filter\s*\d*\s*:\s*(?P<on>ON|OFF)\s+(?P<kind>\S+)(?P<values>.*)", re.IGNORECASE)
+LINE = re.compile(
+    r"Filter\s*(?:\d+\s*)?:\s*(?P<on>ON|OFF)\s+(?P<kind>\S+)(?P<values>.*)", re.IGNORECASE
+)
 VALUES = re.compile(
     r"\s+Fc\s+(?P<freq>\S+?)\s*Hz(?:\s+Gain\s+(?P<gain>\S+?)\s*dB)?(?:\s+Q\s+(?P<q>\S+))?\s*",
     re.IGNORECASE,
 )
 PREAMP = re.compile(r"Preamp\s*:\s*(?P<level>\S+?)\s*dB", re.IGNORECASE)
-LARGEST_BYTES = 1 << 20
 
 
 def _write(strip: Strip) -> Files:
@@ -82,9 +84,8 @@ def _read(path: Path) -> Preset:
 
 
 def _text(path: Path) -> str:
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError("over 1 MB, which no text of an EQ is; give the EQ's own file")
     try:
         return content.decode("utf-8-sig")

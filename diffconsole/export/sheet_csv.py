@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import ExportError
 from ..parameters import BY_KEY, PARAMETERS, SWITCHES
 from ..preset import Preset
+from ..small_files import read_small
 from .base import Files, Format, Mapped, Strip
 from .sheet import in_a_sentence, rounded, rows
 
@@ -20,7 +21,6 @@ __all__ = ["FORMAT"]
 
 COLUMNS = ("Module", "Parameter", "Value", "Unit", "Meaning", "Exact value", "Key")
 NAME, SENTENCE = "preset.name", "preset.sentence"
-LARGEST_BYTES = 1 << 20
 # Tab and carriage return too: some programs skip them before they look for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "＝", "＋", "－", "＠")
 
@@ -43,9 +43,8 @@ def _write(strip: Strip) -> Files:
 
 
 def _read(path: Path) -> Preset:
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError(f"{path}: over 1 MB, which no settings sheet is")
     try:
         table = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
