@@ -21,7 +21,8 @@ from ..archives import read_member
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
-from .base import Files, Format, Mapped, Strip, number
+from .base import Files, Format, Mapped, Strip, imported, number
+from .fit import Filter, fit_bands
 from .ir import wav_bytes
 from .sheet import in_a_sentence
 
@@ -39,6 +40,8 @@ BAND_TYPES = {
     "low_pass": "lowPass",
 }  # fmt: skip
 BELL = "bell"
+KINDS = {theirs: kind for kind, theirs in BAND_TYPES.items()} | {BELL: BELL}
+LARGEST = 1e6
 
 
 def _percent(ratio: float) -> float:
@@ -221,11 +224,12 @@ def _read(path: Path) -> Preset:
         gain = _value(device, COMPRESSOR[1]) if _enabled(device) else None
         if gain:
             settings[INPUT_GAIN] = settings.get(INPUT_GAIN, 0.0) + gain
+    notes: list[str] = []
     if equalizer is not None:
-        for band, element in _bands(path, equalizer):
-            _take(settings, element, BANDS[band])
-            if not _enabled(element):
-                off.add(f"eq.{band}")
+        fitted = fit_bands(list(_filters(equalizer, notes)))
+        settings |= fitted.settings
+        off |= fitted.off
+        notes += fitted.notes
         if not _enabled(equalizer):
             off.add("eq")
     if compressor is not None:
@@ -235,7 +239,7 @@ def _read(path: Path) -> Preset:
     _take(settings, channel, (PAN, VOLUME))
     tracks = [track for track in root.iter("Track") if channel in list(track)]
     name = tracks[0].get("name", "") if tracks else ""
-    return Preset.from_settings(settings, bypass=off, name=name)
+    return Preset.from_settings(settings, bypass=off, name=name, provenance=imported(notes))
 
 
 def _project(path: Path) -> Element:
@@ -291,21 +295,29 @@ def _enabled(element: Element | None) -> bool:
     return element is not None and (switch is None or switch.get("value") in ("true", "1"))
 
 
-def _bands(path: Path, equalizer: Element) -> Iterator[tuple[str, Element]]:
-    """Pair the bands of an equalizer with ours; bells go in order where their range is."""
-    free = list(EQ_BANDS)
+def _filters(equalizer: Element, notes: list[str]) -> Iterator[Filter]:
+    """Yield the bands of an equalizer; what a strip has none of is told."""
     for element in equalizer.findall("Band"):
-        kind = element.get("type", "")
-        fitting = [band for band in free if BAND_TYPES.get(band, BELL) == kind]
-        if kind == BELL:
-            freq_hz = _value(element, Mapped("", "Freq", "hertz"))
-            ranges = {band: BY_KEY[f"eq.{band}.freq_hz"] for band in fitting}
-            fitting = [b for b in fitting if freq_hz and ranges[b].low <= freq_hz <= ranges[b].high]
-        if not fitting and _enabled(element):
-            raise ExportError(f"{path}: no band of a strip is free for this {kind or 'band'}")
-        if fitting:
-            free.remove(fitting[0])
-            yield fitting[0], element
+        theirs = element.get("type", "")
+        kind = KINDS.get(theirs)
+        if kind is None:
+            if _enabled(element):
+                notes.append(f"left out: a band of type {theirs[:20]!r}, which a strip lacks")
+            continue
+        band = "peak_1" if kind == BELL else kind
+        values = {
+            f"eq.{band}.{name}": BY_KEY[f"eq.{band}.{name}"].default
+            for name in ("freq_hz", "gain_db", "q")
+            if f"eq.{band}.{name}" in BY_KEY
+        }
+        _take(values, element, BANDS[band])
+        freq_hz, q = values[f"eq.{band}.freq_hz"], values[f"eq.{band}.q"]
+        if not (0.0 < freq_hz < LARGEST and 0.0 < q < LARGEST):
+            raise ExportError(f"a {kind} at {freq_hz:g} Hz with a Q of {q:g} is no filter")
+        gain_db = values.get(f"eq.{band}.gain_db", 0.0)
+        if not math.isfinite(gain_db):
+            raise ExportError(f"a gain of {gain_db:g} dB is none that a filter has")
+        yield Filter(kind, freq_hz, gain_db, q, _enabled(element))
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:
