@@ -226,7 +226,7 @@ def _read(path: Path) -> Preset:
             settings[INPUT_GAIN] = settings.get(INPUT_GAIN, 0.0) + gain
     notes: list[str] = []
     if equalizer is not None:
-        fitted = fit_bands(list(_filters(equalizer, notes)))
+        fitted = fit_bands(list(_filters(equalizer, notes)), lowest=True)
         settings |= fitted.settings
         off |= fitted.off
         notes += fitted.notes

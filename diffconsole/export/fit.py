@@ -103,19 +103,22 @@ class Fitted:
     notes: tuple[str, ...]
 
 
-def fit_bands(filters: Sequence[Filter]) -> Fitted:
+def fit_bands(filters: Sequence[Filter], *, lowest: bool = False) -> Fitted:
     """Choose bands of the strip for filters.
 
     Parameters
     ----------
     filters : sequence of Filter
         At most 256 are looked at; their frequencies and Q are positive and finite.
+    lowest : bool
+        Whether a bell goes to the lowest band that reaches it, not to the one whose middle is
+        closest.
     """
-    chosen = _all_in_place(filters)
+    chosen = _all_in_place(filters, lowest)
     notes: list[str] = []
     if chosen is None:
         acting = [f for f in filters[:MOST_FILTERS] if f.on and _acts(f)]
-        chosen = _all_in_place(acting) or _best(acting)
+        chosen = _all_in_place(acting, lowest) or _best(acting)
         notes = _said(acting, chosen)
     settings: dict[str, float] = {}
     for band, (_, taken) in chosen.items():
@@ -132,7 +135,7 @@ def _acts(one: Filter) -> bool:
     return one.kind.endswith("pass") or abs(one.gain_db) > FLAT_DB
 
 
-def _all_in_place(filters: Sequence[Filter]) -> Chosen | None:
+def _all_in_place(filters: Sequence[Filter], lowest: bool) -> Chosen | None:
     """Return every filter in a band whose ranges hold it; None where that cannot be."""
     if len(filters) > len(EQ_BANDS):
         return None
@@ -140,19 +143,22 @@ def _all_in_place(filters: Sequence[Filter]) -> Chosen | None:
     others = {one.kind: (one, one) for one in filters if one.kind != "bell"}
     if len(bells) > len(BELLS) or len(others) + len(bells) < len(filters):
         return None
-    order = _order([bell.freq_hz for bell in bells])
+    order = _order([bell.freq_hz for bell in bells], lowest)
     if order is None:
         return None
     chosen = others | {band: (bell, bell) for band, bell in zip(order, bells, strict=True)}
     return chosen if all(one.within(band) == one for band, (one, _) in chosen.items()) else None
 
 
-def _order(freqs_hz: Sequence[float]) -> tuple[str, ...] | None:
+def _order(freqs_hz: Sequence[float], lowest: bool) -> tuple[str, ...] | None:
     """Bells of a strip for those of a file: in their order if they fit, else the nearest."""
 
     def reach(bands: tuple[str, ...]) -> float:
         return sum(_reach(band, freq_hz) for band, freq_hz in zip(bands, freqs_hz, strict=True))
 
+    if lowest:
+        orders = itertools.permutations(BELLS, len(freqs_hz))
+        return next((bands for bands in orders if math.isfinite(reach(bands))), None)
     if len(freqs_hz) == len(BELLS) and math.isfinite(reach(BELLS)):
         return BELLS
     best = min(itertools.permutations(BELLS, len(freqs_hz)), key=reach)

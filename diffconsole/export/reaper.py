@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter
+from ..parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter, section_name
 from ..preset import Preset
 from ..small_files import read_small
 from .base import Figure, Files, Format, Mapped, Strip, number
@@ -43,7 +43,7 @@ SLIDERS = tuple(
 def slider_name(key: str) -> str:
     """Return the name of a slider in the effect: ``"Compressor attack (ms)"``."""
     section = BY_KEY[key].section if key in BY_KEY else key
-    named = "EQ" if section == "eq" else section.split(".")[-1].replace("_", " ").capitalize()
+    named = section_name(section)
     if key not in BY_KEY:
         return named
     parameter = BY_KEY[key]

@@ -68,7 +68,8 @@ def test_the_text_of_another_program(tmp_path):
     five = [f"Filter {n}: ON PK Fc {n}00 Hz Gain 1 dB Q 1" for n in range(3, 9)]
     path.write_text("\n".join(five))
     back, _ = import_preset(path)
-    taken = [back.settings()[f"eq.peak_{n}.freq_hz"] for n in range(1, 5)]
+    # Peak 4 reaches none of them.
+    taken = [back.settings()[f"eq.peak_{n}.freq_hz"] for n in range(1, 4)]
     assert set(taken) < {100.0 * n for n in range(3, 9)} and taken == sorted(taken)
     assert back.provenance["import"][0].startswith("left out: bell ")
 
