@@ -15,6 +15,7 @@ from .page import (
     TEXT_PT,
     WIDTH_INCHES,
     axes_at,
+    frequency_axis,
     look,
     shorten,
 )
@@ -114,6 +115,12 @@ def _make_small(axes: Axes) -> None:
         x_label, y_label = SHORT_LABELS[label]
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
+    if label == "compressor":
+        axes.set_xticks(range(-60, 1, 20))
+        axes.set_yticks(range(-60, 1, 20))
+    if label in ("eq", "spectra"):
+        low_hz, high_hz = axes.get_xlim()
+        frequency_axis(axes, low_hz, high_hz, (50, 200, 1000, 5000))
     axes.xaxis.label.set_fontsize(SMALL_PT - 1)
     axes.yaxis.label.set_fontsize(SMALL_PT - 1)
     legend = axes.get_legend()
