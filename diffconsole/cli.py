@@ -193,6 +193,7 @@ def plot(
     """
     from .audio import read_audio
     from .plots import StripView, plot_presets
+    from .plots.names import apart
     from .preset import find_preset
     from .results import check_results, files_of_model
     from .training.log import LOG
@@ -214,10 +215,12 @@ def plot(
         report.say(f"→ {output}")
         report.result({"plot": str(output)})
         return
-    views = []
-    for path in presets:
-        preset = find_preset(path)
-        views.append(StripView(preset.name or path.stem, preset.settings(), preset.bypass()))
+    found = [find_preset(path) for path in presets]
+    names = apart([f.name or p.stem for f, p in zip(found, presets, strict=True)], presets)
+    views = [
+        StripView(name, preset.settings(), preset.bypass())
+        for name, preset in zip(names, found, strict=True)
+    ]
     take = read_audio(raw) if raw else None
     plot_presets(views, output, raw=take, force=force)
     report.say(f"→ {output}")

@@ -106,5 +106,9 @@ def import_(report: Report, path: Path, key: str | None, output: Path, force: bo
     losses = [f"{name}: {words}" for name, words in find_format(found).lost.items()]
     for line in losses:
         report.say(f"Note: of {found}, {line}")
+    own = preset.provenance.get("import", [])
+    for line in own:
+        report.say(f"Note: {line}")
+    losses += own
     report.say(f"{path}: {in_words(preset)}", f"→ {output}")
     report.result({"format": found, "preset": str(output), "losses": losses})

@@ -25,6 +25,7 @@ __all__ = [
     "denormalize",
     "normalize",
     "without_inaudible",
+    "section_name",
 ]
 
 Scale = Literal["linear", "log"]
@@ -161,10 +162,10 @@ def _table() -> tuple[Parameter, ...]:
         ),
         *_band("high_pass", 16.0, 1000.0, 90.0, "the high-pass, 12 dB/oct"),
         *_band("low_shelf", 30.0, 450.0, 180.0, "the low shelf"),
-        *_band("peak_1", 60.0, 1000.0, 320.0, "bell 1, low mids"),
-        *_band("peak_2", 200.0, 3000.0, 900.0, "bell 2, mids"),
-        *_band("peak_3", 800.0, 8000.0, 3000.0, "bell 3, presence"),
-        *_band("peak_4", 2000.0, 18000.0, 7500.0, "bell 4, sibilance and air"),
+        *_band("peak_1", 60.0, 1000.0, 320.0, "peak 1, low mids"),
+        *_band("peak_2", 200.0, 3000.0, 900.0, "peak 2, mids"),
+        *_band("peak_3", 800.0, 8000.0, 3000.0, "peak 3, presence"),
+        *_band("peak_4", 2000.0, 18000.0, 7500.0, "peak 4, sibilance and air"),
         *_band("high_shelf", 750.0, 16000.0, 10000.0, "the high shelf"),
         *_band("low_pass", 4000.0, 20000.0, 18000.0, "the low-pass, 12 dB/oct"),
         Parameter(
@@ -234,6 +235,12 @@ PARAMETERS = _table()
 
 BY_KEY = {parameter.key: parameter for parameter in PARAMETERS}
 """The table by key."""
+
+
+def section_name(section: str) -> str:
+    """Return what a module or an EQ band is called everywhere: ``"Compressor"``, ``"Peak 1"``."""
+    last = section.rpartition(".")[2]
+    return "EQ" if last == "eq" else last.replace("_", " ").capitalize()
 
 
 def default_settings() -> dict[str, float]:

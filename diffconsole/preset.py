@@ -23,6 +23,7 @@ from typing import Any
 from .errors import PresetError
 from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter, default_settings
 from .schema import FORMAT, SCHEMA_ID, VERSION, check, path_of, walk
+from .small_files import read_small
 
 __all__ = ["Preset", "factory_folder", "factory_presets", "find_preset"]
 
@@ -86,9 +87,7 @@ class Preset:
         try:
             if Path(path).is_dir():
                 raise PresetError(f"{path}: is a folder; give a preset file")
-            with open(path, "rb") as file:
-                # Not the size that the system tells: a pipe or a device has none.
-                content = file.read(LARGEST_BYTES + 1)
+            content = read_small(path, LARGEST_BYTES)
         except FileNotFoundError:
             raise PresetError(
                 f"{path}: no such file; 'diffconsole presets list' shows what is there"
@@ -96,7 +95,7 @@ class Preset:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise PresetError(f"{path}: cannot be read ({reason})") from None
-        if len(content) > LARGEST_BYTES:
+        if content is None:
             raise PresetError(f"{path}: over 1 MB, which no preset is; give a preset file")
         try:
             return cls.from_json(content.decode("utf-8-sig"))

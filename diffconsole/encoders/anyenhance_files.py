@@ -32,8 +32,9 @@ OPTIONAL = (
     "num_transformer_paths",
     "use_rotary_pos_enc",
 )
-STRING = r'("(?:\\.|[^"\\])*")'
-COMMENT = re.compile(STRING + r"|//[^\n]*|/\*.*?\*/", re.DOTALL)
+# What is not closed ends with the text: as a failure it would be looked for from every place again.
+STRING = r'("(?:\\.|[^"\\])*(?:"|\\?\Z))'
+COMMENT = re.compile(STRING + r"|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 TRAILING = re.compile(STRING + r"|,(?=\s*[}\]])")
 
 

@@ -230,7 +230,9 @@ def _check_hints(path: Path, part: str) -> None:
         text = place.read_text(encoding="utf-8", errors="replace")
         for section, numbers in wanted.items():
             for key, number in numbers.items():
-                found = re.search(rf"(?m)^\s*{key}\s*:\s*(\d+(?:\.\d*)?)", _section(text, section))
+                found = re.search(
+                    rf"(?m)^[ \t]*{key}[ \t]*:[ \t]*(\d+(?:\.\d*)?)", _section(text, section)
+                )
                 if found and float(found[1]) != number:
                     raise ModelError(
                         f"{place}: {section} has {key} {found[1]}; only networks with {number} "

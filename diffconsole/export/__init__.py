@@ -38,6 +38,9 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeErr
               ArithmeticError, RecursionError, MemoryError)  # fmt: skip
 
 
+LONGEST_REASON = 600
+
+
 def formats() -> dict[str, Format]:
     """Return every format by its key."""
     found = {}
@@ -189,8 +192,12 @@ def _read(form: Format, path: Path) -> Preset:
     try:
         return form.read(path)
     except (ExportError, PresetError) as error:
-        named = "" if str(error).startswith(str(path)) else f"{path}: "
-        raise ExportError(f"{named}{error}") from None
+        reason = str(error).removeprefix(f"{path}: ")
+        if len(reason) > LONGEST_REASON:
+            # What is quoted of a file can be as long as the file.
+            reason = f"{reason[: LONGEST_REASON // 2]} … {reason[-LONGEST_REASON // 2 :]}"
+        named = "" if reason.startswith(str(path)) else f"{path}: "
+        raise ExportError(f"{named}{reason}") from None
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise ExportError(f"{path}: not what {form.key} exports ({reason})") from None

@@ -7,10 +7,10 @@ be changed for it to be listed, exported, imported and tested.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
@@ -27,6 +27,7 @@ __all__ = [
     "Format",
     "Mapped",
     "Strip",
+    "imported",
     "number",
     "plain_name",
 ]
@@ -247,6 +248,14 @@ class Format:
             if self.at_rate and key in {m.key for m in self.mapped} and value > strip[key]
             and strip.on(BY_KEY[key].section) and strip.on(BY_KEY[key].section.split(".")[0])
         )  # fmt: skip
+
+
+def imported(notes: Sequence[str]) -> dict[str, Any]:
+    """Return a preset's provenance that says what an import left out, one line each.
+
+    Empty where there is nothing to say; the command line shows the lines, too.
+    """
+    return {"import": list(notes)} if notes else {}
 
 
 def number(value: float, digits: int = 10) -> str:

@@ -12,16 +12,17 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from ..archives import read_member
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
-from .base import Files, Format, Mapped, Strip, number
+from .base import Files, Format, Mapped, Strip, imported, number
+from .fit import Filter, fit_bands
 from .ir import wav_bytes
 from .sheet import in_a_sentence
 
@@ -30,7 +31,6 @@ __all__ = ["FORMAT", "RESPONSE"]
 PROJECT, METADATA = "project.xml", "metadata.xml"
 RESPONSE = "reverb/impulse_response.wav"
 LARGEST_BYTES = 1 << 20
-LARGEST_FILE_BYTES = 1 << 30
 FULL_FADER_DB = 6.0
 LOWEST_FADER_DB = BY_KEY["output_gain.gain_db"].low
 HIGHEST_RATIO = BY_KEY["compressor.ratio"].high
@@ -40,6 +40,8 @@ BAND_TYPES = {
     "low_pass": "lowPass",
 }  # fmt: skip
 BELL = "bell"
+KINDS = {theirs: kind for kind, theirs in BAND_TYPES.items()} | {BELL: BELL}
+LARGEST = 1e6
 
 
 def _percent(ratio: float) -> float:
@@ -222,11 +224,12 @@ def _read(path: Path) -> Preset:
         gain = _value(device, COMPRESSOR[1]) if _enabled(device) else None
         if gain:
             settings[INPUT_GAIN] = settings.get(INPUT_GAIN, 0.0) + gain
+    notes: list[str] = []
     if equalizer is not None:
-        for band, element in _bands(path, equalizer):
-            _take(settings, element, BANDS[band])
-            if not _enabled(element):
-                off.add(f"eq.{band}")
+        fitted = fit_bands(list(_filters(equalizer, notes)), lowest=True)
+        settings |= fitted.settings
+        off |= fitted.off
+        notes += fitted.notes
         if not _enabled(equalizer):
             off.add("eq")
     if compressor is not None:
@@ -236,29 +239,23 @@ def _read(path: Path) -> Preset:
     _take(settings, channel, (PAN, VOLUME))
     tracks = [track for track in root.iter("Track") if channel in list(track)]
     name = tracks[0].get("name", "") if tracks else ""
-    return Preset.from_settings(settings, bypass=off, name=name)
+    return Preset.from_settings(settings, bypass=off, name=name, provenance=imported(notes))
 
 
 def _project(path: Path) -> Element:
-    """Return the root of the project, its size checked before it is unpacked."""
+    """Return the root of the project."""
+    text = read_member(path, PROJECT, LARGEST_BYTES, "a .dawproject file")
+    if text is None:
+        raise ExportError(
+            f"{path}: its {PROJECT} is over 1 MB; save a project of the vocal's track alone"
+        )
     try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise ExportError(f"{path}: over 1 GB; save a project of the vocal's track alone")
-        with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo(PROJECT)
-            if entry.file_size > LARGEST_BYTES:
-                raise ExportError(
-                    f"{path}: its {PROJECT} is over 1 MB; save a project of the vocal's track alone"
-                )
-            with archive.open(entry) as file:
-                text = file.read(LARGEST_BYTES + 1).decode("utf-8-sig")
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        decoded = text.decode("utf-8-sig")
+        if "<!DOCTYPE" in decoded or "<!ENTITY" in decoded:
             raise ExportError(f"{path}: {PROJECT} declares entities, which the format does not use")
-        root = ElementTree.fromstring(text)
-    except KeyError:
-        raise ExportError(f"{path}: no {PROJECT} in it; give a .dawproject file") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise ExportError(f"{path}: not a .dawproject file ({error})") from None
+        root = ElementTree.fromstring(decoded)
+    except UnicodeDecodeError:
+        raise ExportError(f"{path}: {PROJECT} in it is not in UTF-8; save it again") from None
     except ElementTree.ParseError as error:
         raise ExportError(f"{path}: {PROJECT} in it is not XML ({error})") from None
     if root.tag != "Project":
@@ -298,21 +295,29 @@ def _enabled(element: Element | None) -> bool:
     return element is not None and (switch is None or switch.get("value") in ("true", "1"))
 
 
-def _bands(path: Path, equalizer: Element) -> Iterator[tuple[str, Element]]:
-    """Pair the bands of an equalizer with ours; bells go in order where their range is."""
-    free = list(EQ_BANDS)
+def _filters(equalizer: Element, notes: list[str]) -> Iterator[Filter]:
+    """Yield the bands of an equalizer; what a strip has none of is told."""
     for element in equalizer.findall("Band"):
-        kind = element.get("type", "")
-        fitting = [band for band in free if BAND_TYPES.get(band, BELL) == kind]
-        if kind == BELL:
-            freq_hz = _value(element, Mapped("", "Freq", "hertz"))
-            ranges = {band: BY_KEY[f"eq.{band}.freq_hz"] for band in fitting}
-            fitting = [b for b in fitting if freq_hz and ranges[b].low <= freq_hz <= ranges[b].high]
-        if not fitting and _enabled(element):
-            raise ExportError(f"{path}: no band of a strip is free for this {kind or 'band'}")
-        if fitting:
-            free.remove(fitting[0])
-            yield fitting[0], element
+        theirs = element.get("type", "")
+        kind = KINDS.get(theirs)
+        if kind is None:
+            if _enabled(element):
+                notes.append(f"left out: a band of type {theirs[:20]!r}, which a strip lacks")
+            continue
+        band = "peak_1" if kind == BELL else kind
+        values = {
+            f"eq.{band}.{name}": BY_KEY[f"eq.{band}.{name}"].default
+            for name in ("freq_hz", "gain_db", "q")
+            if f"eq.{band}.{name}" in BY_KEY
+        }
+        _take(values, element, BANDS[band])
+        freq_hz, q = values[f"eq.{band}.freq_hz"], values[f"eq.{band}.q"]
+        if not (0.0 < freq_hz < LARGEST and 0.0 < q < LARGEST):
+            raise ExportError(f"a {kind} at {freq_hz:g} Hz with a Q of {q:g} is no filter")
+        gain_db = values.get(f"eq.{band}.gain_db", 0.0)
+        if not math.isfinite(gain_db):
+            raise ExportError(f"a gain of {gain_db:g} dB is none that a filter has")
+        yield Filter(kind, freq_hz, gain_db, q, _enabled(element))
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ import numpy as np
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
-from .base import Files, Format, Mapped, Strip
+from .base import Files, Format, Mapped, Strip, imported
+from .easyeffects_read import is_on, plugins, read_chain
 from .ir import wav_bytes
 from .lsp import FILTER_MODE, FILTERS, ours, read_text, switches_off, theirs, time, time_constant
 
@@ -33,6 +34,8 @@ LARGEST_GAIN_DB = 36.0
 SILENT_DB = -100.0
 EQUALIZER, COMPRESSOR, CONVOLVER = "equalizer#0", "compressor#0", "convolver#0"
 OWN = "diffconsole"
+KERNEL = "diffconsole_"
+PARTS = ("output", "input")
 BAND_NAMES = {"freq_hz": "frequency", "gain_db": "gain", "q": "q"}
 # zita-convolver works in blocks; a response of one sample is not worth a special case there.
 SHORTEST_RESPONSE = 64
@@ -73,7 +76,7 @@ def _write(strip: Strip) -> Files:
     files = {}
     if strip.on("pan") or strip.on("reverb"):
         response = wav_bytes(_response(strip), strip.sample_rate)
-        kernel = f"diffconsole_{hashlib.sha256(response).hexdigest()[:12]}"
+        kernel = f"{KERNEL}{hashlib.sha256(response).hexdigest()[:12]}"
         files[f"{kernel}.irs"] = response
         order.append(CONVOLVER)
         output[CONVOLVER] = {
@@ -143,10 +146,35 @@ def _response(strip: Strip) -> np.ndarray:
 
 def _read(path: Path) -> Preset:
     data = json.loads(read_text(path))
-    if not isinstance(data, dict) or not isinstance(data.get("output"), dict):
-        raise ExportError(f"{path}: no output preset of EasyEffects, which holds 'output'")
-    output, own = data["output"], data.get(OWN)
-    own = own if isinstance(own, dict) else {}
+    held = [data.get(part) for part in PARTS] if isinstance(data, dict) else []
+    parts = [part for part in held if isinstance(part, dict)]
+    if not parts:
+        raise ExportError(f"{path}: no preset of EasyEffects, which holds 'output' or 'input'")
+    own = data.get(OWN)
+    if isinstance(own, dict) or _has_own_kernel(parts[0]):
+        return _read_own(path, parts[0], own if isinstance(own, dict) else {})
+    chains = [plugins(part) for part in parts]
+    acting = [
+        chain for chain in chains
+        if any(name in ("equalizer", "filter", "compressor") and is_on(v) for name, v in chain)
+    ]  # fmt: skip
+    found = read_chain((acting or chains)[0])
+    if not found.equalizers and not found.compressors:
+        raise ExportError(f"{path}: neither an equalizer nor a compressor is in its plugins_order")
+    return Preset.from_settings(
+        found.settings, bypass=found.off, name=path.stem, provenance=imported(found.notes)
+    )
+
+
+def _has_own_kernel(output: Mapping[str, Any]) -> bool:
+    """Whether the convolver plays a response that export made."""
+    convolver = output.get(CONVOLVER)
+    kernel = convolver.get("kernel-name") if isinstance(convolver, dict) else None
+    return str(kernel).startswith(KERNEL)
+
+
+def _read_own(path: Path, output: Mapping[str, Any], own: Mapping[str, Any]) -> Preset:
+    """Read what export wrote, every band in its place, on or off."""
     order = [str(name) for name in output.get("plugins_order", [])]
     settings: dict[str, float] = {}
     off: set[str] = set()

@@ -2,37 +2,46 @@
 
 ``Filter 1: ON PK Fc 3000 Hz Gain 2 dB Q 0.9``: PK is a bell, LSC and HSC are shelves that take Q,
 HPQ and LPQ cuts that take Q; gains around the EQ stand in ``Preamp``. Sections are the cookbook's.
-Other programs also write LS, HS, HP and LP, which have no Q and are read with one of 0.71, and more
-than one ``Preamp``, which add up.
+Other programs also write LS, HS, HP and LP, which have no Q and are read with one of 0.71, bells
+with a bandwidth in octaves, decimal commas, and more than one ``Preamp``, which add up. Of more
+filters than a strip has, those are taken that come closest to the whole curve.
 Source: Equalizer APO's documentation, "Configuration reference".
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
-from .base import Files, Format, Mapped, Strip, number
+from ..small_files import read_small
+from .base import Files, Format, Mapped, Strip, imported, number
+from .fit import Filter, fit_bands
 
 __all__ = ["FORMAT"]
 
 KINDS = {"high_pass": "HPQ", "low_shelf": "LSC", "high_shelf": "HSC", "low_pass": "LPQ"}
-SHORT_KINDS = {"HP": "HPQ", "LS": "LSC", "HS": "HSC", "LP": "LPQ"}
-"""Without a Q; a strip's default, 0.71, is theirs."""
+READ_KINDS = {
+    "PK": "bell", "PEQ": "bell", "MODAL": "bell",
+    "HP": "high_pass", "HPQ": "high_pass", "LP": "low_pass", "LPQ": "low_pass",
+    "LS": "low_shelf", "LSC": "low_shelf", "LSQ": "low_shelf",
+    "HS": "high_shelf", "HSC": "high_shelf", "HSQ": "high_shelf",
+}  # fmt: skip
+WITHOUT_Q = 0.71
+"""Of shelves and cuts that state none; a strip's default is theirs."""
 
-LINE = re.compile(r"Filter\s*\d*\s*:\s*(?P<on>ON|OFF)\s+(?P<kind>\S+)(?P<values>.*)", re.IGNORECASE)
-VALUES = re.compile(
-    r"\s+Fc\s+(?P<freq>\S+?)\s*Hz(?:\s+Gain\s+(?P<gain>\S+?)\s*dB)?(?:\s+Q\s+(?P<q>\S+))?\s*",
-    re.IGNORECASE,
+LINE = re.compile(
+    r"Filter\s*(?:\d+\s*)?:\s*(?P<on>ON|OFF)\s+(?P<kind>\S+)(?P<values>.*)", re.IGNORECASE
 )
 PREAMP = re.compile(r"Preamp\s*:\s*(?P<level>\S+?)\s*dB", re.IGNORECASE)
-LARGEST_BYTES = 1 << 20
+UNITS = ("HZ", "DB")
+MOST_FIELDS = 16
+MOST_NAMED = 20
+LARGEST = 1e6
+WIDEST_OCTAVES = 20.0
 
 
 def _write(strip: Strip) -> Files:
@@ -53,21 +62,12 @@ def _write(strip: Strip) -> Files:
 
 def _read(path: Path) -> Preset:
     lines = [line.strip() for line in _text(path).splitlines()]
-    filters = [found for line in lines if (found := _filter(line)) is not None]
+    left_out: list[str] = []
+    filters = [found for line in lines if (found := _filter(line, left_out)) is not None]
     if not filters:
         raise ExportError("no filter of Equalizer APO in it, as 'Filter 1: ON PK …'")
-    settings: dict[str, float] = {}
-    bypass = set()
-    bells = iter(_bells([values["freq_hz"] for _, kind, values in filters if kind == "PK"]))
-    for on, kind, values in filters:
-        band = next((band for band, theirs in KINDS.items() if theirs == kind), None) or next(bells)
-        if f"eq.{band}.freq_hz" in settings:
-            raise ExportError(f"more than one filter of kind {kind}, of which a strip has 1")
-        for name, value in values.items():
-            if f"eq.{band}.{name}" in BY_KEY:
-                settings[f"eq.{band}.{name}"] = value
-        if not on:
-            bypass.add(f"eq.{band}")
+    fitted = fit_bands(filters)
+    settings = dict(fitted.settings)
     preamps = [gain["level"] for line in lines if (gain := PREAMP.match(line))]
     level_db = sum(_number("Preamp", level) for level in preamps)
     if level_db != 0.0:
@@ -78,13 +78,15 @@ def _read(path: Path) -> Preset:
     title = lines[0].removeprefix("#").strip() if lines[0].startswith("#") else ""
     # A first line that was commented out is no name.
     title = "" if LINE.match(title) or PREAMP.match(title) else title
-    return Preset.from_settings(settings, bypass=bypass, name=title)
+    return Preset.from_settings(
+        settings, bypass=fitted.off, name=title,
+        provenance=imported([*left_out[:MOST_NAMED], *fitted.notes]),
+    )  # fmt: skip
 
 
 def _text(path: Path) -> str:
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError("over 1 MB, which no text of an EQ is; give the EQ's own file")
     try:
         return content.decode("utf-8-sig")
@@ -92,72 +94,67 @@ def _text(path: Path) -> str:
         raise ExportError("is not in UTF-8; save it in that encoding") from None
 
 
-def _filter(line: str) -> tuple[bool, str, dict[str, float]] | None:
-    """Return whether a filter is on, its kind and its values; None for a line of other things."""
+def _filter(line: str, left_out: list[str]) -> Filter | None:
+    """Return a filter; None for a line of other things, or one that is told as left out."""
     found = LINE.match(line)
     if found is None:
         return None
-    on, kind = found["on"].upper() == "ON", found["kind"].upper()
-    kind = SHORT_KINDS.get(kind, kind)
-    if kind not in (*KINDS.values(), "PK"):
+    on, theirs = found["on"].upper() == "ON", found["kind"].upper()
+    kind = READ_KINDS.get(theirs)
+    if kind is None:
         # "ON None" is how Room EQ Wizard fills its list up; what is off does nothing.
-        if not on or kind == "NONE":
-            return None
-        raise ExportError(
-            f"a filter of kind {found['kind']}, which a strip has none of; remove it, or set it OFF"
-        )
-    values = VALUES.fullmatch(found["values"])
-    # A bell without a Q has a bandwidth in octaves.
-    if values is None or (values["q"] is None and kind == "PK"):
+        if on and theirs != "NONE":
+            left_out.append(f"left out: a filter of kind {found['kind'][:20]}, which a strip lacks")
+        return None
+    values = _values(found["values"])
+    if "fc" not in values or (kind == "bell" and not {"q", "bw"} & set(values)):
         if not on:
             return None
         raise ExportError(
-            f"{line!r} is not read; write it as 'Filter 1: ON {kind} Fc 1000 Hz Gain 2 dB Q 0.9'"
+            f"{line!r} is not read; write it as 'Filter 1: ON {theirs} Fc 1000 Hz Gain 2 dB Q 0.9'"
         )
-    names = (("freq_hz", "Fc", "freq"), ("gain_db", "Gain", "gain"), ("q", "Q", "q"))
-    return on, kind, {
-        ours: _number(theirs, values[group]) for ours, theirs, group in names
-        if values[group] is not None
-    }  # fmt: skip
+    numbers = {name: _number(name.capitalize(), text) for name, text in values.items()}
+    for name in {"fc", "q", "bw"} & set(numbers):
+        if not 0.0 < numbers[name] < LARGEST:
+            raise ExportError(f"{name.capitalize()} {numbers[name]:g} is none that a filter has")
+    q = numbers.get("q", WITHOUT_Q)
+    if "q" not in numbers and "bw" in numbers:
+        # A bandwidth in octaves, as the cookbook has it, far below half the sample rate.
+        q = 1.0 / (2.0 * math.sinh(math.log(2.0) / 2.0 * min(numbers["bw"], WIDEST_OCTAVES)))
+    gain_db = 0.0 if kind.endswith("pass") else numbers.get("gain", 0.0)
+    return Filter(kind, numbers["fc"], gain_db, q, on)
+
+
+def _values(text: str) -> dict[str, str]:
+    """Return the numbers of a filter by their names, in whatever order they stand."""
+    # Fields are few; what follows them is no filter's.
+    words = text.split(None, 2 * MOST_FIELDS)[: 2 * MOST_FIELDS]
+    values: dict[str, str] = {}
+    for word, follower in zip(words, [*words[1:], ""], strict=True):
+        name = word.lower()
+        if name in ("fc", "gain", "q") and name not in values:
+            cut = follower[:-2] if follower[-2:].upper() in UNITS else follower
+            values[name] = cut
+        elif name == "oct" and "bw" not in values:
+            values["bw"] = follower
+    return values
 
 
 def _number(name: str, text: str) -> float:
+    # A comma before three digits may be that of a thousand; else it is a decimal one.
+    whole, comma, rest = text.partition(",")
+    if comma and "," not in rest and "." not in text and len(rest) != 3:
+        text = f"{whole}.{rest}"
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
         raise ExportError(
-            f"{name} {text} is not a number; write it with a point and without commas, as 1000.5"
-        ) from None
-
-
-def _bells(freqs_hz: Sequence[float]) -> tuple[str, ...]:
-    """The bells of a strip for those of a file: in their order if they fit, else the nearest.
-
-    Raises
-    ------
-    ExportError
-        No order of the strip's bells reaches all of these frequencies.
-    """
-
-    def reach(bands: tuple[str, ...]) -> float:
-        """Octaves, or so, between the frequencies and the middles of the ranges."""
-        off = 0.0
-        for band, freq_hz in zip(bands, freqs_hz, strict=True):
-            own = BY_KEY[f"eq.{band}.freq_hz"]
-            if not own.low <= freq_hz <= own.high:
-                return math.inf
-            off += abs(math.log(freq_hz / math.sqrt(own.low * own.high)))
-        return off
-
-    bells = tuple(band for band in EQ_BANDS if band.startswith("peak"))
-    if len(freqs_hz) == len(bells) and math.isfinite(reach(bells)):
-        return bells
-    orders = itertools.permutations(bells, len(freqs_hz))
-    best = min(orders, key=reach, default=None)
-    if best is None or not math.isfinite(reach(best)):
-        told = ", ".join(f"{freq_hz:g}" for freq_hz in freqs_hz)
-        raise ExportError(f"bells at {told} Hz: a strip has {len(bells)}, which cannot be so")
-    return best
+            f"{name} {text[:40]} is not a number; write it with a point and without commas, as"
+            " 1000.5"
+        )
+    return value
 
 
 FORMAT = Format(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import ExportError, PresetError
 from ..preset import Preset
+from ..small_files import read_small
 from .base import Figure, Files, Format, Strip, number
 from .ffmpeg_graph import (
     RESPONSE_NAMES,
@@ -26,7 +27,6 @@ from .ir import wav_bytes
 
 __all__ = ["FORMAT"]
 
-LARGEST_BYTES = 1 << 20
 RESPONSE_LINE = "# reverb.wav holds "
 
 
@@ -117,9 +117,8 @@ def _with_script(path: Path, settings: dict[str, float], reverb: bool) -> Preset
 
 
 def _text(path: Path) -> str:
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError(f"{path.name} is over 1 MB, which no filter graph of a strip is")
     return content.decode("utf-8")
 

@@ -61,8 +61,8 @@ PAN = "sqrt(2)*cos(PI/4*(1+({position})))*val(0)|sqrt(2)*sin(PI/4*(1+({position}
 BOTH = "val(0)|val(1):c=stereo"
 SEND = "(val(0)+val(1))/2|(val(0)+val(1))/2:c=stereo"
 
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-PART = re.compile(r"(?P<name>\w+@\w+)=(?P<options>'[^']*'[^,;\[\]]*|[^,;\[\]]*)")
+NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+PART = re.compile(r"(?<!\w)(?P<name>\w+@\w+)=(?P<options>'[^']*'[^,;\[\]]*|[^,;\[\]]*)")
 
 
 def mapped(sample_rate: int = DEFAULT_RATE) -> tuple[Mapped, ...]:

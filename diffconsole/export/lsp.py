@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import ExportError
 from ..parameters import BY_KEY, EQ_BANDS
+from ..small_files import read_small
 from .base import Mapped
 
 __all__ = [
@@ -48,7 +49,6 @@ FILTERS = {
 
 FILTER_MODE = (6, "APO (DR)")
 TIME_PER_TAU = -math.log(1.0 - 1.0 / math.sqrt(2.0))
-LARGEST_BYTES = 1 << 20
 
 
 def linear(level_db: float) -> float:
@@ -137,8 +137,7 @@ def read_text(path: Path) -> str:
     ExportError
         It is over 1 MB.
     """
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError(f"{path}: over 1 MB, which no preset is")
     return content.decode("utf-8")

@@ -331,7 +331,7 @@ def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) 
 
 
 def _from_recipe(comment: str) -> dict[str, float]:
-    told = dict(re.findall(r"(\w+) (-?[0-9.]+)(?:,|$)", comment.removeprefix("reverb: ")))
+    told = dict(re.findall(r"(?<!\w)(\w+) (-?[0-9.]+)(?:,|$)", comment.removeprefix("reverb: ")))
     if not all(name in told for name in NAMES):
         raise ExportError(
             "has a reverb, whose settings cannot be told from its response but stand in the"

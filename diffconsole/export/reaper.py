@@ -16,8 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter
+from ..parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter, section_name
 from ..preset import Preset
+from ..small_files import read_small
 from .base import Figure, Files, Format, Mapped, Strip, number
 from .ir import NAMES as RESPONSE_NAMES
 from .ir import wav_bytes
@@ -29,7 +30,6 @@ FOLDER = "Effects/diffconsole"
 MOST_SLIDERS = 64
 RESPONSE_NUMBERS = 1_000_000
 LONGEST_RESPONSE = 2046 * 2048  # what the effect's memory holds, in samples
-LARGEST_BYTES = 1 << 20
 TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|\S+")
 UNITS = re.compile(r"_(db|hz|ms|s)$")
 
@@ -43,7 +43,7 @@ SLIDERS = tuple(
 def slider_name(key: str) -> str:
     """Return the name of a slider in the effect: ``"Compressor attack (ms)"``."""
     section = BY_KEY[key].section if key in BY_KEY else key
-    named = "EQ" if section == "eq" else section.split(".")[-1].replace("_", " ").capitalize()
+    named = section_name(section)
     if key not in BY_KEY:
         return named
     parameter = BY_KEY[key]
@@ -137,9 +137,8 @@ def _read(path: Path) -> Preset:
         if len(chains) != 1:
             raise ExportError(f"{path}: {len(chains)} FX chains in it; give one .RfxChain file")
         path = chains[0]
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError(f"{path}: over 1 MB, which no chain of diffconsole's effect is")
     lines = content.decode("utf-8-sig").splitlines()
     for place, line in enumerate(lines):

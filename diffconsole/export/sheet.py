@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..parameters import EQ_BANDS, MODULES, PARAMETERS, Parameter
+from ..parameters import EQ_BANDS, MODULES, PARAMETERS, Parameter, section_name
 from .base import Strip, number
 
 __all__ = ["Row", "in_a_sentence", "rounded", "rows"]
@@ -85,8 +85,8 @@ def rows(strip: Strip) -> tuple[Row, ...]:
 
 def _module_name(section: str) -> str:
     module, _, band = section.partition(".")
-    name = "EQ" if module == "eq" else module.replace("_", " ").capitalize()
-    return f"{name}, {band.replace('_', ' ')}" if band else name
+    name = section_name(module)
+    return f"{name}, {section_name(band).lower()}" if band else name
 
 
 def _parameter_name(parameter: Parameter) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import ExportError
 from ..parameters import BY_KEY, PARAMETERS, SWITCHES
 from ..preset import Preset
+from ..small_files import read_small
 from ..spreadsheet import as_text
 from .base import Files, Format, Mapped, Strip
 from .sheet import in_a_sentence, rounded, rows
@@ -21,7 +22,6 @@ __all__ = ["FORMAT"]
 
 COLUMNS = ("Module", "Parameter", "Value", "Unit", "Meaning", "Exact value", "Key")
 NAME, SENTENCE = "preset.name", "preset.sentence"
-LARGEST_BYTES = 1 << 20
 
 
 def _write(strip: Strip) -> Files:
@@ -38,9 +38,8 @@ def _write(strip: Strip) -> Files:
 
 
 def _read(path: Path) -> Preset:
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError(f"{path}: over 1 MB, which no settings sheet is")
     try:
         table = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ExportError, PresetError
 from ..parameters import BY_KEY, EQ_BANDS
 from ..preset import Preset
+from ..small_files import read_small
 from .base import Figure, Files, Format, Mapped, Strip, number
 
 __all__ = ["FORMAT"]
@@ -56,7 +57,6 @@ MAPPED = (
 BY_OUR_KEY = {entry.key: entry for entry in MAPPED}
 RUN = 'exec sox -D "$in" -e floating-point -b "${BITS:-32}" "$out"'
 BANDS = "# Bands of the EQ, in order: "
-LARGEST_BYTES = 1 << 20
 RINGING_SECONDS = 2.0
 
 
@@ -149,9 +149,8 @@ def _notes(strip: Strip) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> Preset:
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    content = read_small(path)
+    if content is None:
         raise ExportError(f"{path}: over 1 MB, which no command of a strip is")
     head, found, command = content.decode("utf-8").partition(f"\n{RUN} \\\n")
     lines = head.splitlines()

@@ -20,6 +20,7 @@ TOKEN = re.compile(
     re.DOTALL,
 )
 ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
+DEEPEST = 100
 ESCAPED = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f"}
 
 
@@ -80,6 +81,8 @@ def things(text: str) -> Iterator[Thing]:
             line = text.count("\n", 0, match.start()) + 1
             raise ExportError(f"the string that begins in line {line} does not end; export again")
         if kind == "sign":
+            if token == "[" and len(stack) > DEEPEST:
+                raise ExportError(f"over {DEEPEST} brackets in each other, which no preset has")
             if token == "[":
                 stack.append(Thing())
             elif token == "]" and len(stack) > 1:

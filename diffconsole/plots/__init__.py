@@ -1,8 +1,8 @@
 """Pictures of presets: EQ, compressor and reverb curves, values, and what they do to a vocal.
 
-:func:`plot_presets` writes a PNG, SVG or PDF; several presets are drawn over each other to be
-compared. The curves come from the console's own functions, so a picture shows what is heard.
-Equal arguments give equal bytes.
+:func:`plot_presets` writes a PNG, SVG or PDF; up to four presets are drawn over each other to be
+compared, more in a row of small panels each. The curves come from the console's own functions, so
+a picture shows what is heard. Equal arguments give equal bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 
 from ..errors import SettingsError
 from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
+from .multiples import MOST_OVERLAID, draw_multiples, multiples_inches
+from .names import numbered
 from .page import (
     MARGIN_INCHES,
     TEXT_LEFT_INCHES,
@@ -30,7 +32,7 @@ from .page import (
     text_at,
     write,
 )
-from .signals import draw_gain_reduction, draw_levels, draw_spectra, measure
+from .signals import Measured, draw_gain_reduction, draw_levels, draw_spectra, measure
 from .strip import STRIP_INCHES, StripView, checked, draw_strip
 
 __all__ = ["StripView", "draw_presets", "plot_presets"]
@@ -66,7 +68,7 @@ def plot_presets(
     Parameters
     ----------
     presets : sequence of StripView or (name, settings, bypass)
-        What to draw; several are overlaid.
+        What to draw; up to four are overlaid, more stand below each other.
     path : str or Path
         The picture; ``.png``, ``.svg`` or ``.pdf`` says which kind.
     raw : (ndarray, int), optional
@@ -112,8 +114,9 @@ def draw_presets(
     Returns
     -------
     Figure
-        Its axes are labelled ``"eq"``, ``"compressor"``, ``"decay_by_band"``,
-        ``"decay_over_time"`` and, with `raw`, ``"levels"``, ``"gain_reduction"``, ``"spectra"``.
+        Its axes, one of each kind or one a preset, are labelled ``"eq"``, ``"compressor"``,
+        ``"decay_by_band"``, ``"decay_over_time"`` and, with `raw`, ``"levels"``,
+        ``"gain_reduction"``, ``"spectra"``.
     """
     views = [checked(StripView(*preset)) for preset in presets]
     if not views:
@@ -122,13 +125,18 @@ def draw_presets(
         sample_rate = raw[1]
     if title is None and len(views) == 1:
         title = views[0].name or UNNAMED
+    names = numbered([view.name or UNNAMED for view in views])
+    views = [view._replace(name=name) for view, name in zip(views, names, strict=True)]
     with plain_style():
         measured = None if raw is None else measure(views, *raw, processed)
+        many = len(views) > MOST_OVERLAID
         rows = ["eq", "curves"]
         rows += [] if measured is None else ["levels", "gain_reduction", "spectra"]
         head = MARGIN_INCHES + (TITLE_INCHES if title else 0.0)
         legend = LEGEND_ROW_INCHES * legend_rows(len(views))
         panels = sum(ABOVE_INCHES + PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES for row in rows)
+        if many:
+            panels = multiples_inches(len(views), signals=measured is not None)
         height = head + legend + panels + STRIP_INCHES * len(views) + STRIP_GAP_INCHES
         figure = Figure(figsize=(WIDTH_INCHES, height))
         if title:
@@ -138,23 +146,37 @@ def draw_presets(
         if legend:
             legend_of_names(figure, [view.name for view in views], head)
 
-        top = head + legend
-        places: dict[str, list[Axes]] = {}
-        for row in rows:
-            top += ABOVE_INCHES
-            columns = 3 if row == "curves" else 1
-            places[row] = row_of_axes(figure, top, PANEL_HEIGHTS_INCHES[row], columns)
-            top += PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
-        top += STRIP_GAP_INCHES
-        draw_eq(places["eq"][0], views, sample_rate)
-        compressor, by_band, over_time = places["curves"]
-        draw_compressor(compressor, views)
-        draw_decay_by_band(by_band, views)
-        draw_decay_over_time(over_time, views)
-        if measured is not None:
-            draw_levels(places["levels"][0], views, measured)
-            draw_gain_reduction(places["gain_reduction"][0], views, measured)
-            draw_spectra(places["spectra"][0], views, measured)
+        if many:
+            draw_multiples(figure, views, sample_rate, measured, head + legend)
+        else:
+            _draw_overlaid(figure, views, sample_rate, measured, rows, head + legend)
+        top = head + legend + panels + STRIP_GAP_INCHES
         for index, view in enumerate(views):
             draw_strip(figure, view, top + index * STRIP_INCHES, index, named=len(views) > 1)
     return figure
+
+
+def _draw_overlaid(
+    figure: Figure,
+    views: Sequence[StripView],
+    sample_rate: int,
+    measured: Measured | None,
+    rows: Sequence[str],
+    top: float,
+) -> None:
+    """Draw panels in which the presets lie over each other."""
+    places: dict[str, list[Axes]] = {}
+    for row in rows:
+        top += ABOVE_INCHES
+        columns = 3 if row == "curves" else 1
+        places[row] = row_of_axes(figure, top, PANEL_HEIGHTS_INCHES[row], columns)
+        top += PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
+    draw_eq(places["eq"][0], views, sample_rate)
+    compressor, by_band, over_time = places["curves"]
+    draw_compressor(compressor, views)
+    draw_decay_by_band(by_band, views)
+    draw_decay_over_time(over_time, views)
+    if measured is not None:
+        draw_levels(places["levels"][0], views, measured)
+        draw_gain_reduction(places["gain_reduction"][0], views, measured)
+        draw_spectra(places["spectra"][0], views, measured)

@@ -22,6 +22,10 @@ __all__ = ["draw_compressor", "draw_decay_by_band", "draw_decay_over_time", "dra
 
 LOWEST_HZ, HIGHEST_HZ = 20.0, 20000.0
 POINTS = 600
+WIDEST_DB = 18.0
+LABELLED_INCHES = 1.5
+"""A lower panel has no room for the bands' names."""
+
 FLAT_DB = 0.05
 """A band that does less is not drawn."""
 
@@ -33,7 +37,7 @@ def _decibels(gain: Tensor) -> np.ndarray:
     return (20.0 * torch.log10(gain.abs().clamp(min=1e-9))).numpy()
 
 
-def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float) -> None:
+def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float, *, first: int = 0) -> None:
     """Draw each active band faintly and their sum strongly, 20 Hz to 20 kHz.
 
     Of more than `FEW` presets only the sums are drawn.
@@ -46,6 +50,13 @@ def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float) -> None:
         The presets.
     sample_rate : float
         Hz; nothing is drawn above half of it.
+    first : int
+        The number of the first preset on the page, for its colour.
+
+    Notes
+    -----
+    The axis shows all of a single preset's curve but its cuts. Of several, ±18 dB are shown at
+    most, so that one of them does not flatten the others.
     """
     axes.set_label("eq")
     heading(axes, f"EQ at {sample_rate / 1000:g} kHz", "Hz", "dB")
@@ -53,7 +64,7 @@ def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float) -> None:
     top_hz = min(HIGHEST_HZ, 0.4999 * sample_rate)
     freq_hz = np.geomspace(LOWEST_HZ, top_hz, POINTS)
     extent = 10.0
-    for index, view in enumerate(views):
+    for index, view in enumerate(views, first):
         if view.is_off("eq"):
             continue
         settings, style = tensors(view), look(index)
@@ -73,12 +84,15 @@ def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float) -> None:
         axes.plot(grid, total_db, lw=2.0, gid=f"eq.sum.{index}", **style)
         uncut = [g for band, g in zip(bands, gains_db, strict=True) if not band.endswith("pass")]
         extent = max(extent, total_db.max(), *(np.abs(g).max() for g in [*uncut, sum(uncut)]))
-    step = 6.0 if extent <= 20.0 else 12.0
-    steps = math.ceil(1.15 * extent / step)
+    alone = len(views) == 1 and first == 0
+    extent = 1.15 * extent if alone else min(1.15 * extent, WIDEST_DB)
+    step = 6.0 if extent <= 23.0 else 12.0
+    steps = math.ceil(extent / step)
     axes.set_ylim(-steps * step, steps * step)
     axes.set_yticks(step * np.arange(-steps, steps + 1))
     axes.axhline(0.0, color=GREY, lw=0.8, zorder=1)
-    if len(views) == 1 and not views[0].is_off("eq"):
+    has_room = axes.bbox.height > LABELLED_INCHES * axes.figure.dpi
+    if len(views) == 1 and has_room and not views[0].is_off("eq"):
         _label_bands(axes, views[0], HIGHEST_FREQUENCY * sample_rate)
     note_off(axes, "EQ", [view.is_off("eq") for view in views])
 
@@ -106,7 +120,7 @@ def _label_bands(axes: Axes, view: StripView, highest_hz: float) -> None:
         )  # fmt: skip
 
 
-def draw_compressor(axes: Axes, views: Sequence[StripView]) -> None:
+def draw_compressor(axes: Axes, views: Sequence[StripView], *, first: int = 0) -> None:
     """Draw output over input level without makeup; the knee broad, the threshold as a dot.
 
     Parameters
@@ -123,10 +137,10 @@ def draw_compressor(axes: Axes, views: Sequence[StripView]) -> None:
     axes.set_yticks(range(-60, 1, 12))
     axes.plot([-60.0, 0.0], [-60.0, 0.0], color=GREY, lw=0.8, ls=(0, (4, 3)), zorder=1)
     off = [view.is_off("compressor") for view in views]
-    for index, view in enumerate(views):
-        if off[index]:
+    for index, view in enumerate(views, first):
+        if off[index - first]:
             if len(views) <= FEW and not all(off):
-                _note(axes, index, "off", look(index)["color"])
+                _note(axes, index - first, "off", look(index)["color"])
             continue
         settings, style = tensors(view), look(index)
         curve = [settings[f"compressor.{n}"] for n in ("threshold_db", "ratio", "knee_db")]
@@ -150,7 +164,7 @@ def draw_compressor(axes: Axes, views: Sequence[StripView]) -> None:
             axes.plot([threshold] * 2, [-60.0, at_threshold], lw=0.8, ls=":", color=GREY)
         if len(views) <= FEW:
             text = f"{threshold:.0f} dBFS  {ratio:.3g}:1".replace("-", "−")
-            _note(axes, index, text, style["color"])
+            _note(axes, index - first, text, style["color"])
         if len(views) == 1:
             _note(axes, 1, f"knee {knee:.3g} dB", style["color"])
     if all(off):
@@ -171,13 +185,13 @@ def _decays(view: StripView) -> np.ndarray:
     return band_decays(*(settings[f"reverb.{name}"] for name in names))[0].numpy()
 
 
-def draw_decay_by_band(axes: Axes, views: Sequence[StripView]) -> None:
+def draw_decay_by_band(axes: Axes, views: Sequence[StripView], *, first: int = 0) -> None:
     """Draw the reverb's T60 in octave bands; lines get the ids ``t60.0`` and so on."""
     axes.set_label("decay_by_band")
     heading(axes, "Reverb time by band", "Hz", "T60, s")
     frequency_axis(axes, 50.0, HIGHEST_HZ, (63, 250, 1000, 4000, 16000), fine=False)
     longest = 0.0
-    for index, view in enumerate(views):
+    for index, view in enumerate(views, first):
         if not view.is_off("reverb"):
             t60 = _decays(view)
             axes.plot(
@@ -188,7 +202,7 @@ def draw_decay_by_band(axes: Axes, views: Sequence[StripView]) -> None:
     note_off(axes, "Reverb", [view.is_off("reverb") for view in views], high=True)
 
 
-def draw_decay_over_time(axes: Axes, views: Sequence[StripView]) -> None:
+def draw_decay_over_time(axes: Axes, views: Sequence[StripView], *, first: int = 0) -> None:
     """Draw the return's level against the dry, falling from ``wet_db`` at the pre-delay.
 
     The line at 1 kHz is strong, those at 250 Hz (dashed) and 8 kHz (dotted) faint; their ids are
@@ -196,7 +210,7 @@ def draw_decay_over_time(axes: Axes, views: Sequence[StripView]) -> None:
     """
     axes.set_label("decay_over_time")
     heading(axes, "Reverb over time", "s after the dry sound", "dB against dry")
-    active = [(i, view) for i, view in enumerate(views) if not view.is_off("reverb")]
+    active = [(i, view) for i, view in enumerate(views, first) if not view.is_off("reverb")]
     latest, wets = 0.0, [view.settings["reverb.wet_db"] for _, view in active] or [0.0]
     for index, view in active:
         start = view.settings["reverb.pre_delay_ms"] / 1000.0

@@ -43,6 +43,7 @@ from .page import (
     write,
 )
 from .strip import STRIP_INCHES, StripView, checked, draw_strip
+from .times import time_axis
 
 __all__ = ["draw_match", "plot_match"]
 
@@ -203,15 +204,15 @@ def _draw_signed(axes: Axes, residual: Residual) -> None:
 
 def _draw_levels(axes: Axes, residual: Residual) -> None:
     axes.set_label("residual_levels")
-    heading(axes, "Level over time, 93 ms", "s", "dBFS")
+    heading(axes, "Level over time, 93 ms", "", "dBFS")
     levels = residual.mix_level_db, residual.result_level_db, residual.error_level_db
     _three(axes, residual.seconds, levels, "level")
-    axes.set_xlim(0.0, max(float(residual.seconds[-1]), 0.1))
+    time_axis(axes, max(float(residual.seconds[-1]), 0.1))
 
 
 def _draw_map(figure: Figure, axes: Axes, residual: Residual) -> None:
     axes.set_label("residual_map")
-    heading(axes, "Mix over result by band over time", "s", "Hz")
+    heading(axes, "Mix over result by band over time", "", "Hz")
     axes.grid(False)
     half = 2.0 ** (1.0 / 6.0)
     step = float(residual.seconds[1]) if len(residual.seconds) > 1 else 0.1
@@ -225,7 +226,7 @@ def _draw_map(figure: Figure, axes: Axes, residual: Residual) -> None:
     axes.set_yscale("log")
     axes.minorticks_off()
     axes.set_yticks([100, 1000, 10000], ["100", "1k", "10k"])
-    axes.set_xlim(0.0, max(float(residual.seconds[-1]), 0.1))
+    time_axis(axes, max(float(residual.seconds[-1]), 0.1))
     page_width, page_height = figure.get_size_inches()
     place = axes.get_position()
     bar_axes = figure.add_axes(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ..console.equalizer import equalizer_sections, response
 from ..parameters import BY_KEY, PARAMETERS
@@ -32,6 +32,7 @@ from .page import (
     write,
 )
 from .strip import value_text
+from .times import LONG_SECONDS, time_axis
 
 if TYPE_CHECKING:
     from ..course import Course
@@ -105,7 +106,9 @@ def draw_over_time(course: Course, raw: tuple[np.ndarray, int], *, title: str = 
         room = WIDTH_INCHES - TEXT_LEFT_INCHES - MARGIN_INCHES
         line = shorten(title or "Settings over time", room, TITLE_PT, bold=True)
         text_at(figure, TEXT_LEFT_INCHES, MARGIN_INCHES + 0.1, line, bold=True, size=TITLE_PT)
-        words = "line: each five seconds by themselves; band: one deviation; dashes: the whole song"
+        unit = "minutes:seconds" if seconds >= LONG_SECONDS else "seconds"
+        words = f"over {unit}; line: each five seconds by themselves; band: one deviation; "
+        words += "dashes: the whole song"
         text_at(figure, TEXT_LEFT_INCHES, MARGIN_INCHES + 0.32, words, colour=GREY)
         wide = WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES - 0.55
         top = TOP_INCHES + ABOVE_INCHES
@@ -229,8 +232,6 @@ def _edges(middles: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def _time_axis(axes: Axes, seconds: float) -> None:
-    axes.set_xlim(0.0, max(seconds, 1e-3))
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 1.5, 2, 3, 5, 6, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{int(s) // 60}:{int(s) % 60:02d}"))
+    time_axis(axes, seconds, label=False)
     axes.tick_params(labelsize=SMALL_PT - 1)
     axes.grid(True, color=FAINT, linewidth=0.5, axis="x")

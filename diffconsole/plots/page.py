@@ -25,6 +25,7 @@ __all__ = [
     "FAINT",
     "FEW",
     "GREY",
+    "LEFT_INCHES",
     "MARGIN_INCHES",
     "SMALL_PT",
     "TEXT_LEFT_INCHES",
@@ -39,6 +40,7 @@ __all__ = [
     "legend_of_names",
     "legend_rows",
     "look",
+    "note",
     "note_off",
     "plain_style",
     "row_of_axes",
@@ -106,7 +108,16 @@ def plain_style() -> Iterator[None]:
         installed = set(font_manager.get_font_names())
         matplotlib.rcParams.update(
             {
-                "font.family": ["DejaVu Sans", *(f for f in FALLBACK_FONTS if f in installed)],
+                "font.family": [
+                    "DejaVu Sans",
+                    *(f for f in FALLBACK_FONTS if f in installed),
+                    "sans-serif",
+                ],
+                # What a viewer of an SVG takes that does not have the first.
+                "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
+                # Text stays text, to be searched, copied and edited.
+                "svg.fonttype": "none",
+                "pdf.fonttype": 42,
                 "font.size": SMALL_PT,
                 # A name such as "$x_1$" is a name, not a formula.
                 "text.parse_math": False,
@@ -256,6 +267,16 @@ def frequency_axis(
     axes.xaxis.set_minor_locator(FixedLocator([f for f in between if low_hz <= f <= high_hz]))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="minor", axis="x", color=FAINT, linewidth=0.35)
+
+
+def note(axes: Axes, words: str, *, high: bool = False) -> None:
+    """Say in a line why a panel shows nothing: across its middle, or in its upper right corner."""
+    across, height = (0.98, 0.94) if high else (0.5, 0.5)
+    axes.text(
+        across, height, words, transform=axes.transAxes, ha="right" if high else "center",
+        va="top" if high else "center", color=GREY,
+        fontsize=SMALL_PT, bbox={"fc": "white", "ec": "none", "pad": 1.5},
+    )  # fmt: skip
 
 
 def note_off(axes: Axes, what: str, off: Sequence[bool], *, high: bool = False) -> None:

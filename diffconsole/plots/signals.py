@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from ..console.shapes import check_audio
 from ..errors import SettingsError
 from ..parameters import MODULES
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
-from .page import GREY, SMALL_PT, frequency_axis, heading, look, note_off
+from .page import GREY, SMALL_PT, frequency_axis, heading, look, note, note_off
 from .strip import StripView, tensors
+from .times import time_axis
 
 __all__ = ["Measured", "draw_gain_reduction", "draw_levels", "draw_spectra", "measure"]
 
@@ -27,6 +28,13 @@ MOST_BLOCKS = 700
 FLOOR_DB = -90.0
 SILENCE_POWER = 1e-10
 """Below this (−100 dBFS) a gain reduction cannot be read from two levels."""
+
+FEWEST_BLOCKS = 4
+"""Fewer are no course of a level."""
+
+SHORTEST_SECONDS = 0.25
+SPECTRUM_PERIODS = 1.0 / (2.0 ** (1.0 / 12.0) - 2.0 ** (-1.0 / 12.0))
+"""A recording must hold so many periods of a frequency for a sixth of an octave to be resolved."""
 
 SPECTRUM_POINTS, SPECTRUM_OCTAVES = 240, 1.0 / 6.0
 
@@ -47,6 +55,10 @@ class Measured:
         ``(points,)``.
     raw_spectrum, processed_spectra : ndarray, list of ndarray
         dBFS in a sixth of an octave around each frequency.
+    seconds : float
+        Length of the raw.
+    is_silent : bool
+        Whether no block of the raw is above the floor of the level panel.
     """
 
     block_seconds: float
@@ -56,6 +68,17 @@ class Measured:
     freq_hz: np.ndarray
     raw_spectrum: np.ndarray
     processed_spectra: list[np.ndarray]
+    seconds: float
+    is_silent: bool
+
+    def of(self, index: int) -> Measured:
+        """Return what is measured of one preset alone."""
+        return replace(
+            self,
+            processed_levels=[self.processed_levels[index]],
+            gain_reductions=[self.gain_reductions[index]],
+            processed_spectra=[self.processed_spectra[index]],
+        )
 
 
 def measure(
@@ -104,6 +127,8 @@ def measure(
         freq_hz,
         _spectrum_db(audio, sample_rate, freq_hz),
         spectra,
+        audio.shape[-1] / sample_rate,
+        bool(_power(audio, block).max() <= 10.0 ** (FLOOR_DB / 10.0)),
     )
 
 
@@ -168,7 +193,7 @@ def _time(level: np.ndarray, measured: Measured) -> np.ndarray:
 
 def _seconds(axes: Axes, measured: Measured) -> None:
     longest = max(len(level) for level in [measured.raw_level, *measured.processed_levels])
-    axes.set_xlim(0.0, longest * measured.block_seconds)
+    time_axis(axes, longest * measured.block_seconds)
 
 
 def _raw_and_processed(axes: Axes, views: Sequence[StripView]) -> None:
@@ -181,13 +206,15 @@ def _raw_and_processed(axes: Axes, views: Sequence[StripView]) -> None:
     )  # fmt: skip
 
 
-def draw_levels(axes: Axes, views: Sequence[StripView], measured: Measured) -> None:
+def draw_levels(
+    axes: Axes, views: Sequence[StripView], measured: Measured, *, first: int = 0
+) -> None:
     """Draw RMS over time before and after; lines get the ids ``level.raw``, ``level.0`` …"""
     axes.set_label("levels")
-    heading(axes, "Level", "s", "RMS, dBFS")
+    heading(axes, "Level", "", "RMS, dBFS")
     raw = measured.raw_level
     axes.plot(_time(raw, measured), raw, color=GREY, lw=1.2, gid="level.raw")
-    for index, level in enumerate(measured.processed_levels):
+    for index, level in enumerate(measured.processed_levels, first):
         time = _time(level, measured)
         axes.plot(time, level, lw=1.4, alpha=0.9, gid=f"level.{index}", **look(index))
     loudest = max(level.max() for level in [raw, *measured.processed_levels])
@@ -195,14 +222,20 @@ def draw_levels(axes: Axes, views: Sequence[StripView], measured: Measured) -> N
     axes.set_ylim(max(top - 72.0, FLOOR_DB), top)
     _seconds(axes, measured)
     _raw_and_processed(axes, views)
+    if measured.is_silent:
+        note(axes, f"the vocal is silent: below {FLOOR_DB:g} dBFS throughout".replace("-", "−"))
+    elif len(raw) < FEWEST_BLOCKS:
+        note(axes, f"too short for levels over time: {1000.0 * measured.seconds:.3g} ms", high=True)
 
 
-def draw_gain_reduction(axes: Axes, views: Sequence[StripView], measured: Measured) -> None:
+def draw_gain_reduction(
+    axes: Axes, views: Sequence[StripView], measured: Measured, *, first: int = 0
+) -> None:
     """Draw the compressor's gain over time; lines get the ids ``gain_reduction.0`` and so on."""
     axes.set_label("gain_reduction")
-    heading(axes, "Gain reduction", "s", "dB")
+    heading(axes, "Gain reduction", "", "dB")
     most = 5.0
-    for index, reduction in enumerate(measured.gain_reductions):
+    for index, reduction in enumerate(measured.gain_reductions, first):
         if reduction is None:
             continue
         time, style = _time(reduction, measured), look(index)
@@ -215,17 +248,31 @@ def draw_gain_reduction(axes: Axes, views: Sequence[StripView], measured: Measur
     _seconds(axes, measured)
     off = [reduction is None for reduction in measured.gain_reductions]
     note_off(axes, "Compressor", off)
+    read = [reduction for reduction in measured.gain_reductions if reduction is not None]
+    if read and all(np.isnan(reduction).all() for reduction in read):
+        note(axes, "nothing for the compressor to work on: silence")
 
 
-def draw_spectra(axes: Axes, views: Sequence[StripView], measured: Measured) -> None:
+def draw_spectra(
+    axes: Axes, views: Sequence[StripView], measured: Measured, *, first: int = 0
+) -> None:
     """Draw long-term spectra before and after; ids ``spectrum.raw``, ``spectrum.0`` …"""
     axes.set_label("spectra")
     heading(axes, "Long-term spectrum, 1/6 octave", "Hz", "dBFS")
     frequency_axis(axes, LOWEST_HZ, HIGHEST_HZ, FREQUENCY_TICKS)
     axes.plot(measured.freq_hz, measured.raw_spectrum, color=GREY, lw=1.2, gid="spectrum.raw")
-    for index, spectrum in enumerate(measured.processed_spectra):
+    for index, spectrum in enumerate(measured.processed_spectra, first):
         axes.plot(measured.freq_hz, spectrum, lw=1.5, gid=f"spectrum.{index}", **look(index))
     loudest = max(s.max() for s in [measured.raw_spectrum, *measured.processed_spectra])
     top = 6.0 * np.ceil((loudest + 1.0) / 6.0)
     axes.set_ylim(max(top - 78.0, -120.0), max(top, -60.0))
     _raw_and_processed(axes, views)
+    if measured.is_silent:
+        note(axes, "no spectrum: the vocal is silent")
+    elif measured.seconds < SHORTEST_SECONDS:
+        lowest_hz = SPECTRUM_PERIODS / measured.seconds
+        note(
+            axes,
+            f"only {1000.0 * measured.seconds:.3g} ms: not resolved below {lowest_hz:.0f} Hz",
+            high=True,
+        )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter
+from ..parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
 __all__ = ["STRIP_INCHES", "StripView", "checked", "draw_strip", "tensors", "value_text"]
@@ -177,8 +177,7 @@ def _eq_block(figure: Figure, view: StripView, top: float) -> None:
     columns = {"freq_hz": left + 1.42, "gain_db": left + 2.05, "q": left + 2.6}
     for row, band in enumerate(EQ_BANDS, start=1):
         middle = top + row * ROW_INCHES
-        name = band.replace("_", " ").capitalize()
-        text_at(figure, left, middle, name, size=VALUE_PT, colour=GREY)
+        text_at(figure, left, middle, section_name(band), size=VALUE_PT, colour=GREY)
         if view.is_off(f"eq.{band}"):
             _write(figure, columns["freq_hz"], middle, "off", align="right")
             continue

@@ -364,11 +364,12 @@ class Effect:
         rate: float,
         values: Mapping[int, float],
         folder: Path | None = None,
+        changes: Mapping[int, Mapping[int, float]] | None = None,
     ) -> np.ndarray:
         """``(2, samples)`` from ``(2, samples)``: @init, @slider, then @sample on each.
 
         `values` by slider number; the others have their defaults. `folder` holds the files that
-        the effect opens.
+        the effect opens. `changes` are sliders that are moved before a sample, by its number.
         """
         memory = [0.0] * 65536
         self.variables: dict[str, Any] = dict.fromkeys(self.names, 0.0)
@@ -382,6 +383,14 @@ class Effect:
         exec(self.code, self.variables)
         self.variables["section_init"]()
         self.variables["section_slider"]()
-        left, right = (side.astype(np.float64).tolist() for side in audio)
-        self.variables["section_sample"](left, right)
-        return np.array([left, right])
+        changes = changes or {}
+        done: list[np.ndarray] = []
+        for start, part in zip((0, *changes), np.split(audio, list(changes), axis=1), strict=True):
+            for number, value in changes.get(start, {}).items():
+                self.variables[f"v_slider{number}"] = float(value)
+            if start in changes:
+                self.variables["section_slider"]()
+            left, right = (side.astype(np.float64).tolist() for side in part)
+            self.variables["section_sample"](left, right)
+            done.append(np.array([left, right]))
+        return np.concatenate(done, axis=1)

@@ -266,21 +266,37 @@ BELL = '<Band type="bell"><Freq unit="{unit}" value="{value}"/></Band>'
     [
         "", "<Project", "<Other/>", '<Project version="1.0"/>',
         '<!DOCTYPE Project [<!ENTITY a "b">]>' + HEAD + TAIL,
-        HEAD + 5 * BELL.format(unit="hertz", value=900) + TAIL,
         HEAD + BELL.format(unit="percent", value=900) + TAIL,
         HEAD + BELL.format(unit="hertz", value="nan") + TAIL,
         HEAD + BELL.format(unit="hertz", value="many") + TAIL,
-        HEAD + '<Band type="notch"><Freq unit="hertz" value="900"/></Band>' + TAIL,
         " " * (1 << 21) + HEAD + TAIL,
     ],
-    ids=["empty", "cut off", "other root", "no devices", "entities", "five bells", "wrong unit",
-         "nan", "no number", "notch", "too long"],
+    ids=["empty", "cut off", "other root", "no devices", "entities", "wrong unit",
+         "nan", "no number", "too long"],
 )  # fmt: skip
 def test_what_is_not_ours_is_refused(tmp_path, project):
     file = tmp_path / "x.dawproject"
     file.write_bytes(packed(project_xml=project.encode()))
     with pytest.raises(DiffconsoleError, match=r"x\.dawproject|eq\.peak"):
         import_preset(file)
+
+
+def test_more_bands_than_a_strip_has_are_chosen_from(tmp_path):
+    gains = (1.0, -6.0, 5.0, 4.0, -3.0)
+    bells = "".join(
+        BELL.replace("/></Band>", '/><Gain unit="decibel" value="{gain}"/></Band>').format(
+            unit="hertz", value=value, gain=gain
+        )
+        for value, gain in zip((100, 300, 900, 2500, 8000), gains, strict=True)
+    )
+    notch = '<Band type="notch"><Freq unit="hertz" value="900"/></Band>'
+    file = tmp_path / "x.dawproject"
+    file.write_bytes(packed(project_xml=(HEAD + bells + notch + TAIL).encode()))
+    back, _ = import_preset(file)
+    taken = tuple(back.settings()[f"eq.peak_{n}.gain_db"] for n in range(1, 5))
+    assert taken == gains[1:], "the weakest is left out"
+    said = back.provenance["import"]
+    assert "'notch'" in said[0] and said[1].startswith("left out: bell 100 Hz +1 dB")
 
 
 def test_what_is_no_zip_is_refused(tmp_path):

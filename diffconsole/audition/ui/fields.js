@@ -16,8 +16,7 @@ export function labelOf({ name }) {
 /** What a module or band is called. @param {string} section */
 export function titleOf(section) {
   const last = section.split(".").pop();
-  const fixed = { eq: "EQ", high_pass: "High-pass", low_pass: "Low-pass" };
-  const words = fixed[last] ?? last.replace("peak", "bell").replaceAll("_", " ");
+  const words = last === "eq" ? "EQ" : last.replaceAll("_", " ");
   return words[0].toUpperCase() + words.slice(1);
 }
 

@@ -1,0 +1,148 @@
+"""Many presets in one picture: a row of small panels for each, all on the same axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
+from .page import (
+    LEFT_INCHES,
+    MARGIN_INCHES,
+    SMALL_PT,
+    TEXT_PT,
+    WIDTH_INCHES,
+    axes_at,
+    frequency_axis,
+    look,
+    shorten,
+)
+from .signals import Measured, draw_gain_reduction, draw_levels, draw_spectra
+from .strip import StripView
+
+__all__ = ["MOST_OVERLAID", "draw_multiples", "multiples_inches"]
+
+MOST_OVERLAID = 4
+"""More curves than that in one panel cannot be followed."""
+
+ROW_INCHES, ABOVE_INCHES, BELOW_INCHES, BETWEEN_INCHES = 1.1, 0.26, 0.4, 0.56
+WIDEST_DB = 18.0
+SHARES = {
+    "curves": (2.2, 1.0, 1.0, 1.0),
+    "signals": (1.6, 1.6, 1.6),
+}
+"""Widths of the panels in a row, over each other."""
+
+TITLES = {
+    "compressor": "Compressor", "decay_by_band": "Reverb by band", "decay_over_time": "Reverb",
+    "levels": "Level", "gain_reduction": "Gain reduction", "spectra": "Spectrum",
+}  # fmt: skip
+SHORT_LABELS = {
+    "compressor": ("input, dBFS", "output, dBFS"), "decay_over_time": ("s", "dB against dry"),
+}  # fmt: skip
+
+
+def multiples_inches(presets: int, *, signals: bool) -> float:
+    """Return the height of the rows of some presets, with or without those of a vocal."""
+    return presets * (2 if signals else 1) * (ABOVE_INCHES + ROW_INCHES + BELOW_INCHES)
+
+
+def draw_multiples(
+    figure: Figure,
+    views: Sequence[StripView],
+    sample_rate: float,
+    measured: Measured | None,
+    top: float,
+) -> None:
+    """Draw a row of panels for each preset, and a second one of what it does to the vocal.
+
+    Parameters
+    ----------
+    figure : Figure
+        The page.
+    views : sequence of StripView
+        The presets.
+    sample_rate : float
+        Hz, for the EQ's curves.
+    measured : Measured, optional
+        What the presets make of a vocal.
+    top : float
+        Inches from the top of the page.
+    """
+    for index, view in enumerate(views):
+        curves, top = _row(figure, top, "curves")
+        eq, compressor, by_band, over_time = curves
+        draw_eq(eq, [view], sample_rate, first=index)
+        draw_compressor(compressor, [view], first=index)
+        draw_decay_by_band(by_band, [view], first=index)
+        draw_decay_over_time(over_time, [view], first=index)
+        signals: list[Axes] = []
+        if measured is not None:
+            signals, top = _row(figure, top, "signals")
+            levels, gain_reduction, spectra = signals
+            draw_levels(levels, [view], measured.of(index), first=index)
+            draw_gain_reduction(gain_reduction, [view], measured.of(index), first=index)
+            draw_spectra(spectra, [view], measured.of(index), first=index)
+        for axes in (*curves, *signals):
+            _make_small(axes)
+        width = eq.bbox.width / figure.dpi
+        eq.set_title(
+            shorten(view.name, width, TEXT_PT, bold=True), loc="left", fontsize=TEXT_PT,
+            fontweight="bold", color=look(index)["color"], pad=4,
+        )  # fmt: skip
+    _share_axes(figure)
+
+
+def _row(figure: Figure, top: float, kind: str) -> tuple[list[Axes], float]:
+    shares = SHARES[kind]
+    room = WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES - (len(shares) - 1) * BETWEEN_INCHES
+    left, panels = LEFT_INCHES, []
+    for share in shares:
+        width = room * share / sum(shares)
+        panels.append(axes_at(figure, left, top + ABOVE_INCHES, width, ROW_INCHES))
+        left += width + BETWEEN_INCHES
+    return panels, top + ABOVE_INCHES + ROW_INCHES + BELOW_INCHES
+
+
+def _make_small(axes: Axes) -> None:
+    label = str(axes.get_label())
+    axes.tick_params(labelsize=SMALL_PT - 1)
+    if label in TITLES:
+        axes.set_title(TITLES[label], loc="left", fontsize=SMALL_PT, fontweight="bold", pad=4)
+    if label in SHORT_LABELS:
+        x_label, y_label = SHORT_LABELS[label]
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+    if label == "compressor":
+        axes.set_xticks(range(-60, 1, 20))
+        axes.set_yticks(range(-60, 1, 20))
+    if label in ("eq", "spectra"):
+        low_hz, high_hz = axes.get_xlim()
+        frequency_axis(axes, low_hz, high_hz, (50, 200, 1000, 5000))
+    axes.xaxis.label.set_fontsize(SMALL_PT - 1)
+    axes.yaxis.label.set_fontsize(SMALL_PT - 1)
+    legend = axes.get_legend()
+    if legend is not None:
+        # There is no room for it; the picture of a single preset has it.
+        legend.remove()
+
+
+def _share_axes(figure: Figure) -> None:
+    """Give the panels of a kind the same axes: the widest that one of them needs."""
+    for label in {str(axes.get_label()) for axes in figure.axes}:
+        panels = [axes for axes in figure.axes if axes.get_label() == label]
+        lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
+        low, high = min(lows), max(highs)
+        if label == "eq":
+            low, high = max(low, -WIDEST_DB), min(high, WIDEST_DB)
+        for axes in panels:
+            axes.set_ylim(low, high)
+        if label == "eq":
+            for axes in panels:
+                axes.set_yticks([tick for tick in range(-18, 19, 6) if low <= tick <= high])
+        if label == "decay_over_time":
+            longest = max(axes.get_xlim()[1] for axes in panels)
+            for axes in panels:
+                axes.set_xlim(0.0, longest)
