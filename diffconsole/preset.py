@@ -218,8 +218,9 @@ class Preset:
 
         0 leaves the audio bit-identical, 1 is the preset, up to 1.5 exaggerates. Gains in dB and
         the pan scale with the amount; the threshold follows the input gain, so the compressor keeps
-        its place in the signal; the compression slope ``1 − 1/ratio`` and the reverb's amplitude
-        scale; the cuts move towards the ends of the spectrum. Values stop at their range's ends.
+        its place in the signal; the ratio scales on the logarithm (4:1 becomes 8:1 at 1.5, 2:1 at
+        0.5) and the reverb in amplitude; the cuts move towards the ends of the spectrum, below 1
+        without their resonance. Values stop at their range's ends.
 
         Raises
         ------
@@ -368,8 +369,7 @@ def _round(parameter: Parameter, value: float) -> float:
 
 def _scaled(parameter: Parameter, value: float, amount: float) -> float:
     if parameter.key == "compressor.ratio":
-        most = 1.0 - 1.0 / parameter.high
-        return parameter.clip(1.0 / (1.0 - min(amount * (1.0 - 1.0 / value), most)))
+        return parameter.clip(value**amount)
     if parameter.key == "reverb.wet_db":
         return parameter.clip(value + 20.0 * math.log10(amount))
     if parameter.name == "gain_db" or parameter.name in ("makeup_db", "position"):
@@ -378,6 +378,10 @@ def _scaled(parameter: Parameter, value: float, amount: float) -> float:
         return parameter.clip(parameter.low * (value / parameter.low) ** amount)
     if parameter.key == "eq.low_pass.freq_hz":
         return parameter.clip(parameter.high * (value / parameter.high) ** amount)
+    if parameter.key in ("eq.high_pass.q", "eq.low_pass.q"):
+        # Kept, a resonance would move to the end of the spectrum and be a boost there; without it,
+        # a small amount is as good as none.
+        return parameter.clip(math.sqrt(0.5) * (value / math.sqrt(0.5)) ** min(amount, 1.0))
     return value
 
 

@@ -337,7 +337,7 @@ def test_amount_0_is_nothing_and_1_is_itself(preset: Preset):
 @quick
 @given(chosen=strategies.settings(), amounts=st.tuples(st.floats(0.01, 1.5), st.floats(0.01, 1.5)))
 def test_more_amount_does_more(chosen, amounts):
-    """Gains, pan, compression slope and wet level grow; the cuts move inwards."""
+    """Gains, pan, ratio and wet level grow; the cuts move inwards."""
     preset = Preset.from_settings(chosen)
     less, more = (preset.at_amount(a).settings() for a in sorted(amounts))
     for key in chosen:
@@ -355,10 +355,10 @@ def test_more_amount_does_more(chosen, amounts):
 
 @quick
 @given(chosen=strategies.settings(), amount=st.floats(0.01, 1.5))
-def test_the_slope_scales_and_the_threshold_follows_the_input_gain(chosen, amount):
+def test_the_ratio_scales_on_the_logarithm_and_the_threshold_follows(chosen, amount):
     after = Preset.from_settings(chosen).at_amount(amount).settings()
-    slope = min(amount * (1 - 1 / chosen["compressor.ratio"]), 1 - 1 / 20)
-    assert 1 - 1 / after["compressor.ratio"] == pytest.approx(slope, abs=1e-9)
+    ratio = min(chosen["compressor.ratio"] ** amount, 20.0)
+    assert after["compressor.ratio"] == pytest.approx(ratio, rel=1e-9)
     moved = after["input_gain.gain_db"] - chosen["input_gain.gain_db"]
     threshold = min(max(chosen["compressor.threshold_db"] + moved, -60.0), 0.0)
     assert after["compressor.threshold_db"] == pytest.approx(threshold, abs=1e-9)
@@ -366,6 +366,24 @@ def test_the_slope_scales_and_the_threshold_follows_the_input_gain(chosen, amoun
     assert after["reverb.wet_db"] == pytest.approx(min(max(wet, -60.0), 6.0), abs=1e-9)
     for key in ("compressor.attack_ms", "eq.peak_1.freq_hz", "eq.peak_1.q", "reverb.decay_s"):
         assert after[key] == chosen[key]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "amount", "expected"),
+    [(4.0, 1.5, 8.0), (4.0, 0.5, 2.0), (2.73, 1.5, 4.511), (6.0, 1.5, 14.697), (10.0, 1.5, 20.0)],
+)
+def test_ratios_stay_apart_at_any_amount(ratio, amount, expected):
+    preset = Preset({"compressor": {"ratio": ratio}}).at_amount(amount)
+    assert preset.settings()["compressor.ratio"] == pytest.approx(expected, abs=1e-3)
+
+
+@quick
+@given(chosen=strategies.settings(), amount=st.floats(0.01, 1.5))
+def test_cuts_lose_their_resonance_below_the_whole_amount(chosen, amount):
+    after = Preset.from_settings(chosen).at_amount(amount).settings()
+    for key in ("eq.high_pass.q", "eq.low_pass.q"):
+        before, now = (abs(math.log(s[key] / math.sqrt(0.5))) for s in (chosen, after))
+        assert now == pytest.approx(min(amount, 1.0) * before, abs=1e-9)
 
 
 def test_the_threshold_stays_when_the_input_gain_is_off():

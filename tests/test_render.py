@@ -201,6 +201,17 @@ def test_more_amount_is_further_from_the_raw_vocal():
     assert np.all(np.diff(distances) > 0.0)
 
 
+@pytest.mark.parametrize("band", ["high_pass", "low_pass"])
+def test_a_small_amount_of_a_resonant_cut_is_as_good_as_none(band):
+    strip = {"eq": {band: {"freq_hz": {"high_pass": 180.0, "low_pass": 7000.0}[band], "q": 6.0}}}
+    impulse = np.zeros((1, RATE), np.float32)
+    impulse[0, 0] = 1.0
+    result = render(impulse, RATE, Preset(strip).at_amount(0.01)).samples[0]
+    gains_db = 20.0 * np.log10(np.abs(np.fft.rfft(result)) + 1e-9)
+    assert gains_db.max() < 0.5
+    assert np.abs(gains_db[60:9000]).max() < 0.5
+
+
 def _drawn(seed: int) -> dict[str, float]:
     draw = np.random.default_rng(seed).random(len(PARAMETERS))
     return {p.key: float(p.to_physical(u)) for p, u in zip(PARAMETERS, draw, strict=True)}

@@ -42,3 +42,17 @@ export function integratedLoudness(channels, sampleRate) {
   const counted = powers.filter((power) => loudness(power) > gate && loudness(power) > -70);
   return counted.length ? loudness(mean(counted)) : -Infinity;
 }
+
+/**
+ * Loudness and peak of a result as it is played: mono counts on two speakers.
+ *
+ * @param {Float32Array[]} channels one or two
+ * @param {number} sampleRate Hz
+ * @returns {{loudness: number, peak: number}} LUFS; full scale 1
+ */
+export function levelOf(channels, sampleRate) {
+  const loudness = integratedLoudness([channels[0], channels[channels.length - 1]], sampleRate);
+  let peak = 0;
+  for (const channel of channels) for (const x of channel) peak = Math.max(peak, Math.abs(x));
+  return { loudness, peak };
+}

@@ -42,8 +42,10 @@ export class Mixer {
    * @param {Float32Array[]} raw
    * @param {number} count versions
    * @param {number} length samples of the longest version
+   * @param {number} [mark] number of this call, which reports repeat
    */
-  load(raw, count, length) {
+  load(raw, count, length, mark = 0) {
+    this.mark = mark;
     this.raw = raw;
     this.input = raw.map(() => new Float32Array(this.block));
     this.versions = Array.from({ length: count }, () => new Version());
@@ -89,19 +91,22 @@ export class Mixer {
     this.selected = index;
   }
 
-  play(playing) {
+  play(playing, mark = this.mark) {
+    this.mark = mark;
     if (playing && this.position >= this.length) this.seek(this.loop ? this.loop[0] : 0);
     this.playing = playing;
   }
 
   /** Go somewhere; what sounds fades over. @param {number} position samples */
-  seek(position) {
+  seek(position, mark = this.mark) {
+    this.mark = mark;
     const to = Math.min(Math.max(Math.round(position), 0), this.length);
     this.jump = this.volume > 0 ? { from: this.position, done: 0 } : null;
     this.position = to;
   }
 
-  setLoop(loop) {
+  setLoop(loop, mark = this.mark) {
+    this.mark = mark;
     this.loop = loop;
     if (loop && (this.position < loop[0] || this.position >= loop[1])) this.seek(loop[0]);
   }
@@ -138,7 +143,7 @@ export class Mixer {
     left.fill(0);
     right.fill(0);
     if (!this.playing && this.volume === 0) {
-      for (const version of versions) version.warm = false;
+      for (const version of versions) Object.assign(version, { warm: false, level: version.wantedLevel });
       return;
     }
     this.walk();
@@ -203,6 +208,7 @@ export class Mixer {
   report() {
     const meter = this.versions[this.selected]?.strip?.meter;
     const found = {
+      mark: this.mark,
       position: Math.min(this.position, this.length),
       playing: this.playing,
       peak: this.peak,

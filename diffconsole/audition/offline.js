@@ -19,18 +19,21 @@ export function roomOf(settings) {
  * @param {Object<string, number>} settings by key
  * @param {Set<string>} off modules and bands that are bypassed
  * @param {number} traceSamples samples a point of the gain reduction's trace
+ * @param {object} [options] tail: whether the reverb rings out behind the vocal; respond: makes the
+ *   impulse response
  * @yields {number} share done, after each block
  * @returns {{channels: Float32Array[], reduction: Float32Array}} one channel if the input is mono,
  *   the reverb off and the pan 0; the least gain of each point in dB
  */
-export function* render(raw, sampleRate, settings, off, traceSamples = 512) {
+export function* render(raw, sampleRate, settings, off, traceSamples = 512, options = {}) {
+  const { tail = true, respond = impulseResponse } = options;
   const samples = raw[0].length;
   const reverb = !off.has("reverb");
-  const length = samples + (reverb ? tailSamples(sampleRate, roomOf(settings)) : 0);
+  const length = samples + (reverb && tail ? tailSamples(sampleRate, roomOf(settings)) : 0);
   const levels = [];
   let block = 4096;
   if (reverb) {
-    const response = impulseResponse(sampleRate, roomOf(settings));
+    const response = respond(sampleRate, roomOf(settings));
     block = offlineBlock(response.left.length);
     levels.push(...partition(response, [block]));
   }

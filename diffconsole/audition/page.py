@@ -191,13 +191,15 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
         versions.append(_recorded("Raw", vocal.before, rate, parts))
     if vocal.mixed is not None:
         name, mixed, mixed_rate = vocal.mixed
-        mix, late = aligned_mix(samples, rate, mixed, mixed_rate)
+        mix, late, inverted = aligned_mix(samples, rate, mixed, mixed_rate)
         if late is None:
             parts.notices.append(
                 f"{name}: does not sound like the same performance as {vocal.name}; left in place"
             )
         elif abs(late) >= 0.5 / rate:
             parts.notices.append(f"{name}: moved by {-1000 * late:.2f} ms, to lie with the vocal")
+        if inverted:
+            parts.notices.append(f"{name}: inverted against {vocal.name}; its polarity was turned")
         longest = max(longest, mix.shape[1])
         versions.append(_recorded(name, mix, rate, parts))
     return {
@@ -220,6 +222,7 @@ def _recorded(name: str, samples: np.ndarray, rate: int, parts: _Parts) -> dict[
 def _text(title: str, vocals: list[dict[str, Any]], audio: list[str]) -> str:
     data = {
         "format": {"format": FORMAT, "version": VERSION, "schema": SCHEMA_ID},
+        "diffconsole": __version__,
         "table": [{"key": p.key, **asdict(p)} for p in PARAMETERS],
         "switches": SWITCHES,
         "vocals": vocals,

@@ -62,13 +62,14 @@ export function rounded(parameter, value) {
 function scaled(parameter, value, amount) {
   const { key, name, low, high } = parameter;
   const clip = (x) => Math.min(Math.max(x, low), high);
-  if (key === "compressor.ratio") {
-    return clip(1 / (1 - Math.min(amount * (1 - 1 / value), 1 - 1 / high)));
-  }
+  if (key === "compressor.ratio") return clip(value ** amount);
   if (key === "reverb.wet_db") return clip(value + 20 * Math.log10(amount));
   if (["gain_db", "makeup_db", "position"].includes(name)) return clip(amount * value);
   if (key === "eq.high_pass.freq_hz") return clip(low * (value / low) ** amount);
   if (key === "eq.low_pass.freq_hz") return clip(high * (value / high) ** amount);
+  if (key === "eq.high_pass.q" || key === "eq.low_pass.q") {
+    return clip(Math.SQRT1_2 * (value / Math.SQRT1_2) ** Math.min(amount, 1));
+  }
   return value;
 }
 

@@ -73,8 +73,10 @@ def measured(samples: np.ndarray, sample_rate: int) -> dict[str, Any]:
 
 def aligned_mix(
     raw: np.ndarray, sample_rate: int, mixed: np.ndarray, mixed_rate: int
-) -> tuple[np.ndarray, float | None]:
-    """Return an engineer's mix at the vocal's rate and in time with it.
+) -> tuple[np.ndarray, float | None, bool]:
+    """Return an engineer's mix at the vocal's rate, in time with it and in its polarity.
+
+    An inverted mix would cancel the other versions while one fades into the other.
 
     Parameters
     ----------
@@ -89,16 +91,18 @@ def aligned_mix(
         ``(channels, samples)``.
     seconds : float or None
         How much later it lay; None where the two do not sound like the same performance, and
-        the mix stays where it was.
+        the mix stays as it was.
+    inverted : bool
+        Whether its polarity was turned round.
     """
     mix = resample(mixed, mixed_rate, sample_rate)
     ours, theirs = (
         resample(signal, rate, PAIR_RATE).mean(axis=0)
         for signal, rate in ((raw, sample_rate), (mixed, mixed_rate))
     )
-    lag, _, correlation = align(ours, theirs)
+    lag, polarity, correlation = align(ours, theirs)
     if correlation < LOWEST_CORRELATION:
-        return mix, None
+        return mix, None, False
     late = round(lag / PAIR_RATE * sample_rate)
     moved = mix[:, late:] if late >= 0 else np.pad(mix, ((0, 0), (-late, 0)))
-    return np.ascontiguousarray(moved), lag / PAIR_RATE
+    return np.ascontiguousarray(moved) * np.float32(polarity), lag / PAIR_RATE, polarity < 0

@@ -1,35 +1,77 @@
 /**
- * The worker: rooms for the live console, and whole renders with their loudness, in steps, so that
- * a newer job for the same version takes the place of an older one.
+ * The worker: rooms for the live console, estimates of an edit's loudness, and whole renders with
+ * their loudness, in steps, so that a newer job for the same version takes the place of an older one.
  */
 import { LIVE_BLOCKS, partition } from "./convolver.js";
-import { integratedLoudness } from "./loudness.js";
+import { levelOf } from "./loudness.js";
 import { render } from "./offline.js";
 import { impulseResponse } from "./reverb.js";
 
 const STEP_MS = 40;
+const MOST_RESPONSES = 4;
+const MOST_LEVELS = 8;
+const PART_TRACE = 512;
 const vocals = new Map();
 const latest = new Map();
+const responses = new Map();
+const levels = new Map();
 
 /** Let waiting messages in. */
 const pause = () => new Promise((resolve) => setTimeout(resolve, 0));
 
+/** What a function made before for the same key, or what it makes now; the oldest are dropped. */
+function remembered(known, most, key, make) {
+  const found = known.get(key) ?? make();
+  known.delete(key);
+  known.set(key, found);
+  if (known.size > most) known.delete(known.keys().next().value);
+  return found;
+}
+
+/** The response of a room; its level is no part of it. */
+function respond(sampleRate, room) {
+  const key = JSON.stringify([sampleRate, { ...room, wet_db: 0 }]);
+  return remembered(responses, MOST_RESPONSES, key, () => impulseResponse(sampleRate, room));
+}
+
+/** Loudness and peak of a part of a vocal through settings; what lies before only leads in. */
+function partLevel(vocal, { lead, from, to }, { settings, off }) {
+  const { channels, sampleRate } = vocals.get(vocal);
+  const part = channels.map((channel) => channel.subarray(lead, to));
+  const steps = render(part, sampleRate, settings, new Set(off), PART_TRACE, { tail: false, respond });
+  let state = steps.next();
+  while (!state.done) state = steps.next();
+  return levelOf(state.value.channels.map((channel) => channel.subarray(from - lead)), sampleRate);
+}
+
 const handlers = {
   vocal({ vocal, channels, sampleRate }) {
     vocals.set(vocal, { channels, sampleRate });
+    // Nobody waits for the versions of the vocal before.
+    for (const slot of latest.keys()) if (slot !== "file") latest.set(slot, 0);
   },
 
   room({ job, sampleRate, room }) {
-    const levels = partition(impulseResponse(sampleRate, room), LIVE_BLOCKS);
-    const buffers = levels.flatMap((l) => [l.leftRe, l.leftIm, l.rightRe, l.rightIm].map((a) => a.buffer));
-    self.postMessage({ job, levels }, buffers);
+    const made = partition(respond(sampleRate, room), LIVE_BLOCKS);
+    const buffers = made.flatMap((l) => [l.leftRe, l.leftIm, l.rightRe, l.rightIm].map((a) => a.buffer));
+    self.postMessage({ job, levels: made }, buffers);
+  },
+
+  /** Let a render end that nobody waits for. */
+  drop({ slot }) {
+    latest.set(slot, 0);
+  },
+
+  estimate({ job, vocal, part, before, after }) {
+    const level = (strip) =>
+      remembered(levels, MOST_LEVELS, JSON.stringify([vocal, part, strip]), () => partLevel(vocal, part, strip));
+    self.postMessage({ job, before: level(before), after: level(after) });
   },
 
   async render({ job, vocal, slot, settings, off, traceSamples }) {
-    latest.set(slot, job);
     const { channels, sampleRate } = vocals.get(vocal);
     await pause();
-    const steps = render(channels, sampleRate, settings, new Set(off), traceSamples);
+    const steps = render(channels, sampleRate, settings, new Set(off), traceSamples, { respond });
     let since = performance.now();
     let state = latest.get(slot) === job ? steps.next() : null;
     while (state && !state.done) {
@@ -45,25 +87,24 @@ const handlers = {
       self.postMessage({ job, dropped: true });
       return;
     }
-    const result = state.value.channels;
-    const pair = [result[0], result[result.length - 1]];
-    const loudness = integratedLoudness(pair, sampleRate);
-    let peak = 0;
-    for (const channel of result) for (const x of channel) peak = Math.max(peak, Math.abs(x));
-    const found = { job, channels: result, reduction: state.value.reduction, loudness, peak };
+    const { channels: result, reduction } = state.value;
+    const found = { job, channels: result, reduction, ...levelOf(result, sampleRate) };
     self.postMessage(found, result.map((channel) => channel.buffer));
   },
 };
 
 let turn = Promise.resolve();
 self.onmessage = ({ data }) => {
-  // Renders wait for each other; rooms go in between.
+  const failed = (error) => self.postMessage({ job: data.job, error: error?.message ?? String(error) });
+  // Renders wait for each other; all else goes in between.
   if (data.type === "render") {
     latest.set(data.slot, data.job);
-    turn = turn.then(() => handlers.render(data)).catch((error) => {
-      self.postMessage({ job: data.job, error: String(error) });
-    });
-  } else {
+    turn = turn.then(() => handlers.render(data)).catch(failed);
+    return;
+  }
+  try {
     handlers[data.type](data);
+  } catch (error) {
+    failed(error);
   }
 };

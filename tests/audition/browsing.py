@@ -47,8 +47,35 @@ def chromium(profile: Path) -> Iterator[Any]:
         context.close()
 
 
+class Waiting:
+    """What the tests wait for in a page of any browser."""
+
+    words: list[str]
+
+    def run(self, script: str, argument: Any = None) -> Any:
+        """Evaluate an expression or function in the page."""
+        raise NotImplementedError
+
+    def wait(self, condition: str, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until an expression is true; the page's policy forbids Playwright's own way."""
+        end = time.monotonic() + seconds
+        while not self.run(f"Boolean({condition})"):
+            assert time.monotonic() < end, f"{condition} did not come true; {self.words}"
+            time.sleep(0.02)
+
+    def ready(self) -> None:
+        """Wait until it can play."""
+        self.wait("window.audition && !document.getElementById('play').disabled")
+
+    def rendered(self) -> None:
+        """Wait until every version has its audio."""
+        self.wait(
+            "audition.session.versions.every(v => v.peaks) && audition.session.rendering.size === 0"
+        )
+
+
 @dataclass
-class Opened:
+class Opened(Waiting):
     """A page that is open, and all that it said and asked for.
 
     Attributes
@@ -69,22 +96,27 @@ class Opened:
         """Evaluate an expression or function in the page."""
         return self.tab.evaluate(script, argument)
 
-    def wait(self, condition: str, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until an expression is true; the page's policy forbids Playwright's own way."""
-        end = time.monotonic() + seconds
-        while not self.run(f"Boolean({condition})"):
-            assert time.monotonic() < end, f"{condition} did not come true; {self.words}"
-            time.sleep(0.02)
+    def press(self, key: str) -> None:
+        """Press a key where the focus is."""
+        self.tab.keyboard.press(key)
 
-    def ready(self) -> None:
-        """Wait until it can play."""
-        self.wait("window.audition && !document.getElementById('play').disabled")
+    def type(self, selector: str, text: str) -> None:
+        """Put a text in a field in place of what it holds, key by key, and press Enter."""
+        self.tab.locator(selector).select_text()
+        self.tab.keyboard.type(text)
+        self.tab.keyboard.press("Enter")
 
-    def rendered(self) -> None:
-        """Wait until every version has its audio."""
-        self.wait(
-            "audition.session.versions.every(v => v.peaks) && audition.session.rendering.size === 0"
-        )
+    def click(self, selector: str) -> None:
+        """Click on the middle of an element."""
+        self.tab.click(selector)
+
+    def choose(self, selector: str, value: str) -> None:
+        """Choose an option of a list."""
+        self.tab.select_option(selector, value)
+
+    def collect(self) -> list[str]:
+        """Return the console messages and errors so far."""
+        return self.words
 
 
 @contextmanager

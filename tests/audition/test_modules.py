@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pyloudnorm
 import pytest
 import scipy.signal
 import torch
 
+from diffconsole import Preset
 from diffconsole.console import impulse_response
 from diffconsole.console.equalizer import coefficients
 from diffconsole.console.noise import band_weights, white_noise
-from diffconsole.parameters import default_settings
+from diffconsole.parameters import PARAMETERS, SWITCHES, default_settings
+from diffconsole.preset import factory_presets
 from tests.reference import decibels, error_db
 from tests.synthetic import voice
 
@@ -130,6 +134,33 @@ def test_loudness_is_pyloudnorms(tab):
         shortest = np.tile(pair, (1, 2 if seconds < 0.4 else 1))
         expected = pyloudnorm.Meter(RATE).integrated_loudness(shortest.T)
         assert found == pytest.approx(expected, abs=0.02)
+
+
+AMOUNTS = """({ atAmount, bypassOf, settingsOf }, [strips, amounts, table, switches]) =>
+  strips.map((strip, i) => {
+    const scaled = atAmount(strip, amounts[i], table, switches);
+    return [settingsOf(scaled, table), [...bypassOf(scaled, switches)].sort()];
+  })"""
+
+
+def test_amounts_are_those_of_the_package(tab):
+    rng = np.random.default_rng(4)
+    presets = list(factory_presets().values())
+    for _ in range(200):
+        drawn = {p.key: float(p.to_physical(rng.random())) for p in PARAMETERS}
+        off = [name for name in SWITCHES if rng.random() < 0.2]
+        presets.append(Preset.from_settings(drawn, bypass=off))
+    presets = [Preset.from_json(preset.to_json()) for preset in presets for _ in range(2)]
+    amounts = rng.uniform(0.0, 1.5, len(presets))
+    amounts[::9], amounts[1::9], amounts[2::9] = 1.5, 0.0, 0.02
+    table = [{"key": p.key, **asdict(p)} for p in PARAMETERS]
+    strips = [preset.strip for preset in presets]
+    found = in_modules(tab, "preset.js", AMOUNTS, [strips, amounts.tolist(), table, SWITCHES])
+    for preset, amount, (settings, off) in zip(presets, amounts, found, strict=True):
+        expected = preset.at_amount(float(amount))
+        assert off == sorted(expected.bypass())
+        rounded = Preset.from_json(expected.to_json()).settings()
+        assert settings == pytest.approx(rounded, rel=1e-4, abs=1.1e-3)
 
 
 MIX = """({ Mixer }, [x, steps, blocks]) => {

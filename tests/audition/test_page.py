@@ -169,6 +169,18 @@ def test_a_late_mix_is_brought_into_time(tmp_path):
     )
 
 
+@pytest.mark.parametrize("late", [0, 700])
+def test_an_inverted_mix_is_played_in_the_vocals_polarity(tmp_path, late):
+    """It would cancel the vocal while one fades into the other."""
+    raw = sung(6.0)
+    mix = np.pad(-0.5 * raw, ((0, 0), (late, 0)))
+    written = write_page(tmp_path / "a.html", [Vocal("take", raw, RATE, [], ("mix", mix, RATE))])
+    elements, data = opened(tmp_path / "a.html")
+    samples, _, _ = audio_of(elements, data["vocals"][0]["versions"][1]["audio"])
+    assert error_db(samples[:, : raw.shape[1]], 0.5 * raw) < -100.0
+    assert written.notices[-1] == "mix: inverted against take; its polarity was turned"
+
+
 def test_another_song_is_left_in_place_and_said(tmp_path):
     other = np.random.default_rng(1).normal(0.0, 0.1, (1, 3 * RATE)).astype(np.float32)
     written = write_page(

@@ -1,4 +1,5 @@
-/** Number fields of the parameter table: value, unit, range, keyboard steps. */
+/** Number fields of the parameter table: value, unit, range, keyboard steps, what was not taken. */
+import { parseNumber } from "./numbers.js";
 
 const FINE_DB = 0.1;
 const COARSE_DB = 1;
@@ -39,12 +40,92 @@ export function stepped(parameter, value, direction, coarse) {
   return value + (direction * (parameter.high - parameter.low)) / (coarse ? 20 : 200);
 }
 
+const withUnit = (text, unit) => (unit === ":1" ? `${text}:1` : `${text} ${unit}`.trim());
+
+/**
+ * Let a text field hold a number: what is typed is read as people write numbers, held within the
+ * range, and refused where it is none; the note says so.
+ *
+ * @param {HTMLInputElement} input
+ * @param {HTMLElement} note empty while there is nothing to say
+ * @param {import("../preset.js").Parameter} parameter
+ * @param {object} options read(): number, write(value), shown(value): text, step(value, direction,
+ *   coarse): value
+ * @returns {function(): void} shows the value again
+ */
+export function bindNumber(input, note, parameter, { read, write, shown, step }) {
+  const { low, high, unit } = parameter;
+  Object.assign(input, { type: "text", inputMode: "decimal", autocomplete: "off", spellcheck: false });
+  input.classList.add("number");
+  input.setAttribute("role", "spinbutton");
+  input.setAttribute("aria-valuemin", low);
+  input.setAttribute("aria-valuemax", high);
+  note.classList.add("note");
+  note.setAttribute("role", "status");
+  note.id ||= `note-${parameter.key}`;
+  input.setAttribute("aria-describedby", note.id);
+  let noted = null;
+  const say = (text, refused = false) => {
+    note.textContent = text;
+    noted = text ? read() : null;
+    input.classList.toggle("held", text !== "");
+    input.setAttribute("aria-invalid", String(refused));
+  };
+  const refresh = () => {
+    const value = read();
+    // A note belongs to the value that it left.
+    if (noted !== null && noted !== value) say("");
+    input.setAttribute("aria-valuenow", value);
+    input.setAttribute("aria-valuetext", withUnit(shown(value), unit));
+    if (document.activeElement !== input || !input.dataset.typing) input.value = shown(value);
+  };
+  /** Write a value within the range. */
+  const put = (value) => {
+    const held = Math.min(Math.max(value, low), high);
+    write(held);
+    say(held === value ? "" : `Held at ${withUnit(shown(held), unit)}: the range is ${low} to ${withUnit(high, unit)}`);
+  };
+  const take = () => {
+    if (!input.dataset.typing) return;
+    delete input.dataset.typing;
+    const typed = input.value.trim();
+    const value = parseNumber(typed, parameter);
+    if (value !== null) put(value);
+    else if (typed !== "") {
+      const part = typed.length > 16 ? `${typed.slice(0, 15)}…` : typed;
+      const what = unit && unit !== ":1" ? `a value in ${unit}` : "a value";
+      say(`“${part}” cannot be read as ${what}; still ${withUnit(shown(read()), unit)}`, true);
+    }
+    refresh();
+  };
+  input.addEventListener("input", () => {
+    input.dataset.typing = "1";
+    say("");
+  });
+  input.addEventListener("change", take);
+  input.addEventListener("blur", take);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") take();
+    if (event.key === "Escape" && input.dataset.typing) {
+      delete input.dataset.typing;
+      refresh();
+    }
+    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+    event.preventDefault();
+    take();
+    put(step(read(), event.key === "ArrowUp" ? 1 : -1, event.shiftKey));
+    refresh();
+  });
+  return refresh;
+}
+
 /**
  * Make a field.
  *
  * @param {import("../preset.js").Parameter} parameter
- * @param {object} options read(): number, write(value), short: without a visible label
- * @returns {{element: HTMLElement, refresh: function(): void}}
+ * @param {object} options read(): number, write(value), short: without a visible label, and with a
+ *   note that is put elsewhere
+ * @returns {{element: HTMLElement, note: HTMLElement, refresh: function(): void}}
  */
 export function makeField(parameter, { read, write, short = false }) {
   const element = document.createElement("label");
@@ -53,7 +134,6 @@ export function makeField(parameter, { read, write, short = false }) {
   label.className = short ? "visually-hidden" : "field-label";
   label.textContent = short ? `${titleOf(parameter.section)} ${labelOf(parameter)}` : labelOf(parameter);
   const input = document.createElement("input");
-  Object.assign(input, { type: "number", step: "any", min: parameter.low, max: parameter.high });
   input.dataset.key = parameter.key;
   const unit = parameter.unit === ":1" ? ":1" : parameter.unit;
   const range = `${parameter.low} to ${parameter.high} ${unit}`.trim();
@@ -64,28 +144,16 @@ export function makeField(parameter, { read, write, short = false }) {
   unitElement.className = "unit";
   unitElement.textContent = unit;
   unitElement.setAttribute("aria-hidden", "true");
+  const note = document.createElement("span");
   element.append(label, input, unitElement);
-
-  const refresh = () => {
-    if (document.activeElement !== input || !input.dataset.typing) input.value = shownValue(parameter, read());
-  };
-  input.addEventListener("input", () => (input.dataset.typing = "1"));
-  const take = () => {
-    if (!input.dataset.typing) return;
-    delete input.dataset.typing;
-    const value = Number(input.value);
-    if (input.value.trim() !== "" && Number.isFinite(value)) write(value);
-    refresh();
-  };
-  input.addEventListener("change", take);
-  input.addEventListener("blur", take);
-  input.addEventListener("keydown", (event) => {
-    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
-    event.preventDefault();
-    take();
-    write(stepped(parameter, read(), event.key === "ArrowUp" ? 1 : -1, event.shiftKey));
+  if (!short) element.append(note);
+  const refresh = bindNumber(input, note, parameter, {
+    read,
+    write,
+    shown: (value) => shownValue(parameter, value),
+    step: (value, direction, coarse) => stepped(parameter, value, direction, coarse),
   });
-  return { element, refresh };
+  return { element, note, refresh };
 }
 
 /** An on/off button of a module or band. @param {string} section */

@@ -1,16 +1,16 @@
 /** The page: builds the controls, and brings keys, session and drawings together. */
 import { EQ_BANDS } from "../equalizer.js";
-import { bypassOf, presetFile, setEnabled, setValue, settingsOf } from "../preset.js";
+import { bypassOf, setEnabled, setValue, settingsOf } from "../preset.js";
 import { AbxTest } from "./abx.js";
 import { clock, number } from "./canvas.js";
 import { drawCompressor, drawReverb } from "./curves.js";
+import { downloadAudio, downloadPreset } from "./downloads.js";
 import { EqPanel } from "./eq_panel.js";
-import { makeField, makeSwitch, titleOf } from "./fields.js";
+import { bindNumber, makeField, makeSwitch, titleOf } from "./fields.js";
 import { bindKeys } from "./keys.js";
 import { Player, Renderer } from "./player.js";
 import { Session } from "./session.js";
 import { Waveform } from "./waveform.js";
-import { floatWav } from "./wav.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const byId = (id) => document.getElementById(id);
@@ -24,27 +24,40 @@ let clipped = 0;
 let problem = "";
 
 const player = new Player((found) => {
-  const finished = report.playing && !found.playing && !wanted;
-  report = found;
+  // A report from before the last move knows nothing of where that leads.
+  report = found.isCurrent ? found : { ...found, position: report.position, playing: report.playing };
   if (found.peak > 1) clipped = performance.now();
-  if (!found.playing && wanted && player.settled) setPlaying(false);
-  if (finished) refreshTransport();
+  if (found.isCurrent && !found.playing && wanted) setPlaying(false);
   schedule();
 });
 const session = new Session(page, player, new Renderer(), (all = true) => schedule(all));
+session.playhead = () => report.position;
 
 /* --- actions --------------------------------------------------------------------------------- */
 
+let attempt = 0;
+
 async function setPlaying(playing) {
   wanted = playing;
+  attempt += 1;
+  const own = attempt;
   refreshTransport();
-  if (playing) {
-    player.settled = false;
+  if (!playing) {
+    player.move("play", [false]);
+    return;
+  }
+  // From here on a report of standing still is one from before.
+  player.mark += 1;
+  try {
     await player.start();
-    player.call("play", [true]);
-    setTimeout(() => (player.settled = true), 300);
-  } else {
-    player.call("play", [false]);
+    if (own !== attempt) return;
+    problem = "";
+    player.move("play", [true]);
+  } catch (error) {
+    if (own !== attempt) return;
+    wanted = false;
+    problem = `Nothing can be played: ${error.message}.`;
+    schedule(true);
   }
 }
 
@@ -54,7 +67,7 @@ const actions = {
   seek(position) {
     const to = Math.min(Math.max(position, 0), session.length);
     report.position = to;
-    player.call("seek", [to]);
+    player.move("seek", [to]);
     schedule();
   },
   seekBy: (seconds) => actions.seek(report.position + seconds * session.sampleRate),
@@ -93,39 +106,6 @@ const own = () => ({
   off: bypassOf(session.shown.strip, page.switches),
 });
 
-function download(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-
-/** A name that every system takes. */
-const fileStem = (text) => text.replace(/[^\p{L}\p{N} ._-]+/gu, "_").replace(/^[ .]+|[ .]+$/g, "").slice(0, 80) || "vocal";
-
-const stemOf = () => fileStem(`${session.vocal.name.replace(/\.[^.]*$/, "")} ${session.shown.name}`);
-
-function downloadPreset() {
-  const { strip } = session.heard(session.lastPreset);
-  const text = presetFile(strip, { ...session.shown, name: session.shown.presetName }, page);
-  download(new Blob([text], { type: "application/json" }), `${stemOf()}.preset.json`);
-}
-
-async function downloadAudio() {
-  const button = byId("download-audio");
-  button.disabled = true;
-  try {
-    const channels = await session.renderForFile((share) => {
-      button.textContent = `Rendering ${Math.round(100 * share)} %`;
-    });
-    download(floatWav(channels, session.sampleRate), `${stemOf()}.wav`);
-  } finally {
-    button.textContent = "Download audio";
-    button.disabled = false;
-  }
-}
-
 /* --- controls -------------------------------------------------------------------------------- */
 
 function addSwitch(section, target, dimmed) {
@@ -152,7 +132,7 @@ function addField(parameter, target, short = false) {
   if (short && !parameter.unit) made.element.classList.add("bare");
   target.append(made.element);
   bars.push(made.refresh);
-  return made.element;
+  return made;
 }
 
 function buildStrip() {
@@ -177,14 +157,22 @@ function buildStrip() {
     name.className = "band-name";
     name.textContent = titleOf(section);
     const dimmed = [name];
+    const notes = [];
     const hold = document.createElement("span");
     hold.className = "hold";
     bands.append(hold, name);
     for (const part of ["freq_hz", "gain_db", "q"]) {
       const parameter = tableByKey[`${section}.${part}`];
-      if (parameter) dimmed.push(addField(parameter, bands, true));
-      else bands.append(document.createElement("span"));
+      if (!parameter) {
+        bands.append(document.createElement("span"));
+        continue;
+      }
+      const { element, note } = addField(parameter, bands, true);
+      dimmed.push(element);
+      notes.push(note);
     }
+    // In a row of their own, where they cover no other field.
+    bands.append(...notes);
     addSwitch(section, hold, dimmed);
   }
 }
@@ -252,7 +240,8 @@ function refresh() {
     button.setAttribute("aria-checked", String(i === session.selected));
     button.tabIndex = i === session.selected ? 0 : -1;
     button.querySelector(".name").textContent = version.edited ? `${version.name} (edited)` : version.name;
-    const level = version.loudness === null ? "silent" : `${number(version.loudness)} LUFS`;
+    const about = version.isEstimate ? "≈ " : "";
+    const level = version.loudness === null ? "silent" : `${about}${number(version.loudness)} LUFS`;
     const gain = session.gainDb(version);
     const change = session.matching ? `, ${gain >= 0 ? "+" : ""}${number(gain)} dB` : "";
     button.querySelector(".loudness").textContent = level + change;
@@ -272,7 +261,7 @@ function refreshStrip() {
   byId("strip-note").textContent = heard + text;
   const percent = Math.round(shown.amount * 100);
   byId("amount").value = percent;
-  if (document.activeElement !== byId("amount-number")) byId("amount-number").value = percent;
+  refreshAmount();
   byId("reset").disabled = !shown.edited;
   eq.draw(session.sampleRate);
   drawReverb(byId("reverb-curve"), session.heard(session.lastPreset));
@@ -282,7 +271,7 @@ function refreshStrip() {
 function refreshMeters() {
   const [[i, share] = []] = session.rendering;
   const note = share === undefined ? "" : `Rendering ${session.versions[i].name}: ${Math.round(100 * share)} %`;
-  setText(byId("status"), problem || note);
+  setText(byId("status"), [problem, ...session.problems.values()].filter(Boolean).join(" ") || note);
   wave.moveTo(report.position);
   const { sampleRate, length } = session;
   setText(byId("time"), `${clock(report.position / sampleRate)} / ${clock(length / sampleRate)}`);
@@ -327,28 +316,38 @@ const abx = new AbxTest(byId("abx-dialog"), {
 });
 
 function setAmount(percent) {
-  if (!Number.isFinite(percent)) return;
   session.shown.amount = Math.min(Math.max(percent, 0), 150) / 100;
   session.changed();
 }
+
+const amountField = { key: "amount", unit: "%", low: 0, high: 150 };
+const refreshAmount = bindNumber(byId("amount-number"), byId("amount-note"), amountField, {
+  read: () => Math.round(100 * session.shown.amount),
+  write: setAmount,
+  shown: String,
+  step: (value, direction, coarse) => value + direction * (coarse ? 10 : 1),
+});
 
 async function open(index) {
   setPlaying(false);
   byId("play").disabled = true;
   problem = "";
   report = { ...report, position: 0, playing: false };
+  const opened = session.open(index);
+  const { generation } = session;
   try {
-    const opened = session.open(index);
     buildVersions();
     byId("title").textContent = page.vocals[index].name;
     byId("abx").disabled = session.versions.length < 2;
     schedule(true);
     session.opened = opened;
-    await session.ready;
+    opened.catch(() => {});
+    if (!(await session.ready)) return;
     byId("play").disabled = false;
     schedule(true);
     await opened;
   } catch (error) {
+    if (generation !== session.generation) return;
     problem = `This audio cannot be played here (${error.message}).`;
     schedule(true);
   }
@@ -361,10 +360,9 @@ byId("loop").addEventListener("click", actions.toggleLoop);
 byId("abx").addEventListener("click", actions.openAbx);
 byId("help").addEventListener("click", actions.openHelp);
 byId("reset").addEventListener("click", () => session.reset());
-byId("download-preset").addEventListener("click", downloadPreset);
-byId("download-audio").addEventListener("click", downloadAudio);
+byId("download-preset").addEventListener("click", () => downloadPreset(session));
+byId("download-audio").addEventListener("click", (event) => downloadAudio(session, event.currentTarget));
 byId("amount").addEventListener("input", (event) => setAmount(Number(event.target.value)));
-byId("amount-number").addEventListener("change", (event) => setAmount(Number(event.target.value)));
 bindKeys(actions);
 if (page.vocals.length > 1) {
   byId("vocal-choice").hidden = false;

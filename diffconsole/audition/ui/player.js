@@ -32,9 +32,24 @@ export async function decodeAudio(id, sampleRate, channels) {
 /** The worker with its jobs. */
 export class Renderer {
   constructor() {
-    this.worker = new Worker(scriptUrl("worker-source"));
     this.jobs = new Map();
     this.next = 1;
+    this.last = null;
+    this.begin();
+  }
+
+  /** Start the worker, again where it broke down. */
+  begin() {
+    this.worker?.terminate();
+    this.worker = new Worker(scriptUrl("worker-source"));
+    this.worker.onerror = (event) => {
+      event.preventDefault();
+      const lost = [...this.jobs.values()];
+      this.jobs.clear();
+      this.begin();
+      for (const job of lost) job.reject(new Error(event.message || "the worker broke down"));
+    };
+    if (this.last) this.worker.postMessage(this.last);
     this.worker.onmessage = ({ data }) => {
       const job = this.jobs.get(data.job);
       if (!job) return;
@@ -50,7 +65,13 @@ export class Renderer {
 
   /** Hand over a vocal. */
   vocal(vocal, channels, sampleRate) {
-    this.worker.postMessage({ type: "vocal", vocal, channels, sampleRate });
+    this.last = { type: "vocal", vocal, channels, sampleRate };
+    this.worker.postMessage(this.last);
+  }
+
+  /** End the render of a version whose settings have changed. */
+  drop(slot) {
+    this.worker.postMessage({ type: "drop", slot });
   }
 
   /**
@@ -69,17 +90,34 @@ export class Renderer {
   }
 }
 
+/** How long a browser may take to open the device that plays. */
+const DEVICE_SECONDS = 15;
+
+/** What a promise brings, or an error where it brings nothing for so long. */
+function inTime(promise, seconds, message) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message)), 1000 * seconds);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 /**
  * The mixer in its worklet. The audio context is made with the first sound that is asked for, as
  * browsers want it; until then, calls wait.
  */
 export class Player {
-  /** @param {function(object): void} onReport gets the mixer's reports */
+  /**
+   * @param {function(object): void} onReport gets the mixer's reports; `isCurrent` is false in one
+   *   that was on its way when a later {@link move} began
+   */
   constructor(onReport) {
     this.onReport = onReport;
     this.waiting = [];
     this.context = null;
     this.node = null;
+    this.starting = null;
+    this.mark = 0;
   }
 
   /** Begin with a vocal; what waited for another is forgotten. @param {number} sampleRate Hz */
@@ -89,6 +127,7 @@ export class Player {
       this.context.close();
       this.context = null;
       this.node = null;
+      this.starting = null;
     }
     this.sampleRate = sampleRate;
   }
@@ -99,25 +138,40 @@ export class Player {
     else this.waiting.push([name, values, transfer]);
   }
 
+  /** Call a function that says where or whether to play; reports from before can be recognised. */
+  move(name, values) {
+    this.mark += 1;
+    this.call(name, [...values, this.mark]);
+  }
+
   /** Make sure that sound can come out. */
   async start() {
-    this.starting ??= this.makeContext();
-    await this.starting;
-    this.starting = null;
-    await this.context.resume();
+    if (!this.node) {
+      this.starting ??= this.makeContext();
+      const { starting } = this;
+      try {
+        await starting;
+      } finally {
+        if (this.starting === starting) this.starting = null;
+      }
+    }
+    if (!this.context) return;
+    await inTime(this.context.resume(), DEVICE_SECONDS, "the browser opened no audio device");
   }
 
   async makeContext() {
-    if (this.node) return;
     const options = { sampleRate: this.sampleRate, latencyHint: "interactive" };
-    this.context = new AudioContext(options);
-    await this.context.audioWorklet.addModule(scriptUrl("worklet-source"));
-    const node = new AudioWorkletNode(this.context, "diffconsole-audition", {
+    const context = new AudioContext(options);
+    this.context = context;
+    await context.audioWorklet.addModule(scriptUrl("worklet-source"));
+    // Another vocal may have been opened meanwhile.
+    if (this.context !== context) return;
+    const node = new AudioWorkletNode(context, "diffconsole-audition", {
       numberOfInputs: 0,
       outputChannelCount: [2],
     });
-    node.port.onmessage = ({ data }) => this.onReport(data);
-    node.connect(this.context.destination);
+    node.port.onmessage = ({ data }) => this.onReport({ ...data, isCurrent: data.mark === this.mark });
+    node.connect(context.destination);
     this.node = node;
     for (const [name, values, transfer] of this.waiting) this.call(name, values, transfer);
     this.waiting = [];
