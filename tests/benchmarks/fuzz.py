@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,7 @@ __all__ = ["Failure", "mutated", "run"]
 
 LONGEST_SECONDS = 20
 MOST_BYTES = 2 << 30
+LONGEST_LINE = 1 << 16
 BATCH = 40
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 8,
             2**36 - 1, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
@@ -139,7 +141,9 @@ CHANGES: tuple[Callable[..., bytearray], ...] = (
 )  # fmt: skip
 
 
-def run(cases: int, seed: int, say: Callable[[str], None] = lambda _: None) -> list[Failure]:
+def run(
+    cases: int, seed: int, say: Callable[[str], None] = lambda _: None, jobs: int = 1
+) -> list[Failure]:
     """Run cases in batches, each batch in a process of its own.
 
     Parameters
@@ -150,6 +154,8 @@ def run(cases: int, seed: int, say: Callable[[str], None] = lambda _: None) -> l
         Of every case, with its number.
     say : callable
         Called with a line after each batch.
+    jobs : int
+        Batches at a time.
 
     Returns
     -------
@@ -157,22 +163,40 @@ def run(cases: int, seed: int, say: Callable[[str], None] = lambda _: None) -> l
         Empty where all is well.
     """
     failures: list[Failure] = []
+    waiting = [(first, min(first + BATCH, cases)) for first in range(0, cases, BATCH)]
+    running: list[_Batch] = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         seeds = seeds_of(Path(folder) / "seeds")
-        done = 0
-        while done < cases:
-            last = min(done + BATCH, cases)
-            done, found = _batch(seeds, done, last, seed, Path(folder) / "work")
-            failures += found
-            say(f"{done} of {cases}, {len(failures)} failures")
-    return failures
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                first, last = waiting.pop(0)
+                running.append(_started(seeds, first, last, seed, Path(folder) / f"{first}"))
+            for batch in running[:]:
+                child, status = os.waitpid(batch.child, os.WNOHANG)
+                if child == 0:
+                    continue
+                running.remove(batch)
+                done, found = _result(batch, status)
+                failures += found
+                if done < batch.last:
+                    waiting.insert(0, (done, batch.last))
+                say(f"{done} of {cases}, {len(failures)} failures")
+            time.sleep(0.02)
+    return sorted(failures, key=lambda failure: failure.case)
 
 
-def _batch(
+class _Batch(NamedTuple):
+    """Cases that a process reads."""
+
+    child: int
+    last: int
+    log: Path
+
+
+def _started(
     seeds: dict[str, list[Path]], first: int, last: int, seed: int, folder: Path
-) -> tuple[int, list[Failure]]:
-    """Run the cases from `first` on in a process; where it dies, the rest is left to the next."""
-    shutil.rmtree(folder, ignore_errors=True)
+) -> _Batch:
+    """Start a process that reads the cases from `first` to before `last`."""
     folder.mkdir()
     log = folder.with_suffix(".log")
     log.write_text("")
@@ -182,16 +206,20 @@ def _batch(
             _work(seeds, first, last, seed, folder, log)
         finally:
             os._exit(0)
-    _, status = os.waitpid(child, 0)
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return _Batch(child, last, log)
+
+
+def _result(batch: _Batch, status: int) -> tuple[int, list[Failure]]:
+    """Read what a process found; where it died, the cases behind that one are still to be read."""
+    lines = [json.loads(line) for line in batch.log.read_text().splitlines()]
     found = [Failure(**line) for line in lines if line.get("what")]
     if not os.WIFSIGNALED(status):
-        return last, found
-    running = lines[-1]
+        return batch.last, found
+    case = lines[-1]
     number = os.WTERMSIG(status)
     what = f"ran longer than {LONGEST_SECONDS} s" if number == signal.SIGALRM else "was killed"
-    found.append(Failure(running["kind"], running["name"], running["case"], f"{what} ({number})"))
-    return running["case"] + 1, found
+    found.append(Failure(case["kind"], case["name"], case["case"], f"{what} ({number})"))
+    return case["case"] + 1, found
 
 
 def _work(
@@ -242,6 +270,7 @@ def _made(
 
 def _outcome(kind: Kind, path: Path) -> str:
     """Read a file as the program does; what no reader may do, in words, or nothing."""
+    from diffconsole.cli_common import describe
     from diffconsole.errors import DiffconsoleError
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -249,8 +278,8 @@ def _outcome(kind: Kind, path: Path) -> str:
     try:
         kind.read(path)
     except DiffconsoleError as error:
-        line = str(error)
-        if "\n" in line or len(line) > 2000:
+        line = describe(error) or ""
+        if "\n" in line or not 0 < len(line) <= LONGEST_LINE:
             what = f"said too much: {line[:300]!r} ({len(line)} characters)"
     except BaseException as error:  # noqa: BLE001 - that is what is looked for.
         where = traceback.extract_tb(error.__traceback__)[-1]
@@ -275,9 +304,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     began = time.monotonic()
-    failures = run(arguments.cases, arguments.seed, lambda line: print(line, file=sys.stderr))
+    failures = run(
+        arguments.cases, arguments.seed, lambda line: print(line, file=sys.stderr), arguments.jobs
+    )
     for failure in failures:
         print(f"{failure.kind} {failure.name} (case {failure.case}): {failure.what}")
     count = collections.Counter(failure.kind for failure in failures)

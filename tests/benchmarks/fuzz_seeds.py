@@ -123,12 +123,12 @@ def _read_pairs(path: Path) -> None:
 
 
 KINDS = {
-    "audio": Kind(40, _read_audio),
-    "phone": Kind(3, _read_audio),
+    "audio": Kind(42, _read_audio),
+    "phone": Kind(2, _read_audio),
     "preset": Kind(15, _read_preset),
     "import": Kind(20, _read_import),
     "model": Kind(6, _read_model),
-    "log": Kind(3, _read_log),
+    "log": Kind(2, _read_log),
     "labels": Kind(4, _read_labels),
     "checkpoint": Kind(4, _read_checkpoint),
     "pairs": Kind(5, _read_pairs),
