@@ -154,9 +154,9 @@ def _check_numbers(value: Any, place: str, depth: int) -> None:
         raise ValueError(f"{place[:60]} lies too deep")
     if isinstance(value, (int, float)) and not abs(value) <= LARGEST_NUMBER:
         raise ValueError(f"{place[:60]} is {str(value)[:20]}, more than {LARGEST_NUMBER}")
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    for key, each in inner:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    for key, each in value.items() if isinstance(value, dict) else ():
         _check_numbers(each, f"{place}.{key}", depth - 1)
 
 

@@ -297,13 +297,12 @@ def _piece(part: _Part) -> Piece:
 
 def _header_frame(head: bytes, frames: int | None = None, size: int = 0) -> bytes:
     """Make a frame of silence of the same kind as a frame; it may state frames and bytes."""
-    for bitrate in range(1, 15):
-        # No checksum, no padding; 0x0C keeps the sampling rate.
-        kind = bytes([0xFF, head[1] | 1, bitrate << 4 | (head[2] & 0x0C), head[3]])
-        frame = _frame(kind)
-        assert frame is not None
-        if frame.length >= _HEADER_BYTES:
-            break
+    # No checksum, no padding; 0x0C keeps the sampling rate.
+    kinds = [
+        bytes([0xFF, head[1] | 1, rate << 4 | (head[2] & 0x0C), head[3]]) for rate in range(15)
+    ]
+    fitting = [(kind, frame) for kind in kinds if (frame := _frame(kind)) is not None]
+    kind, frame = next(each for each in fitting if each[1].length >= _HEADER_BYTES)
     tag = b""
     if frames is not None:
         tag = b"Xing" + struct.pack(">III", 3, frames, size + frame.length)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .encoders.base import ENCODER_FILE, Encoder
-from .errors import AudioError
+from .errors import AudioError, ModelError
 from .head import Head
 from .low_end import hold_low_end, low_end_of
 from .parameters import BY_KEY, PARAMETERS, without_inaudible
@@ -183,6 +183,8 @@ class Predictor(nn.Module):
         ------
         AudioError
             The vocal is silent.
+        ModelError
+            What the model predicts is no number.
         """
         return self.predict_take(take_of(samples, sample_rate), style)
 
@@ -201,6 +203,11 @@ class Predictor(nn.Module):
             pooled = self.head.pool(self.encoder(windows.to(device)))
             mean, log_variance = self.style_answer(pooled, style.expand(len(pooled), -1))
         mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
+        if not bool(mean.isfinite().all() and log_variance.isfinite().all()):
+            raise ModelError(
+                "the model predicts values that are no numbers: its weights are damaged; copy it "
+                "again"
+            )
         weight = torch.exp(-log_variance)
         weight = weight / weight.sum(dim=0)
         centre = (weight * mean).sum(dim=0)

@@ -386,7 +386,9 @@ def _write(
         seed=options.seed,
         time_reference=time_reference,
     )
-    turned = (f"{out}: turned down by {-gain_db:.1f} dB, to −1 dBFS",) if gain_db else ()
+    turned: tuple[str, ...] = (
+        (f"{out}: turned down by {-gain_db:.1f} dB, to −1 dBFS",) if gain_db else ()
+    )
     if time_reference is not None and out.suffix.lower() != KEEPS_TIME:
         clock = clock_text(time_reference, rate)
         turned += (f"{out}: does not keep the take's time reference, {clock}; write .wav",)

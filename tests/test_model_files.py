@@ -18,7 +18,7 @@ from diffconsole.errors import ModelError
 from .commands import refused, write_take
 from .encoders.tiny import RATE as ENCODER_RATE
 from .encoders.tiny import Convolutions, scripted
-from .synthetic import small_model
+from .synthetic import small_model, voice
 
 MEBIBYTE = 1 << 20
 
@@ -125,6 +125,17 @@ def test_weights_that_are_no_numbers_are_damage(folder, value):
     weights["head.mean.weight"].view(-1)[5] = value
     save_file(weights, folder / "model.safetensors")
     assert "head.mean.weight holds values that are no numbers" in refusal(folder)
+
+
+def test_finite_weights_that_predict_no_numbers(folder):
+    """A variance below zero is a number; what is predicted with it is none."""
+    weights = load_file(folder / "model.safetensors")
+    for name, value in weights.items():
+        if name.endswith("running_var"):
+            value.fill_(-1.0)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="no numbers: its weights are damaged"):
+        Predictor.load(folder).predict(voice(1.0)[None], 44100)
 
 
 @pytest.mark.parametrize("how", ["shape", "missing", "more"])

@@ -186,3 +186,69 @@ def test_a_pickle_is_refused_unread(path: Path, tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(Bomb(mark)))
     refused(path, small_network())
     assert not mark.exists()
+
+
+PROGRESS = {"step": 3, "seconds": 1.5, "scores": {"before": 2.5}, "fingerprint": "a"}
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        {},
+        {**PROGRESS, "step": "3"},
+        {**PROGRESS, "step": 3.5},
+        {**PROGRESS, "step": True},
+        {**PROGRESS, "seconds": None},
+        {**PROGRESS, "seconds": float("nan")},
+        {**PROGRESS, "scores": []},
+        {**PROGRESS, "scores": {"before": "low"}},
+        {**PROGRESS, "fingerprint": 7},
+    ],
+    ids=str,
+)
+def test_damaged_progress_is_one_line(path: Path, progress: dict[str, Any]) -> None:
+    model = small_network()
+    save_checkpoint(path, model, None, progress)
+    with pytest.raises(ModelError, match=r"its progress is damaged\); remove it"):
+        load_checkpoint(path, model, None, PROGRESS)
+    save_checkpoint(path, model, None, PROGRESS)
+    assert load_checkpoint(path, model, None, PROGRESS)[0] == PROGRESS
+
+
+@pytest.mark.parametrize("part", ["best.0.weight", "best.top/0.weight", "optimizer.0.exp_avg"])
+def test_other_shapes_anywhere_leave_the_model_as_it_was(path: Path, part: str) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    model = small_network()
+    optimizer = optimizer_of(model)
+    train(model, optimizer, 0, 1)
+    state = {f"top/{k}": v for k, v in model.state_dict().items()} | model.state_dict()
+    save_checkpoint(path, model, optimizer, {}, state)
+    with safe_open(str(path), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    assert part in tensors, sorted(tensors)
+    for damaged in (torch.zeros(3, 5), torch.full_like(tensors[part], float("nan"))):
+        if part.startswith("optimizer") and damaged.isnan().any():
+            continue
+        save_file({**tensors, part: damaged}, path, metadata)
+        again = small_network(1)
+        before = {k: v.clone() for k, v in again.state_dict().items()}
+        refused(path, again)
+        assert all(torch.equal(v, before[k]) for k, v in again.state_dict().items())
+
+
+@pytest.mark.parametrize("groups", ["{}", "[]", '[{"lr": "fast"}]', "7", "null"])
+def test_damaged_groups_of_the_optimizer(path: Path, groups: str) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    model = small_network()
+    optimizer = optimizer_of(model)
+    train(model, optimizer, 0, 1)
+    save_checkpoint(path, model, optimizer, {})
+    with safe_open(str(path), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {"progress": "{}", "groups": groups})
+    refused(path, model)
