@@ -140,8 +140,8 @@ class FileSet:
                 data["others"] = [str(journal.path) for journal in journals]
             else:
                 data["home"] = str(home)
-            journals.append(create(folder, ".json", JOURNAL, token))
             try:
+                journals.append(create(folder, ".json", JOURNAL, token))
                 with open(journals[-1].path, "w", encoding="utf-8") as file:
                     json.dump(data, file)
                     file.flush()
