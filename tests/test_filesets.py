@@ -76,7 +76,7 @@ def test_a_rename_that_fails_puts_the_others_back(tmp_path, monkeypatch, number,
     monkeypatch.setattr(os, "replace", fail)
     if not links:
         monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(OutputError, match="old: cannot be written"), atomic_set():
+    with pytest.raises(OutputError, match="cannot be written"), atomic_set():
         for folder in (*folders, folders[0]):
             _write(folder / "old", "new", force=True)
             _write(folder / f"new {len(count)}", "new", force=True)

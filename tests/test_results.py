@@ -35,7 +35,7 @@ def test_inputs_of_each_command(tmp_path, take, model):
     reference = write_take(out / "take.processed.wav", seed=3)
     preset = write_preset(tmp_path / "mine.json", STRIP)
     named = write_preset(tmp_path / "mine.csv", QUIETER)
-    picture = write_take(tmp_path / "take.png", seconds=0.3)
+    picture = write_take(tmp_path / "picture.wav", seconds=0.3).rename(tmp_path / "take.png")
     page = write_preset(tmp_path / "page.html", STRIP)
     enhancer = tmp_path / "denoise.preset.json"
     enhancer.write_text("#!/bin/sh\n")
