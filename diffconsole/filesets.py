@@ -140,10 +140,10 @@ class FileSet:
                 data["others"] = [str(journal.path) for journal in journals]
             else:
                 data["home"] = str(home)
-            journals.append(create(folder, ".json", JOURNAL, token))
             try:
+                journals.append(create(folder, ".json", JOURNAL, token))
                 with open(journals[-1].path, "w", encoding="utf-8") as file:
-                    json.dump(data, file)
+                    file.write(json.dumps(data))
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:
@@ -163,7 +163,7 @@ def recover(folder: Path) -> None:
         if journal is None:
             continue
         home = _read(path).get("home")
-        if isinstance(home, str):
+        if isinstance(home, str) and Path(home).name == path.name:
             journal.release()
             journal = is_abandoned(Path(home)) if os.path.lexists(home) else None
             if journal is None and not os.path.lexists(home):
@@ -257,7 +257,9 @@ def _place(member: Member) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        os.rename(member.target, backup)
+        # Some answer so before they look whether the file is there.
+        with suppress(FileNotFoundError):
+            os.rename(member.target, backup)
     os.replace(member.temporary.path, member.target)
 
 

@@ -1,0 +1,113 @@
+"""Compiled loops on disk: no folder for them, a full disk, damaged files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+from diffconsole.console.kernels import cache
+from diffconsole.console.kernels.jit import compiled
+
+from .commands import QUIETER, done, write_preset, write_take
+
+SOURCE = """
+from diffconsole.console.kernels.jit import compiled
+
+@compiled
+def double(value):
+    return 2.0 * value
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module with one compiled function, its cache beside it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "doubling.py").write_text(SOURCE)
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "cache"))
+
+    def load():
+        import importlib
+
+        sys.modules.pop("doubling", None)
+        return importlib.import_module("doubling")
+
+    yield load
+    sys.modules.pop("doubling", None)
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    return sorted(folder.rglob(f"*.{ending}"))
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.98])
+def test_a_damaged_file_is_compiled_again(tmp_path, module, ending, share):
+    assert module().double(2.0) == 4.0
+    (path,) = _files(tmp_path / "cache", ending)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert module().double(2.0) == 4.0
+    # The damaged file is whole again, and serves the next start.
+    again = module()
+    assert again.double(2.0) == 4.0
+    assert sum(again.double.stats.cache_hits.values()) == 1
+
+
+def test_a_whole_file_is_not_compiled_again(module):
+    module().double(2.0)
+    again = module()
+    again.double(2.0)
+    assert sum(again.double.stats.cache_hits.values()) == 1
+
+
+def test_a_full_disk_under_the_cache_only_costs_the_time(module, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile._open_for_write", full)
+    assert module().double(2.0) == 4.0
+
+
+@pytest.fixture
+def no_folder(monkeypatch):
+    """As a package and a home that cannot be written: the superuser writes anywhere."""
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
+
+
+@pytest.mark.usefixtures("no_folder")
+def test_without_a_folder_functions_are_compiled_all_the_same():
+    @compiled
+    def triple(value):
+        return 3.0 * value
+
+    assert triple(2.0) == 6.0
+    line = cache.explain_missing()
+    assert line is not None
+    assert "NUMBA_CACHE_DIR" in line
+    assert "\n" not in line
+
+
+@pytest.mark.usefixtures("no_folder")
+def test_the_command_says_so_once(tmp_path):
+    take = write_take(tmp_path / "take.wav", seconds=0.3)
+    preset = write_preset(tmp_path / "p.json", QUIETER)
+    result = done("apply", take, preset, "-o", tmp_path / "x.wav")
+    assert result.stderr.count("NUMBA_CACHE_DIR") == 1
+    assert all(line.startswith(("→ ", "Note: ")) for line in result.stderr.splitlines())
+    assert done("apply", take, preset, "-o", tmp_path / "y.wav", "--quiet").stderr == ""
+
+
+def test_nothing_is_said_where_it_can_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "cache"))
+    assert cache.explain_missing() is None
+    assert os.path.isdir(tmp_path / "cache")
