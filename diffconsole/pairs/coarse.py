@@ -114,7 +114,7 @@ def suspected_speed(raw: np.ndarray, mixed: np.ndarray) -> str:
     after = _correlation(a, _at_speed(b, slope), (alive[0], _mask_at(alive[1], slope)), frames)
     if after < max(LOWEST_CORRELATION, before + SCAN_GAIN):
         return ""
-    return names[slope + 1.0] if slope + 1.0 in names else ""
+    return names.get(slope + 1.0, "")
 
 
 def _dead(powers: np.ndarray) -> np.ndarray:
