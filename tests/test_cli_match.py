@@ -20,10 +20,12 @@ import soundfile
 from diffconsole import Preset
 from diffconsole.evaluation import level_distance
 from diffconsole.files import atomic_path
+from diffconsole.match_files import figures
 from diffconsole.pairs import Pair
 from diffconsole.parameters import default_settings
 from diffconsole.training.match import Match, MatchOptions
 
+from .benchmarks.disturbances import at_other_speed
 from .commands import PROGRAM, call, contents, done, one_error, refused, write_take
 from .synthetic import RATE, STUDIO, mixed, voice
 
@@ -155,6 +157,38 @@ def test_one_pair_as_json(tmp_path, one):
     assert data["stopped"] is False
     assert isinstance(data["unexplained"], list)
     assert set(COLUMNS) <= set(data)
+
+
+@pytest.mark.usefixtures("searched")
+def test_a_pair_of_a_file_with_itself_has_nothing_to_explain(tmp_path, one):
+    raw, _ = one
+    result = done("match", raw, raw, "-o", tmp_path / "p.json")
+    assert "nothing to explain" in result.stderr
+    data = json.loads(done("match", raw, raw, "-o", tmp_path / "q.json", "--json").stdout)
+    assert data["explained"] is None
+    assert data["messages"] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "explained"), [(0.0, 0.0027, None), (2.0, 0.5, 0.75), (2.0, 7175.0, 0.0)]
+)
+def test_explained_is_a_share_or_nothing(before, after, explained):
+    known = dict.fromkeys(("lag_seconds", "polarity", "correlation", "seconds"), 0.0)
+    preset = Preset({}, "a", {**known, "distance": after, "level_distance": before})
+    assert figures("a", Path("a.preset.json"), preset)["explained"] == explained
+
+
+def test_what_alignment_found_is_said(tmp_path):
+    """Not by the stand-in, which knows nothing of it."""
+    sung = voice(9.0, 3)
+    mix = at_other_speed(mixed(sung, STUDIO), 300.0)
+    raw, mixed_file = tmp_path / "a.wav", tmp_path / "a mix.wav"
+    soundfile.write(raw, sung, RATE, subtype="FLOAT")
+    soundfile.write(mixed_file, mix.T, RATE, subtype="FLOAT")
+    target = tmp_path / "p.json"
+    result = done("match", raw, mixed_file, "-o", target, "--seconds", "0.2")
+    assert re.search(r"notice: the mix runs \d+ ppm slow; it was corrected", result.stderr)
+    assert Preset.read(target).provenance["drift_ppm"] == pytest.approx(300.0, abs=10.0)
 
 
 @pytest.mark.usefixtures("searched")

@@ -137,6 +137,22 @@ def test_pairs_and_what_is_left_over(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("ending", [".m4a", ".caf", ".aifc", ".oga", ".AIFF", ".mp4", ".bw64"])
+def test_every_ending_that_is_read_pairs(tmp_path: Path, ending: str) -> None:
+    raw = touch(tmp_path / "raw", f"a_raw{ending}", "b.wav")
+    mix = touch(tmp_path / "mix", f"a_mix{ending}", "b.wav")
+    found, left_over = find_pairs(raw, mix)
+    assert [pair.raw.name for pair in found] == [f"a_raw{ending}", "b.wav"]
+    assert left_over == []
+
+
+def test_thousands_of_other_files_take_few_lines(tmp_path: Path) -> None:
+    raw = touch(tmp_path / "raw", "a.wav", *(f"{n}.txt" for n in range(1500)))
+    _, left_over = find_pairs(raw, touch(tmp_path / "mix", "a.wav"))
+    assert len(left_over) == 21
+    assert left_over[-1] == f"{raw}: 1480 more files are not audio files by their endings"
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     raw = touch(tmp_path / "raw", "song.wav", "Song_raw.flac")
     mix = touch(tmp_path / "mix", "song.wav")

@@ -126,7 +126,7 @@ def load_pair(files: PairFiles) -> Pair:
         files.name,
         raw,
         mixed,
-        lag_seconds=found.lag / PAIR_RATE,
+        lag_seconds=found.lag / PAIR_RATE * (1.0 + found.slope),
         polarity=found.polarity,
         correlation=found.correlation,
         drift_ppm=1e6 * found.slope,

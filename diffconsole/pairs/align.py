@@ -20,6 +20,9 @@ __all__ = ["Alignment", "align", "at_speed", "measure"]
 LEAST_DRIFT_SECONDS = 0.0003
 """Over the whole of a pair: less is left as it is."""
 
+PULL_SLOPES = (0.001, -1.0 / 1001.0)
+"""Film pull-down and pull-up."""
+
 POLARITY_WINDOW, POLARITY_REACH, MOST_POLARITY_WINDOWS = 1102, 441, 300
 POLARITY_HZ, WHITENING = (100.0, 4000.0), 0.7
 CLEAR_POLARITY = 0.2
@@ -75,16 +78,30 @@ def align(raw: np.ndarray, mixed: np.ndarray) -> tuple[float, int, float]:
 def measure(raw: np.ndarray, mixed: np.ndarray) -> Alignment:
     """Find all of :class:`Alignment` for two ``(samples,)`` at 44.1 kHz."""
     coarse = locate(raw, mixed)
-    voted = by_phase(raw, mixed, coarse.lag)
-    line = coarse.lag if voted is None else voted.lag
-    slope = (
-        line.slope if abs(line.slope) * _overlap(raw, mixed, line) > LEAST_DRIFT_SECONDS else 0.0
-    )
+    slope, line = 0.0, coarse.lag
+    voted = by_phase(raw, mixed, line)
+    if voted is None and coarse.correlation >= LOWEST_CORRELATION:
+        # Half a second at another speed has no lag that all of its phases agree on.
+        for tried in filter(None, (coarse.lag.slope, *PULL_SLOPES)):
+            moved = at_speed(mixed[None], tried)[0]
+            voted = by_phase(raw, moved, _seen_at(coarse.lag, tried))
+            if voted is not None:
+                slope = tried
+                break
+    line = line if voted is None else voted.lag
+    original = mixed
     if slope:
-        mixed = at_speed(mixed[None], slope)[0]
-        start = line.start / (1.0 + slope)
-    else:
-        start = line.at(0.5 * len(raw) / PAIR_RATE)
+        mixed = at_speed(original[None], slope)[0]
+    for _ in range(2):
+        if abs(line.slope) * _overlap(raw, mixed, line) <= LEAST_DRIFT_SECONDS:
+            break
+        slope = (1.0 + slope) * (1.0 + line.slope) - 1.0
+        mixed = at_speed(original[None], slope)[0]
+        line = Line(line.start / (1.0 + line.slope))
+        # The windows agree better at the raw's speed, and show what is left.
+        again = by_phase(raw, mixed, line) if voted is not None else None
+        line = line if again is None else again.lag
+    start = line.at(0.5 * len(raw) / PAIR_RATE)
     if voted is not None:
         lag, polarity = phase_lag(raw, mixed, start * PAIR_RATE)
         return Alignment(lag, polarity, coarse.correlation, slope)
@@ -102,6 +119,11 @@ def at_speed(mixed: np.ndarray, slope: float) -> np.ndarray:
 
     moved = soxr.resample(mixed.T, PAIR_RATE * (1.0 + slope), PAIR_RATE, quality="VHQ")
     return np.ascontiguousarray(moved.T, np.float32)
+
+
+def _seen_at(lag: Line, slope: float) -> Line:
+    """The lag of a mix after it was brought to another speed."""
+    return Line(lag.start / (1.0 + slope), (1.0 + lag.slope) / (1.0 + slope) - 1.0)
 
 
 def _overlap(raw: np.ndarray, mixed: np.ndarray, lag: Line) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.fft
 
 __all__ = [
     "FINE_HOP",
@@ -62,7 +63,7 @@ def band_powers(
     result = np.empty((len(starts), len(frames)))
     for first in range(0, len(frames), BLOCK_FRAMES):
         block = slice(first, first + BLOCK_FRAMES)
-        power = np.abs(np.fft.rfft(frames[block] * window, axis=1)) ** 2
+        power = np.abs(scipy.fft.rfft(frames[block] * window, axis=1)) ** 2
         for row, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             result[row, block] = power[:, start:stop].sum(axis=1)
     return result

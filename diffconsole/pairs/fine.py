@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 
 from .coarse import Line, fit_line, vertex
 from .features import FINE_HOP, FINE_LEAD, PAIR_RATE, energy_changes
@@ -122,11 +123,11 @@ def _votes(raw: np.ndarray, mixed: np.ndarray, coarse: Line) -> tuple[np.ndarray
         if not theirs.any():
             continue
         asked += 1
-        cross = np.conj(np.fft.rfft(raw[start : start + window], length))
-        cross *= np.fft.rfft(theirs, length) * band
+        cross = np.conj(scipy.fft.rfft(raw[start : start + window], length))
+        cross *= scipy.fft.rfft(theirs, length) * band
         size = np.abs(cross)
         cross /= np.maximum(size, 1e-9 * size.max() + 1e-30)
-        curve = np.abs(np.fft.irfft(cross, length)[: 2 * SEARCH + 1])
+        curve = np.abs(scipy.fft.irfft(cross, length)[: 2 * SEARCH + 1])
         # Where the longer part begins and ends, its edges meet those of the window.
         curve[:EDGE_SAMPLES] = curve[-EDGE_SAMPLES:] = 0.0
         peak = int(np.argmax(curve))
@@ -154,7 +155,7 @@ def phase_lag(raw: np.ndarray, mixed: np.ndarray, around: float) -> tuple[float,
     freq_hz = np.fft.rfftfreq(SPECTRUM, 1.0 / PAIR_RATE)
     cross *= (freq_hz > LOWEST_HZ) & (freq_hz < HIGHEST_HZ)
     size = np.abs(cross)
-    curve = np.fft.irfft(cross / np.maximum(size, 1e-12 * size.max() + 1e-30), SPECTRUM)
+    curve = scipy.fft.irfft(cross / np.maximum(size, 1e-12 * size.max() + 1e-30), SPECTRUM)
     curve = curve[: 2 * reach + 1]
     strength = np.abs(curve)
     peak = int(np.argmax(strength))
@@ -168,7 +169,7 @@ def _cross_spectrum(raw: np.ndarray, mixed: np.ndarray, coarse: int, reach: int)
         ours = raw[start : start + BLOCK]
         theirs = _part(mixed, start + coarse - reach, len(ours) + 2 * reach)
         if len(theirs):
-            total += np.conj(np.fft.rfft(ours, SPECTRUM)) * np.fft.rfft(theirs, SPECTRUM)
+            total += np.conj(scipy.fft.rfft(ours, SPECTRUM)) * scipy.fft.rfft(theirs, SPECTRUM)
     return total
 
 
@@ -214,8 +215,8 @@ def _change_curves(raw: np.ndarray, mixed: np.ndarray, coarse: float) -> tuple[n
             _whole_part(mixed, start + lag - FINE_LEAD - margin, around + 2 * margin)
         )
         length = 1 << (ours.shape[1] + 2 * reach).bit_length()
-        product = np.conj(np.fft.rfft(ours, length)) * np.fft.rfft(theirs, length)
-        curve = np.fft.irfft(product.sum(axis=0), length)[: 2 * reach + 1]
+        product = np.conj(scipy.fft.rfft(ours, length)) * scipy.fft.rfft(theirs, length)
+        curve = scipy.fft.irfft(product.sum(axis=0), length)[: 2 * reach + 1]
         rows.append(curve / np.sqrt(np.sum(ours**2) * np.sum(theirs**2) + 1e-20))
     return np.array(rows), step
 

@@ -1,0 +1,182 @@
+"""Pairs as studios have them: tuned, doubled, cut short, recorded by other clocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from diffconsole.audio import resample
+from diffconsole.errors import PairError
+from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, align, load_pair, loudest_start
+from diffconsole.training.segments import places_of
+
+from .benchmarks.disturbances import SAME_TIME, at_other_speed, later, through_mp3
+from .synthetic import STUDIO, mixed, voice
+
+KEPT = ("doubled", "doubled exactly", "band-limited", "noise bed")
+"""What leaves the raw vocal's waveform in the mix: its lag can be found."""
+
+
+@pytest.fixture(scope="module")
+def take() -> np.ndarray:
+    """Twelve seconds, ``(1, samples)``."""
+    return voice(12.0, 1)[None]
+
+
+@pytest.fixture(scope="module")
+def mix(take: np.ndarray) -> np.ndarray:
+    return mixed(take[0], STUDIO)
+
+
+def loaded(folder: Path, raw: np.ndarray, mix: np.ndarray, rate: int = PAIR_RATE) -> Pair:
+    return load_pair(written(folder, raw, mix, rate))
+
+
+def written(folder: Path, raw: np.ndarray, mix: np.ndarray, rate: int = PAIR_RATE) -> PairFiles:
+    files = PairFiles("take", folder / "raw.wav", folder / "mix.wav")
+    soundfile.write(files.raw, raw.T, PAIR_RATE, subtype="FLOAT")
+    soundfile.write(files.mixed, mix.T, rate, subtype="FLOAT")
+    return files
+
+
+# Tuned, moved, doubled
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.007, -0.9])
+@pytest.mark.parametrize("kind", KEPT)
+def test_lag_where_the_waveform_is_kept(
+    mix: np.ndarray, take: np.ndarray, tmp_path: Path, kind: str, seconds: float
+) -> None:
+    pair = loaded(tmp_path, take, later(SAME_TIME[kind](mix, 3), seconds))
+    assert pair.lag_seconds == pytest.approx(seconds, abs=0.001)
+    assert pair.polarity == 1
+    assert pair.lag_uncertain_seconds == 0.0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.007, -0.9])
+@pytest.mark.parametrize(
+    ("kind", "polarity"), [("retuned", 1), ("stretched", -1), ("retuned, stretched", 1)]
+)
+def test_lag_where_the_waveform_is_another(
+    mix: np.ndarray, take: np.ndarray, tmp_path: Path, kind: str, seconds: float, polarity: int
+) -> None:
+    """Found, or called uncertain; then 0 where that is as good, and never far off."""
+    disturbed = polarity * later(SAME_TIME[kind](mix, 3), seconds)
+    pair = loaded(tmp_path, take, disturbed)
+    off = abs(pair.lag_seconds - seconds)
+    assert off < 0.001 or pair.lag_uncertain_seconds > 0.0
+    assert off < 0.012
+    if pair.lag_uncertain_seconds:
+        assert any("uncertain" in line for line in pair.messages)
+    if kind == "stretched":
+        assert pair.polarity == polarity
+
+
+# Parts of a song
+
+
+@pytest.fixture(scope="module")
+def song() -> np.ndarray:
+    """Forty-eight seconds, the first sixteen far louder than the rest."""
+    parts = [gain * voice(16.0, seed) for gain, seed in ((1.0, 5), (0.2, 6), (0.3, 7))]
+    return np.concatenate(parts)[None].astype(np.float32)
+
+
+EXCERPT = slice(20 * PAIR_RATE, 32 * PAIR_RATE)
+
+
+@pytest.mark.parametrize("kind", ["alone", "in silence", "with its neighbours at the wrong place"])
+def test_a_mix_of_a_part(song: np.ndarray, tmp_path: Path, kind: str) -> None:
+    whole = mixed(song[0], STUDIO)
+    mix, lag = whole[:, EXCERPT], -20.0
+    if kind == "in silence":
+        mix, lag = np.zeros_like(whole), 0.0
+        mix[:, EXCERPT] = whole[:, EXCERPT]
+    elif kind == "with its neighbours at the wrong place":
+        mix, lag = whole[:, 20 * PAIR_RATE :], -20.0
+    pair = loaded(tmp_path, song, mix)
+    assert pair.lag_seconds == pytest.approx(lag, abs=0.001)
+    assert pair.correlation > 0.7
+    place = int(np.flatnonzero(song[0] == pair.raw[0, 100])[0]) - 100
+    assert np.array_equal(song[:, place : place + pair.raw.shape[1]], pair.raw)
+    expected = whole[:, place : place + pair.raw.shape[1]]
+    inside = slice(2205, -2205)
+    assert np.abs(pair.mixed - expected)[:, inside].max() < 0.02 * np.abs(expected).max()
+    assert place >= 20 * PAIR_RATE - 2205
+    assert any("only this is used" in line for line in pair.messages)
+
+
+def test_a_raw_vocal_of_a_part(song: np.ndarray, tmp_path: Path) -> None:
+    whole = mixed(song[0], STUDIO)
+    pair = loaded(tmp_path, song[:, EXCERPT], whole)
+    assert pair.lag_seconds == pytest.approx(20.0, abs=0.001)
+    assert np.array_equal(pair.raw, song[:, EXCERPT])
+    # What came before still rings at the beginning.
+    assert np.abs(pair.mixed - whole[:, EXCERPT]).max() < 1e-3
+
+
+def test_an_overlap_of_a_third(song: np.ndarray, tmp_path: Path) -> None:
+    """Neither file holds the other: the share of the shorter one says nothing against it."""
+    whole = mixed(song[0], STUDIO)
+    pair = loaded(tmp_path, song[:, : 32 * PAIR_RATE], whole[:, 20 * PAIR_RATE :])
+    assert pair.lag_seconds == pytest.approx(-20.0, abs=0.001)
+    assert pair.raw.shape[1] == pytest.approx(12 * PAIR_RATE, abs=4410)
+
+
+def test_no_padding_in_excerpts(song: np.ndarray) -> None:
+    """The loudest part and the segments lie where the mix holds something."""
+    silent = np.zeros((2, song.shape[1]), np.float32)
+    silent[:, EXCERPT] = song[:, EXCERPT]
+    start = loudest_start(song, 8 * PAIR_RATE, mixed=silent)
+    assert EXCERPT.start <= start <= EXCERPT.stop - 8 * PAIR_RATE
+    pair = Pair("song", song, silent, 0.0, 1, 1.0)
+    for place in places_of([pair]):
+        assert EXCERPT.start - PAIR_RATE <= place.start <= EXCERPT.stop
+
+
+# Clocks, rates, codecs
+
+
+@pytest.mark.parametrize("seconds", [0.0, -0.9])
+@pytest.mark.parametrize("ppm", [-300.0, 100.0, 1000.0])
+def test_clocks_that_drift(song: np.ndarray, tmp_path: Path, ppm: float, seconds: float) -> None:
+    part = song[:, 12 * PAIR_RATE : 42 * PAIR_RATE]
+    mix = mixed(part[0], STUDIO)
+    pair = loaded(tmp_path, part, -later(at_other_speed(mix, ppm), seconds))
+    assert pair.drift_ppm == pytest.approx(ppm, abs=10.0)
+    assert pair.lag_seconds == pytest.approx(seconds, abs=0.001)
+    assert pair.polarity == -1
+    way = "slow" if ppm > 0 else "fast"
+    assert any(f"ppm {way}; it was corrected" in line for line in pair.messages)
+    # What is left of the lag, at the beginning and at the end.
+    for place in (slice(0, 8 * PAIR_RATE), slice(-8 * PAIR_RATE, None)):
+        left, sign, _ = align(pair.raw[0, place], pair.mixed[:, place].mean(axis=0))
+        assert abs(left) < 0.0003 * PAIR_RATE
+        assert sign == 1
+
+
+def test_no_drift_is_no_news(mix: np.ndarray, take: np.ndarray, tmp_path: Path) -> None:
+    pair = loaded(tmp_path, take, mix)
+    assert pair.drift_ppm == 0.0
+    assert pair.messages == ()
+
+
+def test_a_film_at_another_speed_is_named(song: np.ndarray, tmp_path: Path) -> None:
+    mix = at_other_speed(mixed(song[0], STUDIO), 1e6 * (24.0 / 25.0 - 1.0))
+    with pytest.raises(PairError, match=r"another speed: 24 frames played as 25"):
+        loaded(tmp_path, song, mix)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "48 kHz"])
+def test_rates_and_codecs(mix: np.ndarray, take: np.ndarray, tmp_path: Path, kind: str) -> None:
+    moved = later(mix, 0.007)
+    if kind == "mp3":
+        pair = loaded(tmp_path, take, through_mp3(moved))
+    else:
+        pair = loaded(tmp_path, take, resample(moved, PAIR_RATE, 48000), 48000)
+    assert pair.lag_seconds == pytest.approx(0.007, abs=0.001)
+    assert pair.polarity == 1
+    assert pair.messages == ()
