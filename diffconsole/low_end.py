@@ -22,10 +22,11 @@ RATE = 8000
 FRAME_SECONDS, HOP_SECONDS, MOST_FRAMES = 0.1, 0.05, 1200
 # A frame, and the longest lag behind it.
 FFT_SIZE = 1024
-GATE_DB = 30.0
+GATE_DB = 25.0
 PITCH_HZ = (50.0, 1200.0)
 LEAST_PERIODICITY, FIRST_PEAK = 0.7, 0.85
-LOWEST_PERCENT, LEAST_VOICED = 3.0, 8
+LOWEST_SHARE, LEAST_VOICED = 0.03, 8
+MOST_MULTIPLES, PARTIAL_DB = 4, -45.0
 WITHOUT_PITCH_DB = 25.0
 
 STEP = 2.0 ** (1.0 / 12.0)
@@ -91,6 +92,7 @@ def low_end_of(mono: np.ndarray, sample_rate: int) -> LowEnd | None:
     window = np.hanning(length).astype(np.float32)
     spectra = np.square(np.abs(np.fft.rfft(frames[loud] * window, FFT_SIZE))).astype(np.float32)
     bins_hz = np.arange(spectra.shape[1]) * RATE / FFT_SIZE
+    spectra[:, bins_hz < 0.8 * PITCH_HZ[0]] = 0.0
     grid_hz = LOWEST_HZ * STEP ** np.arange(round(math.log(HIGHEST_HZ / LOWEST_HZ, STEP)) + 1)
     # The mean of levels, not of energies: one pop among many frames counts as one.
     level_db = np.interp(grid_hz, bins_hz, 10.0 * np.log10(spectra + 1e-20).mean(axis=0))
@@ -104,7 +106,7 @@ def low_end_of(mono: np.ndarray, sample_rate: int) -> LowEnd | None:
 
 
 def _lowest_pitch(spectra: np.ndarray, window: np.ndarray) -> float | None:
-    """The pitch that only a few percent of the voiced frames lie below, in Hz."""
+    """The frequency that only a few percent of the voice begins below, in Hz."""
     shape = np.fft.irfft(np.square(np.abs(np.fft.rfft(window, FFT_SIZE))))
     low, high = math.floor(RATE / PITCH_HZ[1]), math.ceil(RATE / PITCH_HZ[0])
     # Divided by the window's own, so that long lags count as much as short ones.
@@ -121,7 +123,28 @@ def _lowest_pitch(spectra: np.ndarray, window: np.ndarray) -> float | None:
     first = np.argmax(height >= FIRST_PEAK * best[:, None], axis=1)[voiced] + low
     before, at, after = (found[voiced, first + step] for step in (-1, 0, 1))
     lag = first + 0.5 * (before - after) / np.minimum(before - 2.0 * at + after, -1e-9)
-    return float(np.percentile(RATE / lag, LOWEST_PERCENT))
+    pitch_hz = RATE / lag
+    partial_hz = pitch_hz * _first_partial(spectra[voiced], pitch_hz)
+    # Loud frames count more: hum between the words has a pitch as well.
+    order = np.argsort(partial_hz)
+    weight = np.sqrt(spectra[voiced].sum(axis=1, dtype=np.float64))[order]
+    weight = np.minimum(weight, np.median(weight))
+    share = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
+    return float(np.interp(LOWEST_SHARE, share, partial_hz[order]))
+
+
+def _first_partial(spectra: np.ndarray, pitch_hz: np.ndarray) -> np.ndarray:
+    """Number of the lowest partial with energy: two notes in a frame share a lower period."""
+    rows = np.arange(len(spectra))
+    strongest = spectra.max(axis=1)
+    first = np.ones(len(spectra))
+    for number in range(MOST_MULTIPLES, 0, -1):
+        bins = np.rint(number * pitch_hz * FFT_SIZE / RATE).astype(int)
+        power = np.max(
+            [spectra[rows, np.minimum(bins + d, FFT_SIZE // 2)] for d in (-1, 0, 1)], axis=0
+        )
+        first[power > strongest * 10.0 ** (PARTIAL_DB / 10.0)] = number
+    return first
 
 
 def hold_low_end(settings: Mapping[str, float], low_end: LowEnd) -> dict[str, float]:

@@ -22,9 +22,9 @@ ALLOWED_DB = 0.1
 
 
 def tone(pitch_hz: float, seconds: float = 3.0, rate: int = RATE) -> np.ndarray:
-    """Sing notes from this pitch upwards by a fifth, twelve partials each, with pauses."""
+    """Glide from this pitch up by a fifth and back, twelve partials, with pauses."""
     times = np.arange(int(seconds * rate)) / rate
-    pitch = pitch_hz * 1.5 ** (np.floor(times * 4.0) % 3 / 2.0)
+    pitch = pitch_hz * 1.5 ** np.sin(0.5 * np.pi * np.clip(np.sin(4.0 * times), 0.0, 1.0)) ** 2
     phase = 2.0 * np.pi * np.cumsum(pitch) / rate
     sound = sum(np.sin(k * phase) / k for k in range(1, 13))
     return (0.05 * sound * (times % 1.0 < 0.8)).astype(np.float32)
