@@ -19,18 +19,21 @@ from .parameters import BY_KEY, EQ_BANDS
 __all__ = ["LowEnd", "hold_low_end", "low_end_of"]
 
 RATE = 8000
-FRAME_SECONDS, HOP_SECONDS, MOST_FRAMES = 0.1, 0.05, 3000
-GATE_DB = 30.0
+FRAME_SECONDS, HOP_SECONDS, MOST_FRAMES = 0.1, 0.05, 1200
+# A frame, and the longest lag behind it.
+FFT_SIZE = 1024
+GATE_DB = 25.0
 PITCH_HZ = (50.0, 1200.0)
 LEAST_PERIODICITY, FIRST_PEAK = 0.7, 0.85
-LOWEST_PERCENT, LEAST_VOICED = 3.0, 8
+LOWEST_SHARE, LEAST_VOICED = 0.03, 8
+MOST_MULTIPLES, PARTIAL_DB = 4, -45.0
 WITHOUT_PITCH_DB = 25.0
 
 STEP = 2.0 ** (1.0 / 12.0)
 LOWEST_HZ, HIGHEST_HZ, CURVE_RATE = 8.0, 3500.0, 48000.0
 WEIGHED_DB = 40.0
 ALLOWED_DB, AIM_DB = 0.1, -0.05
-STRENGTH, STAY = 10.0, 1.0
+STRENGTH, STAY, SLOPE_STEP = 10.0, 1.0, 1e-6
 
 MOVED = (
     "eq.high_pass.freq_hz", "eq.high_pass.q", "eq.low_shelf.freq_hz", "eq.low_shelf.gain_db",
@@ -87,8 +90,9 @@ def low_end_of(mono: np.ndarray, sample_rate: int) -> LowEnd | None:
     if not loud.any() or not power.any():
         return None
     window = np.hanning(length).astype(np.float32)
-    spectra = np.square(np.abs(np.fft.rfft(frames[loud] * window, 2048))).astype(np.float32)
-    bins_hz = np.arange(spectra.shape[1]) * RATE / 2048
+    spectra = np.square(np.abs(np.fft.rfft(frames[loud] * window, FFT_SIZE))).astype(np.float32)
+    bins_hz = np.arange(spectra.shape[1]) * RATE / FFT_SIZE
+    spectra[:, bins_hz < 0.8 * PITCH_HZ[0]] = 0.0
     grid_hz = LOWEST_HZ * STEP ** np.arange(round(math.log(HIGHEST_HZ / LOWEST_HZ, STEP)) + 1)
     # The mean of levels, not of energies: one pop among many frames counts as one.
     level_db = np.interp(grid_hz, bins_hz, 10.0 * np.log10(spectra + 1e-20).mean(axis=0))
@@ -102,8 +106,8 @@ def low_end_of(mono: np.ndarray, sample_rate: int) -> LowEnd | None:
 
 
 def _lowest_pitch(spectra: np.ndarray, window: np.ndarray) -> float | None:
-    """The pitch that only a few percent of the voiced frames lie below, in Hz."""
-    shape = np.fft.irfft(np.square(np.abs(np.fft.rfft(window, 2048))))
+    """The frequency that only a few percent of the voice begins below, in Hz."""
+    shape = np.fft.irfft(np.square(np.abs(np.fft.rfft(window, FFT_SIZE))))
     low, high = math.floor(RATE / PITCH_HZ[1]), math.ceil(RATE / PITCH_HZ[0])
     # Divided by the window's own, so that long lags count as much as short ones.
     found = np.fft.irfft(spectra, axis=1)[:, : high + 2]
@@ -119,7 +123,28 @@ def _lowest_pitch(spectra: np.ndarray, window: np.ndarray) -> float | None:
     first = np.argmax(height >= FIRST_PEAK * best[:, None], axis=1)[voiced] + low
     before, at, after = (found[voiced, first + step] for step in (-1, 0, 1))
     lag = first + 0.5 * (before - after) / np.minimum(before - 2.0 * at + after, -1e-9)
-    return float(np.percentile(RATE / lag, LOWEST_PERCENT))
+    pitch_hz = RATE / lag
+    partial_hz = pitch_hz * _first_partial(spectra[voiced], pitch_hz)
+    # Loud frames count more: hum between the words has a pitch as well.
+    order = np.argsort(partial_hz)
+    weight = np.sqrt(spectra[voiced].sum(axis=1, dtype=np.float64))[order]
+    weight = np.minimum(weight, np.median(weight))
+    share = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
+    return float(np.interp(LOWEST_SHARE, share, partial_hz[order]))
+
+
+def _first_partial(spectra: np.ndarray, pitch_hz: np.ndarray) -> np.ndarray:
+    """Number of the lowest partial with energy: two notes in a frame share a lower period."""
+    rows = np.arange(len(spectra))
+    strongest = spectra.max(axis=1)
+    first = np.ones(len(spectra))
+    for number in range(MOST_MULTIPLES, 0, -1):
+        bins = np.rint(number * pitch_hz * FFT_SIZE / RATE).astype(int)
+        power = np.max(
+            [spectra[rows, np.minimum(bins + d, FFT_SIZE // 2)] for d in (-1, 0, 1)], axis=0
+        )
+        first[power > strongest * 10.0 ** (PARTIAL_DB / 10.0)] = number
+    return first
 
 
 def hold_low_end(settings: Mapping[str, float], low_end: LowEnd) -> dict[str, float]:
@@ -156,11 +181,16 @@ def _nearest(
     """The settings with the nearest curve where the voice is, by least squares."""
     from scipy.optimize import least_squares
 
-    points_hz = np.concatenate((below_hz, low_end.freq_hz))
+    points_hz, below = np.concatenate((below_hz, low_end.freq_hz)), len(below_hz)
     wanted_db = curve_db(settings, low_end.freq_hz)
-    moved_bands = [band for band in EQ_BANDS if any(f"eq.{band}." in key for key in MOVED)]
-    still_db = curve_db(settings, points_hz, [b for b in EQ_BANDS if b not in moved_bands])
-    weights = np.sqrt(low_end.weights / low_end.weights.sum())
+    bands = [key.split(".")[1] for key in MOVED]
+    still_db = curve_db(settings, points_hz, [b for b in EQ_BANDS if b not in bands])
+    weights = np.concatenate(
+        (
+            np.full(below, STRENGTH / math.sqrt(below)),
+            np.sqrt(low_end.weights / low_end.weights.sum()),
+        )
+    )
     start = np.array([BY_KEY[key].to_normalised(settings[key]) for key in MOVED])
 
     def physical(point: np.ndarray) -> dict[str, float]:
@@ -170,20 +200,33 @@ def _nearest(
         }
         return {**settings, **moved}
 
+    def beside_db(point: np.ndarray) -> np.ndarray:
+        """Above what is allowed below the voice, and beside what is wanted where it is."""
+        found_db = still_db + curve_db(physical(point), points_hz, dict.fromkeys(bands))
+        found_db[:below] = np.maximum(found_db[:below] - AIM_DB, 0.0)
+        found_db[below:] -= wanted_db
+        return found_db
+
     def residuals(point: np.ndarray) -> np.ndarray:
-        found_db = still_db + curve_db(physical(point), points_hz, moved_bands)
-        over = np.maximum(found_db[: len(below_hz)] - AIM_DB, 0.0)
-        return np.concatenate(
-            (
-                weights * (found_db[len(below_hz) :] - wanted_db),
-                STRENGTH * over / math.sqrt(len(over)),
-                STAY * (point - start),
-            )
-        )
+        return np.concatenate((weights * beside_db(point), STAY * (point - start)))
+
+    def slopes(point: np.ndarray) -> np.ndarray:
+        """Of the residuals; a setting moves the curve of its own band alone."""
+        here = physical(point)
+        own_db = {band: curve_db(here, points_hz, [band]) for band in dict.fromkeys(bands)}
+        counts = weights * np.concatenate((beside_db(point)[:below] > 0.0, np.ones(len(wanted_db))))
+        columns = []
+        for place, band in enumerate(bands):
+            step = SLOPE_STEP if point[place] < 0.5 else -SLOPE_STEP
+            moved = point.copy()
+            moved[place] += step
+            moved_db = curve_db(physical(moved), points_hz, [band])
+            columns.append(counts * (moved_db - own_db[band]) / step)
+        return np.concatenate((np.stack(columns, axis=1), STAY * np.eye(len(point))))
 
     # One start and a pull towards it: the same voice in another file ends at the same settings.
     begin = np.clip(start, 1e-6, 1.0 - 1e-6)
-    return physical(least_squares(residuals, begin, bounds=(0.0, 1.0), max_nfev=60).x)
+    return physical(least_squares(residuals, begin, slopes, bounds=(0.0, 1.0), max_nfev=60).x)
 
 
 def _lower(settings: Mapping[str, float], below_hz: np.ndarray) -> dict[str, float]:

@@ -26,7 +26,7 @@ BLOCK_SECONDS, SILENCE_SECONDS = 0.005, 0.3
 SILENCE_DB = -80.0
 """Against the level of the voice: below it lies only what dither and codecs make of silence."""
 
-LEAST_DC, REPORTED_DC = 1e-4, 3e-3
+LEAST_DC, REPORTED_DC = 1e-3, 3e-3
 """A DC offset is removed from this share of the RMS on, and reported from this share of full
 scale on."""
 
@@ -183,9 +183,9 @@ def _parts(samples: np.ndarray, sample_rate: int) -> tuple[tuple[int, int], ...]
     peaks = [_peaks(channel, size) for channel in samples]
     loud = max(float(np.percentile(p[p > 0.0], 95)) if (p > 0.0).any() else 0.0 for p in peaks)
     limit = loud * 10.0 ** (SILENCE_DB / 20.0)
-    silent = _runs(samples[0], sample_rate, limit)
+    silent = _silent(samples[0], sample_rate, limit)
     for channel in samples[1:]:
-        silent = _common(silent, _runs(channel, sample_rate, limit))
+        silent = _common(silent, _silent(channel, sample_rate, limit))
     least = round(SILENCE_SECONDS * sample_rate)
     return tuple(_others([(a, b) for a, b in silent if b - a >= least], samples.shape[1]))
 
@@ -218,6 +218,16 @@ def _runs(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int
         if stop - start >= least:
             found.append((int(start), int(stop)))
     return found
+
+
+def _silent(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
+    """Stretches of one value, and those within ± a limit that hold none of one value."""
+    still = _runs(channel, sample_rate, 0.0)
+    faint = [
+        (a, b) for a, b in _runs(channel, sample_rate, limit)
+        if not any(a < d and c < b for c, d in still)
+    ]  # fmt: skip
+    return sorted(still + faint)
 
 
 def _common(ours: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> list[tuple[int, int]]:
