@@ -105,6 +105,12 @@ class _Device(TorchDispatchMode):
             _refuse_mixed(func, flat)
             with self if self.waiting or name not in TRITON else _Device(True):
                 return func._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)
+        if torch.is_inference_mode_enabled():
+            # Without autograd above, operators of several parts arrive as one.
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
         asked = kwargs.get("device")
         to_device = _is_pretended(asked) if asked is not None else ours
         if _is_pretended(asked):

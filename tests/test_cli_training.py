@@ -190,6 +190,30 @@ def test_evaluate(tmp_path, folders, model):
     assert float(lines[1].split()[4]) == pytest.approx(first["model"], abs=6e-4)
 
 
+@pytest.mark.usefixtures("two_presets")
+def test_evaluate_measures_as_finetune_does(tmp_path, folders, model, monkeypatch):
+    """The same part of a long pair, by the same function: equal figures for equal models."""
+    monkeypatch.setattr("diffconsole.evaluation.WHOLE_SECONDS", 1.0)
+    raw, mix = folders
+    where = ("--raw", raw, "--mixed", mix)
+    # One step of one stage: the run ends with the model as it was, or with another that is kept.
+    studio = tmp_path / "studio"
+    done("finetune", *where, "--model", model, "--steps", "1", "--minutes", "1", "-o", studio)
+    info = json.loads((studio / "model.json").read_text())["info"]
+    assert info["budget"] == {"steps": 1}
+    assert info["steps"] <= 1
+    evaluated = json.loads(done("evaluate", *where, "--model", model, "--json").stdout)
+    rows = {row["pair"]: row for row in evaluated["pairs"]}
+    for name, told in info["distances"].items():
+        assert told["before"] == pytest.approx(rows[name]["model"], abs=1e-4)
+        assert told["level only"] == pytest.approx(rows[name]["level_only"], abs=1e-4)
+    for column, value in evaluated["median"].items():
+        middle = sorted(row[column] for row in evaluated["pairs"])[1:3]
+        assert value == pytest.approx(sum(middle) / 2)
+    assert "at most 1 steps" in (studio / "README.md").read_text()
+    assert "| **median** |" in (studio / "README.md").read_text()
+
+
 @pytest.mark.parametrize("command", ["finetune", "evaluate"])
 def test_pairs_that_are_none(tmp_path, folders, model, command):
     raw, mix = folders
