@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = ["LARGEST_BYTES", "read_small"]
 
 LARGEST_BYTES = 1 << 20
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 5.0
 CHUNK_BYTES = 1 << 16
 
 
@@ -31,7 +31,7 @@ def read_small(path: str | Path, largest_bytes: int = LARGEST_BYTES) -> bytes | 
     Raises
     ------
     OSError
-        The file cannot be opened or read; or it is a pipe or a device that gives nothing for ten
+        The file cannot be opened or read; or it is a pipe or a device that gives nothing for five
         seconds.
     """
     # Without O_NONBLOCK, opening a pipe waits for its writer without end.
