@@ -395,8 +395,9 @@ def test_apply_keeps_the_time_reference_and_passes_notices_on(tmp_path):
     assert read_audio_file(tmp_path / "out.wav").time_reference == RATE * 3661
     options = AudioOptions(bit_depth="24")
     _, _, notices = apply_file(raw, strip, tmp_path / "out.flac", options)
-    assert f"{tmp_path / 'out.flac'}: does not keep the take's time reference, 01:01:01.000; " in (
-        notices[-1]
+    assert (
+        f"{tmp_path / 'out.flac'}: does not keep the take's time reference, 01:01:01.000; "
+        in (notices[-1])
     )
     _, notices = predict_file(small_model(), "small", raw)
     assert "0.5 s more lie behind" in notices[0]
