@@ -358,7 +358,7 @@ def load_model(
 ) -> tuple[Predictor, str]:
     """Load a model, by default the shipped one, and return it with its name.
 
-    `trust` is what the command was told by ``--trust-checkpoint`` unless it is given.
+    `trust` is what ``--trust-checkpoint`` says unless it is given.
     """
     from .predictor import Predictor, default_model
 

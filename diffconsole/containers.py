@@ -1,7 +1,7 @@
 """What the headers of an audio file promise, held against the bytes that are there.
 
 The decoder reads a truncated WAV, AIFF, Ogg or W64 without a word and returns what is left; only
-the container itself tells that something is missing. Each check reads a few kilobytes (an MP3 is
+the container itself shows that something is missing. Each check reads a few kilobytes (an MP3 is
 walked frame by frame, an Ogg file page by page) and decodes nothing. No length that a header
 states is trusted before it was compared with the file's.
 

@@ -48,7 +48,7 @@ def _check(preset: Preset, path: Path) -> None:
     out = path.parent / "again.json"
     preset.write(out)
     for key, value in Preset.read(out).settings().items():
-        # The file holds as many digits as one can hear.
+        # The file holds rounded values.
         assert abs(value - settings[key]) <= 2e-3 * (BY_KEY[key].high - BY_KEY[key].low), key
 
 

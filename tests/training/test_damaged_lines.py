@@ -65,3 +65,23 @@ def test_a_damaged_log_is_read_as_far_as_it_is_one(tmp_path):
         (tmp_path / LOG).write_bytes(damaged)
         with pytest.raises(ModelError, match="holds no stages of a run"):
             read_history(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stage": "encore"},
+        {"scores": {"studio": 2.0}},
+        {"scores": {"before": None}},
+        {"history": ["before"]},
+        {"history": [{"held_out": 2.0}]},
+    ],
+    ids=str,
+)
+def test_a_run_that_names_what_is_not_there_does_not_go_on(changes):
+    from diffconsole.training.finetune import _is_whole
+
+    whole = {"stage": "near", "scores": {"before": 2.5}, "history": [{"stage": "before"}]}
+    states = {"before": {}, "anchor": {}}
+    assert _is_whole(whole, states)
+    assert not _is_whole({**whole, **changes}, states)
