@@ -254,6 +254,8 @@ def test_finetune_over_an_older_model_leaves_one_of_both(server, tmp_path, studi
     assert server.run(*studio).code == 0
     names = ("model.json", "model.safetensors", "README.md")
     (folder / "README.md").write_text("older\n")
+    with (folder / "model.json").open("a") as file:
+        file.write("\n")
     before = contents(folder)
     undone = 0
     for at in itertools.count(1):
