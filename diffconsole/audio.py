@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from .containers import Container, inspect_container, locate_chunk
 from .errors import AudioError, OutputError
 from .files import atomic_path, check_output
+from .loudness import LoudnessMeter, gated_loudness_lufs
 from .quantize import encoded_blocks
 
 __all__ = [
@@ -99,7 +101,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     if len(interleaved) == 0:
         raise AudioError(f"{path}: has 0 samples; {_ANOTHER_EXPORT}")
     samples = np.ascontiguousarray(interleaved.T)
-    _check_finite(path, samples, sample_rate)
+    check_finite(path, samples, sample_rate)
     return samples, sample_rate
 
 
@@ -149,25 +151,63 @@ def write_audio(
         The file exists, its folder is missing or read-only, the disk is full, the format's 4 GiB
         are exceeded.
     """
-    import soundfile
-
     path, samples = Path(path), np.asarray(samples)
-    major, subtype = _output_format(path, bit_depth)
+    _output_format(path, bit_depth)
     _check_buffer(path, samples, sample_rate)
-    sample_bytes = 4 if bit_depth == "32f" else int(bit_depth) // 8
-    if major != "FLAC" and samples.size * sample_bytes > _MAX_WRITE_BYTES:
+    check_room(path, samples.size, bit_depth)
+    check_output(path, force=force)
+    peak = _peak(samples)
+    if not math.isfinite(peak):
+        check_finite(path, samples, sample_rate)
+    gain_db = safe_gain_db(path, peak, bit_depth, normalize)
+    blocks = encoded_blocks(samples, 10 ** (gain_db / 20), bit_depth, seed)
+    store_blocks(path, blocks, samples.shape, sample_rate, bit_depth=bit_depth, force=force)
+    return gain_db
+
+
+def check_room(path: Path, values: int, bit_depth: str) -> None:
+    """Refuse more than the format of a file can hold.
+
+    Raises
+    ------
+    OutputError
+        The format's 4 GiB are exceeded.
+    """
+    major, _ = _output_format(path, bit_depth)
+    size = values * (4 if bit_depth == "32f" else int(bit_depth) // 8)
+    if major != "FLAC" and size > _MAX_WRITE_BYTES:
         raise OutputError(
-            f"{path}: {samples.size * sample_bytes / 2**30:.1f} GiB are more than {major} files "
+            f"{path}: {size / 2**30:.1f} GiB are more than {major} files "
             "can hold (4 GiB); write .flac with --bit-depth 24, or shorter parts"
         )
-    check_output(path, force=force)
-    gain_db = _safe_gain_db(path, samples, sample_rate, bit_depth, normalize)
+
+
+def store_blocks(
+    path: Path,
+    blocks: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    sample_rate: int,
+    *,
+    bit_depth: str,
+    force: bool,
+) -> None:
+    """Write what :mod:`diffconsole.quantize` yields of ``(channels, samples)``, whole or not.
+
+    Raises
+    ------
+    AudioError, OutputError
+        As :func:`write_audio`.
+    """
+    import soundfile
+
+    major, subtype = _output_format(path, bit_depth)
+    channels, frames = shape
     with atomic_path(path, force=force) as temporary:
         try:
             with soundfile.SoundFile(
-                _file_name(temporary), "w", int(sample_rate), len(samples), subtype, format=major
+                file_name(temporary), "w", int(sample_rate), channels, subtype, format=major
             ) as file:
-                for block in encoded_blocks(samples, 10 ** (gain_db / 20), bit_depth, seed):
+                for block in blocks:
                     file.write(block)
             # libsndfile stamps the time into its PEAK chunk; readers ignore it.
             peak_chunk = locate_chunk(temporary, b"PEAK") if major != "FLAC" else None
@@ -175,7 +215,7 @@ def write_audio(
                 with temporary.open("r+b") as raw:
                     raw.seek(peak_chunk + 4)
                     raw.write(bytes(4))
-            _check_written(temporary, samples.shape[1])
+            _check_written(temporary, frames)
         except (soundfile.LibsndfileError, AudioError) as error:
             # libsndfile says only "System error". The system itself says why, when asked for
             # more room in the same file; atomic_path puts its answer into words.
@@ -187,7 +227,6 @@ def write_audio(
                 f"{path}: could not be written whole ({_reason(error)}); check the free space "
                 "there, or choose another folder"
             ) from error
-    return gain_db
 
 
 def resample(samples: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
@@ -262,6 +301,12 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
     length = samples.shape[1]
     if length < shortest:
         samples = np.tile(samples, (1, -(-shortest // length)))
+    if length > 8 * _BLOCK_SAMPLES:
+        # pyloudnorm takes several times the memory of what it measures.
+        parts = LoudnessMeter(sample_rate, len(samples), length)
+        for start in range(0, length, _BLOCK_SAMPLES):
+            parts.add(samples[:, start : start + _BLOCK_SAMPLES])
+        return gated_loudness_lufs(parts.mean_squares())
     meter = pyloudnorm.Meter(sample_rate, block_size=_LOUDNESS_BLOCK_S)
     return float(meter.integrated_loudness(samples.T))
 
@@ -278,13 +323,13 @@ def _decodable(path: Path, container: Container) -> Any:
     It takes a WAV that states 0 bytes of samples at its word; "all ones" it reads to the end.
     """
     if container.unsized_at is None:
-        return _file_name(path)
+        return file_name(path)
     content = bytearray(path.read_bytes())
     content[container.unsized_at : container.unsized_at + 4] = b"\xff" * 4
     return io.BytesIO(content)
 
 
-def _file_name(path: Path) -> str | bytes:
+def file_name(path: Path) -> str | bytes:
     """Give soundfile bytes where it would encode: names that are not valid UTF-8 must open too."""
     return os.fsencode(path) if os.name == "posix" else str(path)
 
@@ -322,8 +367,8 @@ def _check_rate(path: Path, sample_rate: int) -> None:
         )
 
 
-def _check_finite(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Refuse NaN and Inf, naming the first in time."""
+def check_finite(path: Path, samples: np.ndarray, sample_rate: int, before: int = 0) -> None:
+    """Refuse NaN and Inf, naming the first in time; `before` samples went before these."""
     for start in range(0, samples.shape[1], _BLOCK_SAMPLES):
         finite = np.isfinite(samples[:, start : start + _BLOCK_SAMPLES])
         if finite.all():
@@ -332,8 +377,9 @@ def _check_finite(path: Path, samples: np.ndarray, sample_rate: int) -> None:
         channel = int(np.argmin(finite[:, offset]))
         kind = "NaN" if np.isnan(samples[channel, start + offset]) else "Inf"
         side = f"channel {channel + 1} of {len(samples)}"
+        index = before + start + offset
         raise AudioError(
-            f"{path}: sample index {start + offset} ({(start + offset) / sample_rate:.6f} s, "
+            f"{path}: sample index {index} ({index / sample_rate:.6f} s, "
             f"{side}) is {kind}; repair it in an editor or export the audio again"
         )
 
@@ -374,16 +420,16 @@ def _check_buffer(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     _check_rate(path, sample_rate)
 
 
-def _safe_gain_db(
-    path: Path, samples: np.ndarray, sample_rate: int, bit_depth: str, normalize: bool
-) -> float:
-    """Gain that keeps a signal within full scale; refuses clipping that nobody asked about.
+def safe_gain_db(path: Path, peak: float, bit_depth: str, normalize: bool) -> float:
+    """Return the gain that keeps a peak within full scale; refuse clipping nobody asked about.
 
     A sample at exactly +1.0 is one LSB above the top code and counts as full scale.
+
+    Raises
+    ------
+    AudioError
+        16 or 24 bit would clip, and `normalize` is false.
     """
-    peak = _peak(samples)
-    if not math.isfinite(peak):
-        _check_finite(path, samples, sample_rate)
     if peak <= 1.0:
         return 0.0
     over_db = 20 * math.log10(peak)
@@ -403,7 +449,7 @@ def _check_written(path: Path, frames: int) -> None:
     import soundfile
 
     inspect_container(path)
-    with soundfile.SoundFile(_file_name(path)) as file:
+    with soundfile.SoundFile(file_name(path)) as file:
         file.seek(max(frames - 1, 0))
         if file.frames != frames or len(file.read(1)) != 1:
             raise AudioError(f"{file.frames} of {frames} samples were stored")

@@ -76,9 +76,13 @@ def process(
     predictor, name = load_model(model, audio.device)
     done = []
     with results_folder(output):
+        # One bar at a time: of the takes, or of a single long one.
+        without_bar = report.silent or len(takes) > 1
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
-                preset, notices = process_take(predictor, name, take, audio, towards, enhancer)
+                preset, notices = process_take(
+                    predictor, name, take, audio, towards, enhancer, silent=without_bar
+                )
                 for notice in notices:
                     report.say(f"Note: {notice}")
                 report.say(f"{take.raw}: {in_words(preset)}")
@@ -145,10 +149,11 @@ def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOpt
     from .preset import find_preset
     from .workflow import apply_file
 
-    result, rate, notices = apply_file(raw, find_preset(preset), output, audio)
+    (channels, samples), rate, notices = apply_file(
+        raw, find_preset(preset), output, audio, silent=report.silent
+    )
     for notice in notices:
         report.say(f"Note: {notice}")
-    channels, samples = result.samples.shape
     layout = "mono" if channels == 1 else "stereo"
     report.say(f"→ {output}: {samples / rate:.2f} s, {layout}, {rate} Hz")
     data = {

@@ -14,9 +14,11 @@ import numpy as np
 
 from . import __version__
 from .audio import read_audio, write_audio
+from .audio_blocks import ArraySource, BlockSource, in_memory, is_long, open_source
 from .enhance import Enhancer, enhance
 from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import check_folder, check_output
+from .long_workflow import apply_long, predict_long, process_long
 from .parameters import SWITCHES
 from .predictor import Predictor
 from .preset import Preset
@@ -30,8 +32,11 @@ __all__ = [
     "AudioOptions",
     "TakeFiles",
     "apply_file",
+    "changed",
     "check_device",
     "check_results",
+    "none_alone",
+    "open_take",
     "plan_presets",
     "plan_takes",
     "predict_file",
@@ -223,8 +228,15 @@ def predict_file(
     enhancer: Enhancer | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict the strip of a take, enhanced first if asked; also what the user should know."""
-    samples, rate = read_take(raw)
+    source = open_take(raw)
+    if enhancer is None and is_long(source):
+        return predict_long(model, model_name, source, raw.name, references)[0], ()
+    samples, rate = in_memory(source)
     samples, notices = _enhanced(samples, rate, enhancer)
+    if is_long(source):
+        source = ArraySource(samples, rate)
+        found = predict_long(model, model_name, source, raw.name, references, enhancer)
+        return found[0], notices
     preset = predict_preset(
         model,
         samples,
@@ -256,6 +268,19 @@ def read_take(raw: Path) -> tuple[np.ndarray, int]:
     return read_audio(raw)
 
 
+def open_take(raw: Path) -> BlockSource:
+    """Open a take: in memory, or to be gone through in blocks where :func:`is_long` says so.
+
+    Raises
+    ------
+    AudioError
+        As :func:`read_take`.
+    """
+    if raw.is_dir():
+        read_take(raw)
+    return open_source(raw)
+
+
 def process_take(
     model: Predictor,
     model_name: str,
@@ -263,11 +288,15 @@ def process_take(
     options: AudioOptions,
     references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
+    *,
+    silent: bool = True,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
 
     The preset that is written holds amount and bypass, so it makes the audio beside it: of the
-    take, or of what the enhancer made of it, which the page then compares with the take.
+    take, or of what the enhancer made of it, which the page then compares with the take. A long
+    recording is processed in blocks (:mod:`.long_workflow`), with a progress bar unless `silent`,
+    and its page holds an excerpt.
 
     Returns
     -------
@@ -279,8 +308,17 @@ def process_take(
     from .audition import Vocal, write_page
     from .plots import StripView, plot_presets
 
-    raw, rate = read_take(take.raw)
+    source = open_take(take.raw)
+    if enhancer is None and is_long(source):
+        return process_long(model, model_name, take, source, options, references, silent=silent)
+    raw, rate = in_memory(source)
     samples, told = _enhanced(raw, rate, enhancer)
+    if is_long(source):
+        enhanced = ArraySource(samples, rate)
+        preset, notices = process_long(
+            model, model_name, take, enhanced, options, references, enhancer, source, silent=silent
+        )
+        return preset, told + notices
     preset = predict_preset(
         model,
         samples,
@@ -291,7 +329,7 @@ def process_take(
         enhancer=enhancer,
     )
     # What is heard is what the file says: the strip goes through its written form.
-    preset = Preset.from_json(_changed(preset, options).to_json())
+    preset = Preset.from_json(changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
     view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
     name = preset.name or take.raw.stem
@@ -303,7 +341,7 @@ def process_take(
         processed=(result.samples,),
         before=None if enhancer is None else raw,
     )
-    with _none_alone(take.audio, take.preset, take.plot, take.page):
+    with none_alone(take.audio, take.preset, take.plot, take.page):
         notices = told + _write(take.audio, result, rate, options)
         preset.write(take.preset, force=options.force)
         plot_presets(
@@ -325,7 +363,7 @@ def process_take(
 
 
 @contextlib.contextmanager
-def _none_alone(*paths: Path) -> Iterator[None]:
+def none_alone(*paths: Path) -> Iterator[None]:
     """Remove the new ones of these files if the block does not come to its end."""
     new = [path for path in paths if not os.path.lexists(path)]
     try:
@@ -337,22 +375,28 @@ def _none_alone(*paths: Path) -> Iterator[None]:
 
 
 def apply_file(
-    raw: Path, preset: Preset, out: Path, options: AudioOptions
-) -> tuple[Rendered, int, tuple[str, ...]]:
-    """Apply a preset to a file and write the result.
+    raw: Path, preset: Preset, out: Path, options: AudioOptions, *, silent: bool = True
+) -> tuple[tuple[int, int], int, tuple[str, ...]]:
+    """Apply a preset to a file and write the result; a long one in blocks, with a progress bar.
 
     Returns
     -------
-    rendered, sample_rate, notices
-        The audio, its rate in Hz, and what the user should know.
+    shape, sample_rate, notices
+        Channels and samples that were written, their rate in Hz, and what the user should know.
     """
     check_results([out], [raw], options.force)
-    samples, rate = read_take(raw)
-    result = _render(samples, rate, _changed(preset, options), options)
-    return result, rate, _write(out, result, rate, options)
+    source, preset = open_take(raw), changed(preset, options)
+    if is_long(source):
+        shape, notices = apply_long(source, preset, out, options, silent=silent)
+        return shape, source.sample_rate, notices
+    samples, rate = in_memory(source)
+    result = _render(samples, rate, preset, options)
+    channels, length = result.samples.shape
+    return (channels, length), rate, _write(out, result, rate, options)
 
 
-def _changed(preset: Preset, options: AudioOptions) -> Preset:
+def changed(preset: Preset, options: AudioOptions) -> Preset:
+    """Return a preset as the options have it: amount and bypass."""
     return preset.at_amount(options.amount).without(options.bypass)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,9 +89,8 @@ class StreamingConsole(Console):
 
     def _reverberated(self, audio: Tensor, room: dict[str, Tensor]) -> Tensor:
         if self._response is None:
-            self._response = send_response(
-                audio, self.sample_rate, **room, seed=self.reverb_seed
-            )
+            settings: dict[str, Any] = dict(room)
+            self._response = send_response(audio, self.sample_rate, **settings)
             self._ringing = audio.new_zeros((1, 2, 0))
         assert self._ringing is not None
         samples, taps = audio.shape[-1], self._response.shape[-1]

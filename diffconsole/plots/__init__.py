@@ -30,7 +30,7 @@ from .page import (
     text_at,
     write,
 )
-from .signals import draw_gain_reduction, draw_levels, draw_spectra, measure
+from .signals import Measured, draw_gain_reduction, draw_levels, draw_spectra, measure
 from .strip import STRIP_INCHES, StripView, checked, draw_strip
 
 __all__ = ["StripView", "draw_presets", "plot_presets"]
@@ -57,6 +57,7 @@ def plot_presets(
     *,
     raw: tuple[np.ndarray, int] | None = None,
     processed: np.ndarray | None = None,
+    measured: Measured | None = None,
     sample_rate: int = 48000,
     title: str | None = None,
     force: bool = False,
@@ -75,6 +76,8 @@ def plot_presets(
     processed : ndarray, optional
         What the first preset made of `raw`, ``(channels, samples)`` at the same rate, perhaps
         with a tail. What is not given is rendered here.
+    measured : Measured, optional
+        In place of both, what a recording too long to be held in memory was found to be.
     sample_rate : int
         Hz, at which the EQ's curves are drawn when there is no `raw`.
     title : str, optional
@@ -93,7 +96,12 @@ def plot_presets(
     write(
         path,
         lambda: draw_presets(
-            presets, raw=raw, processed=processed, sample_rate=sample_rate, title=title
+            presets,
+            raw=raw,
+            processed=processed,
+            measured=measured,
+            sample_rate=sample_rate,
+            title=title,
         ),
         force=force,
     )
@@ -104,6 +112,7 @@ def draw_presets(
     *,
     raw: tuple[np.ndarray, int] | None = None,
     processed: np.ndarray | None = None,
+    measured: Measured | None = None,
     sample_rate: int = 48000,
     title: str | None = None,
 ) -> Figure:
@@ -123,7 +132,8 @@ def draw_presets(
     if title is None and len(views) == 1:
         title = views[0].name or UNNAMED
     with plain_style():
-        measured = None if raw is None else measure(views, *raw, processed)
+        if raw is not None:
+            measured = measure(views, *raw, processed)
         rows = ["eq", "curves"]
         rows += [] if measured is None else ["levels", "gain_reduction", "spectra"]
         head = MARGIN_INCHES + (TITLE_INCHES if title else 0.0)
