@@ -50,7 +50,7 @@ class LongTermSpectrum:
     sample_rate : int
         Hz.
     samples : int
-        Of the whole signal: a segment is no longer.
+        Of the whole signal: a segment is no longer, and what comes after them is left out.
     """
 
     def __init__(self, sample_rate: int, samples: int) -> None:
@@ -60,11 +60,14 @@ class LongTermSpectrum:
         self._density = np.zeros(self.length // 2 + 1)
         self._count = 0
         self._rest: np.ndarray | None = None
+        self._left = samples
 
     def add(self, part: np.ndarray) -> None:
         """Go on with the next samples, ``(channels, samples)``."""
         from scipy.signal import welch
 
+        part = part[:, : self._left]
+        self._left -= part.shape[1]
         signal = part if self._rest is None else np.concatenate((self._rest, part), axis=1)
         count = (signal.shape[1] - self.length) // self._hop + 1
         if count < 1:
