@@ -83,8 +83,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
             sample_rate, frames = int(file.samplerate), int(file.frames)
             _check_stream(path, sample_rate, file.channels, frames)
             _check_mp3_length(path, container, frames)
-            # One call: blocks would seek between them, which lossy decoders do not do exactly.
-            interleaved = file.read(dtype="float32", always_2d=True)
+            samples = _read_through(file, frames)
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path}: is damaged, truncated or of an unknown kind of {container.kind} "
@@ -92,17 +91,31 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
         ) from error
     except MemoryError:
         raise AudioError(f"{path}: does not fit into memory; cut it into shorter parts") from None
-    missing = frames - len(interleaved)
+    missing = frames - samples.shape[1]
     if missing > (2 * _MP3_FRAME_SAMPLES if container.kind == "MP3" else 0):
         raise AudioError(
-            f"{path}: is truncated: {frames} samples are stated, {len(interleaved)} are there; "
+            f"{path}: is truncated: {frames} samples are stated, {samples.shape[1]} are there; "
             f"copy it again, or {_ANOTHER_EXPORT}"
         )
-    if len(interleaved) == 0:
+    if samples.shape[1] == 0:
         raise AudioError(f"{path}: has 0 samples; {_ANOTHER_EXPORT}")
-    samples = np.ascontiguousarray(interleaved.T)
     check_finite(path, samples, sample_rate)
     return samples, sample_rate
+
+
+def _read_through(file: Any, frames: int) -> np.ndarray:
+    """Decode all of an open file to ``(channels, samples)``, with that much memory and no more."""
+    # soundfile seeks between blocks where it can, which lossy decoders do not do exactly.
+    file.seekable = lambda: False
+    samples = np.empty((file.channels, frames), np.float32)
+    done = 0
+    while done < frames:
+        block = file.read(min(_BLOCK_SAMPLES, frames - done), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        samples[:, done : done + len(block)] = block.T
+        done += len(block)
+    return samples if done == frames else samples[:, :done].copy()
 
 
 def write_audio(

@@ -65,7 +65,8 @@ def process(
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
 
     Writes take.preset.json, take.processed.wav, take.png and take.html, the page to listen to and
-    to edit, for take.wav. With --reference the strip leads to the style of another, finished vocal.
+    to edit, for take.wav; of a recording above about six minutes the page holds three. With
+    --reference the strip leads to the style of another, finished vocal.
     """
     from .files import results_folder
     from .progress import steps

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .audio_blocks import BlockSource
 from .errors import PageSizeError
 from .long_takes import Survey, page_part, passages, rendered_shape, survey, write_rendered
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from .reference import Reference
     from .workflow import AudioOptions, TakeFiles
 
-__all__ = ["apply_long", "predict_long", "process_long"]
+__all__ = ["apply_long", "audition_part", "predict_long", "process_long"]
 
 
 def predict_long(
@@ -125,8 +127,7 @@ def process_long(
                     take.page.unlink(missing_ok=True)
                 return preset, (*notices, f"{take.page}: not written, {error}")
             notices += (
-                f"{take.page}: holds {_clock(stop - start, rate)} from {_clock(start, rate)} on, "
-                f"of {_clock(samples, rate)}; the whole is in {take.audio}",
+                f"{take.page}: holds {_place(source, start, stop)}; the whole is in {take.audio}",
             )
     return preset, notices
 
@@ -141,6 +142,19 @@ def apply_long(
     with bar(f"apply {out.name}", silent=silent) as tell:
         notices = write_rendered(source, preset, out, options, tell=lambda done: tell(done, ""))
     return rendered_shape(source, preset, options.tail_seconds), notices
+
+
+def audition_part(source: BlockSource) -> tuple[np.ndarray, str]:
+    """Return what an audition page holds of a long recording, and where it lies, in words."""
+    start, stop = page_part(source, survey(source))
+    return source.part(start, stop), _place(source, start, stop)
+
+
+def _place(source: BlockSource, start: int, stop: int) -> str:
+    length, first, whole = (
+        _clock(samples, source.sample_rate) for samples in (stop - start, start, source.shape[1])
+    )
+    return f"{length} from {first} on, of {whole}"
 
 
 def _clock(samples: int, sample_rate: int) -> str:

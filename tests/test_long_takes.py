@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from diffconsole import audio_blocks, long_takes
-from diffconsole.audio import loudness_lufs
+from diffconsole.audio import loudness_lufs, read_audio
 from diffconsole.audio_blocks import ArraySource, FileSource, open_source, rechunk
 from diffconsole.errors import AudioError
 from diffconsole.loudness import LoudnessMeter, gated_loudness_lufs
@@ -134,6 +134,26 @@ def test_a_file_in_parts_is_the_file(tmp_path, monkeypatch, recording, name, sub
 def test_lossy_files_are_read_whole(tmp_path, everything_is_long, recording):
     soundfile.write(tmp_path / "a.ogg", recording.T, RATE, format="OGG", subtype="VORBIS")
     assert isinstance(open_source(tmp_path / "a.ogg"), ArraySource)
+
+
+@pytest.mark.parametrize("kind, subtype", [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)])
+def test_lossy_files_decode_in_blocks_as_in_one_call(
+    tmp_path, monkeypatch, recording, kind, subtype
+):
+    path = tmp_path / "a.file"
+    soundfile.write(path, recording.T, 24000, format=kind, subtype=subtype)
+    whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    monkeypatch.setattr("diffconsole.audio._BLOCK_SAMPLES", 3001)
+    samples, _ = read_audio(path)
+    assert np.array_equal(samples, whole.T) and samples.flags.c_contiguous
+
+
+def test_an_audition_page_of_a_long_recording_holds_an_excerpt(tmp_path, take, everything_is_long):
+    page = tmp_path / "page.html"
+    result = done("audition", take, "lead_vocal_pop", "-o", page)
+    assert "take.wav: the page holds 0:06 from 0:" in result.stderr
+    whole = soundfile.info(take).frames * 2 * 3
+    assert page.stat().st_size < whole
 
 
 def test_a_damaged_sample_far_in_is_named(take, tmp_path, everything_is_long, recording):
