@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from .broadcast import stamp_time_reference
 from .containers import inspect_container, locate_chunk
 from .errors import AudioError, OutputError
 from .files import atomic_path, check_output
+from .loudness import LoudnessMeter, gated_loudness_lufs
 from .quantize import encoded_blocks
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
 _MAX_WRITE_BYTES = 2**32 - 2**16
 _NORMALIZED_PEAK_DBFS = -1.0
 _LOUDNESS_BLOCK_S = 0.4
+_BLOCK_SAMPLES = 1 << 17
 _LARGEST_SQUARED = 1e6
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".aiff": "AIFF", ".aif": "AIFF"}
@@ -102,27 +105,74 @@ def write_audio(
         The file exists, its folder is missing or read-only, the disk is full, the format's 4 GiB
         are exceeded.
     """
-    import soundfile
-
     path, samples = Path(path), np.asarray(samples)
-    major, subtype = _output_format(path, bit_depth)
+    _output_format(path, bit_depth)
     _check_buffer(path, samples, sample_rate)
-    sample_bytes = 4 if bit_depth == "32f" else int(bit_depth) // 8
-    if major != "FLAC" and samples.size * sample_bytes > _MAX_WRITE_BYTES:
+    check_room(path, samples.size, bit_depth)
+    check_output(path, force=force)
+    peak = _peak(samples)
+    if not math.isfinite(peak):
+        check_finite(path, samples, sample_rate)
+    gain_db = safe_gain_db(path, peak, bit_depth, normalize)
+    blocks = encoded_blocks(samples, 10 ** (gain_db / 20), bit_depth, seed)
+    store_blocks(
+        path,
+        blocks,
+        samples.shape,
+        sample_rate,
+        bit_depth=bit_depth,
+        force=force,
+        time_reference=time_reference,
+    )
+    return gain_db
+
+
+def check_room(path: Path, values: int, bit_depth: str) -> None:
+    """Refuse more than the format of a file can hold.
+
+    Raises
+    ------
+    OutputError
+        The format's 4 GiB are exceeded.
+    """
+    major, _ = _output_format(path, bit_depth)
+    size = values * (4 if bit_depth == "32f" else int(bit_depth) // 8)
+    if major != "FLAC" and size > _MAX_WRITE_BYTES:
         raise OutputError(
-            f"{path}: {samples.size * sample_bytes / 2**30:.1f} GiB are more than {major} files "
+            f"{path}: {size / 2**30:.1f} GiB are more than {major} files "
             "can hold (4 GiB); write .flac with --bit-depth 24, or shorter parts"
         )
-    check_output(path, force=force)
-    gain_db = _safe_gain_db(path, samples, sample_rate, bit_depth, normalize)
+
+
+def store_blocks(
+    path: Path,
+    blocks: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    sample_rate: int,
+    *,
+    bit_depth: str,
+    force: bool,
+    time_reference: int | None = None,
+) -> None:
+    """Write what :mod:`diffconsole.quantize` yields of ``(channels, samples)``, whole or not.
+
+    Raises
+    ------
+    AudioError, OutputError
+        As :func:`write_audio`.
+    """
+    import soundfile
+
+    major, subtype = _output_format(path, bit_depth)
+    channels, frames = shape
     with atomic_path(path, force=force) as temporary:
         try:
             with soundfile.SoundFile(
-                file_name(temporary), "w", int(sample_rate), len(samples), subtype, format=major
+                file_name(temporary), "w", int(sample_rate), channels, subtype, format=major
             ) as file:
                 if time_reference is not None and major == "WAV":
                     stamp_time_reference(file, time_reference)
-                for block in encoded_blocks(samples, 10 ** (gain_db / 20), bit_depth, seed):
+                for block in blocks:
                     file.write(block)
             # libsndfile stamps the time into its PEAK chunk; readers ignore it.
             peak_chunk = locate_chunk(temporary, b"PEAK") if major != "FLAC" else None
@@ -130,7 +180,7 @@ def write_audio(
                 with temporary.open("r+b") as raw:
                     raw.seek(peak_chunk + 4)
                     raw.write(bytes(4))
-            _check_written(temporary, samples.shape[1])
+            _check_written(temporary, frames)
         except (soundfile.LibsndfileError, AudioError) as error:
             # libsndfile says only "System error". The system itself says why, when asked for
             # more room in the same file; atomic_path puts its answer into words.
@@ -142,7 +192,6 @@ def write_audio(
                 f"{path}: could not be written whole ({decoder_reason(error)}); check the free "
                 "space there, or choose another folder"
             ) from error
-    return gain_db
 
 
 def resample(samples: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
@@ -221,6 +270,12 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
     length = samples.shape[1]
     if length < shortest:
         samples = np.tile(samples, (1, -(-shortest // length)))
+    if length > 8 * _BLOCK_SAMPLES:
+        # pyloudnorm takes several times the memory of what it measures.
+        parts = LoudnessMeter(sample_rate, len(samples), length)
+        for start in range(0, length, _BLOCK_SAMPLES):
+            parts.add(samples[:, start : start + _BLOCK_SAMPLES])
+        return gated_loudness_lufs(parts.mean_squares())
     meter = pyloudnorm.Meter(sample_rate, block_size=_LOUDNESS_BLOCK_S)
     return float(meter.integrated_loudness(samples.T))
 
@@ -267,16 +322,16 @@ def _check_buffer(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     check_rate(path, sample_rate)
 
 
-def _safe_gain_db(
-    path: Path, samples: np.ndarray, sample_rate: int, bit_depth: str, normalize: bool
-) -> float:
-    """Gain that keeps a signal within full scale; refuses clipping that nobody asked about.
+def safe_gain_db(path: Path, peak: float, bit_depth: str, normalize: bool) -> float:
+    """Return the gain that keeps a peak within full scale; refuse clipping nobody asked about.
 
     A sample at exactly +1.0 is one LSB above the top code and counts as full scale.
+
+    Raises
+    ------
+    AudioError
+        16 or 24 bit would clip, and `normalize` is false.
     """
-    peak = _peak(samples)
-    if not math.isfinite(peak):
-        check_finite(path, samples, sample_rate)
     if peak <= 1.0:
         return 0.0
     over_db = 20 * math.log10(peak)

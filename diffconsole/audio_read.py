@@ -147,15 +147,29 @@ def _read_whole(path: Path, container: Container) -> tuple[np.ndarray, int]:
     ):
         sample_rate, frames = int(file.samplerate), int(file.frames)
         _check_stream(path, sample_rate, file.channels, frames)
-        # One call: blocks would seek between them, which lossy decoders do not do exactly.
-        interleaved = file.read(dtype="float32", always_2d=True)
-    missing = frames - len(interleaved)
+        samples = _read_through(file, frames)
+    missing = frames - samples.shape[1]
     if missing > (2 * FRAME_SAMPLES if container.kind == "MP3" else 0):
         raise AudioError(
-            f"{path}: is truncated: {frames} samples are stated, {len(interleaved)} are there; "
+            f"{path}: is truncated: {frames} samples are stated, {samples.shape[1]} are there; "
             f"copy it again, or {_ANOTHER_EXPORT}"
         )
-    return np.ascontiguousarray(interleaved.T), sample_rate
+    return samples, sample_rate
+
+
+def _read_through(file: Any, frames: int) -> np.ndarray:
+    """Decode all of an open file to ``(channels, samples)``, with that much memory and no more."""
+    # soundfile seeks between blocks where it can, which lossy decoders do not do exactly.
+    file.seekable = lambda: False
+    samples = np.empty((file.channels, frames), np.float32)
+    done = 0
+    while done < frames:
+        block = file.read(min(_BLOCK_SAMPLES, frames - done), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        samples[:, done : done + len(block)] = block.T
+        done += len(block)
+    return samples if done == frames else samples[:, :done].copy()
 
 
 def _read_pieces(path: Path, container: Container) -> tuple[np.ndarray, int]:
@@ -312,8 +326,10 @@ def check_rate(path: Path, sample_rate: int) -> None:
         )
 
 
-def check_finite(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+def check_finite(path: Path, samples: np.ndarray, sample_rate: int, before: int = 0) -> None:
     """Refuse NaN, Inf and what is no sound either, naming the first in time.
+
+    `before` samples of the file went before these.
 
     Raises
     ------
@@ -332,8 +348,9 @@ def check_finite(path: Path, samples: np.ndarray, sample_rate: int) -> None:
         if math.isfinite(value):
             kind = f"{value:.3g} ({20 * math.log10(abs(value)):+.1f} dBFS), far too loud for sound"
         side = f"channel {channel + 1} of {len(samples)}"
+        index = before + start + offset
         raise AudioError(
-            f"{path}: sample index {start + offset} ({(start + offset) / sample_rate:.6f} s, "
+            f"{path}: sample index {index} ({index / sample_rate:.6f} s, "
             f"{side}) is {kind}; repair it in an editor or export the audio again"
         )
 

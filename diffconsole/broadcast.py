@@ -6,9 +6,10 @@ Source: EBU Tech 3285, the ``bext`` chunk.
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
-__all__ = ["KEEPS_TIME", "clock_text", "stamp_time_reference"]
+__all__ = ["clock_text", "stamp_time_reference", "time_lost"]
 
 KEEPS_TIME = ".wav"
 """Ending of the files that keep a time reference."""
@@ -43,3 +44,11 @@ def clock_text(time_reference: int, sample_rate: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}.{1000 * rest // sample_rate:03}"
+
+
+def time_lost(out: Path, time_reference: int | None, sample_rate: int) -> tuple[str, ...]:
+    """Say that a file of another kind than WAV does not keep a take's time reference."""
+    if time_reference is None or out.suffix.lower() == KEEPS_TIME:
+        return ()
+    clock = clock_text(time_reference, sample_rate)
+    return (f"{out}: does not keep the take's time reference, {clock}; write .wav",)

@@ -65,7 +65,8 @@ def process(
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
 
     Writes take.preset.json, take.processed.wav, take.png and take.html, the page to listen to and
-    to edit, for take.wav. With --reference the strip leads to the style of another, finished vocal.
+    to edit, for take.wav; of a recording above about six minutes the page holds three. With
+    --reference the strip leads to the style of another, finished vocal.
     """
     from .files import results_folder
     from .progress import steps
@@ -78,9 +79,13 @@ def process(
     predictor, name = load_model(model, audio.device)
     done = []
     with results_folder(output):
+        # One bar at a time: of the takes, or of a single long one.
+        without_bar = report.silent or len(takes) > 1
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
-                preset, notices = process_take(predictor, name, take, audio, towards, enhancer)
+                preset, notices = process_take(
+                    predictor, name, take, audio, towards, enhancer, silent=without_bar
+                )
                 written = [path for path in vars(take).values() if path.exists()]
                 report.say(
                     *(f"Note: {notice}" for notice in notices),
@@ -150,10 +155,11 @@ def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOpt
     from .preset import find_preset
     from .workflow import apply_file
 
-    result, rate, notices = apply_file(raw, find_preset(preset), output, audio, [preset])
+    (channels, samples), rate, notices = apply_file(
+        raw, find_preset(preset), output, audio, [preset], silent=report.silent
+    )
     for notice in notices:
         report.say(f"Note: {notice}")
-    channels, samples = result.samples.shape
     layout = "mono" if channels == 1 else "stereo"
     report.say(f"→ {output}: {samples / rate:.2f} s, {layout}, {rate} Hz")
     data = {

@@ -53,7 +53,7 @@ def audition(
             f"{len(mixed)} mixes for {len(raws)} vocals; give --mixed once for RAW and each --also"
         )
     check_results([output], [*raws, *mixed], force, inputs=presets)
-    vocals = _vocals(raws, presets, mixed)
+    vocals = _vocals(report, raws, presets, mixed)
     with bar("audition", silent=report.silent) as update:
         page = write_page(output, vocals, force=force, progress=update)
     for notice in page.notices:
@@ -69,12 +69,17 @@ def audition(
 
 
 def _vocals(
-    raws: tuple[Path, ...], presets: tuple[Path, ...], mixed: tuple[Path, ...]
+    report: Report,
+    raws: tuple[Path, ...],
+    presets: tuple[Path, ...],
+    mixed: tuple[Path, ...],
 ) -> list[Vocal]:
     from .audio import read_audio
+    from .audio_blocks import in_memory, is_long
     from .audition import Vocal
+    from .long_workflow import audition_part
     from .preset import find_preset
-    from .workflow import read_take
+    from .workflow import open_take
 
     strips = []
     for path in presets:
@@ -82,7 +87,12 @@ def _vocals(
         strips.append((preset.name or path.name.removesuffix(".json"), preset))
     vocals = []
     for i, raw in enumerate(raws):
-        samples, rate = read_take(raw)
+        source = open_take(raw)
         mix = (mixed[i].name, *read_audio(mixed[i])) if i < len(mixed) else None
-        vocals.append(Vocal(raw.name, samples, rate, strips, mix))
+        if is_long(source) and mix is None:
+            samples, place = audition_part(source)
+            report.say(f"Note: {raw.name}: the page holds {place}")
+        else:
+            samples, _ = in_memory(source)
+        vocals.append(Vocal(raw.name, samples, source.sample_rate, strips, mix))
     return vocals

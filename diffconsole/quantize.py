@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-__all__ = ["encoded_blocks"]
+__all__ = ["CODED_SAMPLES", "encoded", "encoded_blocks"]
 
-_BLOCK_SAMPLES = 1 << 17
+CODED_SAMPLES = 1 << 17
+"""Of a block; the dither is drawn block by block."""
 
 
 def encoded_blocks(
@@ -36,9 +37,26 @@ def encoded_blocks(
         ``(block, channels)``, C-contiguous: float32, int16, or int32 with the 24 bits on top, as
         libsndfile takes them. Codes stop at the rails.
     """
+    starts = range(0, samples.shape[1], CODED_SAMPLES)
+    blocks = (samples[:, start : start + CODED_SAMPLES] for start in starts)
+    yield from encoded(blocks, gain, bit_depth, seed)
+
+
+def encoded(
+    blocks: Iterable[np.ndarray], gain: float, bit_depth: str, seed: int
+) -> Iterator[np.ndarray]:
+    """Give blocks of :data:`CODED_SAMPLES`, the last one shorter, as :func:`encoded_blocks` does.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        ``(channels, samples)`` each.
+    gain, bit_depth, seed
+        See :func:`encoded_blocks`.
+    """
     generator = np.random.default_rng(seed)
-    for start in range(0, samples.shape[1], _BLOCK_SAMPLES):
-        block = samples[:, start : start + _BLOCK_SAMPLES].T
+    for samples in blocks:
+        block = samples.T
         if bit_depth == "32f":
             scaled = block if gain == 1.0 else block * np.float64(gain)
             yield np.ascontiguousarray(scaled, dtype=np.float32)

@@ -11,7 +11,7 @@ from .errors import SettingsError
 from .parameters import BY_KEY, EQ_BANDS, MODULES
 from .preset import Preset
 
-__all__ = ["Rendered", "clamped_frequencies", "render"]
+__all__ = ["Rendered", "clamped_frequencies", "render", "render_plan"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,30 @@ def render(
     import torch
 
     from .console import Console
+
+    settings, off, tail = render_plan(preset, sample_rate, tail_seconds)
+    if off.issuperset(MODULES):
+        return Rendered(samples)
+    console = Console(sample_rate, bypass=off).to(device)
+    with torch.inference_mode():
+        padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
+        # torch wants memory in order that it may write to; it copies only what is not.
+        audio = torch.from_numpy(np.require(padded, requirements=["C", "W"]))
+        tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in settings.items()}
+        result = console(audio[None].to(device), tensors)[0].cpu().numpy()
+    return Rendered(result, clamped_frequencies(preset, sample_rate))
+
+
+def render_plan(
+    preset: Preset, sample_rate: int, tail_seconds: float | None
+) -> tuple[dict[str, float], set[str], int]:
+    """Return the settings, what is off or does nothing, and the samples that are added.
+
+    Raises
+    ------
+    SettingsError
+        A negative or infinite tail.
+    """
     from .console.reverb import tail_samples
 
     if tail_seconds is not None and not 0.0 <= tail_seconds < math.inf:
@@ -79,21 +103,12 @@ def render(
         off.add("pan")
     if "eq" not in off and all(f"eq.{b}" in off for b in EQ_BANDS):
         off.add("eq")
-    if off.issuperset(MODULES):
-        return Rendered(samples)
     tail = 0
     if "reverb" not in off:
         names = ("pre_delay_ms", "decay_s", "low_ratio", "high_ratio")
         full = tail_samples(sample_rate, *(settings[f"reverb.{name}"] for name in names))
         tail = full if tail_seconds is None else round(tail_seconds * sample_rate)
-    console = Console(sample_rate, bypass=off).to(device)
-    with torch.inference_mode():
-        padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
-        # torch wants memory in order that it may write to; it copies only what is not.
-        audio = torch.from_numpy(np.require(padded, requirements=["C", "W"]))
-        tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in settings.items()}
-        result = console(audio[None].to(device), tensors)[0].cpu().numpy()
-    return Rendered(result, clamped_frequencies(preset, sample_rate))
+    return settings, off, tail
 
 
 def clamped_frequencies(preset: Preset, sample_rate: int) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class _Place:
 
 
 def without_wild_samples(
-    samples: np.ndarray, sample_rate: int
+    samples: np.ndarray, sample_rate: int, before: int = 0
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Replace wild samples by a line between their neighbours.
 
@@ -50,6 +50,8 @@ def without_wild_samples(
         ``(channels, samples)``, finite.
     sample_rate : int
         Hz.
+    before : int
+        Samples of the file before these, which the numbers in the messages count too.
 
     Returns
     -------
@@ -68,17 +70,18 @@ def without_wild_samples(
     samples = samples.copy()
     for place in places:
         channel, start, stop = samples[place.channel], place.start, place.stop
-        before = float(channel[start - 1]) if start else 0.0
-        after = float(channel[stop]) if stop < len(channel) else 0.0
-        channel[start:stop] = np.linspace(before, after, stop - start + 2)[1:-1]
-    return samples, _messages(places, sample_rate)
+        first = float(channel[start - 1]) if start else 0.0
+        last = float(channel[stop]) if stop < len(channel) else 0.0
+        channel[start:stop] = np.linspace(first, last, stop - start + 2)[1:-1]
+    return samples, _messages(places, sample_rate, before)
 
 
-def _messages(places: list[_Place], sample_rate: int) -> tuple[str, ...]:
+def _messages(places: list[_Place], sample_rate: int, before: int) -> tuple[str, ...]:
     # The channels of a damaged frame are one place.
     by_sample: dict[int, float] = {}
     for place in sorted(places, key=lambda place: place.at):
-        by_sample[place.at] = max(place.size, by_sample.get(place.at, 0.0))
+        number = before + place.at
+        by_sample[number] = max(place.size, by_sample.get(number, 0.0))
     lines = [
         f"sample {at} ({at / sample_rate:.3f} s) reaches {20.0 * math.log10(size):+.1f} dBFS, far "
         "above everything around it, and was ignored"

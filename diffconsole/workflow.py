@@ -12,10 +12,12 @@ import numpy as np
 
 from . import __version__
 from .audio import AudioFile, read_audio_file, write_audio
-from .broadcast import KEEPS_TIME, clock_text
+from .audio_blocks import ArraySource, BlockSource, in_memory, is_long, open_source
+from .broadcast import time_lost
 from .enhance import Enhancer, enhance
 from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import atomic_set, check_folder, remove_output
+from .long_workflow import apply_long, predict_long, process_long
 from .parameters import SWITCHES
 from .predictor import Predictor
 from .preset import Preset
@@ -30,8 +32,11 @@ __all__ = [
     "AudioOptions",
     "TakeFiles",
     "apply_file",
+    "changed",
+    "found_in",
     "check_device",
     "check_results",
+    "open_take",
     "plan_presets",
     "plan_takes",
     "predict_file",
@@ -174,11 +179,13 @@ def predict_preset(
     model_name: str,
     references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
+    messages: tuple[str, ...] = (),
 ) -> Preset:
     """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
 
     With references the strip that leads to their style (:func:`.reference.predict_towards`).
-    `enhancer` is what made these samples of the source, for the provenance.
+    `enhancer` is what made these samples of the source, and `messages` are what was left out of
+    them, both for the provenance.
     """
     if references:
         from .reference import predict_towards
@@ -186,6 +193,7 @@ def predict_preset(
         prediction = predict_towards(model, samples, sample_rate, references)
     else:
         prediction = model.predict(samples, sample_rate)
+    messages += prediction.messages
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in prediction.uncertainty.items()
@@ -202,7 +210,7 @@ def predict_preset(
             "created": now.isoformat(),
             "diffconsole": __version__,
             "raw_loudness_lufs": round(prediction.loudness_lufs, 2),
-            **({"take": list(prediction.messages)} if prediction.messages else {}),
+            **({"take": list(messages)} if messages else {}),
             **(
                 {"eq_held_below_hz": round(prediction.held_below_hz, 1)}
                 if prediction.held_below_hz
@@ -222,30 +230,36 @@ def predict_file(
     enhancer: Enhancer | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict the strip of a take, enhanced first if asked; also what the user should know."""
-    file = read_take_file(raw)
-    rate = file.sample_rate
-    samples, notices = _enhanced(file.samples, rate, enhancer)
-    preset = predict_preset(
-        model,
-        samples,
-        rate,
-        name=raw.name,
-        model_name=model_name,
-        references=references,
-        enhancer=enhancer,
-    )
-    return preset, file.messages + notices + _found_in(raw, preset)
+    source = open_take(raw)
+    source, notices = _enhanced(source, enhancer)
+    if is_long(source):
+        preset, _ = predict_long(model, model_name, source, raw.name, references, enhancer)
+    else:
+        preset = predict_preset(
+            model,
+            *in_memory(source),
+            name=raw.name,
+            model_name=model_name,
+            references=references,
+            enhancer=enhancer,
+        )
+    return preset, source.messages + notices + found_in(raw, preset)
 
 
-def _found_in(raw: Path, preset: Preset) -> tuple[str, ...]:
+def found_in(raw: Path, preset: Preset) -> tuple[str, ...]:
     """What in the take is not the voice, and was left out of the prediction."""
     return tuple(f"{raw}: {line}" for line in preset.provenance.get("take", ()))
 
 
 def _enhanced(
-    samples: np.ndarray, rate: int, enhancer: Enhancer | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    return (samples, ()) if enhancer is None else enhance(samples, rate, enhancer)
+    source: BlockSource, enhancer: Enhancer | None
+) -> tuple[BlockSource, tuple[str, ...]]:
+    """What an enhancer makes of a take, at its rate and place in time; and what it said."""
+    if enhancer is None:
+        return source, ()
+    samples, rate = in_memory(source)
+    samples, notices = enhance(samples, rate, enhancer)
+    return ArraySource(samples, rate, source.messages, source.time_reference), notices
 
 
 def read_take(raw: Path) -> tuple[np.ndarray, int]:
@@ -273,6 +287,19 @@ def read_take_file(raw: Path) -> AudioFile:
     return read_audio_file(raw)
 
 
+def open_take(raw: Path) -> BlockSource:
+    """Open a take: in memory, or to be gone through in blocks where :func:`is_long` says so.
+
+    Raises
+    ------
+    AudioError
+        As :func:`read_take`.
+    """
+    if raw.is_dir():
+        read_take(raw)
+    return open_source(raw)
+
+
 def process_take(
     model: Predictor,
     model_name: str,
@@ -280,11 +307,15 @@ def process_take(
     options: AudioOptions,
     references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
+    *,
+    silent: bool = True,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
 
     The preset that is written holds amount and bypass, so it makes the audio beside it: of the
-    take, or of what the enhancer made of it, which the page then compares with the take.
+    take, or of what the enhancer made of it, which the page then compares with the take. A long
+    recording is processed in blocks (:mod:`.long_workflow`), with a progress bar unless `silent`,
+    and its page holds an excerpt.
 
     Returns
     -------
@@ -296,10 +327,16 @@ def process_take(
     from .audition import Vocal, write_page
     from .plots import StripView, plot_presets
 
-    file = read_take_file(take.raw)
-    raw, rate = file.samples, file.sample_rate
-    samples, told = _enhanced(raw, rate, enhancer)
-    told = file.messages + told
+    raw = open_take(take.raw)
+    source, told = _enhanced(raw, enhancer)
+    told = source.messages + told
+    before = None if enhancer is None else raw
+    if is_long(source):
+        preset, notices = process_long(
+            model, model_name, take, source, options, references, enhancer, before, silent=silent
+        )
+        return preset, told + notices
+    samples, rate = in_memory(source)
     preset = predict_preset(
         model,
         samples,
@@ -309,9 +346,9 @@ def process_take(
         references=references,
         enhancer=enhancer,
     )
-    told += _found_in(take.raw, preset)
+    told += found_in(take.raw, preset)
     # What is heard is what the file says: the strip goes through its written form.
-    preset = Preset.from_json(_changed(preset, options).to_json())
+    preset = Preset.from_json(changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
     view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
     name = preset.name or take.raw.stem
@@ -321,10 +358,10 @@ def process_take(
         rate,
         [(name, preset)],
         processed=(result.samples,),
-        before=None if enhancer is None else raw,
+        before=None if before is None else in_memory(before)[0],
     )
     with atomic_set():
-        notices = told + _write(take.audio, result, rate, options, file.time_reference)
+        notices = told + _write(take.audio, result, rate, options, source.time_reference)
         preset.write(take.preset, force=options.force)
         plot_presets(
             [view],
@@ -345,23 +382,37 @@ def process_take(
 
 
 def apply_file(
-    raw: Path, preset: Preset, out: Path, options: AudioOptions, inputs: Sequence[Path] = ()
-) -> tuple[Rendered, int, tuple[str, ...]]:
+    raw: Path,
+    preset: Preset,
+    out: Path,
+    options: AudioOptions,
+    inputs: Sequence[Path] = (),
+    *,
+    silent: bool = True,
+) -> tuple[tuple[int, int], int, tuple[str, ...]]:
     """Apply a preset to a file and write the result, which replaces none of `inputs` either.
+
+    A long take is processed in blocks, with a progress bar unless `silent`.
 
     Returns
     -------
-    rendered, sample_rate, notices
-        The audio, its rate in Hz, and what the user should know.
+    shape, sample_rate, notices
+        Channels and samples that were written, their rate in Hz, and what the user should know.
     """
     check_results([out], [raw], options.force, inputs=inputs)
-    file = read_take_file(raw)
-    rate = file.sample_rate
-    result = _render(file.samples, rate, _changed(preset, options), options)
-    return result, rate, file.messages + _write(out, result, rate, options, file.time_reference)
+    source, preset = open_take(raw), changed(preset, options)
+    if is_long(source):
+        shape, notices = apply_long(source, preset, out, options, silent=silent)
+        return shape, source.sample_rate, source.messages + notices
+    samples, rate = in_memory(source)
+    result = _render(samples, rate, preset, options)
+    channels, length = result.samples.shape
+    notices = source.messages + _write(out, result, rate, options, source.time_reference)
+    return (channels, length), rate, notices
 
 
-def _changed(preset: Preset, options: AudioOptions) -> Preset:
+def changed(preset: Preset, options: AudioOptions) -> Preset:
+    """Return a preset as the options have it: amount and bypass."""
     return preset.at_amount(options.amount).without(options.bypass)
 
 
@@ -386,13 +437,8 @@ def _write(
         seed=options.seed,
         time_reference=time_reference,
     )
-    turned: tuple[str, ...] = (
-        (f"{out}: turned down by {-gain_db:.1f} dB, to −1 dBFS",) if gain_db else ()
-    )
-    if time_reference is not None and out.suffix.lower() != KEEPS_TIME:
-        clock = clock_text(time_reference, rate)
-        turned += (f"{out}: does not keep the take's time reference, {clock}; write .wav",)
-    return result.notices + turned
+    turned = (f"{out}: turned down by {-gain_db:.1f} dB, to −1 dBFS",) if gain_db else ()
+    return result.notices + turned + time_lost(out, time_reference, rate)
 
 
 def check_device(device: str) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 from . import kernels
 from .shapes import check_audio
 
-__all__ = ["compressor", "smoothing", "static_curve_db"]
+__all__ = ["compressor", "detector_settings", "smoothing", "static_curve_db"]
 
 
 def smoothing(time_ms: Tensor, sample_rate: float) -> Tensor:
@@ -90,7 +90,23 @@ def compressor(
         The shape of `audio`.
     """
     check_audio(audio)
-    settings = (
+    settings = detector_settings(
+        sample_rate, threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db
+    )
+    return kernels.compress(audio, *(s.to(audio.device, torch.float64) for s in settings))
+
+
+def detector_settings(
+    sample_rate: float,
+    threshold_db: Tensor,
+    ratio: Tensor,
+    attack_ms: Tensor,
+    release_ms: Tensor,
+    knee_db: Tensor,
+    makeup_db: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return what :func:`.kernels.compress` takes, from the settings of :func:`compressor`."""
+    return (
         smoothing(attack_ms, sample_rate),
         smoothing(release_ms, sample_rate),
         threshold_db,
@@ -98,4 +114,3 @@ def compressor(
         knee_db,
         makeup_db,
     )
-    return kernels.compress(audio, *(s.to(audio.device, torch.float64) for s in settings))

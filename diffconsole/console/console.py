@@ -102,7 +102,7 @@ class Console(nn.Module):
         # Gains ride on the pass before or after them where there is one.
         input_gain = None if "input_gain" in off else settings["input_gain.gain_db"]
         if "eq" not in off:
-            audio = equalizer(audio, self.sample_rate, settings, off, input_gain)
+            audio = self._equalized(audio, settings, off, input_gain)
         elif input_gain is not None:
             audio = gain(audio, input_gain)
         output_gain = None if "output_gain" in off else settings["output_gain.gain_db"]
@@ -111,7 +111,7 @@ class Console(nn.Module):
             if output_gain is not None and off >= {"pan", "reverb"}:
                 dynamics["makeup_db"] = dynamics["makeup_db"].to(torch.float64) + output_gain
                 output_gain = None
-            audio = compressor(audio, self.sample_rate, **dynamics)
+            audio = self._compressed(audio, dynamics)
         if "pan" in off:
             dry = audio if output_gain is None else gain(audio, output_gain)
         else:
@@ -121,10 +121,26 @@ class Console(nn.Module):
         room = of("reverb")
         if output_gain is not None:
             room["wet_db"] = room["wet_db"].to(torch.float64) + output_gain
-        wet = reverb(
+        return dry + self._reverberated(audio, room)
+
+    # What keeps a state from sample to sample, for :mod:`.streaming` to carry it over.
+
+    def _equalized(
+        self,
+        audio: Tensor,
+        settings: Mapping[str, Tensor],
+        off: Collection[str],
+        gain_db: Tensor | None,
+    ) -> Tensor:
+        return equalizer(audio, self.sample_rate, settings, off, gain_db)
+
+    def _compressed(self, audio: Tensor, dynamics: dict[str, Tensor]) -> Tensor:
+        return compressor(audio, self.sample_rate, **dynamics)
+
+    def _reverberated(self, audio: Tensor, room: dict[str, Tensor]) -> Tensor:
+        return reverb(
             audio, self.sample_rate, **room, seed=self.reverb_seed, seconds=self.reverb_seconds
         )
-        return dry + wet
 
     def defaults(self, batch: int) -> dict[str, Tensor]:
         """Return the table's defaults as settings: ``(batch,)`` each."""

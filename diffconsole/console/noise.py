@@ -20,6 +20,9 @@ BAND_CENTRES_HZ = (63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16
 """Octave bands; the first holds what lies below it too, the last what lies above."""
 
 LEAD_SECONDS = 0.25
+MOST_BYTES = 1 << 28
+"""Of the noises that are kept; one of eight seconds at 192 kHz takes 111 MB."""
+
 # Each band keeps a third of an octave around its centre to itself, so that a third-octave
 # measurement there sees that band's decay alone; the crossfade fills the rest of the octave.
 PURE_OCTAVES = 1.0 / 6.0
@@ -85,7 +88,7 @@ def band_weights(freq_hz: np.ndarray) -> np.ndarray:
     return np.concatenate((edge, steps)) - np.concatenate((steps, 0.0 * edge))
 
 
-@constant(4)
+@constant(4, MOST_BYTES)
 def band_noise(
     sample_rate: float, samples: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

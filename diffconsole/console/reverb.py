@@ -24,7 +24,14 @@ from .kernels.room import room_response, room_spectrum
 from .noise import BAND_CENTRES_HZ
 from .shapes import check_audio, constant, fast_length
 
-__all__ = ["band_decays", "impulse_response", "reverb", "tail_samples"]
+__all__ = [
+    "band_decays",
+    "impulse_response",
+    "reverb",
+    "send",
+    "send_response",
+    "tail_samples",
+]
 
 # A 20 Hz high-pass of Q 0.71 falls by 76 dB in the first of these times, by 160 dB in the other.
 CUT_RINGING_SECONDS = 0.1
@@ -215,10 +222,40 @@ def reverb(
         ``(batch, 2, samples)``, to be added to the dry signal.
     """
     check_audio(audio)
-    channels = audio.shape[1]
+    response = send_response(
+        audio, sample_rate, pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz,
+        width, wet_db, seed=seed, seconds=seconds,
+    )  # fmt: skip
+    return convolve(send(audio), response)
+
+
+def send(audio: Tensor) -> Tensor:
+    """Return what goes into the room, ``(batch, 1, samples)``: the sum of the channels."""
+    return audio if audio.shape[1] == 1 else audio.sum(dim=1, keepdim=True)
+
+
+def send_response(
+    audio: Tensor,
+    sample_rate: float,
+    pre_delay_ms: Tensor,
+    decay_s: Tensor,
+    low_ratio: Tensor,
+    high_ratio: Tensor,
+    low_cut_hz: Tensor,
+    high_cut_hz: Tensor,
+    width: Tensor,
+    wet_db: Tensor,
+    *,
+    seed: int = 0,
+    seconds: float | None = None,
+) -> Tensor:
+    """Return the impulse response, ``(batch, 2, taps)``, that :func:`send` goes through.
+
+    The parameters are those of :func:`reverb`; of `audio` only type, device and channels count.
+    """
     # The gain, and the half of a mean, cost nothing on the response.
-    level = 10.0 ** (wet_db.to(torch.float64) / 20.0) / channels
-    response = _scaled_response(
+    level = 10.0 ** (wet_db.to(torch.float64) / 20.0) / audio.shape[1]
+    return _scaled_response(
         sample_rate,
         *(
             setting.to(audio.device)
@@ -230,4 +267,3 @@ def reverb(
         seconds=seconds,
         dtype=audio.dtype,
     )  # fmt: skip
-    return convolve(audio if channels == 1 else audio.sum(dim=1, keepdim=True), response)

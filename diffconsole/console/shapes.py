@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -16,7 +19,7 @@ __all__ = ["check_audio", "constant", "fast_length", "per_item", "transform_leng
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def constant(most: int) -> Callable[[Function], Function]:
+def constant(most: int, most_bytes: float = math.inf) -> Callable[[Function], Function]:
     """Keep a function's latest results; torch.compile takes them for constants.
 
     It need not, and often cannot, follow how they are made. The public name for that,
@@ -26,20 +29,38 @@ def constant(most: int) -> Callable[[Function], Function]:
     ----------
     most : int
         How many results are kept.
+    most_bytes : float
+        How large they may be together where they are tensors; the latest is kept in any case.
     """
 
     def decorate(function: Function) -> Function:
-        kept = functools.lru_cache(maxsize=most)(function)
+        kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        lock = threading.Lock()
 
         @functools.wraps(function)
         def call(*arguments: Any) -> Any:
-            return kept(*arguments)
+            with lock:
+                if arguments in kept:
+                    kept.move_to_end(arguments)
+                    return kept[arguments]
+            found = function(*arguments)
+            with lock:
+                kept[arguments] = found
+                kept.move_to_end(arguments)
+                total = sum(_bytes(one) for one in kept.values())
+                while len(kept) > 1 and (len(kept) > most or total > most_bytes):
+                    total -= _bytes(kept.popitem(last=False)[1])
+            return found
 
         call._dynamo_marked_constant = True  # type: ignore[attr-defined]
-        call.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+        call.cache_clear = kept.clear  # type: ignore[attr-defined]
         return cast(Function, call)
 
     return decorate
+
+
+def _bytes(result: Any) -> int:
+    return result.numel() * result.element_size() if isinstance(result, Tensor) else 0
 
 
 def check_audio(audio: Tensor) -> None:

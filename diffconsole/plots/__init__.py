@@ -59,6 +59,7 @@ def plot_presets(
     *,
     raw: tuple[np.ndarray, int] | None = None,
     processed: np.ndarray | None = None,
+    measured: Measured | None = None,
     sample_rate: int = 48000,
     title: str | None = None,
     force: bool = False,
@@ -77,6 +78,8 @@ def plot_presets(
     processed : ndarray, optional
         What the first preset made of `raw`, ``(channels, samples)`` at the same rate, perhaps
         with a tail. What is not given is rendered here.
+    measured : Measured, optional
+        In place of both, what a recording too long to be held in memory was found to be.
     sample_rate : int
         Hz, at which the EQ's curves are drawn when there is no `raw`.
     title : str, optional
@@ -95,7 +98,12 @@ def plot_presets(
     write(
         path,
         lambda: draw_presets(
-            presets, raw=raw, processed=processed, sample_rate=sample_rate, title=title
+            presets,
+            raw=raw,
+            processed=processed,
+            measured=measured,
+            sample_rate=sample_rate,
+            title=title,
         ),
         force=force,
     )
@@ -106,6 +114,7 @@ def draw_presets(
     *,
     raw: tuple[np.ndarray, int] | None = None,
     processed: np.ndarray | None = None,
+    measured: Measured | None = None,
     sample_rate: int = 48000,
     title: str | None = None,
 ) -> Figure:
@@ -128,7 +137,8 @@ def draw_presets(
     names = numbered([view.name or UNNAMED for view in views])
     views = [view._replace(name=name) for view, name in zip(views, names, strict=True)]
     with plain_style():
-        measured = None if raw is None else measure(views, *raw, processed)
+        if raw is not None:
+            measured = measure(views, *raw, processed)
         many = len(views) > MOST_OVERLAID
         rows = ["eq", "curves"]
         rows += [] if measured is None else ["levels", "gain_reduction", "spectra"]

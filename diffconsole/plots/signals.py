@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +16,22 @@ from ..errors import SettingsError
 from ..parameters import MODULES
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
 from .page import GREY, SMALL_PT, frequency_axis, heading, look, note, note_off
+from .running import BlockPowers, LongTermSpectrum
 from .strip import StripView, tensors
 from .times import time_axis
 
-__all__ = ["Measured", "draw_gain_reduction", "draw_levels", "draw_spectra", "measure"]
+__all__ = [
+    "Measured",
+    "block_samples",
+    "decibels",
+    "draw_gain_reduction",
+    "draw_levels",
+    "draw_spectra",
+    "frequencies",
+    "gain_reduction_db",
+    "is_silent",
+    "measure",
+]
 
 BLOCK_SECONDS = 0.05
 MOST_BLOCKS = 700
@@ -36,7 +48,8 @@ SHORTEST_SECONDS = 0.25
 SPECTRUM_PERIODS = 1.0 / (2.0 ** (1.0 / 12.0) - 2.0 ** (-1.0 / 12.0))
 """A recording must hold so many periods of a frequency for a sixth of an octave to be resolved."""
 
-SPECTRUM_POINTS, SPECTRUM_OCTAVES = 240, 1.0 / 6.0
+SPECTRUM_POINTS = 240
+PART_SAMPLES = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -107,8 +120,7 @@ def measure(
         Audio of a shape or a rate that the console does not take.
     """
     audio = _batch(samples)
-    block = max(int(BLOCK_SECONDS * sample_rate), -(-audio.shape[-1] // MOST_BLOCKS))
-    freq_hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, 0.49 * sample_rate), SPECTRUM_POINTS)
+    block, freq_hz = block_samples(audio.shape[-1], sample_rate), frequencies(sample_rate)
     reductions, levels, spectra = [], [], []
     for index, view in enumerate(views):
         reductions.append(_gain_reduction_db(audio, sample_rate, view, block))
@@ -117,19 +129,35 @@ def measure(
         else:
             with torch.no_grad():
                 result = Console(sample_rate, bypass=view.bypass)(audio, tensors(view))
-        levels.append(_decibels(_power(result, block)))
+        levels.append(decibels(_power(result, block)))
         spectra.append(_spectrum_db(result, sample_rate, freq_hz))
+    raw = _power(audio, block)
     return Measured(
         block / sample_rate,
-        _decibels(_power(audio, block)),
+        decibels(raw),
         levels,
         reductions,
         freq_hz,
         _spectrum_db(audio, sample_rate, freq_hz),
         spectra,
         audio.shape[-1] / sample_rate,
-        bool(_power(audio, block).max() <= 10.0 ** (FLOOR_DB / 10.0)),
+        is_silent(raw),
     )
+
+
+def is_silent(powers: np.ndarray) -> bool:
+    """Return whether no block is above the floor of the level panel."""
+    return bool(powers.max() <= 10.0 ** (FLOOR_DB / 10.0))
+
+
+def block_samples(samples: int, sample_rate: int) -> int:
+    """Return the length of the blocks whose levels are shown."""
+    return max(int(BLOCK_SECONDS * sample_rate), -(-samples // MOST_BLOCKS))
+
+
+def frequencies(sample_rate: int) -> np.ndarray:
+    """Return where the spectra are shown, Hz."""
+    return np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, 0.49 * sample_rate), SPECTRUM_POINTS)
 
 
 def _batch(samples: np.ndarray) -> Tensor:
@@ -141,16 +169,23 @@ def _batch(samples: np.ndarray) -> Tensor:
     return audio
 
 
-def _decibels(power: np.ndarray) -> np.ndarray:
+def decibels(power: np.ndarray) -> np.ndarray:
+    """Return powers in dB, the floor at the least."""
     return 10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0)))
 
 
 def _power(audio: Tensor, block: int) -> np.ndarray:
     """Mean square over channels and blocks; the last block may be shorter."""
-    square = audio[0].to(torch.float64).square().mean(dim=0).numpy()
-    starts = np.arange(0, len(square), block)
-    lengths = np.diff(np.append(starts, len(square)))
-    return np.add.reduceat(square, starts) / lengths
+    powers = BlockPowers(block, audio.shape[-1])
+    for part in _parts(audio):
+        powers.add(part)
+    return powers.mean_squares()
+
+
+def _parts(audio: Tensor) -> Iterator[np.ndarray]:
+    whole = audio[0].numpy()
+    for start in range(0, whole.shape[1], PART_SAMPLES):
+        yield whole[:, start : start + PART_SAMPLES]
 
 
 def _gain_reduction_db(
@@ -166,7 +201,11 @@ def _gain_reduction_db(
         start = "compressor."
         own = {k[len(start) :]: v for k, v in settings.items() if k.startswith(start)}
         after = compressor(before, sample_rate, **{**own, "makeup_db": torch.zeros(1)})
-    power_before, power_after = _power(before, block), _power(after, block)
+    return gain_reduction_db(_power(before, block), _power(after, block))
+
+
+def gain_reduction_db(power_before: np.ndarray, power_after: np.ndarray) -> np.ndarray:
+    """Return the gain between two powers, block by block; NaN in silence."""
     heard = power_before > SILENCE_POWER
     ratio = np.where(heard, power_after, 1.0) / np.where(heard, power_before, 1.0)
     # float32 rounding must not show as a gain of 1e-7 dB
@@ -175,16 +214,10 @@ def _gain_reduction_db(
 
 def _spectrum_db(audio: Tensor, sample_rate: int, freq_hz: np.ndarray) -> np.ndarray:
     """Long-term power in a sixth of an octave around each frequency, mean of the channels."""
-    from scipy.signal import welch
-
-    length = min(audio.shape[-1], 1 << (sample_rate // 4).bit_length())
-    own_hz, density = welch(audio[0].numpy(), sample_rate, nperseg=length, detrend=False)
-    step = own_hz[1] if len(own_hz) > 1 else float(sample_rate)
-    edges = np.append(own_hz - step / 2.0, own_hz[-1] + step / 2.0)
-    summed = np.append(0.0, np.cumsum(density.mean(axis=0) * step, dtype=np.float64))
-    half = 2.0 ** (SPECTRUM_OCTAVES / 2.0)
-    power = np.interp(freq_hz * half, edges, summed) - np.interp(freq_hz / half, edges, summed)
-    return 10.0 * np.log10(np.maximum(power, 1e-12))
+    spectrum = LongTermSpectrum(sample_rate, audio.shape[-1])
+    for part in _parts(audio):
+        spectrum.add(part)
+    return spectrum.decibels(freq_hz)
 
 
 def _time(level: np.ndarray, measured: Measured) -> np.ndarray:

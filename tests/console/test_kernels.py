@@ -109,6 +109,30 @@ def test_policy_iteration_finds_the_recursion(attack, release):
     assert torch.equal(rising[clear], (v > before)[clear])
 
 
+@pytest.mark.parametrize("sweeps", [0, 1, 3])
+def test_policy_iteration_has_a_cap(monkeypatch, sweeps):
+    """What is not settled after so many sweeps is solved in turn: the same levels."""
+    v = torch.from_numpy(np.random.default_rng(1).random((2, 3000)))
+    coefficients = values(0.9, 0.5), values(0.999, 0.99)
+    expected, _ = generic.scan_levels(v, *coefficients)
+    counted = []
+    scan = generic._linear_scan
+    monkeypatch.setattr(generic, "_linear_scan", lambda *a: counted.append(1) or scan(*a))
+    monkeypatch.setattr(generic, "MOST_SWEEPS", sweeps)
+    levels, rising = generic.scan_levels(v, *coefficients)
+    assert len(counted) == sweeps
+    assert levels.numpy() == pytest.approx(expected.numpy(), rel=1e-12)
+    before = torch.nn.functional.pad(levels[:, :-1], (1, 0))
+    assert torch.equal(rising, v > before)
+    start = values(0.7, 0.1)
+    half, _ = generic.scan_levels(v[:, :1500], *coefficients, start)
+    rest, _ = generic.scan_levels(v[:, 1500:], *coefficients, half[:, -1])
+    monkeypatch.setattr(generic, "MOST_SWEEPS", 64)
+    whole, _ = generic.scan_levels(v, *coefficients, start)
+    both = torch.cat((half, rest), dim=-1)
+    assert both.numpy() == pytest.approx(whole.numpy(), rel=1e-10)
+
+
 def test_layouts_do_not_matter(kernel):
     coefficients, _ = cascade(2)
     x = noise(2, 2, 700)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from diffconsole.console.noise import BAND_CENTRES_HZ, band_noise, band_weights, white_noise
+from diffconsole.console.shapes import constant
 from tests import reference
 
 from .helpers import RATES
@@ -153,3 +154,30 @@ def test_noise_made_in_inference_mode_serves_gradients_later():
     scale = torch.ones(1, requires_grad=True)
     (band_noise(16000.0, 300, 5, torch.float32, CPU) * scale).sum().backward()
     assert scale.grad is not None
+
+
+def test_what_is_kept_is_bounded_in_bytes():
+    made = []
+
+    @constant(4, most_bytes=1000)
+    def zeros(count: int) -> torch.Tensor:
+        made.append(count)
+        return torch.zeros(count, dtype=torch.float32)
+
+    for count in (100, 120, 100, 120):  # 880 bytes: both stay
+        zeros(count)
+    assert made == [100, 120]
+    zeros(50)  # 1080 bytes: the one that was not used for longest goes
+    zeros(120)
+    assert made == [100, 120, 50]
+    zeros(100)
+    assert made == [100, 120, 50, 100]
+    zeros(5000)  # larger than all together: the latest stays, alone
+    zeros(5000)
+    zeros(50)
+    assert made[4:] == [5000, 50]
+    for count in range(1, 7):
+        zeros(count)
+    assert zeros(3).numel() == 3 and made[6:] == [1, 2, 3, 4, 5, 6]
+    zeros(2)  # four are kept at most
+    assert made[-1] == 2

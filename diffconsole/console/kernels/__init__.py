@@ -23,7 +23,7 @@ import functools
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
@@ -33,7 +33,7 @@ from torch import Tensor
 
 from ...errors import SettingsError
 
-__all__ = ["NAMES", "compress", "name_for", "sections", "use"]
+__all__ = ["NAMES", "compress", "compress_from", "name_for", "sections", "use"]
 
 NAMES = ("cpu", "gpu", "generic")
 
@@ -214,6 +214,34 @@ def compress(
     parameters = torch.stack([s.to(torch.float64) for s in settings], dim=-1)
     compressed, _ = _compress(audio, parameters, _needs_gradient(audio, parameters))
     return compressed
+
+
+def compress_from(
+    audio: Tensor, settings: Sequence[Tensor], state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compress one part of a long signal, from where the part before it has ended.
+
+    Without a gradient.
+
+    Parameters
+    ----------
+    audio : Tensor
+        ``(batch, channels, samples)``; a multiple of 512 samples in every part but the last.
+    settings : sequence of Tensor
+        As of :func:`compress`, in its order.
+    state : Tensor
+        ``(batch,)`` float64 on the CPU: zeros for the first part, then what the part before gave.
+
+    Returns
+    -------
+    audio, state : Tensor
+        The part, and the detector's state after it.
+    """
+    parameters = torch.stack([s.to(audio.device, torch.float64) for s in settings], dim=-1)
+    # Only these two start from a state; the generic one runs on every device.
+    name = "cpu" if name_for(audio) == "cpu" else "generic"
+    found: tuple[Tensor, Tensor] = _module(name).compress_from(audio, parameters, state)
+    return found
 
 
 @_operator("compress", "(Tensor audio, Tensor parameters, bool keep)")

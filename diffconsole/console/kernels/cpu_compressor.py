@@ -36,7 +36,7 @@ from .jit import compiled
 from .lanes import LANES, detect_block, peaks_to_rows, to_rows, to_slab
 from .threads import lane_groups, run_tasks
 
-__all__ = ["compress_backward", "compress_forward"]
+__all__ = ["compress_backward", "compress_forward", "compress_from"]
 
 # Two levels this near to each other count as one.
 MEET = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-8}
@@ -159,6 +159,22 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
 
     Returns the audio and, if kept, the levels: ``(batch, samples)``, negative where they rose.
     """
+    y, saved, _ = _compress(audio, parameters, keep, np.zeros(len(audio)))
+    return y, saved
+
+
+def compress_from(audio: Tensor, parameters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Compress a part of a signal; see :func:`diffconsole.console.kernels.compress_from`."""
+    y, _, states = _compress(audio, parameters, False, state.numpy())
+    _, length = segments_of(audio.shape[-1])
+    segment, block = divmod(-(-audio.shape[-1] // BLOCK) - 1, length // BLOCK)
+    return y, torch.from_numpy(states[:, segment, block].copy())
+
+
+def _compress(
+    audio: Tensor, parameters: Tensor, keep: bool, state: np.ndarray
+) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Compress from a detector's state for each item; also its state after every block."""
     batch, _, samples = audio.shape
     x = audio.detach().contiguous().numpy()
     settings = prepare_settings(parameters.detach().contiguous().numpy())
@@ -177,7 +193,8 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
         reached[items] = far
 
     groups = lane_groups(len(lanes))
-    run_tasks(lambda g: run(lanes[groups[g]], np.zeros(LANES)), len(groups))
+    begin = np.where(lanes[:, 1] == 0, state[lanes[:, 0]], 0.0)
+    run_tasks(lambda g: run(lanes[groups[g]], begin[groups[g]]), len(groups))
     # All at once on the guess that the levels meet within the segment before, as they do in
     # seconds; where one did not, those after it are done once more, in turn.
     ends = states[:, :, -1].copy()
@@ -190,4 +207,4 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
     for item, segment in rest[rest[:, 1] > 1]:
         if states[item, segment - 1, -1] != ends[item, segment - 1]:
             run(np.array([[item, segment]]), states[item, segment - 1, -1:])
-    return torch.from_numpy(y), torch.from_numpy(saved)
+    return torch.from_numpy(y), torch.from_numpy(saved), states

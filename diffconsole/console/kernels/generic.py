@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ __all__ = [
     "color_gradient",
     "compress_backward",
     "compress_forward",
+    "compress_from",
     "decay_gradient",
     "decaying_noise",
     "ringing_samples",
@@ -156,6 +158,10 @@ def sections_backward(
 # --- compressor ------------------------------------------------------------------------------
 
 
+MOST_SWEEPS = 64
+"""Of the policy iteration; what is not settled then is solved sample by sample."""
+
+
 def _linear_scan(multiply: Tensor, add: Tensor) -> Tensor:
     """Solve ``s[n] = multiply[n]·s[n−1] + add[n]``, s[−1] = 0, by doubling strides."""
     stride = 1
@@ -168,16 +174,21 @@ def _linear_scan(multiply: Tensor, add: Tensor) -> Tensor:
     return add
 
 
-def _before(levels: Tensor) -> Tensor:
-    return torch.nn.functional.pad(levels[..., :-1], (1, 0))
+def _before(levels: Tensor, start: Tensor | None = None) -> Tensor:
+    if start is None:
+        return torch.nn.functional.pad(levels[..., :-1], (1, 0))
+    return torch.cat((start.unsqueeze(-1), levels[..., :-1]), dim=-1)
 
 
-def scan_levels(v: Tensor, attack: Tensor, release: Tensor) -> tuple[Tensor, Tensor]:
+def scan_levels(
+    v: Tensor, attack: Tensor, release: Tensor, start: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Solve the branching one-pole by policy iteration.
 
     Guess each sample's branch, solve the linear recurrence by a parallel scan, choose the
     branches again from the solution, until none changes. The recursion is monotone in its
-    state, so each sweep settles at least one further sample and in practice all in 5–25.
+    state, so each sweep settles at least one further sample and in practice all in 5–25. After
+    :data:`MOST_SWEEPS` the rest is solved sample by sample: long, but no longer than the signal.
 
     Parameters
     ----------
@@ -185,6 +196,8 @@ def scan_levels(v: Tensor, attack: Tensor, release: Tensor) -> tuple[Tensor, Ten
         ``(batch, samples)`` float64, not negative.
     attack, release : Tensor
         ``(batch,)`` float64 coefficients.
+    start : Tensor, optional
+        ``(batch,)`` float64, the level before the first sample; 0 by default.
 
     Returns
     -------
@@ -192,17 +205,39 @@ def scan_levels(v: Tensor, attack: Tensor, release: Tensor) -> tuple[Tensor, Ten
         ``(batch, samples)``: the level, and where the attack ran.
     """
     a, r = attack.unsqueeze(-1), release.unsqueeze(-1)
-    rising = v > torch.nn.functional.pad(v[..., :-1], (1, 0))
-    while True:
+    rising = v > _before(v, start)
+    for _ in range(MOST_SWEEPS):
         coefficient = torch.where(rising, a, r)
-        levels = _linear_scan(coefficient, (1.0 - coefficient) * v)
-        again = v > _before(levels)
+        add = (1.0 - coefficient) * v
+        if start is not None:
+            add[..., 0] += coefficient[..., 0] * start
+        levels = _linear_scan(coefficient, add)
+        before = _before(levels, start)
+        again = v > before
         # A tie, seen to the rounding of the scan, gives the same level by either branch.
-        tie = (v - _before(levels)).abs() <= 1e-13 * v.abs() + 1e-300
+        tie = (v - before).abs() <= 1e-13 * v.abs() + 1e-300
         changed = (again != rising) & ~tie
         if not bool(changed.any()):
             return levels, rising
         rising = torch.where(changed, again, rising)
+    return _levels_in_turn(v, attack, release, start)
+
+
+def _levels_in_turn(
+    v: Tensor, attack: Tensor, release: Tensor, start: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Solve what :func:`scan_levels` solves, one sample after the other."""
+    a, r = attack.cpu().numpy(), release.cpu().numpy()
+    peaks = v.cpu().numpy()
+    levels, rising = np.empty_like(peaks), np.empty(peaks.shape, bool)
+    level = np.zeros(len(peaks)) if start is None else start.cpu().numpy()
+    for n in range(peaks.shape[1]):
+        now = peaks[:, n]
+        rising[:, n] = now > level
+        coefficient = np.where(rising[:, n], a, r)
+        level = coefficient * level + (1.0 - coefficient) * now
+        levels[:, n] = level
+    return torch.from_numpy(levels).to(v.device), torch.from_numpy(rising).to(v.device)
 
 
 def _peaks(audio: Tensor) -> Tensor:
@@ -230,6 +265,14 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
     y = (audio * factor.unsqueeze(1)).to(audio.dtype)
     saved = torch.where(rising, -levels, levels).to(audio.dtype)
     return y, saved if keep else saved.new_empty((len(saved), 0))
+
+
+def compress_from(audio: Tensor, parameters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Compress a part of a signal; see :func:`diffconsole.console.kernels.compress_from`."""
+    start = state.to(audio.device)
+    levels, _ = scan_levels(_peaks(audio), parameters[:, 0], parameters[:, 1], start)
+    factor = torch.pow(10.0, _change_db(levels, parameters)[0] / 20.0)
+    return (audio * factor.unsqueeze(1)).to(audio.dtype), levels[:, -1].cpu()
 
 
 def compress_backward(

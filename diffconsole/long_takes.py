@@ -1,0 +1,268 @@
+"""Recordings too long to be held in memory: surveyed, rendered, drawn and written in blocks.
+
+A model hears passages from all over the recording, at the loudness of the whole. What is rendered
+goes block by block through :class:`diffconsole.console.streaming.StreamingConsole` into the file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .audio import check_finite, check_room, safe_gain_db, store_blocks
+from .audio_blocks import BlockSource, rechunk
+from .broadcast import time_lost
+from .loudness import LoudnessMeter, gated_loudness_lufs
+from .parameters import MODULES
+from .preset import Preset
+from .quantize import CODED_SAMPLES, encoded
+from .render import clamped_frequencies, render_plan
+from .wild import without_wild_samples
+
+if TYPE_CHECKING:
+    from .plots.streamed import StreamedMeasure
+    from .workflow import AudioOptions
+
+__all__ = ["Survey", "page_part", "passages", "rendered_shape", "survey", "write_rendered"]
+
+STEP_SECONDS = 0.5
+PASSAGE_SECONDS, MOST_PASSAGES = 20.0, 12
+FADE_SECONDS = 0.01
+LOUD_PERCENTILE, QUIETEST_DB = 75.0, -20.0
+"""A passage is as loud as its steps are at this percentile; one damaged sample is one step."""
+
+PAGE_SECONDS, PAGE_BYTES = 180.0, 1 << 26
+"""Of a long recording in an audition page, the latter of two channels in float32."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over a recording says of it.
+
+    Attributes
+    ----------
+    loudness_lufs : float
+        Integrated loudness (BS.1770-4), without outliers; −inf for silence.
+    step_powers : ndarray
+        Mean square without DC, sum of the channels, of every half second.
+    """
+
+    loudness_lufs: float
+    step_powers: np.ndarray
+
+
+def survey(source: BlockSource) -> Survey:
+    """Measure a recording in one pass.
+
+    Raises
+    ------
+    AudioError
+        A part cannot be read, or a sample is NaN or Inf.
+    """
+    channels, samples = source.shape
+    meter = LoudnessMeter(source.sample_rate, channels, samples)
+    powers = []
+    for step in rechunk(source.blocks(), round(STEP_SECONDS * source.sample_rate)):
+        meter.add(step)
+        powers.append(float(step.var(axis=1, dtype=np.float64).sum()))
+    loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
+    return Survey(loudness, np.array(powers))
+
+
+def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return what a model analyses of a long recording: up to twelve passages of 20 s.
+
+    They lie evenly among those within 20 dB of the loudest, which is one of them, and are scaled
+    together to the loudness of the whole, so that the settings act on the whole as it lies.
+
+    Parameters
+    ----------
+    source : BlockSource
+        The recording.
+    found : Survey
+        Of it.
+
+    Returns
+    -------
+    samples : ndarray
+        ``(channels, samples)`` float32, without wild samples (:mod:`.wild`).
+    messages : tuple of str
+        Which wild samples there were, by their place in the recording.
+    """
+    rate = source.sample_rate
+    length = min(round(PASSAGE_SECONDS * rate), source.shape[1])
+    count = -(-source.shape[1] // length)
+    starts = np.linspace(0, source.shape[1] - length, count).astype(int)
+    step = round(STEP_SECONDS * rate)
+    powers = np.array(
+        [
+            np.percentile(found.step_powers[s // step : -(-(s + length) // step)], LOUD_PERCENTILE)
+            for s in starts
+        ]
+    )
+    loud = np.flatnonzero(powers >= powers.max() * 10.0 ** (QUIETEST_DB / 10.0))
+    if len(loud) > MOST_PASSAGES:
+        even = loud[np.linspace(0, len(loud) - 1, MOST_PASSAGES).astype(int)]
+        loudest = int(np.argmax(powers))
+        even[np.argmin(np.abs(even - loudest))] = loudest
+        loud = even
+    fade = np.ones(length, np.float32)
+    edge = min(round(FADE_SECONDS * rate), length // 2)
+    fade[:edge] = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / edge) ** 2
+    fade[length - edge :] = fade[:edge][::-1]
+    parts: list[np.ndarray] = []
+    messages: tuple[str, ...] = ()
+    for start in starts[loud]:
+        part, said = without_wild_samples(source.part(start, start + length), rate, int(start))
+        parts.append(part * fade)
+        # Passages may overlap.
+        messages += tuple(line for line in said if line not in messages)
+    heard = np.concatenate(parts, axis=1)
+    meter = LoudnessMeter(rate, *heard.shape)
+    for first in range(0, heard.shape[1], step):
+        meter.add(heard[:, first : first + step])
+    loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
+    if np.isfinite(loudness) and np.isfinite(found.loudness_lufs):
+        heard *= np.float32(10.0 ** ((found.loudness_lufs - loudness) / 20.0))
+    return heard, messages
+
+
+def page_part(source: BlockSource, found: Survey) -> tuple[int, int]:
+    """Return where the part begins and ends that an audition page holds: most of it is voice."""
+    rate = source.sample_rate
+    length = min(round(PAGE_SECONDS * rate), PAGE_BYTES // 8, source.shape[1])
+    step = round(STEP_SECONDS * rate)
+    loud = found.step_powers >= 10.0 ** (QUIETEST_DB / 10.0) * np.percentile(found.step_powers, 95)
+    steps = min(max(length // step, 1), len(loud))
+    first = int(np.argmax(np.convolve(loud, np.ones(steps, int), "valid")))
+    start = min(first * step, source.shape[1] - length)
+    return start, start + length
+
+
+def rendered_shape(
+    source: BlockSource, preset: Preset, tail_seconds: float | None
+) -> tuple[int, int]:
+    """Return the channels and samples of what a preset makes, as :func:`.render.render` does.
+
+    Raises
+    ------
+    SettingsError
+        A negative or infinite tail.
+    """
+    _, off, tail = render_plan(preset, source.sample_rate, tail_seconds)
+    channels, samples = source.shape
+    return channels if off >= {"pan", "reverb"} else 2, samples + tail
+
+
+def _rendered(
+    source: BlockSource,
+    preset: Preset,
+    options: AudioOptions,
+    measure: StreamedMeasure | None,
+    tell: Callable[[float], None],
+) -> Iterator[np.ndarray]:
+    import torch
+
+    from .console.streaming import BLOCK_SAMPLES, StreamingConsole
+
+    settings, off, tail = render_plan(preset, source.sample_rate, options.tail_seconds)
+    channels, samples = source.shape
+    console = StreamingConsole(
+        source.sample_rate,
+        bypass=off,
+        on_dynamics=None if measure is None else measure.add_dynamics,
+    ).to(options.device)
+    tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in settings.items()}
+    ends = range(0, tail, CODED_SAMPLES)
+    silence = (np.zeros((channels, min(CODED_SAMPLES, tail - first)), np.float32) for first in ends)
+    done = 0
+    for block in rechunk(itertools.chain(source.blocks(), silence), BLOCK_SAMPLES):
+        if measure is not None:
+            measure.add_raw(block)
+        processed = block
+        if not off.issuperset(MODULES):
+            audio = torch.from_numpy(np.require(block, requirements=["C", "W"]))
+            with torch.inference_mode():
+                processed = console(audio[None].to(options.device), tensors)[0].cpu().numpy()
+        if measure is not None:
+            measure.add_processed(processed)
+        yield processed
+        done += block.shape[1]
+        tell(done / (samples + tail))
+
+
+def write_rendered(
+    source: BlockSource,
+    preset: Preset,
+    out: Path,
+    options: AudioOptions,
+    *,
+    measure: StreamedMeasure | None = None,
+    tell: Callable[[float], None] | None = None,
+) -> tuple[str, ...]:
+    """Render a preset block by block into a file; what the user should know.
+
+    Integers, and what is to be normalized, are rendered twice: their peak must be known first.
+
+    Parameters
+    ----------
+    source : BlockSource
+        The recording.
+    preset : Preset
+        The strip, at the amount and with the bypass that it is applied with.
+    out : Path
+        The file.
+    options : AudioOptions
+        How it is made and written.
+    measure : StreamedMeasure, optional
+        Collects what a picture shows.
+    tell : callable, optional
+        Gets the share done.
+
+    Raises
+    ------
+    AudioError, OutputError
+        As :func:`diffconsole.audio.write_audio`.
+    """
+    rate = source.sample_rate
+    shape = rendered_shape(source, preset, options.tail_seconds)
+    check_room(out, shape[0] * shape[1], options.bit_depth)
+    passes = 1 if options.bit_depth == "32f" and not options.normalize else 2
+    told = tell or (lambda done: None)
+    gain_db = 0.0
+    if passes == 2:
+        blocks = _rendered(source, preset, options, None, lambda done: told(done / 2.0))
+        peak = max(float(np.abs(block).max()) for block in _finite(blocks, out, rate))
+        gain_db = safe_gain_db(out, peak, options.bit_depth, options.normalize)
+    last = _rendered(source, preset, options, measure, lambda done: told(1.0 + (done - 1) / passes))
+    coded = encoded(
+        rechunk(_finite(last, out, rate), CODED_SAMPLES),
+        10 ** (gain_db / 20),
+        options.bit_depth,
+        options.seed,
+    )
+    store_blocks(
+        out,
+        coded,
+        shape,
+        rate,
+        bit_depth=options.bit_depth,
+        force=options.force,
+        time_reference=source.time_reference,
+    )
+    turned = (f"{out}: turned down by {-gain_db:.1f} dB, to −1 dBFS",) if gain_db else ()
+    lost = time_lost(out, source.time_reference, rate)
+    return clamped_frequencies(preset, rate) + turned + lost
+
+
+def _finite(blocks: Iterator[np.ndarray], out: Path, sample_rate: int) -> Iterator[np.ndarray]:
+    done = 0
+    for block in blocks:
+        check_finite(out, block, sample_rate, done)
+        done += block.shape[1]
+        yield block

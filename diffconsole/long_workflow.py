@@ -1,0 +1,165 @@
+"""What the commands do with recordings too long to be held in memory; see :mod:`.long_takes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .audio_blocks import BlockSource
+from .errors import PageSizeError
+from .long_takes import Survey, page_part, passages, rendered_shape, survey, write_rendered
+from .preset import Preset
+from .progress import bar
+
+if TYPE_CHECKING:
+    from .enhance import Enhancer
+    from .predictor import Predictor
+    from .reference import Reference
+    from .workflow import AudioOptions, TakeFiles
+
+__all__ = ["apply_long", "audition_part", "predict_long", "process_long"]
+
+
+def predict_long(
+    model: Predictor,
+    model_name: str,
+    source: BlockSource,
+    name: str,
+    references: Sequence[Reference] = (),
+    enhancer: Enhancer | None = None,
+) -> tuple[Preset, Survey]:
+    """Predict the strip of a long recording from passages of it; also what was found on the way.
+
+    The parameters are those of :func:`.workflow.predict_preset`.
+    """
+    from .workflow import predict_preset
+
+    found = survey(source)
+    samples, messages = passages(source, found)
+    preset = predict_preset(
+        model,
+        samples,
+        source.sample_rate,
+        name=name,
+        model_name=model_name,
+        references=references,
+        enhancer=enhancer,
+        messages=messages,
+    )
+    return preset, found
+
+
+def process_long(
+    model: Predictor,
+    model_name: str,
+    take: TakeFiles,
+    source: BlockSource,
+    options: AudioOptions,
+    references: Sequence[Reference] = (),
+    enhancer: Enhancer | None = None,
+    before: BlockSource | None = None,
+    *,
+    silent: bool = True,
+) -> tuple[Preset, tuple[str, ...]]:
+    """Do what :func:`.workflow.process_take` does; the page holds an excerpt.
+
+    Parameters
+    ----------
+    model, model_name, take, options, references, enhancer
+        As of :func:`.workflow.process_take`.
+    source : BlockSource
+        What is processed: the take, or what the enhancer made of it.
+    before : BlockSource, optional
+        The take, where an enhancer ran.
+    silent : bool
+        Without a progress bar.
+
+    Returns
+    -------
+    preset : Preset
+        As written.
+    notices : tuple of str
+        What the user should know.
+    """
+    from .audition import Vocal, write_page
+    from .files import atomic_set, remove_output
+    from .plots import StripView, plot_presets
+    from .plots.streamed import StreamedMeasure
+    from .workflow import changed, found_in
+
+    with bar(f"process {take.raw.name}", silent=silent) as tell:
+        preset, found = predict_long(model, model_name, source, take.raw.name, references, enhancer)
+        preset = Preset.from_json(changed(preset, options).to_json())
+        rate, (_, samples) = source.sample_rate, source.shape
+        _, processed = rendered_shape(source, preset, options.tail_seconds)
+        measure = StreamedMeasure(samples, processed, rate)
+        name = preset.name or take.raw.stem
+        with atomic_set():
+            notices = found_in(take.raw, preset) + write_rendered(
+                source,
+                preset,
+                take.audio,
+                options,
+                measure=measure,
+                tell=lambda done: tell(0.1 + 0.8 * done, ""),
+            )
+            preset.write(take.preset, force=options.force)
+            plot_presets(
+                [StripView(name, preset.settings(), preset.bypass())],
+                take.plot,
+                measured=measure.result(),
+                sample_rate=rate,
+                title=take.raw.name,
+                force=options.force,
+            )
+            start, stop = page_part(source, found)
+            vocal = Vocal(
+                take.raw.name,
+                source.part(start, stop),
+                rate,
+                [(name, preset)],
+                before=None if before is None else before.part(start, stop),
+            )
+            try:
+                write_page(take.page, [vocal], force=options.force)
+            except PageSizeError as error:
+                if options.force:
+                    remove_output(take.page)
+                return preset, (*notices, f"{take.page}: not written, {error}")
+            notices += (
+                f"{take.page}: holds {_place(source, start, stop)}; the whole is in {take.audio}",
+            )
+    return preset, notices
+
+
+def apply_long(
+    source: BlockSource, preset: Preset, out: Path, options: AudioOptions, *, silent: bool = True
+) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Apply a preset as it is; channels and samples of the result, and what the user should know.
+
+    The parameters are those of :func:`process_long`.
+    """
+    with bar(f"apply {out.name}", silent=silent) as tell:
+        notices = write_rendered(source, preset, out, options, tell=lambda done: tell(done, ""))
+    return rendered_shape(source, preset, options.tail_seconds), notices
+
+
+def audition_part(source: BlockSource) -> tuple[np.ndarray, str]:
+    """Return what an audition page holds of a long recording, and where it lies, in words."""
+    start, stop = page_part(source, survey(source))
+    return source.part(start, stop), _place(source, start, stop)
+
+
+def _place(source: BlockSource, start: int, stop: int) -> str:
+    length, first, whole = (
+        _clock(samples, source.sample_rate) for samples in (stop - start, start, source.shape[1])
+    )
+    return f"{length} from {first} on, of {whole}"
+
+
+def _clock(samples: int, sample_rate: int) -> str:
+    minutes, seconds = divmod(round(samples / sample_rate), 60)
+    return f"{minutes}:{seconds:02d}"
