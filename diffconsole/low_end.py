@@ -26,6 +26,7 @@ GATE_DB = 25.0
 PITCH_HZ = (50.0, 1200.0)
 LEAST_PERIODICITY, FIRST_PEAK = 0.7, 0.85
 LOWEST_SHARE, LEAST_VOICED = 0.03, 8
+NEXT_SHARE, NEXT_RATIO = 0.1, 0.93
 MOST_MULTIPLES, PARTIAL_DB = 4, -45.0
 WITHOUT_PITCH_DB = 25.0
 
@@ -130,7 +131,9 @@ def _lowest_pitch(spectra: np.ndarray, window: np.ndarray) -> float | None:
     weight = np.sqrt(spectra[voiced].sum(axis=1, dtype=np.float64))[order]
     weight = np.minimum(weight, np.median(weight))
     share = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
-    return float(np.interp(LOWEST_SHARE, share, partial_hz[order]))
+    lowest_hz, next_hz = np.interp((LOWEST_SHARE, NEXT_SHARE), share, partial_hz[order])
+    # A few frames of hum far below all others are no voice.
+    return float(max(lowest_hz, NEXT_RATIO * next_hz))
 
 
 def _first_partial(spectra: np.ndarray, pitch_hz: np.ndarray) -> np.ndarray:

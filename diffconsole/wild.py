@@ -150,6 +150,10 @@ def _usual(peaks: np.ndarray) -> float:
 def _ends(channel: np.ndarray, at: int, step: int, limit: float, sample_rate: int) -> int:
     """How far a converter's ringing reaches that stands above what is usual."""
     reach, most = round(RINGING_STEP_SECONDS * sample_rate), round(RINGING_SECONDS * sample_rate)
+    beside = channel[at + 1 : at + 5] if step > 0 else channel[max(at - 4, 0) : at]
+    if not len(beside) or np.abs(beside).max() <= 4.0 * limit:
+        # It does not ring: what stands out beyond is a peak of the voice.
+        return at
     edge = at
     while abs(edge - at) < most:
         low = edge + 1 if step > 0 else max(edge - reach, 0)

@@ -21,6 +21,7 @@ from diffconsole.parameters import (
     default_settings,
     denormalize,
     normalize,
+    without_inaudible,
 )
 
 # The contract, written here a second time on purpose: low, high, scale, default.
@@ -148,3 +149,25 @@ def test_importing_the_table_loads_nothing_heavy():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_values_that_do_nothing_are_exactly_nothing():
+    found = without_inaudible(
+        {"pan.position": -1.34e-5, "compressor.makeup_db": -7e-6, "compressor.ratio": 1.0004,
+         "eq.peak_1.gain_db": 0.015, "output_gain.gain_db": -0.001, "input_gain.gain_db": 5.0,
+         "eq.low_shelf.gain_db": -0.1, "reverb.wet_db": 1e-6}
+    )  # fmt: skip
+    assert found == {
+        "pan.position": 0.0, "compressor.makeup_db": 0.0, "compressor.ratio": 1.0,
+        "eq.peak_1.gain_db": 0.0, "output_gain.gain_db": 0.0, "input_gain.gain_db": 5.0,
+        "eq.low_shelf.gain_db": -0.1, "reverb.wet_db": 1e-6,
+    }  # fmt: skip
+
+
+def test_what_is_inaudible_lies_around_a_value_in_range():
+    for p in PARAMETERS:
+        if p.idle is not None:
+            assert p.low <= p.idle <= p.high
+            assert 0.0 < p.inaudible <= 0.005 * (p.high - p.low)
+        else:
+            assert p.inaudible == 0.0

@@ -446,3 +446,16 @@ def test_samples_that_are_not_finite(model: Predictor, wrong: float) -> None:
     take[0, 9] = wrong
     with pytest.raises(AudioError, match="not finite"):
         model.predict(take, RATE)
+
+
+# Values that do nothing
+
+
+def test_a_prediction_without_pan_is_exactly_in_the_middle(take: np.ndarray) -> None:
+    model = small_model(3)
+    place = [p.key for p in PARAMETERS].index("pan.position")
+    with torch.no_grad():
+        for layer in (model.head.mean, model.head.skip, model.head.voice):
+            layer.weight[place] = 0.0
+        model.head.mean.bias[place] = -2.7e-5
+    assert model.predict(take, RATE).settings["pan.position"] == 0.0

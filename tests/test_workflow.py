@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from diffconsole.errors import OutputError, SettingsError
 from diffconsole.parameters import SWITCHES
 from diffconsole.workflow import (
     plan_presets,
     plan_takes,
+    predict_file,
     split_bypass,
 )
 
 from .commands import contents
+from .synthetic import RATE, small_model, voice
 
 
 def test_names_beside_the_take_and_in_a_folder(tmp_path):
@@ -67,3 +71,24 @@ def test_names_to_bypass():
     assert split_bypass(",".join(SWITCHES)) == SWITCHES
     with pytest.raises(SettingsError, match=r"'EQ': not one of input_gain, eq, eq\.high_pass"):
         split_bypass("EQ")
+
+
+def test_what_was_wrong_with_a_take_is_a_notice_and_in_the_preset(tmp_path):
+    raw = tmp_path / "take.wav"
+    sung = voice(3.0, 1) + np.float32(0.1)
+    sung[40000] = 1e4
+    sides = np.stack((sung, np.zeros_like(sung)), axis=1)
+    soundfile.write(raw, sides, RATE, subtype="FLOAT")
+    preset, notices = predict_file(small_model(3), "small", raw)
+    expected = [
+        "sample 40000 (0.907 s) reaches +80.0 dBFS, far above everything around it, and was "
+        "ignored",
+        "the file has a DC offset of 0.1; it does not count",
+        "only the left channel carries the vocal",
+    ]
+    assert list(notices) == [f"{raw}: {line}" for line in expected]
+    assert preset.provenance["take"] == expected
+    soundfile.write(raw, voice(3.0, 1), RATE, subtype="FLOAT")
+    preset, notices = predict_file(small_model(3), "small", raw)
+    assert notices == ()
+    assert "take" not in preset.provenance

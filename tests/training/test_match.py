@@ -17,6 +17,7 @@ from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.parameters import BY_KEY, PARAMETERS, SWITCHES
 from diffconsole.render import render
 from diffconsole.training.match import Match, MatchOptions, match
+from diffconsole.training.search import Found
 from diffconsole.training.targets import eq_curve_db
 
 from ..synthetic import STUDIO, mixed, pair, voice
@@ -191,3 +192,20 @@ def test_a_mono_mix_and_a_stereo_take(studio: Pair) -> None:
     middle = np.broadcast_to(studio.mixed.mean(axis=0), studio.mixed.shape)
     (result,) = match([replace(studio, mixed=np.array(middle))], QUICK)
     assert result.distance < result.level_distance
+
+
+def test_a_gain_or_pan_that_nobody_hears_is_none():
+    point = torch.tensor(
+        [
+            p.to_normalised(
+                {"pan.position": -1.34e-5, "compressor.makeup_db": 1.0}.get(p.key, p.default)
+            )
+            for p in PARAMETERS
+        ],
+        dtype=torch.float64,
+    )
+    settings = Found(point, input_db=6.0, output_db=-1.000007).settings()
+    assert settings["pan.position"] == 0.0
+    assert settings["compressor.makeup_db"] == 0.0
+    assert settings["output_gain.gain_db"] == 0.0
+    assert settings["input_gain.gain_db"] == 6.0
