@@ -30,7 +30,11 @@ from ..pretend_gpu import MixedDevicesError, WaitingError, pretend_gpu
 from ..synthetic import RATE, mixed, pair, small_model, voice, write_people
 from .finetuning import base_model, short_windows
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    # The pretended device is called meta, which otherwise holds nothing that could be copied.
+    pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter"),
+]
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
