@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from .console import kernels
+from .console.shapes import fast_length
 
 __all__ = ["MixTarget", "mix_distance", "mix_distance_terms", "spectral_distance"]
 
@@ -41,7 +42,6 @@ MASKED_DB = -40.0
 
 # Frames that a part of the spectra takes or leaves together.
 FRAME_RUN = 32
-RINGING_DB = 160.0
 WEIGHTS = {"mss_lr": 1.0, "mss_ms": 0.5, "mldr_lr": 0.5, "mldr_ms": 0.25}
 
 
@@ -161,13 +161,19 @@ def _stereo_distances(
 
 
 def _average(energy: Tensor, time_ms: float, sample_rate: float) -> Tensor:
+    """Average by a one-pole, ``s[n] = s[n−1] + step·(e[n] − s[n−1])`` from 0, of float64."""
     per_sample = 2200.0 / time_ms / sample_rate
     step = 1.0 - math.exp(-per_sample)
-    # Filled on the device, and with the ringing known: nothing is copied there or waited for.
-    one_pole = torch.zeros(len(energy), 1, 5, dtype=torch.float64, device=energy.device)
-    one_pole[..., 0], one_pole[..., 3] = step, step - 1.0
-    ringing = math.ceil(RINGING_DB / 20.0 * math.log(10.0) / per_sample)
-    return kernels.sections(energy, one_pole, ringing)
+    if kernels.name_for(energy) == "cpu":
+        one_pole = torch.tensor([[[step, 0.0, 0.0, step - 1.0, 0.0]]], dtype=torch.float64)
+        return kernels.sections(energy, one_pole.expand(len(energy), 1, 5))
+    # By its response, as long as the sound: nothing wraps around, of which the first averages,
+    # that of near silence, would have gradients of any size, and nothing is waited for.
+    samples = energy.shape[-1]
+    length = fast_length(2 * samples)
+    places = torch.arange(samples, dtype=torch.float64, device=energy.device)
+    response = torch.fft.rfft(step * torch.exp(-per_sample * places), length)
+    return torch.fft.irfft(torch.fft.rfft(energy, length) * response, length)[..., :samples]
 
 
 def _averages(audio: Tensor, sample_rate: float, stride: int) -> list[list[Tensor]]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffconsole.console import kernels
 from diffconsole.losses import (
     WEIGHTS,
     MixTarget,
@@ -99,3 +100,20 @@ def test_a_mono_mix_is_reached_without_side(kernel: str) -> None:
     mix, mono = with_side(-65.0), with_side(-200.0)
     reported, bounded = (float(mix_distance(mono, mix, RATE, bounded=b)) for b in (False, True))
     assert bounded < 0.1 < reported
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_sound_that_begins_in_silence_has_the_same_gradient_everywhere(bounded: bool) -> None:
+    """Its first averages are tiny: what wraps around a transform there is multiplied by all."""
+    pytest.importorskip("numba", reason="the loops are compiled by numba")
+    ours, theirs = (
+        torch.from_numpy(np.stack([voice(0.5, seed), voice(0.5, seed + 1)]))[None]
+        for seed in (1, 3)
+    )
+    found = []
+    for kernel in ("cpu", "generic"):
+        x = ours.clone().requires_grad_()
+        with kernels.use(kernel):
+            distance = mix_distance(x, theirs, RATE, stride=32, bounded=bounded)
+            found.append(torch.autograd.grad(distance.sum(), x)[0])
+    assert float((found[0] - found[1]).norm() / found[0].norm()) < 0.05

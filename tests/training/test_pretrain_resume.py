@@ -18,6 +18,8 @@ from diffconsole.training.pretrain import PretrainOptions, pretrain
 
 from ..synthetic import write_people
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
 
 class Numbered(Stream):
     """Examples that are their numbers, made in no time."""
