@@ -267,8 +267,8 @@ def test_finetune_over_an_older_model_leaves_one_of_both(server, tmp_path, studi
             assert one_error(outcome.stderr.splitlines(keepends=True)[-1])
         _assert_whole(folder)
         # Who reads the model finds one of both, never a mixture.
-        told = server.run("models", "info", "--model", folder)
-        assert told.code == 0
+        shown = server.run("models", "info", "--model", folder)
+        assert shown.code == 0
         after = contents(folder)
         assert not any(Path(name).name.startswith(".diffconsole-old") for name in after)
         same = {after[name] == before[name] for name in ("model.json", "README.md")}
