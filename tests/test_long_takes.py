@@ -145,7 +145,9 @@ def test_lossy_files_decode_in_blocks_as_in_one_call(
     whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
     monkeypatch.setattr("diffconsole.audio._BLOCK_SAMPLES", 3001)
     samples, _ = read_audio(path)
-    assert np.array_equal(samples, whole.T) and samples.flags.c_contiguous
+    # The MP3 decoder rounds by where its buffer lies in memory; a seek would lose whole frames.
+    assert samples.shape == whole.T.shape and samples.flags.c_contiguous
+    assert np.abs(samples - whole.T).max() < 1e-6
 
 
 def test_an_audition_page_of_a_long_recording_holds_an_excerpt(tmp_path, take, everything_is_long):
