@@ -70,7 +70,7 @@ def match(
 ) -> None:
     """Recover the settings that turn a raw vocal into a finished mix of it.
 
-    One pair, or folders of them: --raw DIR --mixed DIR, or --pairs CSV. Timing and polarity are
+    One pair, or folders of them: --raw DIR --mixed DIR, or --pairs CSV. Timing, speed and polarity are
     found; the settings act on the raw file as it lies. Ctrl-C keeps the best so far. Repeated, a
     command on folders goes on with the pairs that are not done.
     """
