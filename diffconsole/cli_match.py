@@ -70,9 +70,9 @@ def match(
 ) -> None:
     """Recover the settings that turn a raw vocal into a finished mix of it.
 
-    One pair, or folders of them: --raw DIR --mixed DIR, or --pairs CSV. Timing and polarity are
-    found; the settings act on the raw file as it lies. Ctrl-C keeps the best so far. Repeated, a
-    command on folders goes on with the pairs that are not done.
+    One pair, or folders of them: --raw DIR --mixed DIR, or --pairs CSV. Timing, speed and
+    polarity are found; the settings act on the raw file as it lies. Ctrl-C keeps the best so far.
+    Repeated, a command on folders goes on with the pairs that are not done.
     """
     from .training.match import MatchOptions
     from .workflow import check_device

@@ -68,7 +68,7 @@ class ByEnergies:
     seconds : float
         0 where another lag is not clearly better.
     error_seconds : float
-        Standard error, or the distance from what fits best where that is more.
+        How far the lags of single parts lie apart, plus the distance from what fits best.
     """
 
     seconds: float
@@ -186,7 +186,7 @@ def by_energies(raw: np.ndarray, mixed: np.ndarray, coarse: float) -> ByEnergies
     seconds = coarse + (peak - reach + vertex(whole, peak)) * step
     peaks = np.argmax(curves, axis=1)
     spread = 1.48 * float(np.median(np.abs(peaks - np.median(peaks)))) * step
-    error = max(1.5 * spread / np.sqrt(len(curves)), LEAST_ERROR_SECONDS)
+    error = max(spread, LEAST_ERROR_SECONDS)
     if abs(coarse) > REACH_SECONDS - step:
         return ByEnergies(seconds, error)
     gains = curves[:, peak] - curves[:, reach - round(coarse / step)]
