@@ -27,6 +27,11 @@ INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 # On a GPU these are loops of Triton; the torch implementation looks whether it is done.
 TRITON = {"compress", "compress_backward"}
 RESHAPED_IN_PLACE = {"transpose_", "t_", "squeeze_", "unsqueeze_", "swapaxes_", "as_strided_"}
+# Views that say only how to read the values: a mode like this one is below what reads them so.
+COMPUTED_VIEWS = {
+    "_conj": torch.ops.aten.conj_physical.default,
+    "_neg_view": torch.ops.aten.neg.default,
+}
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique"}
 
 
@@ -119,6 +124,7 @@ class _Device(TorchDispatchMode):
             _refuse_mixed(func, _needed(name, args, flat))
         if not self.waiting:
             self.refuse_waiting(func, name, args, asked, ours)
+        func = COMPUTED_VIEWS.get(name, func)
         before = {id(x.values): x for x in flat if isinstance(x, OnDevice)}
         args, kwargs = tree_map(
             lambda x: x.values if isinstance(x, OnDevice) else x, (args, kwargs)
