@@ -91,6 +91,8 @@ class _Constructors(TorchFunctionMode):
         if func is Tensor.new_tensor and isinstance(args[0], OnDevice):
             kwargs.setdefault("dtype", args[0].dtype)
             return torch.tensor(*args[1:], **kwargs).to(DEVICE)
+        if func is Tensor.tolist and isinstance(args[0], OnDevice):
+            return args[0].cpu().tolist()
         return func(*args, **kwargs)
 
 
@@ -106,7 +108,7 @@ class _Device(TorchDispatchMode):
         name = func.__name__.split(".")[0]
         flat = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
         ours = any(isinstance(x, OnDevice) for x in flat)
-        if func.namespace == "diffconsole" and ours:
+        if func.namespace == "diffconsole":
             _refuse_mixed(func, flat)
             with self if self.waiting or name not in TRITON else _Device(True):
                 return func._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)

@@ -62,6 +62,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=DATA / "real_pairs")
+    parser.add_argument("--songs", default="", help="only these, by a part of the name: Disco,Punk")
     parser.add_argument("--labels", type=Path, help="labels of an earlier run, to begin with")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
@@ -78,6 +79,8 @@ def main() -> int:
         if arguments.labels:
             shutil.copy(arguments.labels, known)
         for number, pair in enumerate(pairs):
+            if not any(song in pair.name for song in arguments.songs.split(",")):
+                continue
             began, folder = time.monotonic(), Path(scratch) / str(number)
             folder.mkdir()
             # A pair's label does not depend on which pair is left out.

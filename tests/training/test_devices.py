@@ -165,8 +165,10 @@ def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(near, "STEPS", 1)
     monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
     monkeypatch.setattr(starts, "EQ_STEPS", 2)
+    # What matching tests on its own, once.
+    monkeypatch.setattr(search, "unheard", lambda *_, **__: frozenset())
     monkeypatch.setattr(finetuning, "STRENGTHS", (1.0,))
-    pairs = [pair(seed, seconds=1.0) for seed in range(5)]
+    pairs = [pair(seed, seconds=0.6) for seed in range(5)]
     options = FinetuneOptions(
         studio_epochs=1, head_epochs=1, top_epochs=1, batch=4, top_stages=1, steps=3
     )
