@@ -159,12 +159,12 @@ def test_pretraining(device: str, tmp_path: Path) -> None:
     assert Predictor.load(tmp_path / "mean").info["steps"] == 1
 
 
+@pytest.mark.usefixtures("few_starts")
 def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages, labels by the search included."""
     short_windows(monkeypatch.setattr)
     monkeypatch.setattr(near, "STEPS", 1)
     monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
-    monkeypatch.setattr(starts, "EQ_STEPS", 2)
     # What matching tests on its own, once.
     monkeypatch.setattr(search, "unheard", lambda *_, **__: frozenset())
     monkeypatch.setattr(finetuning, "STRENGTHS", (1.0,))
@@ -183,20 +183,27 @@ def short_plan(*, thorough: bool) -> search.Plan:
     return search.Plan((search.Round(1.0, 2, 0.05, 2, 1),), thorough)
 
 
+@pytest.fixture
+def few_starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A search that begins at few strips."""
+    monkeypatch.setattr(starts, "EQ_STEPS", 2)
+    monkeypatch.setattr(starts, "FROM_STATISTICS", 1)
+    monkeypatch.setattr(starts, "factory_presets", dict)
+    starts._known_strips.cache_clear()
+    yield
+    starts._known_strips.cache_clear()
+
+
+@pytest.mark.usefixtures("few_starts")
 @pytest.mark.parametrize("thorough", [False, True])
 def test_matching(device: str, thorough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffconsole.training import match as matching
     from diffconsole.training import polish
 
     monkeypatch.setattr(matching, "plan_for", lambda _: short_plan(thorough=thorough))
-    monkeypatch.setattr(starts, "EQ_STEPS", 2)
-    monkeypatch.setattr(starts, "FROM_STATISTICS", 1)
-    monkeypatch.setattr(starts, "factory_presets", dict)
-    starts._known_strips.cache_clear()
     monkeypatch.setattr(polish, "STEPS", 1)
     # As near as the samples' differences want it, so that they are taken.
     monkeypatch.setattr(polish, "NEAR_WITHOUT_RETURN", 1e9)
     (found,) = match([pair(1, seconds=0.6)], MatchOptions(quick=not thorough), device=device)
-    starts._known_strips.cache_clear()
     assert np.isfinite(found.distance)
     assert not found.stopped
