@@ -38,7 +38,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeErr
               ArithmeticError, RecursionError, MemoryError)  # fmt: skip
 
 
-LONGEST_REASON = 600
+LONGEST_REASON = 400
 
 
 def formats() -> dict[str, Format]:
