@@ -34,7 +34,8 @@ BY_FFMPEG = {
     ".tta": ("tta", "tta"), ".ac3": ("ac3", "ac3"),
 }  # fmt: skip
 # No free program writes these; what their first bytes are is known.
-BY_NOBODY = {".ape": b"MAC \x96\x0f", ".dsf": b"DSD \x1c", ".amr": b"#!AMR-WB\n"}
+BY_NOBODY = {".ape": b"MAC \x96\x0f", ".dsf": b"DSD \x1c"}
+AMR = b"#!AMR-WB\n" + 5 * (b"\x04" + bytes(17))
 
 
 def _voice() -> np.ndarray:
@@ -43,7 +44,7 @@ def _voice() -> np.ndarray:
 
 
 def test_no_ending_is_left_out():
-    assert set(AUDIO_SUFFIXES) == {*BY_SNDFILE, *BY_FFMPEG, *BY_NOBODY}
+    assert set(AUDIO_SUFFIXES) == {*BY_SNDFILE, *BY_FFMPEG, *BY_NOBODY, ".amr"}
     assert len(set(AUDIO_SUFFIXES)) == len(AUDIO_SUFFIXES)
 
 
@@ -85,3 +86,12 @@ def test_what_nobody_writes_is_given_to_ffmpeg(tmp_path, ending):
     path.write_bytes(BY_NOBODY[ending] + bytes(100))
     with pytest.raises(AudioError, match="ffmpeg"):
         read_audio(path)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg")
+def test_what_older_phones_write_is_read(tmp_path):
+    path = tmp_path / "take.amr"
+    path.write_bytes(AMR)
+    samples, rate = read_audio(path)
+    assert rate == 16000
+    assert samples.shape == (1, 5 * 320)
