@@ -75,7 +75,7 @@ def process(
 
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     takes = plan_takes(raws, output, audio.force, inputs)
-    towards = load_references(reference, reference_weights)
+    towards = load_references(reference, reference_weights, report)
     predictor, name = load_model(model, audio.device)
     done = []
     with results_folder(output):
@@ -129,7 +129,7 @@ def predict(
     check_device(device)
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     targets = plan_presets(raws, output, force, inputs)
-    towards = load_references(reference, reference_weights)
+    towards = load_references(reference, reference_weights, report)
     predictor, name = load_model(model, device)
     done = []
     several = len(targets) > 1
@@ -197,7 +197,7 @@ def plot(
     Or how a model's settings change along a song (--over-time --raw take.wav --model studio/), or
     the training curves of a run (--run studio/).
     """
-    from .audio import read_audio
+    from .audio import read_audio_file
     from .plots import StripView, plot_presets
     from .plots.names import apart
     from .preset import find_preset
@@ -216,7 +216,7 @@ def plot(
         _plot_run(run, output, force)
     elif over_time and raw is not None:
         for line in _plot_over_time(raw, model, output, force):
-            report.say(f"Note: {raw}: {line}")
+            report.say(f"Note: {line}")
     if not presets:
         report.say(f"→ {output}")
         report.result({"plot": str(output)})
@@ -227,7 +227,12 @@ def plot(
         StripView(name, preset.settings(), preset.bypass())
         for name, preset in zip(names, found, strict=True)
     ]
-    take = read_audio(raw) if raw else None
+    take = None
+    if raw is not None:
+        file = read_audio_file(raw)
+        take = file.samples, file.sample_rate
+        for line in file.messages:
+            report.say(f"Note: {line}")
     plot_presets(views, output, raw=take, force=force)
     report.say(f"→ {output}")
     report.result({"plot": str(output)})
@@ -236,14 +241,14 @@ def plot(
 def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> tuple[str, ...]:
     from .course import predict_course
     from .plots.over_time import plot_over_time
-    from .workflow import read_take
+    from .workflow import read_take_file
 
-    samples, rate = read_take(raw)
+    file = read_take_file(raw)
     predictor, name = load_model(model)
-    course = predict_course(predictor, samples, rate)
+    course = predict_course(predictor, file.samples, file.sample_rate)
     title = f"{raw.stem}: settings by {name}"
-    plot_over_time(course, (samples, rate), output, title=title, force=force)
-    return course.whole.messages
+    plot_over_time(course, (file.samples, file.sample_rate), output, title=title, force=force)
+    return file.messages + tuple(f"{raw}: {line}" for line in course.whole.messages)
 
 
 def _plot_run(run: Path, output: Path, force: bool) -> None:

@@ -74,7 +74,7 @@ def _vocals(
     presets: tuple[Path, ...],
     mixed: tuple[Path, ...],
 ) -> list[Vocal]:
-    from .audio import read_audio
+    from .audio import read_audio_file
     from .audio_blocks import in_memory, is_long
     from .audition import Vocal
     from .long_workflow import audition_part
@@ -88,7 +88,14 @@ def _vocals(
     vocals = []
     for i, raw in enumerate(raws):
         source = open_take(raw)
-        mix = (mixed[i].name, *read_audio(mixed[i])) if i < len(mixed) else None
+        mix = None
+        found = [*source.messages]
+        if i < len(mixed):
+            file = read_audio_file(mixed[i])
+            mix = (mixed[i].name, file.samples, file.sample_rate)
+            found += file.messages
+        for line in found:
+            report.say(f"Note: {line}")
         if is_long(source) and mix is None:
             samples, place = audition_part(source)
             report.say(f"Note: {raw.name}: the page holds {place}")

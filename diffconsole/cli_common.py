@@ -120,9 +120,15 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Make a line that can be printed, of a length that can be read: the middle goes first."""
-    if len(text) > LONGEST_LINE:
-        text = f"{text[: LONGEST_LINE - LINE_END]} … {text[-LINE_END:]}"
-    return printable(text)
+    # Escapes are longer than what they stand for, and a text may have megabytes.
+    return _shortened(printable(_shortened(text)))
+
+
+def _shortened(text: str) -> str:
+    middle = " … "
+    if len(text) <= LONGEST_LINE:
+        return text
+    return f"{text[: LONGEST_LINE - LINE_END - len(middle)]}{middle}{text[-LINE_END:]}"
 
 
 def describe(error: Exception) -> str | None:

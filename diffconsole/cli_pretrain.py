@@ -17,6 +17,7 @@ from .cli_common import (
     force_option,
     seed_option,
 )
+from .cli_encoders import trust_option
 from .cli_runs import check_model_folder, stopped
 
 __all__ = ["pretrain"]
@@ -66,6 +67,7 @@ __all__ = ["pretrain"]
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Processes that make examples; a GPU wants as many as there are cores.",
 )  # fmt: skip
+@trust_option
 @device_option
 @seed_option
 @force_option
@@ -84,6 +86,7 @@ def pretrain(
     learning_rate: float,
     bfloat16: bool,
     workers: int,
+    trust_checkpoint: bool,
     device: str,
     seed: int,
     force: bool,
@@ -122,7 +125,13 @@ def pretrain(
             with bar("pretraining", silent=report.silent) as update:
                 show = _pretrain_progress(update)
                 figures = run(
-                    options, output, resume=not force, device=device, workers=workers, report=show
+                    options,
+                    output,
+                    resume=not force,
+                    device=device,
+                    workers=workers,
+                    report=show,
+                    trust_checkpoint=trust_checkpoint,
                 )
         except KeyboardInterrupt:
             raise stopped(output, (CHECKPOINT,)) from None

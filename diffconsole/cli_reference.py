@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import PATH, add_options
+from .cli_common import PATH, Report, add_options
 
 if TYPE_CHECKING:
     from .reference import Reference
@@ -31,8 +31,8 @@ def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
 
 
-def load_references(paths: tuple[Path, ...], weights: str) -> list[Reference]:
-    """Read what the options name."""
+def load_references(paths: tuple[Path, ...], weights: str, report: Report) -> list[Reference]:
+    """Read what the options name; a line for each thing that is wrong with a file."""
     from .reference import read_references
 
     if weights and not paths:
@@ -45,4 +45,8 @@ def load_references(paths: tuple[Path, ...], weights: str) -> list[Reference]:
         raise click.UsageError(
             f"--reference-weights is {weights!r}; give numbers with commas between, as 2,1"
         ) from None
-    return read_references(paths, numbers)
+    found = read_references(paths, numbers)
+    for reference in found:
+        for line in reference.messages:
+            report.say(f"Note: {line}")
+    return found

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from .audio_endings import MPEG_SUFFIXES
 from .chunks import NAMES, ChunkError, check_chunks, is_audio_form, locate_chunk
 from .errors import AudioError
 from .foreign_audio import demuxer_of
@@ -142,7 +143,7 @@ def _inspect(file: BinaryIO, size: int, suffix: str) -> Container:
     if demuxer is not None:
         return Container(demuxer, demuxer=demuxer)
     # A recording of a stream begins in the middle of a frame.
-    first = find_mpeg(file, start) if suffix in (".mp3", ".mpga", ".mpeg") else None
+    first = find_mpeg(file, start) if suffix in MPEG_SUFFIXES else None
     if first is not None:
         return _of_mpeg(file, first, size, whole=False)
     raise _Problem(

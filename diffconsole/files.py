@@ -239,6 +239,8 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _refusal(str(folder), error) from None
         reason = error.strerror or error
         raise OutputError(f"{folder}: cannot be made ({reason}); choose another folder") from None
     try:

@@ -21,11 +21,7 @@ import numpy as np
 
 from .errors import AudioError
 
-__all__ = ["FOREIGN_ENDINGS", "conversion", "decode_foreign", "demuxer_of"]
-
-FOREIGN_ENDINGS = (".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".aac", ".webm", ".mka", ".mkv", ".wma",
-                   ".ape", ".wv", ".amr", ".ac3", ".au")  # fmt: skip
-"""Of the files that are decoded by ffmpeg, where there is one."""
+__all__ = ["conversion", "decode_foreign", "demuxer_of"]
 
 # First bytes, their offset, ffmpeg's name of the format. None of these formats opens other files.
 _SIGNATURES = (

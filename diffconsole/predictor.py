@@ -203,16 +203,17 @@ class Predictor(nn.Module):
             pooled = self.head.pool(self.encoder(windows.to(device)))
             mean, log_variance = self.style_answer(pooled, style.expand(len(pooled), -1))
         mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
-        if not bool(mean.isfinite().all() and log_variance.isfinite().all()):
-            raise ModelError(
-                "the model predicts values that are no numbers: its weights are damaged; copy it "
-                "again"
-            )
         weight = torch.exp(-log_variance)
         weight = weight / weight.sum(dim=0)
         centre = (weight * mean).sum(dim=0)
         spread = (weight * (log_variance.exp() + (mean - centre) ** 2)).sum(dim=0).sqrt()
         chosen = self.choose(centre, spread)
+        # Finite weights of the network may still overflow here.
+        if not bool(torch.stack((centre, spread, chosen)).isfinite().all()):
+            raise ModelError(
+                "the model predicts values that are no numbers: its weights are damaged; copy it "
+                "again"
+            )
 
         settings, uncertainty = {}, {}
         for i, parameter in enumerate(PARAMETERS):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import loudness_lufs, read_audio
+from .audio import loudness_lufs, read_audio_file
 from .errors import AudioError, ModelError, SettingsError
 from .head import Head
 from .parameters import BY_KEY, without_inaudible
@@ -47,12 +47,15 @@ class Reference:
         Hz.
     weight : float
         Above 0; against those of the other references.
+    messages : tuple of str
+        What its user should know of its file, a line each.
     """
 
     name: str
     samples: np.ndarray
     sample_rate: int
     weight: float = 1.0
+    messages: tuple[str, ...] = ()
 
     @functools.cached_property
     def take(self) -> Take:
@@ -99,7 +102,8 @@ def read_references(paths: Sequence[Path], weights: Sequence[float] = ()) -> lis
             raise SettingsError(f"a reference's weight is {weight:g}; give a number above 0")
     found = []
     for path, weight in zip(paths, weights or [1.0] * len(paths), strict=True):
-        reference = Reference(path.name, *read_audio(path), weight)
+        file = read_audio_file(path)
+        reference = Reference(path.name, file.samples, file.sample_rate, weight, file.messages)
         try:
             _ = reference.level
         except AudioError as error:

@@ -30,6 +30,7 @@ VERSION = "1.0"
 SCHEMA_ID = "channel-strip-1.schema.json"
 SCHEMA_PATH = Path(__file__).parent / "data" / SCHEMA_ID
 DEEPEST = 64
+LONGEST_KEY = 80
 
 
 def preset_schema() -> dict[str, Any]:
@@ -125,10 +126,11 @@ def walk(data: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
 
 def path_of(steps: Sequence[str | int]) -> str:
     """Write a JSON path: ``$.eq.peak_1.gain_db``, ``$["$schema"]``, ``$.provenance.lags[2]``."""
-    return "$" + "".join(
-        f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{_shown(step)}]"
-        for step in steps
-    )
+    return "$" + "".join(f".{step}" if _is_plain(step) else f"[{_shown(step)}]" for step in steps)
+
+
+def _is_plain(step: str | int) -> bool:
+    return isinstance(step, str) and step.isidentifier() and len(step) <= LONGEST_KEY
 
 
 @functools.lru_cache(maxsize=1)

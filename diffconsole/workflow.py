@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,13 +124,30 @@ def plan_takes(
         if stem in takes:
             raise same_result(takes[stem].raw, raw, Path(f"{stem}{ENDINGS[0]}"))
         takes[stem] = TakeFiles(raw, *(Path(f"{stem}{end}") for end in ENDINGS))
-    results = [
-        path for take in takes.values() for path in (take.preset, take.audio, take.plot, take.page)
-    ]
-    # A folder that is not there yet is made later; or no take is there, which is said later too.
-    there = [path for path in results if path.parent.is_dir()]
-    check_results(there, raws, force, inputs=inputs)
+    results = {take.raw: (take.preset, take.audio, take.plot, take.page) for take in takes.values()}
+    _check_several(results, force, inputs)
     return list(takes.values())
+
+
+def _check_several(
+    results: Mapping[Path, Sequence[Path]], force: bool, inputs: Sequence[Path]
+) -> None:
+    """Refuse as :func:`check_results`; where some takes are done, say how to go on with others."""
+    # A folder that is not there yet is made later; or no take is there, which is said later too.
+    there = [path for paths in results.values() for path in paths if path.parent.is_dir()]
+    one = len(results) == 1
+    check_results(there, list(results), force if one else True, inputs=inputs)
+    done = [raw for raw, paths in results.items() if any(path.exists() for path in paths)]
+    if one or force or not done:
+        return
+    path = next(path for path in results[done[0]] if path.exists())
+    go_on = ""
+    if len(done) < len(results):
+        go_on = "give only the others to go on, or "
+    raise OutputError(
+        f"{path}: exists already, there are results of {len(done)} of {len(results)} takes; "
+        f"{go_on}add --force to replace them"
+    )
 
 
 ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
@@ -158,7 +175,7 @@ def plan_presets(
             raise same_result(takes[target], raw, target)
         takes[target] = raw
     if output.is_dir():
-        check_results(takes, raws, force, inputs=inputs)
+        _check_several({raw: (target,) for target, raw in takes.items()}, force, inputs)
     return {raw: target for target, raw in takes.items()}
 
 

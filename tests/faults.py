@@ -1,7 +1,11 @@
-"""Commands that are killed, stopped, or run out of room at a given step of theirs.
+"""Commands that are killed, stopped, or run out of room at every step of theirs on files.
 
-One process imports everything and answers requests; each command runs in a fork of it, with its
-renames or its writes counted. That takes a tenth of the time of starting a program each time.
+A step is a call that changes what a folder holds: a file made, written, put on the disk, renamed,
+linked or removed. What a process leaves that is killed before a step is what lies there at that
+moment, so one run shows all of its kills: the folder is copied before every step, links and times
+included. A run that is stopped, or that finds the disk full, goes on after the step, so each of
+these takes a run of its own. All run in this process, which has everything imported and compiled;
+``python -m tests.benchmarks.faults`` kills real processes.
 """
 
 from __future__ import annotations
@@ -12,156 +16,134 @@ import io
 import itertools
 import json
 import os
+import pathlib
+import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
-RENAMES = ("replace", "rename", "link", "unlink")
+from .commands import call
+
+__all__ = [
+    "FAULTS",
+    "Outcome",
+    "States",
+    "counted_steps",
+    "put",
+    "run",
+    "short_work",
+    "states",
+    "striking",
+    "taken",
+]
+
+FAULTS = ("kill", "term", "full")
+MOST_STEPS = 400
+# Those that need room on the disk; the others are steps of kills and stops only.
+TAKE_ROOM = ("link", "mkdir")
+OTHERS = ("replace", "rename", "unlink", "rmdir")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended.
-
-    Attributes
-    ----------
-    code : int or None
-        Its exit code; None if it was killed.
-    stderr : str
-        What it said.
-    reached : bool
-        Whether it came to the step at which the fault waited.
-    """
+class Outcome(NamedTuple):
+    """How a command ended: its exit code, None where it was killed, and what it said."""
 
     code: int | None
     stderr: str
-    reached: bool
 
 
-class Server:
-    """The process that forks.
+States = Callable[[str, Path, Sequence[object]], Iterator[Outcome]]
+"""What :func:`states` is; the benchmark's kills real processes."""
+
+
+def run(*command: object) -> Outcome:
+    """Run a command in this process, undisturbed."""
+    result = call(*command)
+    return Outcome(result.exit_code, result.stderr)
+
+
+def states(fault: str, folder: Path, command: Sequence[object]) -> Iterator[Outcome]:
+    """Yield once for every step of a command, with the folder as a fault at that step leaves it.
+
+    Each time all that lies below the folder is what was there at first, then the command ran. At
+    the end it is as the undisturbed command left it.
 
     Parameters
     ----------
-    process : Popen
-        Serving :func:`serve`.
+    fault : {"kill", "term", "full"}
+        SIGKILL or SIGTERM before a step; ENOSPC from a step on.
+    folder : Path
+        Only steps on files in there count.
+    command : sequence
+        Its words.
     """
+    first = taken(folder)
+    if fault == "kill":
+        found: list[dict[str, _File | None]] = []
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+        def keep(_number: int, _path: object) -> None:
+            state = taken(folder)
+            if not found or state != found[-1]:
+                found.append(state)
 
-    def run(
-        self, *command: object, fault: str = "", at: int = 0, below: Path | None = None
-    ) -> Outcome:
-        """Run a command with a fault at its step `at` on files below a folder.
-
-        Parameters
-        ----------
-        command : object
-            Its words.
-        fault : {"", "kill", "term", "full"}
-            SIGKILL or SIGTERM before a rename; ENOSPC from a write on.
-        at : int
-            Which, from 1.
-        below : Path, optional
-            Only steps on files in there count.
-        """
-        request = {"command": [str(w) for w in command], "fault": fault, "at": at}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({**request, "below": str(below)}) + "\n")
-        self._process.stdin.flush()
-        return Outcome(**json.loads(self._process.stdout.readline()))
-
-
-@contextmanager
-def served() -> Iterator[Server]:
-    """Start the process that forks."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", "from tests.faults import serve; serve()"],
-        cwd=Path(__file__).parents[1], env=environment,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        try:
-            yield Server(process)
-        finally:
-            process.kill()
-
-
-def serve() -> None:
-    """Answer requests on stdin, each in a fork."""
-    import torch
-
-    from . import commands
-
-    torch.set_num_threads(1)
-    _shorten_long_work()
-    with tempfile.TemporaryDirectory() as folder:
-        # Once before the forks: what it imports and compiles, they all have.
-        take = commands.write_take(Path(folder) / "take.wav", seconds=0.5)
-        model = commands.write_model(Path(folder) / "model")
-        commands.done("process", take, "-o", Path(folder) / "out", "--model", model)
-    for line in sys.stdin:
-        request = json.loads(line)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            reached = _install(request["fault"], request["at"], request["below"], writer)
-            result = commands.call(*request["command"])
-            data = {"code": result.exit_code, "stderr": result.stderr, "reached": bool(reached)}
-            os.write(writer, json.dumps(data).encode())
-            os._exit(0)
-        os.close(writer)
-        with open(reader, "rb") as answers:
-            content = answers.read()
-        os.waitpid(child, 0)
-        killed = json.dumps({"code": None, "stderr": "", "reached": True})
-        print(content.decode() or killed, flush=True)
-
-
-def _install(fault: str, at: int, below: str, writer: int) -> list[int]:
-    """Count steps from now on and strike at one; what is returned is not empty after that."""
-    steps, reached = itertools.count(1), list[int]()
-
-    def step(*paths: object) -> None:
-        if not any(
-            os.fsdecode(p).startswith(below) for p in paths if isinstance(p, str | bytes | Path)
-        ):
+        with counted_steps(fault, folder, keep):
+            last = run(*command)
+        assert last.code == 0, last.stderr
+        done = taken(folder)
+        for state in found:
+            put(folder, state)
+            yield Outcome(None, "")
+        put(folder, done)
+        return
+    for at in itertools.count(1):
+        reached: list[int] = []
+        with counted_steps(fault, folder, striking(fault, at, reached)):
+            outcome = run(*command)
+        if not reached:
+            assert outcome.code == 0, outcome.stderr
             return
-        number = next(steps)
+        assert at < MOST_STEPS
+        yield outcome
+        put(folder, first)
+
+
+def striking(fault: str, at: int, reached: list[int]) -> Callable[[int, object], None]:
+    """Return what strikes at a step, and notes that it came there."""
+
+    def strike(number: int, path: object) -> None:
         if number < at or (fault != "full" and number > at):
             return
         reached.append(number)
         if fault == "full":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(paths[0]))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if fault == "term":
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "would end the tests"
         os.kill(os.getpid(), signal.SIGKILL if fault == "kill" else signal.SIGTERM)
 
+    return strike
+
+
+@contextmanager
+def counted_steps(
+    fault: str, folder: Path, before: Callable[[int, object], None]
+) -> Iterator[None]:
+    """Call something before every step on files below a folder, with its number from 1."""
+    below, numbers = str(folder), itertools.count(1)
+    plain_open, plain_os_open, plain_sync = io.open, os.open, os.fsync
+
+    def step(*paths: object) -> None:
+        named = [os.fsdecode(p) for p in paths if isinstance(p, str | bytes | Path)]
+        if any(name.startswith(below) for name in named):
+            before(next(numbers), named[0])
+
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def call_counted(*args: Any, **kwargs: Any) -> Any:
             step(*args[:2])
             return function(*args, **kwargs)
 
-        return call
-
-    if fault in ("kill", "term"):
-        for name in RENAMES:
-            setattr(os, name, counted(getattr(os, name)))
-    elif fault == "full":
-        _fill_disk(step, counted)
-    return reached
-
-
-def _fill_disk(step: Callable[..., None], counted: Callable[..., Any]) -> None:
-    """Let every call that takes room on a disk be a step."""
-    plain_open, plain_os_open, plain_sync = io.open, os.open, os.fsync
+        return call_counted
 
     class Counting:
         def __init__(self, file: Any, path: object) -> None:
@@ -190,14 +172,74 @@ def _fill_disk(step: Callable[..., None], counted: Callable[..., Any]) -> None:
         return plain_os_open(path, flags, *args, **kwargs)
 
     def sync(descriptor: int) -> None:
-        step(os.readlink(f"/proc/self/fd/{descriptor}"))
+        # Where there is no /proc, what is flushed is a step nevertheless.
+        link = f"/proc/self/fd/{descriptor}"
+        step(os.readlink(link) if os.path.lexists(link) else below)
         plain_sync(descriptor)
 
-    io.open = builtins.open = open_file  # type: ignore[assignment]
-    os.open, os.fsync, os.link = os_open, sync, counted(os.link)  # type: ignore[assignment]
+    names = TAKE_ROOM if fault == "full" else TAKE_ROOM + OTHERS
+    changes = {"open": os_open, **{name: counted(getattr(os, name)) for name in names}}
+    # Python 3.10's paths hold the functions of os themselves.
+    accessor = getattr(pathlib, "_NormalAccessor", None)
+    with ExitStack() as changed:
+        for name, function in changes.items():
+            changed.enter_context(mock.patch.object(os, name, function))
+            if accessor is not None and name != "open":
+                changed.enter_context(mock.patch.object(accessor, name, staticmethod(function)))
+        if accessor is not None:
+            changed.enter_context(mock.patch.object(accessor, "open", staticmethod(open_file)))
+        changed.enter_context(mock.patch.object(os, "fsync", sync))
+        changed.enter_context(mock.patch.object(io, "open", open_file))
+        changed.enter_context(mock.patch.object(builtins, "open", open_file))
+        yield
 
 
-def _shorten_long_work() -> None:
+class _File(NamedTuple):
+    """Names of one file have one `number`."""
+
+    number: int
+    mode: int
+    mtime_ns: int
+    data: bytes
+
+
+def taken(folder: Path) -> dict[str, _File | None]:
+    """Everything below a folder, with permissions, times and links."""
+    found: dict[str, _File | None] = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        name = str(path.relative_to(folder))
+        if path.is_dir():
+            found[name] = None
+        else:
+            # Not open(): that is counted.
+            descriptor = os.open(path, os.O_RDONLY)
+            with os.fdopen(descriptor, "rb") as file:
+                data = file.read()
+            found[name] = _File(status.st_ino, status.st_mode, status.st_mtime_ns, data)
+    return found
+
+
+def put(folder: Path, state: dict[str, _File | None]) -> None:
+    """Make a folder hold what :func:`taken` found."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    made: dict[int, Path] = {}
+    for name, file in state.items():
+        path = folder / name
+        if file is None:
+            path.mkdir()
+        elif file.number in made:
+            os.link(made[file.number], path)
+        else:
+            path.write_bytes(file.data)
+            os.chmod(path, file.mode & 0o7777)
+            os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
+            made[file.number] = path
+
+
+@contextmanager
+def short_work() -> Iterator[None]:
     """Replace searches, training and drawings, which have tests of their own, by stand-ins.
 
     Every file is written by the functions that always write it.
@@ -206,6 +248,7 @@ def _shorten_long_work() -> None:
     import diffconsole.plots
     import diffconsole.plots.match
     import diffconsole.plots.training
+    import diffconsole.residual
     import diffconsole.training.finetune
     import diffconsole.training.match
     from diffconsole import cli_training
@@ -254,14 +297,20 @@ def _shorten_long_work() -> None:
         diffconsole.evaluation: {
             "model_distance": lambda _pair, _model: 1.0,
             "fixed_distance": lambda _pair, _fixed: 1.5,
+            "level_distance": lambda _pair: 2.0,
+        },
+        diffconsole.residual: {
+            "measure_residual": lambda _pair, _preset: None,
+            "in_words": lambda _: [],
         },
         cli_training: {"_choose_fixed": lambda _pairs, _report: _Named("rap")},
     }
-    for module, changes in modules.items():
-        for name, value in changes.items():
-            setattr(module, name, value)
+    with ExitStack() as changed:
+        for module, changes in modules.items():
+            for name, value in changes.items():
+                changed.enter_context(mock.patch.object(module, name, value))
+        yield
 
 
-@dataclass(frozen=True)
-class _Named:
+class _Named(NamedTuple):
     name: str

@@ -14,7 +14,7 @@ CASES = 400
 def test_no_damaged_file_escapes_its_reader():
     from .benchmarks.fuzz import run
 
-    failures = run(CASES, seed=18)
+    failures = run(CASES, seed=18, jobs=2)
     assert not failures, "\n".join(map(str, failures[:10]))
 
 
@@ -22,7 +22,7 @@ def test_the_run_finds_what_it_looks_for(monkeypatch):
     """A reader that raises, one that hangs, one that fills the memory, one that leaves a file."""
     import numpy as np
 
-    from .benchmarks import fuzz
+    from .benchmarks import fuzz, fuzz_seeds
     from .benchmarks.fuzz_seeds import KINDS, Kind
 
     def raises(path):
@@ -39,6 +39,7 @@ def test_the_run_finds_what_it_looks_for(monkeypatch):
         path.with_name(".diffconsole-left.json").touch()
 
     monkeypatch.setattr(fuzz, "LONGEST_SECONDS", 1)
+    monkeypatch.setattr(fuzz, "seeds_of", lambda folder: {"pairs": fuzz_seeds.pairs(folder)})
     for read, said in (
         (raises, "ZeroDivisionError: here"),
         (hangs, "ran longer than 1 s"),

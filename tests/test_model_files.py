@@ -203,3 +203,19 @@ def test_a_trusted_model_predicts(scripted_folder, tmp_path):
     out = tmp_path / "p.json"
     done("predict", take, "-o", out, "--model", scripted_folder, "--trust-checkpoint")
     assert out.is_file()
+
+
+def test_a_new_model_on_a_torchscript_model_passes_trust_on(scripted_folder):
+    from diffconsole.training.new_model import new_model
+
+    spec = f"script:{scripted_folder}"
+    with pytest.raises(ModelError, match="add --trust-checkpoint"):
+        new_model(spec)
+    assert new_model(spec, trust=True).encoder.name == "script"
+
+
+def test_pretraining_from_a_torchscript_model_passes_trust_on(scripted_folder, tmp_path):
+    """It is no model of ours to start from; without trust not even that is looked at."""
+    command = ("pretrain", tmp_path, "-o", tmp_path / "new", "--start-from", scripted_folder)
+    assert "add --trust-checkpoint" in refused(*command)
+    assert "not a model that pretrain wrote" in refused(*command, "--trust-checkpoint")

@@ -372,7 +372,10 @@ def test_crossed_real_pairs_are_refused(data_folder: Path) -> None:
 
     songs = sorted(real_lags(data_folder))
     sides = [
-        [_at_pair_rate(data_folder / "real_pairs" / s / f"{side}.mp3").mean(axis=0) for s in songs]
+        [
+            _at_pair_rate(data_folder / "real_pairs" / s / f"{side}.mp3")[0].mean(axis=0)
+            for s in songs
+        ]
         for side in ("raw", "mixed")
     ]
     for i, raw in enumerate(sides[0]):

@@ -67,7 +67,7 @@ def read_onnx(content: bytes, name: str) -> Graph:
                 nodes.append(_node(_bytes(value)))
             elif number == GRAPH_INITIALIZER:
                 _add_tensor(_bytes(value), tensors)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise ModelError(f"{name}: damaged, or no ONNX file ({error})") from None
     return Graph(nodes, tensors)
 

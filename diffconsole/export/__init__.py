@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..errors import ExportError, OutputError, PresetError
 from ..files import atomic_path, atomic_set, clear_unfinished, results_folder
 from ..preset import Preset
 from ..results import check_results
+from ..small_files import read_small
 from .base import DEFAULT_RATE, Figure, Files, Format, Mapped, Strip
 
 __all__ = [
@@ -38,7 +40,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeErr
               ArithmeticError, RecursionError, MemoryError)  # fmt: skip
 
 
-LONGEST_REASON = 600
+LONGEST_REASON = 400
 
 
 def formats() -> dict[str, Format]:
@@ -169,6 +171,8 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
     path = Path(path)
     if not path.exists():
         raise ExportError(f"{path}: no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        return _import_once(path, key)
     if path.suffix.lower() == ".json" and _is_preset(path):
         raise ExportError(f"{path}: is a preset already; use it as it is")
     if key is None:
@@ -177,6 +181,24 @@ def import_preset(path: str | Path, key: str | None = None) -> tuple[Preset, str
     if form.read is None:
         raise ExportError(f"{path}: {key} is for other software alone and cannot be read back")
     return _read(form, path), key
+
+
+def _import_once(path: Path, key: str | None) -> tuple[Preset, str]:
+    """Import from what can be read once only, as a pipe: by way of a file of the same name."""
+    try:
+        content = read_small(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ExportError(f"{path}: cannot be read ({reason})") from None
+    if content is None:
+        raise ExportError(f"{path}: over 1 MB, which no preset is; give a preset's file")
+    with tempfile.TemporaryDirectory(prefix="diffconsole-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(content)
+        try:
+            return import_preset(copy, key)
+        except ExportError as error:
+            raise ExportError(str(error).replace(str(copy), str(path))) from None
 
 
 def _is_preset(path: Path) -> bool:

@@ -62,6 +62,8 @@ BOTH = "val(0)|val(1):c=stereo"
 SEND = "(val(0)+val(1))/2|(val(0)+val(1))/2:c=stereo"
 
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+# What export writes of a strip that does nothing.
+NOTHING = re.compile(r"aformat=sample_fmts=dblp(:[\w=|:]*)?\s*")
 PART = re.compile(r"(?<!\w)(?P<name>\w+@\w+)=(?P<options>'[^']*'[^,;\[\]]*|[^,;\[\]]*)")
 
 
@@ -252,6 +254,8 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
     owners = {name.partition(":")[0] for name in table}
     settings: dict[str, float] = {}
     reverb = False
+    if not PART.search(text) and not NOTHING.fullmatch(text):
+        raise ExportError("holds no filter of a strip, as volume@input_gain; export it again")
     for match in PART.finditer(text):
         name, options = match["name"], match["options"].strip()
         if name == "aeval@compressor":

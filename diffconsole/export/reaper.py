@@ -10,6 +10,7 @@ values, ``-`` where there is no slider, ``FLOATPOS``, ``WAK``.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from importlib.resources import files
@@ -28,6 +29,7 @@ __all__ = ["FORMAT", "SLIDERS", "slider_name"]
 EFFECT = "diffconsole_strip.jsfx"
 FOLDER = "Effects/diffconsole"
 MOST_SLIDERS = 64
+DEEPEST, MOST_NAMES = 4, 20_000
 RESPONSE_NUMBERS = 1_000_000
 LONGEST_RESPONSE = 2046 * 2048  # what the effect's memory holds, in samples
 TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|\S+")
@@ -133,7 +135,7 @@ def _file_name(title: str) -> str:
 
 def _read(path: Path) -> Preset:
     if path.is_dir():
-        chains = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".rfxchain")
+        chains = _chains(path)
         if len(chains) != 1:
             raise ExportError(f"{path}: {len(chains)} FX chains in it; give one .RfxChain file")
         path = chains[0]
@@ -149,6 +151,24 @@ def _read(path: Path) -> Preset:
             values = TOKEN.findall(" ".join(inside[: ends[0] if ends else None]))
             return _preset(path, values, _plain(head[2]) if len(head) > 2 else "")
     raise ExportError(f"{path}: no {EFFECT} in this chain; only that effect can be read back")
+
+
+def _chains(folder: Path) -> list[Path]:
+    """The FX chains below a folder: as deep as REAPER keeps them, among a bounded count of names.
+
+    The folder may be a home folder or a disk.
+    """
+    found, seen = [], 0
+    for place, folders, names in os.walk(folder):
+        depth = len(Path(place).relative_to(folder).parts)
+        seen += len(folders) + len(names)
+        found += [Path(place) / name for name in names if name.lower().endswith(".rfxchain")]
+        if seen > MOST_NAMES:
+            raise ExportError(
+                f"{folder}: over {MOST_NAMES} files and folders in it; give the .RfxChain file"
+            )
+        folders[:] = sorted(folders) if depth < DEEPEST else []
+    return sorted(found)
 
 
 def _plain(token: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import loudness_lufs, read_audio, resample
+from ..audio import loudness_lufs, read_audio_file, resample
 from ..errors import PairError
 from .align import Alignment, align, at_speed, measure
 from .coarse import LOWEST_CORRELATION, suspected_speed
@@ -88,7 +88,8 @@ def load_pair(files: PairFiles) -> Pair:
     AudioError
         A file cannot be read.
     """
-    raw, mixed = (_at_pair_rate(path) for path in (files.raw, files.mixed))
+    raw, about_raw = _at_pair_rate(files.raw)
+    mixed, about_mixed = _at_pair_rate(files.mixed)
     for path, samples in ((files.raw, raw), (files.mixed, mixed)):
         if samples.shape[1] < SHORTEST_SECONDS * PAIR_RATE:
             raise PairError(f"{path}: shorter than {SHORTEST_SECONDS:g} s")
@@ -112,7 +113,7 @@ def load_pair(files: PairFiles) -> Pair:
             f"{files.raw} and {files.mixed}: hold less than {SHORTEST_SECONDS:g} s of the same "
             "part of the song; check the names"
         )
-    messages = _messages(found, raw.shape[1], start, stop)
+    messages = about_raw + about_mixed + _messages(found, raw.shape[1], start, stop)
     mixed = found.polarity * _shift(mixed, lag, raw.shape[1])[:, start:stop]
     raw = raw[:, start:stop]
     start = loudest_start(raw, most)
@@ -154,9 +155,10 @@ def _messages(found: Alignment, samples: int, start: int, stop: int) -> tuple[st
     return tuple(lines)
 
 
-def _at_pair_rate(path: Path) -> np.ndarray:
-    samples, rate = read_audio(path)
-    return resample(samples, rate, PAIR_RATE)
+def _at_pair_rate(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The samples of a file, and what its user should know of it."""
+    file = read_audio_file(path)
+    return resample(file.samples, file.sample_rate, PAIR_RATE), file.messages
 
 
 def _shift(samples: np.ndarray, lag: int, length: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def _is_stage(entry: Mapping[str, Any]) -> bool:
     return (
         isinstance(stage, str)
         and (stage != "ridge" or "strength" in entry)
-        and all(type(value) in (int, float) and math.isfinite(value) for value in numbers)
+        and all(type(v) in (int, float) and abs(v) <= sys.float_info.max for v in numbers)
     )
 
 

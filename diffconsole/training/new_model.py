@@ -62,7 +62,7 @@ def _pretrained(spec: str, sample_rate: int | None, trust: bool) -> Encoder:
         return open_encoder(name, source, sample_rate, trust=trust)
     if sample_rate is not None:
         raise ModelError(f"{spec}: its rate is known; leave --encoder-rate out")
-    encoder = Predictor.load(folder).encoder
+    encoder = Predictor.load(folder, trust_checkpoint=trust).encoder
     if encoder.name != name:
         raise ModelError(f"{folder}: its encoder is {encoder.name!r}, not {name!r}")
     return encoder

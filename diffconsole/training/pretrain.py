@@ -132,6 +132,7 @@ def pretrain(
     workers: int = 1,
     report: Callable[[dict[str, Any]], None] = lambda _: None,
     validation: int = 96,
+    trust_checkpoint: bool = False,
 ) -> dict[str, Any]:
     """Train a predictor and write it to `folder`.
 
@@ -152,6 +153,8 @@ def pretrain(
         Processes that make examples.
     validation : int
         Examples of the people that judge.
+    trust_checkpoint : bool
+        Start from a model that runs its author's code when it is opened.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def pretrain(
     torch.manual_seed(options.seed)
     if options.average and options.start_from is None:
         raise ModelError("a mean with the start needs a start; name the model to start from")
-    start = None if options.start_from is None else _known(options)
+    start = None if options.start_from is None else _known(options, trust_checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     voices = load_voices(options.voices, options.reference)
     for role, names in (("hold out", options.held_out), ("judge", options.judges)):
@@ -326,10 +329,10 @@ def pretrain(
     return figures
 
 
-def _known(options: PretrainOptions) -> Predictor:
+def _known(options: PretrainOptions, trust: bool) -> Predictor:
     """The model to start from, if it may be."""
     folder = default_model() if options.start_from == SHIPPED else Path(str(options.start_from))
-    known = Predictor.load(folder)
+    known = Predictor.load(folder, trust_checkpoint=trust)
     info = known.info
     if not {"trained", "options", "steps"} <= info.keys() or known.style is None:
         raise ModelError(f"{folder}: not a model that pretrain wrote; give one to start from")

@@ -32,7 +32,7 @@ __all__ = ["Failure", "mutated", "run"]
 
 LONGEST_SECONDS = 20
 MOST_BYTES = 2 << 30
-LONGEST_LINE = 1 << 16
+LONGEST_LINE = 2000
 BATCH = 40
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 8,
             2**36 - 1, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
@@ -279,8 +279,9 @@ def _outcome(kind: Kind, path: Path) -> str:
         kind.read(path)
     except DiffconsoleError as error:
         line = describe(error) or ""
-        if "\n" in line or not 0 < len(line) <= LONGEST_LINE:
-            what = f"said too much: {line[:300]!r} ({len(line)} characters)"
+        longest = max(len(line), len(str(error)))
+        if "\n" in line or not line or longest > LONGEST_LINE:
+            what = f"said too much: {line[:300]!r} ({longest} characters)"
     except BaseException as error:  # noqa: BLE001 - that is what is looked for.
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"

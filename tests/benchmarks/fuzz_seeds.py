@@ -20,7 +20,7 @@ from diffconsole.parameters import BY_KEY, PARAMETERS
 
 from ..synthetic import small_model, voice
 
-__all__ = ["KINDS", "Kind", "seeds_of"]
+__all__ = ["KINDS", "Kind", "pairs", "seeds_of"]
 
 SECONDS = 0.3
 
@@ -154,7 +154,7 @@ def seeds_of(folder: Path) -> dict[str, list[Path]]:
             for name in "abc"
         ]),
         "checkpoint": _checkpoint(folder / "checkpoint"),
-        "pairs": _pairs(folder / "pairs"),
+        "pairs": pairs(folder / "pairs"),
     }  # fmt: skip
 
 
@@ -242,7 +242,8 @@ def _checkpoint(folder: Path) -> list[Path]:
     return [folder / "state.safetensors"]
 
 
-def _pairs(folder: Path) -> list[Path]:
+def pairs(folder: Path) -> list[Path]:
+    """Write a list of pairs."""
     folder.mkdir(parents=True)
     rows = "".join(f"raw/{i}.wav,mixed/{i}.wav\n" for i in range(5))
     (folder / "pairs.csv").write_text("raw,mixed\n" + rows)

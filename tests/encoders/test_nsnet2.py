@@ -336,6 +336,14 @@ def test_wrong_files_are_one_line(tmp_path):
         create("nsnet2", {"width": 0})
 
 
+def test_a_shape_beyond_all_numbers_is_one_line():
+    """A tensor whose only dimension is 2**64 - 1, in a graph, in a model."""
+    shape = b"\x08" + b"\xff" * 9 + b"\x01"
+    graph = b"\x2a" + bytes([len(shape)]) + shape
+    with pytest.raises(ModelError, match="damaged, or no ONNX file"):
+        read_onnx(b"\x3a" + bytes([len(graph)]) + graph, "theirs.onnx")
+
+
 @torch.no_grad()
 def test_ten_minutes_in_bounded_memory(encoder):
     assert_ten_minutes_in_bounded_memory(encoder)

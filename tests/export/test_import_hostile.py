@@ -226,3 +226,79 @@ def test_a_preset_comes_through_a_pipe(tmp_path: Path) -> None:
         assert Preset.read(path) == find_preset("rap")
     finally:
         writer.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+@pytest.mark.parametrize("key", [None, "easyeffects"])
+def test_another_programs_preset_comes_through_a_pipe(tmp_path: Path, key: str | None) -> None:
+    """What can be read once is read once, whichever formats are tried."""
+    strip = find_preset("rap").without(["reverb", "pan"])
+    export_preset(strip, "easyeffects", tmp_path / "file.json", channels=2)
+    wanted, _ = import_preset(tmp_path / "file.json")
+    content, path = (tmp_path / "file.json").read_bytes(), tmp_path / "pipe.json"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_bytes(content), daemon=True)
+    writer.start()
+    found, form = import_preset(path, key)
+    writer.join(10)
+    assert form == "easyeffects"
+    assert found.settings() == wanted.settings()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_what_is_wrong_in_a_pipe_names_the_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.json"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_bytes(b"{}"), daemon=True)
+    writer.start()
+    with pytest.raises(ExportError) as caught:
+        import_preset(path, "easyeffects")
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).count(str(path.parent)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aformat=sample_fmts=dblp,anull",
+        "aformat=sample_fmts=dblp" + "a" * 1000,
+        "aformat=sample_fmts=dblp,lowpass=f=300",
+        "[0:a]aformat=sample_fmts=dblp[out]",
+    ],
+)
+def test_a_graph_without_a_filter_of_ours_is_no_strip(tmp_path: Path, text: str) -> None:
+    path = write_text("ffmpeg", tmp_path, text.encode())
+    with pytest.raises(ExportError, match="holds no filter of a strip"):
+        import_preset(path.parent, "ffmpeg")
+
+
+def test_a_strip_that_does_nothing_comes_back_from_ffmpeg(tmp_path: Path) -> None:
+    text = "aformat=sample_fmts=dblp:sample_rates=48000:channel_layouts=mono|stereo\n"
+    path = write_text("ffmpeg", tmp_path, text.encode())
+    preset, _ = import_preset(path.parent, "ffmpeg")
+    assert not preset.bypass() or preset.settings()
+
+
+def test_a_folder_is_searched_for_chains_to_a_bounded_depth(tmp_path: Path) -> None:
+    export_preset(find_preset("rap").without(["reverb"]), "reaper", tmp_path / "a")
+    (chain,) = (tmp_path / "a").rglob("*.RfxChain")
+    import_preset(tmp_path / "a", "reaper")
+    deep = tmp_path / "b" / "1" / "2" / "3" / "4" / "5"
+    deep.mkdir(parents=True)
+    chain.rename(deep / chain.name)
+    with pytest.raises(ExportError, match="0 FX chains"):
+        import_preset(tmp_path / "b", "reaper")
+    assert import_preset(deep, "reaper")
+
+
+def test_a_folder_of_very_many_files_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffconsole.export import reaper
+
+    monkeypatch.setattr(reaper, "MOST_NAMES", 50)
+    for number in range(60):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(ExportError, match="over 50 files and folders"):
+        import_preset(tmp_path, "reaper")

@@ -54,7 +54,9 @@ def test_a_damaged_log_is_read_as_far_as_it_is_one(tmp_path):
     good = b'{"stage": "before", "held_out": 2.5}\n'
     for damaged in (
         b'{"stage": "head", "held_o', b"\xff\xfe\x00", b"[]", b'{"stage": 7}', b'{"held_out": 1}',
-        b'{"stage": "head", "held_out": NaN}', b'{"stage": "head", "held_out": "low"}',
+        b'{"stage": "head", "held_out": NaN}',
+        b'{"stage": "head", "held_out": ' + b"9" * 400 + b"}",
+        b'{"stage": "head", "held_out": "low"}',
         b'{"stage": "ridge", "held_out": 1.0}', b"[" * 200_000, b'{"stage": {}, "held_out": 1.0}',
         b'{"stage": "head", "held_out": 1.0, "epoch": [1], "train": null}',
     ):  # fmt: skip
