@@ -142,6 +142,16 @@ def test_another_performance_stays_another(
             loaded(tmp_path, take, other)
 
 
+@pytest.mark.parametrize(("person", "numbers"), [("scottpoid", (1, 2)), ("makam_idil", (5, 7))])
+def test_another_take_of_the_same_rhythm_is_refused(
+    data_folder: Path, person: str, numbers: tuple[int, int]
+) -> None:
+    """The bands correlate by 0.6; single syllables lie up to 60 ms apart."""
+    clips = [data_folder / "voices" / person / f"{number:03d}.opus" for number in numbers]
+    with pytest.raises(PairError, match="not the same performance .the syllables lie"):
+        load_pair(PairFiles("take", *clips))
+
+
 @pytest.mark.parametrize("side", ["raw", "mix"])
 @pytest.mark.parametrize("polarity", [1, -1])
 def test_a_side_that_is_inverted(

@@ -49,6 +49,8 @@ class Alignment:
         0 where the waveforms agree on the lag, else how far it may be off.
     polarity_clear : bool
         Whether there is evidence for the polarity; else it is 1.
+    spread_seconds : float
+        How far the lags of single syllables lie apart, where the waveforms do not agree.
     """
 
     lag: float
@@ -57,6 +59,7 @@ class Alignment:
     slope: float = 0.0
     error_seconds: float = 0.0
     polarity_clear: bool = True
+    spread_seconds: float = 0.0
 
 
 def align(raw: np.ndarray, mixed: np.ndarray) -> tuple[float, int, float]:
@@ -126,7 +129,9 @@ def measure(raw: np.ndarray, mixed: np.ndarray) -> Alignment:
     sign = _local_polarity(raw, mixed, round(lag))
     polarity = -1 if sign < -CLEAR_POLARITY else 1
     clear = abs(sign) > CLEAR_POLARITY
-    return Alignment(lag, polarity, coarse.correlation, slope, found.error_seconds, clear)
+    return Alignment(
+        lag, polarity, coarse.correlation, slope, found.error_seconds, clear, found.spread_seconds
+    )
 
 
 def at_speed(mixed: np.ndarray, slope: float) -> np.ndarray:

@@ -83,10 +83,13 @@ class ByEnergies:
     error_seconds : float
         Two standard errors by the lags of single windows, 4 ms at least, plus the distance from
         what fits best.
+    spread_seconds : float
+        How far the lags of single windows lie apart.
     """
 
     seconds: float
     error_seconds: float
+    spread_seconds: float = 0.0
 
 
 def by_phase(raw: np.ndarray, mixed: np.ndarray, coarse: Line) -> ByPhase | None:
@@ -219,8 +222,8 @@ def by_energies(raw: np.ndarray, mixed: np.ndarray, coarse: float) -> ByEnergies
     doubt = 1.2 * spread / np.sqrt(0.5 * len(lags))
     error = max(2.0 * doubt, LEAST_ERROR_SECONDS)
     if abs(seconds) < max(CLEAR * doubt, LEAST_ERROR_SECONDS):
-        return ByEnergies(0.0, error + abs(seconds))
-    return ByEnergies(seconds, error)
+        return ByEnergies(0.0, error + abs(seconds), spread)
+    return ByEnergies(seconds, error, spread)
 
 
 def _change_curves(raw: np.ndarray, mixed: np.ndarray, coarse: float) -> tuple[np.ndarray, float]:
