@@ -135,7 +135,7 @@ def _fitted(
     result: np.ndarray, raw: np.ndarray, sample_rate: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The result in the shape of the take, and what was done for it."""
-    from .pairs import LOWEST_CORRELATION, PAIR_RATE, align
+    from .pairs import LOWEST_CORRELATION, PAIR_RATE, align, one_channel
 
     notices = []
     if len(result) != len(raw):
@@ -150,7 +150,7 @@ def _fitted(
             "the end"
         )
     result = np.pad(result[:, : raw.shape[1]], ((0, 0), (0, max(-spare, 0))))
-    ours, theirs = (resample(x, sample_rate, PAIR_RATE).mean(axis=0) for x in (raw, result))
+    ours, theirs = (one_channel(resample(x, sample_rate, PAIR_RATE)) for x in (raw, result))
     if ours.any():
         lag, _, correlation = align(ours, theirs)
         late = lag / PAIR_RATE

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..audio import loudness_lufs, peak_dbfs, resample
-from ..pairs import LOWEST_CORRELATION, PAIR_RATE, align
+from ..pairs import LOWEST_CORRELATION, PAIR_RATE, align, one_channel
 
 __all__ = ["aligned_mix", "encode", "measured"]
 
@@ -97,7 +97,7 @@ def aligned_mix(
     """
     mix = resample(mixed, mixed_rate, sample_rate)
     ours, theirs = (
-        resample(signal, rate, PAIR_RATE).mean(axis=0)
+        one_channel(resample(signal, rate, PAIR_RATE))
         for signal, rate in ((raw, sample_rate), (mixed, mixed_rate))
     )
     lag, polarity, correlation = align(ours, theirs)

@@ -24,8 +24,10 @@ PULL_SLOPES = (0.001, -1.0 / 1001.0)
 """Film pull-down and pull-up."""
 
 POLARITY_WINDOW, POLARITY_REACH, MOST_POLARITY_WINDOWS = 1102, 441, 300
-POLARITY_HZ, WHITENING = (100.0, 4000.0), 0.7
-CLEAR_POLARITY = 0.4
+POLARITY_HZ, WHITENING = (100.0, 8000.0), 0.85
+CLEAR_POLARITY = 0.7
+"""Of 1 where every stretch says the same. Steep filters turn the phases of a vocal's loudest band
+and reach 0.7 the wrong way; mixes that were only tuned or moved stay above."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,16 @@ class Alignment:
     polarity : int
         1 or −1.
     correlation : float
-        Of the bands' log-energies at the best lag, where both files lie, 1 at most.
+        Of the bands' log-energies at the best lag, where both files lie, 1 at most. Where that is
+        low, but the waveforms agree, the share of half seconds in which they do.
     slope : float
         By how much the mix takes longer, a share of its time: 0.0001 where it runs 100 ppm slow.
     error_seconds : float
         0 where the waveforms agree on the lag, else how far it may be off.
+    polarity_clear : bool
+        Whether there is evidence for the polarity; else it is 1.
+    spread_seconds : float
+        How far the lags of single syllables lie apart, where the waveforms do not agree.
     """
 
     lag: float
@@ -51,6 +58,8 @@ class Alignment:
     correlation: float
     slope: float = 0.0
     error_seconds: float = 0.0
+    polarity_clear: bool = True
+    spread_seconds: float = 0.0
 
 
 def align(raw: np.ndarray, mixed: np.ndarray) -> tuple[float, int, float]:
@@ -69,7 +78,8 @@ def align(raw: np.ndarray, mixed: np.ndarray) -> tuple[float, int, float]:
         1 or −1.
     correlation : float
         Of the bands' log-energies at the best lag, where both files lie, 1 at most; less where
-        the overlap falls short of 80 % of the shorter file and of ten seconds.
+        the overlap falls short of 80 % of the shorter file and of ten seconds. Where that is low,
+        but the waveforms agree, the share of half seconds in which they do.
     """
     found = measure(raw, mixed)
     return found.lag, found.polarity, found.correlation
@@ -88,6 +98,13 @@ def measure(raw: np.ndarray, mixed: np.ndarray) -> Alignment:
             if voted is not None:
                 slope = tried
                 break
+    if voted is None:
+        # An echo, a rhythm beside the voice or an effect may hide the syllables' energies.
+        tried_lags = (by_phase(raw, mixed, other) for other in coarse.others)
+        voted = next((other for other in tried_lags if other is not None and other.sure), None)
+    correlation = coarse.correlation
+    if correlation < LOWEST_CORRELATION and voted is not None and voted.sure:
+        correlation = voted.agreeing
     line = line if voted is None else voted.lag
     original = mixed
     if slope:
@@ -104,13 +121,17 @@ def measure(raw: np.ndarray, mixed: np.ndarray) -> Alignment:
     start = line.at(0.5 * len(raw) / PAIR_RATE)
     if voted is not None:
         lag, polarity = phase_lag(raw, mixed, start * PAIR_RATE)
-        return Alignment(lag, polarity, coarse.correlation, slope)
+        return Alignment(lag, polarity, correlation, slope)
     if coarse.correlation < LOWEST_CORRELATION:
         return Alignment(start * PAIR_RATE, 1, coarse.correlation, slope)
     found = by_energies(raw, mixed, start)
     lag = found.seconds * PAIR_RATE
-    polarity = _local_polarity(raw, mixed, round(lag))
-    return Alignment(lag, polarity, coarse.correlation, slope, found.error_seconds)
+    sign = _local_polarity(raw, mixed, round(lag))
+    polarity = -1 if sign < -CLEAR_POLARITY else 1
+    clear = abs(sign) > CLEAR_POLARITY
+    return Alignment(
+        lag, polarity, coarse.correlation, slope, found.error_seconds, clear, found.spread_seconds
+    )
 
 
 def at_speed(mixed: np.ndarray, slope: float) -> np.ndarray:
@@ -132,8 +153,8 @@ def _overlap(raw: np.ndarray, mixed: np.ndarray, lag: Line) -> float:
     return max(last - first, 0.0)
 
 
-def _local_polarity(raw: np.ndarray, mixed: np.ndarray, lag: int) -> int:
-    """−1 where most stretches of 25 ms fit better upside down, each at its own lag."""
+def _local_polarity(raw: np.ndarray, mixed: np.ndarray, lag: int) -> float:
+    """−1…1, negative where stretches of 25 ms fit better upside down, each at its own lag."""
     size, reach = POLARITY_WINDOW, POLARITY_REACH
     starts = np.arange(max(0, reach - lag), min(len(raw), len(mixed) - lag - reach) - size, size)
     energy = np.array([np.sum(raw[s : s + size] ** 2) for s in starts])
@@ -146,8 +167,8 @@ def _local_polarity(raw: np.ndarray, mixed: np.ndarray, lag: int) -> int:
         part = mixed[start + lag - reach : start + lag + size + reach]
         cross = np.conj(np.fft.rfft(raw[start : start + size] * window, length))
         cross *= np.fft.rfft(part, length) * band
-        # Half way to the phases alone: an EQ turns the phases of what it makes loud.
+        # Most of the way to the phases alone: an EQ turns the phases of what it makes loud.
         curve = np.fft.irfft(cross / (np.abs(cross) ** WHITENING + 1e-12), length)[: 2 * reach + 1]
         high, low = float(curve.max()), float(-curve.min())
         signs.append((high - low) / max(high, low, 1e-20))
-    return -1 if sum(signs) < -CLEAR_POLARITY * sum(map(abs, signs)) else 1
+    return float(sum(signs) / max(sum(map(abs, signs)), 1e-20))

@@ -6,7 +6,7 @@ All by the energies of bands every 10 ms.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,9 @@ LEAST_SHARE, LEAST_SECONDS = 0.8, 10.0
 
 DEAD, DEAD_SECONDS = 1e-8, 1.0
 """Frames this far below the loudest, for so long, hold nothing that could be compared."""
+
+MOST_OTHERS, APART_FRAMES = 4, 5
+"""Where the waveforms may lie if the energies say little, and the distance between two of them."""
 
 WINDOW_SECONDS, SEARCH_SECONDS, MOST_WINDOWS = 8.0, 0.6, 48
 AGREEING = 0.6
@@ -79,10 +82,13 @@ class Coarse:
         Seconds, positive where the mix is later.
     correlation : float
         1 at most.
+    others : tuple of Line
+        Where else the files may lie, given only if they do not correlate.
     """
 
     lag: Line
     correlation: float
+    others: tuple[Line, ...] = ()
 
 
 def locate(raw: np.ndarray, mixed: np.ndarray) -> Coarse:
@@ -98,9 +104,11 @@ def locate(raw: np.ndarray, mixed: np.ndarray) -> Coarse:
         other = _along_windows(a, b, alive, *scanned)
         if other is not None and other.correlation > plain.correlation + SCAN_GAIN:
             found = other
-    if found is not None and found.correlation > plain.correlation:
-        return found
-    return plain
+    best = found if found is not None and found.correlation > plain.correlation else plain
+    if best.correlation >= LOWEST_CORRELATION:
+        return best
+    others = tuple(Line(frames * FRAME_SECONDS) for frames in _best_lags(a, b, MOST_OTHERS + 1))
+    return replace(best, others=others[1:])
 
 
 def suspected_speed(raw: np.ndarray, mixed: np.ndarray) -> str:
@@ -123,10 +131,20 @@ def _dead(powers: np.ndarray) -> np.ndarray:
 
 
 def _best_lag(a: np.ndarray, b: np.ndarray) -> int:
+    return _best_lags(a, b, 1)[0]
+
+
+def _best_lags(a: np.ndarray, b: np.ndarray, count: int) -> list[int]:
+    """Lags in frames of the highest correlation, each well apart from the others."""
     length = 1 << (a.shape[1] + b.shape[1]).bit_length()
     product = np.conj(np.fft.rfft(a, length)) * np.fft.rfft(b, length)
-    best = int(np.argmax(np.fft.irfft(product.sum(axis=0), length)))
-    return best if best < length // 2 else best - length
+    curve = np.fft.irfft(product.sum(axis=0), length)
+    lags = []
+    for _ in range(count):
+        best = int(np.argmax(curve))
+        lags.append(best if best < length // 2 else best - length)
+        curve[np.arange(best - APART_FRAMES, best + APART_FRAMES + 1) % length] = -np.inf
+    return lags
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, alive: tuple[np.ndarray, ...], frames: int) -> float:

@@ -20,6 +20,7 @@ __all__ = [
     "band_powers",
     "energy_changes",
     "long_runs",
+    "one_channel",
 ]
 
 PAIR_RATE = 44100
@@ -37,6 +38,29 @@ FINE_HOP, FINE_SIZE = 44, 1024
 FINE_EDGES_HZ = tuple(np.geomspace(150.0, 9000.0, 15))
 FINE_FLOOR, FINE_SMOOTHING = 1e-4, 31
 FINE_LEAD = (FINE_SIZE + FINE_SMOOTHING * FINE_HOP) // 2
+
+
+CANCELLED = 0.5
+"""The energy of the channels' sum over that of the channels, below which they cancel out.
+
+It is 1 where they have nothing in common or one is silent, and 2 where two are alike."""
+
+ALIKE = 0.8
+"""Share of the loudest channel's energy from which another is as loud."""
+
+
+def one_channel(samples: np.ndarray) -> np.ndarray:
+    """Mean of the channels of ``(channels, samples)``; the loudest where they cancel out.
+
+    With one side inverted nothing of the voice is left in the middle.
+    """
+    mean = samples.mean(axis=0)
+    energy = np.array([float(np.dot(channel, channel)) for channel in samples])
+    share = float(np.dot(mean, mean)) * len(samples) ** 2 / max(float(energy.sum()), 1e-30)
+    if share >= CANCELLED:
+        return mean
+    # Of channels alike the first, so that the polarity is that of the left one.
+    return samples[int(np.argmax(energy >= ALIKE * energy.max()))]
 
 
 def band_powers(

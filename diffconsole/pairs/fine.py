@@ -30,17 +30,22 @@ DISTINCT, PEAK_SAMPLES = 1.4, 10
 """A window's lag counts if it stands out so much from all that is farther away than its peak."""
 
 TOLERANCE_SECONDS = 0.0004
-LEAST_AGREEING, LEAST_WINDOWS = 0.5, 3
+LEAST_AGREEING, LEAST_WINDOWS, SURE_WINDOWS = 0.5, 3, 6
 EARLIER_SHARE = 0.5
 """A copy always comes later: an earlier lag counts if half as many windows have it."""
 
-NEAR_SAMPLES = 44
+NEAR_SAMPLES, ECHO_SAMPLES = 44, 26460
 
 CHUNK_SECONDS, MOST_CHUNKS, REACH_SECONDS = 2.5, 16, 0.06
-CLEAR, CLEAR_SHARE = 2.0, 0.05
-"""Standard errors, and share, by which another lag must be better than 0."""
+CHANGE_SECONDS, LEAST_SIMILAR, FEWEST = 0.35, 0.3, 4
+"""Length of a window, the correlation from which it counts, and how many must."""
 
-LEAST_ERROR_SECONDS = 0.002
+CLEAR = 1.5
+"""Standard errors by which a lag must differ from 0."""
+
+LEAST_ERROR_SECONDS, FAR_SECONDS = 0.004, 0.02
+"""With phase vocoders, compressors and reverbs in between it is seldom less; without windows that
+count it may be all."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,18 @@ class ByPhase:
         Seconds.
     agreeing : float
         Share of the windows that have it.
+    windows : int
+        How many have it.
     """
 
     lag: Line
     agreeing: float
+    windows: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether so many windows have it that it is no chance, whatever else is said."""
+        return self.windows >= SURE_WINDOWS
 
 
 @dataclass(frozen=True)
@@ -68,11 +81,15 @@ class ByEnergies:
     seconds : float
         0 where another lag is not clearly better.
     error_seconds : float
-        How far the lags of single parts lie apart, plus the distance from what fits best.
+        Two standard errors by the lags of single windows, 4 ms at least, plus the distance from
+        what fits best.
+    spread_seconds : float
+        How far the lags of single windows lie apart.
     """
 
     seconds: float
     error_seconds: float
+    spread_seconds: float = 0.0
 
 
 def by_phase(raw: np.ndarray, mixed: np.ndarray, coarse: Line) -> ByPhase | None:
@@ -98,7 +115,7 @@ def by_phase(raw: np.ndarray, mixed: np.ndarray, coarse: Line) -> ByPhase | None
         middle = 0.5 * len(raw) / PAIR_RATE
         if also.sum() >= EARLIER_SHARE * inside.sum() and earlier.at(middle) < line.at(middle):
             line = earlier
-    return ByPhase(line, float(inside.sum()) / windows)
+    return ByPhase(line, float(inside.sum()) / windows, int(inside.sum()))
 
 
 def _votes(raw: np.ndarray, mixed: np.ndarray, coarse: Line) -> tuple[np.ndarray, np.ndarray, int]:
@@ -147,10 +164,11 @@ def _part(samples: np.ndarray, begin: int, length: int) -> np.ndarray:
 def phase_lag(raw: np.ndarray, mixed: np.ndarray, around: float) -> tuple[float, int]:
     """Lag in samples and polarity by the phases of the whole, within 1 ms of a lag in samples.
 
+    Or clearly before it, where that is an echo's.
     The phases alone say it best, whatever the mix did to the tone: an EQ can move the ordinary
     cross-correlation by a period of a formant, and invert it.
     """
-    coarse, reach = round(around), NEAR_SAMPLES
+    coarse, reach = round(around), ECHO_SAMPLES
     cross = _cross_spectrum(raw, mixed, coarse, reach)
     freq_hz = np.fft.rfftfreq(SPECTRUM, 1.0 / PAIR_RATE)
     cross *= (freq_hz > LOWEST_HZ) & (freq_hz < HIGHEST_HZ)
@@ -158,7 +176,11 @@ def phase_lag(raw: np.ndarray, mixed: np.ndarray, around: float) -> tuple[float,
     curve = scipy.fft.irfft(cross / np.maximum(size, 1e-12 * size.max() + 1e-30), SPECTRUM)
     curve = curve[: 2 * reach + 1]
     strength = np.abs(curve)
-    peak = int(np.argmax(strength))
+    first = reach - NEAR_SAMPLES
+    peak = first + int(np.argmax(strength[first : reach + NEAR_SAMPLES + 1]))
+    before = int(np.argmax(strength[EDGE_SAMPLES : reach - SEARCH])) + EDGE_SAMPLES
+    if strength[before] > EARLIER_SHARE * strength[peak]:
+        peak = before
     return float(coarse - reach + peak + vertex(strength, peak)), 1 if curve[peak] >= 0 else -1
 
 
@@ -176,35 +198,44 @@ def _cross_spectrum(raw: np.ndarray, mixed: np.ndarray, coarse: int, reach: int)
 def by_energies(raw: np.ndarray, mixed: np.ndarray, coarse: float) -> ByEnergies:
     """Find the lag around a coarse one, in seconds, by when bands become louder and quieter.
 
-    Files that were exported together begin together: where 0 is within reach, it is taken unless
-    another lag is clearly better over the parts.
+    Every third of a second has a lag of its own; those in the middle, half of the evidence, give
+    the mean. Files that were exported together begin together: a lag that could be 0 is 0.
     """
     curves, step = _change_curves(raw, mixed, coarse)
     reach = curves.shape[1] // 2
-    whole = curves.sum(axis=0)
-    peak = int(np.argmax(whole))
-    seconds = coarse + (peak - reach + vertex(whole, peak)) * step
-    peaks = np.argmax(curves, axis=1)
-    spread = 1.48 * float(np.median(np.abs(peaks - np.median(peaks)))) * step
-    error = max(spread, LEAST_ERROR_SECONDS)
-    if abs(coarse) > REACH_SECONDS - step:
-        return ByEnergies(seconds, error)
-    gains = curves[:, peak] - curves[:, reach - round(coarse / step)]
-    doubt = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else np.inf
-    if gains.mean() < max(CLEAR * doubt, CLEAR_SHARE * whole[peak] / len(curves)):
-        return ByEnergies(0.0, error + abs(seconds))
-    return ByEnergies(seconds, error)
+    tops = curves.max(axis=1, initial=0.0)
+    peaks = curves.argmax(axis=1) if len(curves) else np.zeros(0, int)
+    clear = (tops > LEAST_SIMILAR) & (peaks > 0) & (peaks < 2 * reach)
+    if clear.sum() < FEWEST:
+        return ByEnergies(0.0 if abs(coarse) < FAR_SECONDS else coarse, FAR_SECONDS)
+    places = [peak + vertex(curve, peak) for curve, peak in zip(curves, peaks, strict=True)]
+    lags = coarse + (np.array(places)[clear] - reach) * step
+    # The likelihood of Gaussian signals: a window that follows closely counts far more.
+    evidence = -np.log(1.0 - np.minimum(tops[clear], 0.99) ** 2)
+    order = np.argsort(lags)
+    until = np.cumsum(evidence[order])
+    until = (until - 0.5 * evidence[order]) / until[-1]
+    inner = lags[order][(until > 0.25) & (until < 0.75)]
+    seconds = float(inner.mean() if len(inner) else np.interp(0.5, until, lags[order]))
+    spread = 1.48 * float(np.median(np.abs(lags - np.median(lags))))
+    # Neighbours overlap by half.
+    doubt = 1.2 * spread / np.sqrt(0.5 * len(lags))
+    error = max(2.0 * doubt, LEAST_ERROR_SECONDS)
+    if abs(seconds) < max(CLEAR * doubt, LEAST_ERROR_SECONDS):
+        return ByEnergies(0.0, error + abs(seconds), spread)
+    return ByEnergies(seconds, error, spread)
 
 
 def _change_curves(raw: np.ndarray, mixed: np.ndarray, coarse: float) -> tuple[np.ndarray, float]:
-    """Correlation of the changes of energy by lag, ± 60 ms, one row a chunk; seconds a step."""
+    """Correlation of the changes of energy by lag, ± 60 ms, one row a window; seconds a step."""
     step = FINE_HOP / PAIR_RATE
     reach = round(REACH_SECONDS / step)
     size = int(CHUNK_SECONDS * PAIR_RATE)
     lag = round(coarse * PAIR_RATE)
     first, last = max(0, -lag), min(len(raw), len(mixed) - lag)
     size = min(size, max(last - first, 1))
-    starts = np.arange(first, max(last - size, first) + 1, size)
+    count = -(-(last - first) // size)
+    starts = np.linspace(first, max(last - size, first), max(count, 1)).astype(int)
     energy = np.array([np.mean(raw[s : s + size].astype(np.float64) ** 2) for s in starts])
     starts = np.sort(starts[np.argsort(-energy)[:MOST_CHUNKS]])
     margin, around = reach * FINE_HOP, size + 2 * FINE_LEAD
@@ -214,11 +245,24 @@ def _change_curves(raw: np.ndarray, mixed: np.ndarray, coarse: float) -> tuple[n
         theirs = energy_changes(
             _whole_part(mixed, start + lag - FINE_LEAD - margin, around + 2 * margin)
         )
-        length = 1 << (ours.shape[1] + 2 * reach).bit_length()
-        product = np.conj(scipy.fft.rfft(ours, length)) * scipy.fft.rfft(theirs, length)
+        rows += _windows(ours, theirs, reach)
+    return np.array(rows).reshape(-1, 2 * reach + 1), step
+
+
+def _windows(ours: np.ndarray, theirs: np.ndarray, reach: int) -> list[np.ndarray]:
+    """Correlation by lag of each window; `theirs` begins `reach` frames earlier."""
+    frames = round(CHANGE_SECONDS * PAIR_RATE / FINE_HOP)
+    length = 1 << (2 * frames + 2 * reach).bit_length()
+    before = np.concatenate(([0.0], np.cumsum(np.sum(theirs**2, axis=0))))
+    rows = []
+    for start in range(0, ours.shape[1] - frames + 1, frames // 2):
+        x = ours[:, start : start + frames]
+        y = theirs[:, start : start + frames + 2 * reach]
+        product = np.conj(scipy.fft.rfft(x, length)) * scipy.fft.rfft(y, length)
         curve = scipy.fft.irfft(product.sum(axis=0), length)[: 2 * reach + 1]
-        rows.append(curve / np.sqrt(np.sum(ours**2) * np.sum(theirs**2) + 1e-20))
-    return np.array(rows), step
+        power = before[start + frames :][: 2 * reach + 1] - before[start:][: 2 * reach + 1]
+        rows.append(curve / np.sqrt(np.sum(x**2) * np.maximum(power, 0.0) + 1e-12))
+    return rows
 
 
 def _whole_part(samples: np.ndarray, begin: int, length: int) -> np.ndarray:

@@ -7,8 +7,8 @@ relative to the undisturbed pair where only the file is disturbed, else to the s
 true lag. Bars: lag within 1 ms, polarity right, distance within 10 %, unless the pair says that
 its lag is uncertain or is refused with a cause.
 
-Run: ``python -m tests.benchmarks.disturbed_pairs [--quick] [--no-match] [--json FILE]``. Exits
-with 1 where a bar is missed.
+Run: ``python -m tests.benchmarks.disturbed_pairs [--quick] [--no-match] [--people NAME …]
+[--cases NAME …] [--json FILE]``. Exits with 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -169,12 +169,16 @@ def at_true_lag(pair: Pair, file: File) -> Pair:
     return replace(pair, mixed=np.ascontiguousarray(moved))
 
 
-def measure(person: str, number: int, with_match: bool) -> Iterator[Row]:
-    """Yield a line for each case of a person."""
+def measure(
+    person: str, number: int, with_match: bool, wanted: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Yield a line for each case of a person, or for those that begin like one that is wanted."""
     raw = person_sings(person)
     mix = mixed(raw[0], STRIPS[number % len(STRIPS)])
     undisturbed = None
     for name, make in cases():
+        if wanted and not name.startswith(("undisturbed", *wanted)):
+            continue
         file = make(mix, number)
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -211,6 +215,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Pairs that are disturbed in known ways.")
     parser.add_argument("--quick", action="store_true", help=f"{FEW} voices instead of all")
     parser.add_argument("--no-match", action="store_true", help="leave the search out")
+    parser.add_argument("--people", nargs="+", choices=PEOPLE, help="only these voices")
+    parser.add_argument("--cases", nargs="+", default=(), help="only cases that begin like this")
     parser.add_argument("--json", type=Path, help="write every line here")
     options = parser.parse_args()
     if not VOICES.is_dir():
@@ -218,7 +224,9 @@ def main() -> int:
         return 2
     rows = []
     for number, person in enumerate(PEOPLE[: FEW if options.quick else None]):
-        for row in measure(person, number, not options.no_match):
+        if options.people and person not in options.people:
+            continue
+        for row in measure(person, number, not options.no_match, options.cases):
             rows.append(row)
             lag = "refused" if row.lag_error_ms is None else f"{row.lag_error_ms:+8.2f} ms"
             sure = f"±{row.uncertain_ms:.0f}" if row.uncertain_ms else ""
