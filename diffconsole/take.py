@@ -15,28 +15,14 @@ from functools import cached_property
 import numpy as np
 
 from .errors import AudioError
+from .offsets import without_dc
+from .silence import parts_of
 from .wild import without_wild_samples
 
 __all__ = ["Take", "level_lufs", "take_of"]
 
 HIGHEST_RATE = 48000
 """Takes at higher rates are analysed at 44.1 or 48 kHz: nothing above counts for a voice."""
-
-BLOCK_SECONDS, SILENCE_SECONDS = 0.005, 0.3
-
-SILENCE_DB = -80.0
-"""Against the level of the voice: below it lies only what dither and codecs make of silence."""
-
-FAINT_DB, WHITE_CORRELATION, STEADY_RATIO = -60.0, 0.3, 2.5
-"""Below the first, noise whose neighbouring samples correlate by less than the second is dither,
-whose peaks lie below the third of their median: what microphones and rooms add is darker."""
-
-LEAST_DC, REPORTED_DC = 1e-3, 3e-3
-"""A DC offset is removed from this share of the RMS on, and reported from this share of full
-scale on."""
-
-LEAST_DRIFT, DRIFT_SECONDS, DRIFT_HZ = 0.03, 1.0, 8.0
-"""An offset that moves by this share of the RMS is filtered away, by a high-pass without phase."""
 
 PARTNER_DB, ONE_SIDED_DB = -12.0, -40.0
 """Channels down to the first below the loudest carry the voice too; down to the second one that
@@ -124,18 +110,18 @@ def take_of(samples: np.ndarray, sample_rate: int) -> Take:
     if not np.isfinite(samples).all():
         raise AudioError("the vocal holds values that are not finite; export it again")
     samples, messages = without_wild_samples(samples, sample_rate)
-    samples, offsets = _without_dc(samples, sample_rate)
+    samples, offsets = without_dc(samples, sample_rate)
     if offsets:
         messages += (f"the file has a DC offset of {' and '.join(offsets)}; it does not count",)
     samples, sample_rate = _at_most_48_khz(samples, sample_rate)
     if len(samples) > 1 and all(np.array_equal(samples[0], other) for other in samples[1:]):
-        parts = _parts(samples[:1], sample_rate)
+        parts = parts_of(samples[:1], sample_rate)
         level = level_lufs(_joined(samples[:1], parts), sample_rate)
         loudness = level + 10.0 * math.log10(len(samples))
         return Take(samples[:1], sample_rate, parts, level, loudness, messages)
     power = np.array([_power(channel) for channel in samples])
     carrying = power >= max(power.max(initial=0.0), 1e-30) * 10.0 ** (PARTNER_DB / 10.0)
-    parts = _parts(samples[carrying] if carrying.any() else samples, sample_rate)
+    parts = parts_of(samples[carrying] if carrying.any() else samples, sample_rate)
     levels = [level_lufs(_joined(channel[None], parts), sample_rate) for channel in samples]
     timeline, used, found = _voice(samples, levels, parts, sample_rate)
     energies = 10.0 ** (np.array(levels) / 10.0)
@@ -163,166 +149,6 @@ def _at_most_48_khz(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, 
         return samples, sample_rate
     rate = 44100 if sample_rate % 44100 == 0 else HIGHEST_RATE
     return resample(samples, sample_rate, rate), rate
-
-
-def _without_dc(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, list[str]]:
-    """Remove the offset of each channel, also one that drifts; all of what stands still."""
-    offsets = []
-    channels, changed = list(samples), False
-    for number, channel in enumerate(channels):
-        still = _runs(channel, sample_rate, 0.0)
-        moving = _others(still, len(channel))
-        count = sum(b - a for a, b in moving)
-        has_still = any(channel[a] != 0.0 for a, _ in still)
-        mean = sum(float(np.sum(channel[a:b], dtype=np.float64)) for a, b in moving) / max(count, 1)
-        power = sum(float(np.dot(channel[a:b], channel[a:b])) for a, b in moving) / max(count, 1)
-        rms = math.sqrt(max(power, 0.0))
-        has_offset = abs(mean) > LEAST_DC * rms
-        drift = _drift(channel, moving, sample_rate)
-        drifts = drift > LEAST_DRIFT * math.sqrt(max(power - mean * mean, 0.0))
-        if has_offset or has_still or drifts:
-            channels[number] = channel - np.float32(mean if has_offset else 0.0)
-            changed = True
-            for a, b in still:
-                channels[number][a:b] = 0.0
-        if drifts:
-            for a, b in moving:
-                channels[number][a:b] = _without_drift(channels[number][a:b], sample_rate)
-        if drifts and drift > REPORTED_DC:
-            offsets.append(f"{mean:.3g} that drifts by {drift:.2g}")
-        elif has_offset and abs(mean) > max(REPORTED_DC, 0.01 * rms):
-            offsets.append(f"{mean:.3g}")
-    return (np.stack(channels) if changed else samples), list(dict.fromkeys(offsets))
-
-
-def _drift(channel: np.ndarray, moving: list[tuple[int, int]], sample_rate: int) -> float:
-    """How far the mean of a second moves: half of what most of them span."""
-    size = round(DRIFT_SECONDS * sample_rate)
-    means = [
-        channel[a : a + (b - a) // size * size].reshape(-1, size).mean(axis=1, dtype=np.float64)
-        for a, b in moving
-    ]
-    every = np.concatenate(means)
-    if len(every) < 3:
-        return 0.0
-    # A plosive or a gust of wind moves one of them.
-    low, high = np.percentile(every, (10, 90))
-    return float(high - low) / 2.0
-
-
-def _without_drift(part: np.ndarray, sample_rate: int) -> np.ndarray:
-    from scipy.signal import butter, sosfiltfilt
-
-    sections = butter(2, DRIFT_HZ, "highpass", fs=sample_rate, output="sos")
-    return np.asarray(sosfiltfilt(sections, part - np.median(part)), np.float32)
-
-
-def _parts(samples: np.ndarray, sample_rate: int) -> tuple[tuple[int, int], ...]:
-    """What is not digital silence in all of these channels."""
-    size = max(round(BLOCK_SECONDS * sample_rate), 1)
-    count = samples.shape[1] // size
-    if count * size < SILENCE_SECONDS * sample_rate:
-        return ((0, samples.shape[1]),)
-    peaks = [_peaks(channel, size) for channel in samples]
-    loud = max(float(np.percentile(p[p > 0.0], 95)) if (p > 0.0).any() else 0.0 for p in peaks)
-    limit = loud * 10.0 ** (SILENCE_DB / 20.0)
-    faint = loud * 10.0 ** (FAINT_DB / 20.0)
-    silent = _silent(samples[0], sample_rate, limit, faint)
-    for channel in samples[1:]:
-        silent = _common(silent, _silent(channel, sample_rate, limit, faint))
-    least = round(SILENCE_SECONDS * sample_rate)
-    return tuple(_others([(a, b) for a, b in silent if b - a >= least], samples.shape[1]))
-
-
-def _peaks(channel: np.ndarray, size: int) -> np.ndarray:
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
-    return np.maximum(blocks.max(axis=1), -blocks.min(axis=1))
-
-
-def _stretches(quiet: np.ndarray, size: int) -> np.ndarray:
-    """First sample and end of every run of blocks, ``(runs, 2)``."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], quiet.astype(np.int8), [0]))))
-    return edges.reshape(-1, 2) * size
-
-
-def _runs(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
-    """Stretches of 0.3 s or more that stay within ± a limit; with 0 those of one value."""
-    size = max(round(BLOCK_SECONDS * sample_rate), 1)
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
-    if limit:
-        quiet = (blocks.max(axis=1) <= limit) & (blocks.min(axis=1) >= -limit)
-    else:
-        quiet = blocks.max(axis=1) == blocks.min(axis=1)
-    least = SILENCE_SECONDS * sample_rate
-    found: list[tuple[int, int]] = []
-    for first, last in _stretches(quiet, size):
-        if last - first < least - 2 * size:
-            continue
-        middle = 0.0 if limit else channel[first]
-        before, after = channel[max(first - size, 0) : first], channel[last : last + size]
-        other = np.flatnonzero(np.abs(before - middle) > limit)
-        start = first - len(before) + (int(other[-1]) + 1 if len(other) else 0)
-        other = np.flatnonzero(np.abs(after - middle) > limit)
-        stop = last + (int(other[0]) if len(other) else len(after))
-        if stop - start >= least:
-            found.append((int(start), int(stop)))
-    return found
-
-
-def _white_runs(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
-    """Stretches of 0.3 s or more that hold nothing but white noise within ± a limit."""
-    size = max(round(BLOCK_SECONDS * sample_rate), 1)
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
-    peaks = _peaks(channel, size)
-    white = peaks <= limit
-    some = blocks[white].astype(np.float64)
-    some -= some.mean(axis=1, keepdims=True)
-    power = np.einsum("ij,ij->i", some, some)
-    beside = np.einsum("ij,ij->i", some[:, 1:], some[:, :-1])
-    white[white] = (power > 0.0) & (beside < WHITE_CORRELATION * power)
-    least = SILENCE_SECONDS * sample_rate
-    found = []
-    for first, last in _stretches(white, size):
-        # Dither is even: what rises from it at the ends is the breath before a phrase.
-        even = np.flatnonzero(
-            peaks[first // size : last // size]
-            <= STEADY_RATIO * np.median(peaks[first // size : last // size])
-        )
-        start, stop = first + int(even[0]) * size, first + (int(even[-1]) + 1) * size
-        if stop - start >= least:
-            found.append((int(start), int(stop)))
-    return found
-
-
-def _silent(
-    channel: np.ndarray, sample_rate: int, limit: float, faint_limit: float
-) -> list[tuple[int, int]]:
-    """Stretches of one value; those within ± a limit that hold none of these; dither."""
-    still = _runs(channel, sample_rate, 0.0)
-    faint = [
-        (a, b) for a, b in _runs(channel, sample_rate, limit)
-        if not any(a < d and c < b for c, d in still)
-    ]  # fmt: skip
-    white = _white_runs(channel, sample_rate, faint_limit)
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted(still + faint + white):
-        if joined and start <= joined[-1][1]:
-            start, stop = joined[-1][0], max(stop, joined.pop()[1])
-        joined.append((start, stop))
-    return joined
-
-
-def _common(ours: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    both = [(max(a, c), min(b, d)) for a, b in ours for c, d in theirs if a < d and c < b]
-    return sorted(both)
-
-
-def _others(runs: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
-    """What lies between stretches; all, if nothing does."""
-    starts = [0, *(b for _, b in runs)]
-    stops = [*(a for a, _ in runs), length]
-    between = [(a, b) for a, b in zip(starts, stops, strict=True) if b > a]
-    return between or [(0, length)]
 
 
 def _joined(channel: np.ndarray, parts: tuple[tuple[int, int], ...]) -> np.ndarray:

@@ -21,6 +21,9 @@ FAR_ABOVE_DB, LONGEST_FAR_SECONDS = 46.0, 0.05
 
 BLOCK_SECONDS, AROUND_SECONDS, APART_SECONDS = 0.005, 0.5, 0.01
 USUAL_PERCENTILE, LEAST_BLOCKS = 80, 4
+SILENT_USUAL = 10.0 ** (-ABOVE_DB / 20.0)
+"""In a silent file, samples over full scale are wild."""
+
 RINGING_SECONDS, RINGING_STEP_SECONDS = 0.03, 0.001
 MOST, MOST_A_SECOND = 20, 1.0
 """More of them, and more in a second, are what was recorded."""
@@ -64,7 +67,7 @@ def without_wild_samples(
     peaks = [_peaks(channel, size) for channel in samples]
     # A channel that is silent but for a few samples has nothing that is usual.
     sounding = [p[p > 0.0] for p in peaks if np.count_nonzero(p) >= LEAST_BLOCKS]
-    usual = max(map(_usual, sounding), default=0.0)
+    usual = max(map(_usual, sounding), default=SILENT_USUAL)
     places = [
         place
         for number, channel in enumerate(samples)
