@@ -18,11 +18,12 @@ from .audio import check_finite, check_room, safe_gain_db, store_blocks
 from .audio_blocks import BlockSource, rechunk
 from .broadcast import time_lost
 from .loudness import LoudnessMeter, gated_loudness_lufs
+from .offsets import offset_messages, without_dc
 from .parameters import MODULES
 from .preset import Preset
 from .quantize import CODED_SAMPLES, encoded
 from .render import clamped_frequencies, render_plan
-from .wild import without_wild_samples
+from .wild import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
 
 if TYPE_CHECKING:
     from .plots.streamed import StreamedMeasure
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Survey", "page_part", "passages", "rendered_shape", "survey", "write_rendered"]
 
-STEP_SECONDS = 0.5
+STEP_SECONDS, PIECES = 0.5, 100
 PASSAGE_SECONDS, MOST_PASSAGES = 20.0, 12
 FADE_SECONDS = 0.01
 LOUD_PERCENTILE, QUIETEST_DB = 75.0, -20.0
@@ -50,10 +51,13 @@ class Survey:
         Integrated loudness (BS.1770-4), without outliers; −inf for silence.
     step_powers : ndarray
         Mean square without DC, sum of the channels, of every half second.
+    peaks : ndarray
+        ``(steps, pieces)``, of every hundredth of these.
     """
 
     loudness_lufs: float
     step_powers: np.ndarray
+    peaks: np.ndarray
 
 
 def survey(source: BlockSource) -> Survey:
@@ -66,12 +70,32 @@ def survey(source: BlockSource) -> Survey:
     """
     channels, samples = source.shape
     meter = LoudnessMeter(source.sample_rate, channels, samples)
-    powers = []
+    powers, peaks = [], []
     for step in rechunk(source.blocks(), round(STEP_SECONDS * source.sample_rate)):
         meter.add(step)
         powers.append(float(step.var(axis=1, dtype=np.float64).sum()))
+        largest = np.abs(step).max(axis=0)
+        peaks.append([float(piece.max(initial=0.0)) for piece in np.array_split(largest, PIECES)])
     loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
-    return Survey(loudness, np.array(powers))
+    return Survey(loudness, np.array(powers), np.array(peaks))
+
+
+def _wild_elsewhere(source: BlockSource, found: Survey) -> tuple[str, ...]:
+    """Name the wild samples of a whole recording, also where no passage lies."""
+    usual = np.percentile(found.peaks, USUAL_PERCENTILE, method="lower")
+    if usual <= 0.0:
+        return ()
+    far = np.flatnonzero(found.peaks.max(axis=1) > usual * 10.0 ** (ABOVE_DB / 20.0))
+    if len(far) > MOST:
+        # So many are what was recorded.
+        return ()
+    rate, lines = source.sample_rate, []
+    step = round(STEP_SECONDS * rate)
+    for at in far:
+        first, last = max(int(at) - 1, 0) * step, min((int(at) + 2) * step, source.shape[1])
+        _, said = without_wild_samples(source.part(first, last), rate, first)
+        lines += [line for line in said if line not in lines]
+    return tuple(lines)
 
 
 def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -116,16 +140,22 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
     fade[:edge] = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / edge) ** 2
     fade[length - edge :] = fade[:edge][::-1]
     parts: list[np.ndarray] = []
-    messages: tuple[str, ...] = ()
+    messages = _wild_elsewhere(source, found)
     for start in starts[loud]:
         part, said = without_wild_samples(source.part(start, start + length), rate, int(start))
-        parts.append(part * fade)
+        parts.append(part)
         # Passages may overlap.
         messages += tuple(line for line in said if line not in messages)
-    heard = np.concatenate(parts, axis=1)
+    # The loudness of the whole counts offsets too.
+    joined = np.concatenate(parts, axis=1)
+    whole_fade = np.tile(fade, len(parts))
+    measured = joined * whole_fade
+    heard, offsets = without_dc(joined, rate)
+    heard = heard * whole_fade
+    messages += offset_messages(offsets)
     meter = LoudnessMeter(rate, *heard.shape)
     for first in range(0, heard.shape[1], step):
-        meter.add(heard[:, first : first + step])
+        meter.add(measured[:, first : first + step])
     loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
     if np.isfinite(loudness) and np.isfinite(found.loudness_lufs):
         heard *= np.float32(10.0 ** ((found.loudness_lufs - loudness) / 20.0))

@@ -8,7 +8,7 @@ import numpy as np
 
 from .silence import SILENCE_SECONDS, between, runs_of
 
-__all__ = ["without_dc"]
+__all__ = ["offset_messages", "without_dc"]
 
 LEAST_DC, REPORTED_DC = 1e-3, 3e-3
 """A DC offset is removed from this share of the RMS on, and reported from this share of full
@@ -49,6 +49,13 @@ def without_dc(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, list[
         elif has_offset and abs(mean) > max(REPORTED_DC, 0.01 * rms):
             offsets.append(f"{mean:.3g}")
     return (np.stack(channels) if changed else samples), list(dict.fromkeys(offsets))
+
+
+def offset_messages(offsets: list[str]) -> tuple[str, ...]:
+    """Say which offsets there were, in one line; nothing where there were none."""
+    if not offsets:
+        return ()
+    return (f"the file has a DC offset of {' and '.join(offsets)}; it does not count",)
 
 
 def _drift(channel: np.ndarray, moving: list[tuple[int, int]], sample_rate: int) -> float:

@@ -11,9 +11,11 @@ BLOCK_SECONDS, SILENCE_SECONDS = 0.005, 0.3
 SILENCE_DB = -80.0
 """Against the level of the voice: below it lies only what dither and codecs make of silence."""
 
-FAINT_DB, WHITE_CORRELATION, STEADY_RATIO = -60.0, 0.3, 2.5
-"""Below the first, noise whose neighbouring samples correlate by less than the second is dither,
-whose peaks lie below the third of their median: what microphones and rooms add is darker."""
+FAINT_DB, DITHER_PEAK, DITHER_SECONDS = -60.0, 1e-4, 0.9
+WHITE_CORRELATION, STEADY_RATIO = 0.3, 2.5
+"""Noise below the first against the voice, below the second, and as long as the third is dither
+where neighbouring samples correlate less than this and its peaks stay below so many times their
+median: what microphones and rooms add is louder and darker."""
 
 
 def parts_of(samples: np.ndarray, sample_rate: int) -> tuple[tuple[int, int], ...]:
@@ -25,7 +27,7 @@ def parts_of(samples: np.ndarray, sample_rate: int) -> tuple[tuple[int, int], ..
     peaks = [_peaks(channel, size) for channel in samples]
     loud = max(float(np.percentile(p[p > 0.0], 95)) if (p > 0.0).any() else 0.0 for p in peaks)
     limit = loud * 10.0 ** (SILENCE_DB / 20.0)
-    faint = loud * 10.0 ** (FAINT_DB / 20.0)
+    faint = min(loud * 10.0 ** (FAINT_DB / 20.0), DITHER_PEAK)
     silent = _silent(samples[0], sample_rate, limit, faint)
     for channel in samples[1:]:
         silent = _common(silent, _silent(channel, sample_rate, limit, faint))
@@ -69,7 +71,7 @@ def runs_of(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[i
 
 
 def _white_runs(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
-    """Stretches of 0.3 s or more that hold nothing but white noise within ± a limit."""
+    """Stretches of 0.9 s or more that hold nothing but white noise within ± a limit."""
     size = max(round(BLOCK_SECONDS * sample_rate), 1)
     blocks = channel[: len(channel) // size * size].reshape(-1, size)
     peaks = _peaks(channel, size)
@@ -79,7 +81,7 @@ def _white_runs(channel: np.ndarray, sample_rate: int, limit: float) -> list[tup
     power = np.einsum("ij,ij->i", some, some)
     beside = np.einsum("ij,ij->i", some[:, 1:], some[:, :-1])
     white[white] = (power > 0.0) & (beside < WHITE_CORRELATION * power)
-    least = SILENCE_SECONDS * sample_rate
+    least = DITHER_SECONDS * sample_rate
     found = []
     for first, last in _stretches(white, size):
         # Dither is even: what rises from it at the ends is the breath before a phrase.

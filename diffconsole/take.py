@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from .errors import AudioError
-from .offsets import without_dc
+from .offsets import offset_messages, without_dc
 from .silence import parts_of
 from .wild import without_wild_samples
 
@@ -111,8 +111,7 @@ def take_of(samples: np.ndarray, sample_rate: int) -> Take:
         raise AudioError("the vocal holds values that are not finite; export it again")
     samples, messages = without_wild_samples(samples, sample_rate)
     samples, offsets = without_dc(samples, sample_rate)
-    if offsets:
-        messages += (f"the file has a DC offset of {' and '.join(offsets)}; it does not count",)
+    messages += offset_messages(offsets)
     samples, sample_rate = _at_most_48_khz(samples, sample_rate)
     if len(samples) > 1 and all(np.array_equal(samples[0], other) for other in samples[1:]):
         parts = parts_of(samples[:1], sample_rate)
