@@ -23,6 +23,7 @@ from .parameters import MODULES
 from .preset import Preset
 from .quantize import CODED_SAMPLES, encoded
 from .render import clamped_frequencies, render_plan
+from .silence import parts_of
 from .wild import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Survey", "page_part", "passages", "rendered_shape", "survey", "write_rendered"]
 
-STEP_SECONDS, PIECES = 0.5, 100
+STEP_SECONDS, PIECES, STEPS_A_CHUNK = 0.5, 100, 20
 PASSAGE_SECONDS, MOST_PASSAGES = 20.0, 12
 FADE_SECONDS = 0.01
 LOUD_PERCENTILE, QUIETEST_DB = 75.0, -20.0
@@ -49,6 +50,8 @@ class Survey:
     ----------
     loudness_lufs : float
         Integrated loudness (BS.1770-4), without outliers; −inf for silence.
+    sounding_lufs : float
+        The same of what is no digital silence and no offset.
     step_powers : ndarray
         Mean square without DC, sum of the channels, of every half second.
     peaks : ndarray
@@ -56,6 +59,7 @@ class Survey:
     """
 
     loudness_lufs: float
+    sounding_lufs: float
     step_powers: np.ndarray
     peaks: np.ndarray
 
@@ -70,14 +74,31 @@ def survey(source: BlockSource) -> Survey:
     """
     channels, samples = source.shape
     meter = LoudnessMeter(source.sample_rate, channels, samples)
+    sounding = LoudnessMeter(source.sample_rate, channels, samples)
     powers, peaks = [], []
-    for step in rechunk(source.blocks(), round(STEP_SECONDS * source.sample_rate)):
-        meter.add(step)
-        powers.append(float(step.var(axis=1, dtype=np.float64).sum()))
-        largest = np.abs(step).max(axis=0)
-        peaks.append([float(piece.max(initial=0.0)) for piece in np.array_split(largest, PIECES)])
-    loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
-    return Survey(loudness, np.array(powers), np.array(peaks))
+    length = round(STEP_SECONDS * source.sample_rate)
+    for chunk in rechunk(source.blocks(), STEPS_A_CHUNK * length):
+        meter.add(chunk)
+        sounding.add(_sounding(chunk, source.sample_rate))
+        for first in range(0, chunk.shape[1], length):
+            step = chunk[:, first : first + length]
+            powers.append(float(step.var(axis=1, dtype=np.float64).sum()))
+            largest = np.array_split(np.abs(step).max(axis=0), PIECES)
+            peaks.append([float(piece.max(initial=0.0)) for piece in largest])
+    loudness, sounding_loudness = (
+        gated_loudness_lufs(each.mean_squares(), without_outliers=True)
+        for each in (meter, sounding)
+    )
+    return Survey(loudness, sounding_loudness, np.array(powers), np.array(peaks))
+
+
+def _sounding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Leave out wild samples, offsets and digital silence, as :func:`.take.take_of` does."""
+    samples, _ = without_dc(without_wild_samples(samples, sample_rate)[0], sample_rate)
+    parts = parts_of(samples, sample_rate)
+    if parts == ((0, samples.shape[1]),):
+        return samples
+    return np.concatenate([samples[:, a:b] for a, b in parts], axis=1)
 
 
 def _wild_elsewhere(source: BlockSource, found: Survey) -> tuple[str, ...]:
@@ -146,19 +167,16 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
         parts.append(part)
         # Passages may overlap.
         messages += tuple(line for line in said if line not in messages)
-    # The loudness of the whole counts offsets too.
-    joined = np.concatenate(parts, axis=1)
-    whole_fade = np.tile(fade, len(parts))
-    measured = joined * whole_fade
-    heard, offsets = without_dc(joined, rate)
-    heard = heard * whole_fade
+    heard, offsets = without_dc(np.concatenate(parts, axis=1), rate)
+    heard = heard * np.tile(fade, len(parts))
     messages += offset_messages(offsets)
-    meter = LoudnessMeter(rate, *heard.shape)
-    for first in range(0, heard.shape[1], step):
-        meter.add(measured[:, first : first + step])
+    sounding = _sounding(heard, rate)
+    meter = LoudnessMeter(rate, *sounding.shape)
+    for first in range(0, sounding.shape[1], step):
+        meter.add(sounding[:, first : first + step])
     loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
-    if np.isfinite(loudness) and np.isfinite(found.loudness_lufs):
-        heard *= np.float32(10.0 ** ((found.loudness_lufs - loudness) / 20.0))
+    if np.isfinite(loudness) and np.isfinite(found.sounding_lufs):
+        heard *= np.float32(10.0 ** ((found.sounding_lufs - loudness) / 20.0))
     return heard, messages
 
 
