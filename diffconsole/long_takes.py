@@ -167,7 +167,9 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
         parts.append(part)
         # Passages may overlap.
         messages += tuple(line for line in said if line not in messages)
-    heard, offsets = without_dc(np.concatenate(parts, axis=1), rate)
+    _, offsets = without_dc(np.concatenate(parts, axis=1), rate)
+    # Where one drifts, each passage has its own.
+    heard = np.concatenate([without_dc(part, rate)[0] for part in parts], axis=1)
     heard = heard * np.tile(fade, len(parts))
     messages += offset_messages(offsets)
     sounding = _sounding(heard, rate)
