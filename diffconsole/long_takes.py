@@ -18,11 +18,13 @@ from .audio import check_finite, check_room, safe_gain_db, store_blocks
 from .audio_blocks import BlockSource, rechunk
 from .broadcast import time_lost
 from .loudness import LoudnessMeter, gated_loudness_lufs
+from .offsets import offset_messages, without_dc
 from .parameters import MODULES
 from .preset import Preset
 from .quantize import CODED_SAMPLES, encoded
 from .render import clamped_frequencies, render_plan
-from .wild import without_wild_samples
+from .silence import parts_of
+from .wild import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
 
 if TYPE_CHECKING:
     from .plots.streamed import StreamedMeasure
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Survey", "page_part", "passages", "rendered_shape", "survey", "write_rendered"]
 
-STEP_SECONDS = 0.5
+STEP_SECONDS, PIECES, STEPS_A_CHUNK = 0.5, 100, 20
 PASSAGE_SECONDS, MOST_PASSAGES = 20.0, 12
 FADE_SECONDS = 0.01
 LOUD_PERCENTILE, QUIETEST_DB = 75.0, -20.0
@@ -48,12 +50,18 @@ class Survey:
     ----------
     loudness_lufs : float
         Integrated loudness (BS.1770-4), without outliers; −inf for silence.
+    sounding_lufs : float
+        The same of what is no digital silence and no offset.
     step_powers : ndarray
         Mean square without DC, sum of the channels, of every half second.
+    peaks : ndarray
+        ``(steps, pieces)``, of every hundredth of these.
     """
 
     loudness_lufs: float
+    sounding_lufs: float
     step_powers: np.ndarray
+    peaks: np.ndarray
 
 
 def survey(source: BlockSource) -> Survey:
@@ -66,12 +74,49 @@ def survey(source: BlockSource) -> Survey:
     """
     channels, samples = source.shape
     meter = LoudnessMeter(source.sample_rate, channels, samples)
-    powers = []
-    for step in rechunk(source.blocks(), round(STEP_SECONDS * source.sample_rate)):
-        meter.add(step)
-        powers.append(float(step.var(axis=1, dtype=np.float64).sum()))
-    loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
-    return Survey(loudness, np.array(powers))
+    sounding = LoudnessMeter(source.sample_rate, channels, samples)
+    powers, peaks = [], []
+    length = round(STEP_SECONDS * source.sample_rate)
+    for chunk in rechunk(source.blocks(), STEPS_A_CHUNK * length):
+        meter.add(chunk)
+        sounding.add(_sounding(chunk, source.sample_rate))
+        for first in range(0, chunk.shape[1], length):
+            step = chunk[:, first : first + length]
+            powers.append(float(step.var(axis=1, dtype=np.float64).sum()))
+            largest = np.array_split(np.abs(step).max(axis=0), PIECES)
+            peaks.append([float(piece.max(initial=0.0)) for piece in largest])
+    loudness, sounding_loudness = (
+        gated_loudness_lufs(each.mean_squares(), without_outliers=True)
+        for each in (meter, sounding)
+    )
+    return Survey(loudness, sounding_loudness, np.array(powers), np.array(peaks))
+
+
+def _sounding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Leave out wild samples, offsets and digital silence, as :func:`.take.take_of` does."""
+    samples, _ = without_dc(without_wild_samples(samples, sample_rate)[0], sample_rate)
+    parts = parts_of(samples, sample_rate)
+    if parts == ((0, samples.shape[1]),):
+        return samples
+    return np.concatenate([samples[:, a:b] for a, b in parts], axis=1)
+
+
+def _wild_elsewhere(source: BlockSource, found: Survey) -> tuple[str, ...]:
+    """Name the wild samples of a whole recording, also where no passage lies."""
+    usual = np.percentile(found.peaks, USUAL_PERCENTILE, method="lower")
+    if usual <= 0.0:
+        return ()
+    far = np.flatnonzero(found.peaks.max(axis=1) > usual * 10.0 ** (ABOVE_DB / 20.0))
+    if len(far) > MOST:
+        # So many are what was recorded.
+        return ()
+    rate, lines = source.sample_rate, []
+    step = round(STEP_SECONDS * rate)
+    for at in far:
+        first, last = max(int(at) - 1, 0) * step, min((int(at) + 2) * step, source.shape[1])
+        _, said = without_wild_samples(source.part(first, last), rate, first)
+        lines += [line for line in said if line not in lines]
+    return tuple(lines)
 
 
 def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -116,19 +161,24 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
     fade[:edge] = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / edge) ** 2
     fade[length - edge :] = fade[:edge][::-1]
     parts: list[np.ndarray] = []
-    messages: tuple[str, ...] = ()
+    messages = _wild_elsewhere(source, found)
     for start in starts[loud]:
         part, said = without_wild_samples(source.part(start, start + length), rate, int(start))
-        parts.append(part * fade)
+        parts.append(part)
         # Passages may overlap.
         messages += tuple(line for line in said if line not in messages)
-    heard = np.concatenate(parts, axis=1)
-    meter = LoudnessMeter(rate, *heard.shape)
-    for first in range(0, heard.shape[1], step):
-        meter.add(heard[:, first : first + step])
+    _, offsets = without_dc(np.concatenate(parts, axis=1), rate)
+    # Where one drifts, each passage has its own.
+    heard = np.concatenate([without_dc(part, rate)[0] for part in parts], axis=1)
+    heard = heard * np.tile(fade, len(parts))
+    messages += offset_messages(offsets)
+    sounding = _sounding(heard, rate)
+    meter = LoudnessMeter(rate, *sounding.shape)
+    for first in range(0, sounding.shape[1], step):
+        meter.add(sounding[:, first : first + step])
     loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
-    if np.isfinite(loudness) and np.isfinite(found.loudness_lufs):
-        heard *= np.float32(10.0 ** ((found.loudness_lufs - loudness) / 20.0))
+    if np.isfinite(loudness) and np.isfinite(found.sounding_lufs):
+        heard *= np.float32(10.0 ** ((found.sounding_lufs - loudness) / 20.0))
     return heard, messages
 
 

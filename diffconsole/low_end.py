@@ -34,12 +34,17 @@ STEP = 2.0 ** (1.0 / 12.0)
 LOWEST_HZ, HIGHEST_HZ, CURVE_RATE = 8.0, 3500.0, 48000.0
 WEIGHED_DB = 40.0
 ALLOWED_DB, AIM_DB = 0.1, -0.05
-STRENGTH, STAY, SLOPE_STEP = 10.0, 1.0, 1e-6
+STRENGTH, STAY, SLOPE_STEP, INNER = 10.0, 1.0, 1e-6, 0.01
 
 MOVED = (
-    "eq.high_pass.freq_hz", "eq.high_pass.q", "eq.low_shelf.freq_hz", "eq.low_shelf.gain_db",
-    "eq.low_shelf.q", "eq.peak_1.freq_hz", "eq.peak_1.gain_db", "eq.peak_1.q", "eq.peak_2.gain_db",
+    "eq.high_pass.freq_hz", "eq.high_pass.q", "eq.peak_1.freq_hz", "eq.peak_1.gain_db",
+    "eq.peak_1.q", "eq.peak_2.gain_db",
 )  # fmt: skip
+SHELF = ("eq.low_shelf.freq_hz", "eq.low_shelf.gain_db", "eq.low_shelf.q")
+FLAT_Q, WHOLE_DB, INSIDE_OCTAVES, FAR_DB = 0.71, 1.0, (-0.25, 0.25), 1.0
+"""A high-pass has no resonance up to this Q; a boost below the voice from so many decibels on is
+held by all means; a low shelf between these distances from the lowest partial begins to act on
+the voice."""
 GAINS = tuple(f"eq.{band}.gain_db" for band in EQ_BANDS if f"eq.{band}.gain_db" in BY_KEY)
 
 
@@ -167,10 +172,29 @@ def hold_low_end(settings: Mapping[str, float], low_end: LowEnd) -> dict[str, fl
     """
     below_hz = _below(low_end.lowest_hz)
     found = dict(settings)
-    if curve_db(found, below_hz).max() <= ALLOWED_DB:
+    above_db = float(curve_db(found, below_hz).max()) - ALLOWED_DB
+    if above_db <= 0.0:
         return found
-    found = _nearest(found, low_end, below_hz)
+    octaves = math.log2(found["eq.low_shelf.freq_hz"] / low_end.lowest_hz)
+    share = min(above_db / WHOLE_DB, 1.0) * float(np.interp(octaves, INSIDE_OCTAVES, (1.0, 0.0)))
+    found = _under(settings, low_end, below_hz, share)
+    if share == 1.0 or _beside_db(found, settings, low_end) <= FAR_DB:
+        return found
+    plain = _under(settings, low_end, below_hz, 1.0)
+    return min(found, plain, key=lambda fitted: _beside_db(fitted, settings, low_end))
+
+
+def _under(
+    settings: Mapping[str, float], low_end: LowEnd, below_hz: np.ndarray, share: float
+) -> dict[str, float]:
+    found = _nearest(settings, low_end, below_hz, share)
     return found if curve_db(found, below_hz).max() <= ALLOWED_DB else _lower(found, below_hz)
+
+
+def _beside_db(found: Mapping[str, float], wanted: Mapping[str, float], low_end: LowEnd) -> float:
+    """RMS of the change of the curve where the voice is."""
+    change_db = curve_db(found, low_end.freq_hz) - curve_db(wanted, low_end.freq_hz)
+    return math.sqrt(float(np.average(np.square(change_db), weights=low_end.weights)))
 
 
 def _below(lowest_hz: float) -> np.ndarray:
@@ -179,29 +203,35 @@ def _below(lowest_hz: float) -> np.ndarray:
 
 
 def _nearest(
-    settings: Mapping[str, float], low_end: LowEnd, below_hz: np.ndarray
+    settings: Mapping[str, float], low_end: LowEnd, below_hz: np.ndarray, share: float
 ) -> dict[str, float]:
-    """The settings with the nearest curve where the voice is, by least squares."""
+    """The settings with the nearest curve where the voice is, by least squares.
+
+    The low shelf's boost is taken away by `share`, and so is the high-pass's resonance: both lift
+    what lies below, and to cut it again would take bands that work against each other.
+    """
     from scipy.optimize import least_squares
 
+    keys, lowest, highest = _bounds(settings, share)
+    plain = {**settings, "eq.low_shelf.gain_db": min(settings["eq.low_shelf.gain_db"], 0.0)}
     points_hz, below = np.concatenate((below_hz, low_end.freq_hz)), len(below_hz)
     wanted_db = curve_db(settings, low_end.freq_hz)
-    bands = [key.split(".")[1] for key in MOVED]
-    still_db = curve_db(settings, points_hz, [b for b in EQ_BANDS if b not in bands])
+    bands = [key.split(".")[1] for key in keys]
+    still_db = curve_db(plain, points_hz, [b for b in EQ_BANDS if b not in bands])
     weights = np.concatenate(
         (
             np.full(below, STRENGTH / math.sqrt(below)),
             np.sqrt(low_end.weights / low_end.weights.sum()),
         )
     )
-    start = np.array([BY_KEY[key].to_normalised(settings[key]) for key in MOVED])
+    start = np.array([BY_KEY[key].to_normalised(settings[key]) for key in keys])
 
     def physical(point: np.ndarray) -> dict[str, float]:
         moved = {
             key: BY_KEY[key].clip(float(BY_KEY[key].to_physical(float(value))))
-            for key, value in zip(MOVED, point, strict=True)
+            for key, value in zip(keys, point, strict=True)
         }
-        return {**settings, **moved}
+        return {**plain, **moved}
 
     def beside_db(point: np.ndarray) -> np.ndarray:
         """Above what is allowed below the voice, and beside what is wanted where it is."""
@@ -228,8 +258,26 @@ def _nearest(
         return np.concatenate((np.stack(columns, axis=1), STAY * np.eye(len(point))))
 
     # One start and a pull towards it: the same voice in another file ends at the same settings.
-    begin = np.clip(start, 1e-6, 1.0 - 1e-6)
-    return physical(least_squares(residuals, begin, slopes, bounds=(0.0, 1.0), max_nfev=60).x)
+    edge = np.minimum(INNER, 0.5 * (highest - lowest))
+    begin = np.clip(start, lowest + edge, highest - edge)
+    return physical(
+        least_squares(residuals, begin, slopes, bounds=(lowest, highest), max_nfev=60).x
+    )
+
+
+def _bounds(
+    settings: Mapping[str, float], share: float
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Which settings are moved, and between which normalised values."""
+    keys = MOVED if share == 1.0 else MOVED + SHELF
+    lowest, highest = np.zeros(len(keys)), np.ones(len(keys))
+    q = BY_KEY["eq.high_pass.q"].to_normalised(FLAT_Q)
+    highest[keys.index("eq.high_pass.q")] -= share * (1.0 - q)
+    if share < 1.0:
+        place, p = keys.index("eq.low_shelf.gain_db"), BY_KEY["eq.low_shelf.gain_db"]
+        kept = p.to_normalised(min(settings[p.key], 0.0))
+        lowest[place], highest[place] = share * kept, 1.0 - share * (1.0 - kept)
+    return keys, lowest, highest
 
 
 def _lower(settings: Mapping[str, float], below_hz: np.ndarray) -> dict[str, float]:

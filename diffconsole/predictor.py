@@ -40,6 +40,8 @@ REFERENCE_LUFS = -18.0
 
 # Beyond this no file holds a recording: wrong bytes were taken for samples.
 LOUDEST_LUFS = 100.0
+# Below it lies nothing that a converter of 24 bits holds.
+SILENT_LUFS = -130.0
 WINDOW_SECONDS = 5.0
 MOST_WINDOWS = 16
 QUIETEST_WINDOW_DB = -20.0
@@ -365,7 +367,7 @@ def gain_of(take: Take) -> float:
             "damaged or of another scale; export it again"
         )
     if take.level_lufs < REFERENCE_LUFS - gain.high - 12.0:
-        level = "silent" if math.isinf(take.level_lufs) else f"{take.level_lufs:.1f} LUFS"
+        level = "silent" if take.level_lufs < SILENT_LUFS else f"{take.level_lufs:.1f} LUFS"
         raise AudioError(f"the vocal is {level}: nothing to predict settings from")
     return gain.clip(REFERENCE_LUFS - take.level_lufs)
 

@@ -15,20 +15,14 @@ from functools import cached_property
 import numpy as np
 
 from .errors import AudioError
+from .offsets import offset_messages, without_dc
+from .silence import parts_of
 from .wild import without_wild_samples
 
 __all__ = ["Take", "level_lufs", "take_of"]
 
 HIGHEST_RATE = 48000
 """Takes at higher rates are analysed at 44.1 or 48 kHz: nothing above counts for a voice."""
-
-BLOCK_SECONDS, SILENCE_SECONDS = 0.005, 0.3
-SILENCE_DB = -80.0
-"""Against the level of the voice: below it lies only what dither and codecs make of silence."""
-
-LEAST_DC, REPORTED_DC = 1e-3, 3e-3
-"""A DC offset is removed from this share of the RMS on, and reported from this share of full
-scale on."""
 
 PARTNER_DB, ONE_SIDED_DB = -12.0, -40.0
 """Channels down to the first below the loudest carry the voice too; down to the second one that
@@ -116,26 +110,29 @@ def take_of(samples: np.ndarray, sample_rate: int) -> Take:
     if not np.isfinite(samples).all():
         raise AudioError("the vocal holds values that are not finite; export it again")
     samples, messages = without_wild_samples(samples, sample_rate)
-    samples, offsets = _without_dc(samples, sample_rate)
-    if offsets:
-        messages += (f"the file has a DC offset of {' and '.join(offsets)}; it does not count",)
+    samples, offsets = without_dc(samples, sample_rate)
+    messages += offset_messages(offsets)
     samples, sample_rate = _at_most_48_khz(samples, sample_rate)
     if len(samples) > 1 and all(np.array_equal(samples[0], other) for other in samples[1:]):
-        parts = _parts(samples[:1], sample_rate)
+        parts = parts_of(samples[:1], sample_rate)
         level = level_lufs(_joined(samples[:1], parts), sample_rate)
         loudness = level + 10.0 * math.log10(len(samples))
         return Take(samples[:1], sample_rate, parts, level, loudness, messages)
     power = np.array([_power(channel) for channel in samples])
     carrying = power >= max(power.max(initial=0.0), 1e-30) * 10.0 ** (PARTNER_DB / 10.0)
-    parts = _parts(samples[carrying] if carrying.any() else samples, sample_rate)
+    parts = parts_of(samples[carrying] if carrying.any() else samples, sample_rate)
     levels = [level_lufs(_joined(channel[None], parts), sample_rate) for channel in samples]
-    timeline, found = _voice(samples, levels, parts, sample_rate)
+    timeline, used, found = _voice(samples, levels, parts, sample_rate)
     energies = 10.0 ** (np.array(levels) / 10.0)
     total = float(energies.sum())
     if total == 0.0:
         return Take(timeline, sample_rate, parts, -math.inf, -math.inf, messages)
     # The mean by energy: equal channels have their level, and a silent one has no part in it.
     level = levels[0] if len(levels) == 1 else 10.0 * math.log10(float(energies @ energies) / total)
+    if len(levels) > 1:
+        # What is analysed has the level that the channels are said to have.
+        own = np.mean([10.0 ** (levels[i] / 20.0) for i in used])
+        timeline = timeline * np.float32(10.0 ** (level / 20.0) / own)
     loudness = levels[0] if len(levels) == 1 else 10.0 * math.log10(total)
     return Take(timeline, sample_rate, parts, level, loudness, messages + found)
 
@@ -151,96 +148,6 @@ def _at_most_48_khz(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, 
         return samples, sample_rate
     rate = 44100 if sample_rate % 44100 == 0 else HIGHEST_RATE
     return resample(samples, sample_rate, rate), rate
-
-
-def _without_dc(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, list[str]]:
-    """Remove the mean of each channel; of a stretch that stands still, all of it."""
-    offsets = []
-    channels, changed = list(samples), False
-    for number, channel in enumerate(channels):
-        still = _runs(channel, sample_rate, 0.0)
-        moving = _others(still, len(channel))
-        count = max(sum(b - a for a, b in moving), 1)
-        mean = sum(float(np.sum(channel[a:b], dtype=np.float64)) for a, b in moving) / count
-        rms = math.sqrt(sum(float(np.dot(channel[a:b], channel[a:b])) for a, b in moving) / count)
-        has_offset = abs(mean) > LEAST_DC * rms
-        if has_offset or any(channel[a] != 0.0 for a, _ in still):
-            channels[number] = channel - np.float32(mean if has_offset else 0.0)
-            changed = True
-            for a, b in still:
-                channels[number][a:b] = 0.0
-        if has_offset and abs(mean) > max(REPORTED_DC, 0.01 * rms):
-            offsets.append(f"{mean:.3g}")
-    return (np.stack(channels) if changed else samples), list(dict.fromkeys(offsets))
-
-
-def _parts(samples: np.ndarray, sample_rate: int) -> tuple[tuple[int, int], ...]:
-    """What is not digital silence in all of these channels."""
-    size = max(round(BLOCK_SECONDS * sample_rate), 1)
-    count = samples.shape[1] // size
-    if count * size < SILENCE_SECONDS * sample_rate:
-        return ((0, samples.shape[1]),)
-    peaks = [_peaks(channel, size) for channel in samples]
-    loud = max(float(np.percentile(p[p > 0.0], 95)) if (p > 0.0).any() else 0.0 for p in peaks)
-    limit = loud * 10.0 ** (SILENCE_DB / 20.0)
-    silent = _silent(samples[0], sample_rate, limit)
-    for channel in samples[1:]:
-        silent = _common(silent, _silent(channel, sample_rate, limit))
-    least = round(SILENCE_SECONDS * sample_rate)
-    return tuple(_others([(a, b) for a, b in silent if b - a >= least], samples.shape[1]))
-
-
-def _peaks(channel: np.ndarray, size: int) -> np.ndarray:
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
-    return np.maximum(blocks.max(axis=1), -blocks.min(axis=1))
-
-
-def _runs(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
-    """Stretches of 0.3 s or more that stay within ± a limit; with 0 those of one value."""
-    size = max(round(BLOCK_SECONDS * sample_rate), 1)
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
-    if limit:
-        quiet = (blocks.max(axis=1) <= limit) & (blocks.min(axis=1) >= -limit)
-    else:
-        quiet = blocks.max(axis=1) == blocks.min(axis=1)
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], quiet.astype(np.int8), [0]))))
-    least = SILENCE_SECONDS * sample_rate
-    found: list[tuple[int, int]] = []
-    for first, last in edges.reshape(-1, 2) * size:
-        if last - first < least - 2 * size:
-            continue
-        middle = 0.0 if limit else channel[first]
-        before, after = channel[max(first - size, 0) : first], channel[last : last + size]
-        other = np.flatnonzero(np.abs(before - middle) > limit)
-        start = first - len(before) + (int(other[-1]) + 1 if len(other) else 0)
-        other = np.flatnonzero(np.abs(after - middle) > limit)
-        stop = last + (int(other[0]) if len(other) else len(after))
-        if stop - start >= least:
-            found.append((int(start), int(stop)))
-    return found
-
-
-def _silent(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
-    """Stretches of one value, and those within ± a limit that hold none of one value."""
-    still = _runs(channel, sample_rate, 0.0)
-    faint = [
-        (a, b) for a, b in _runs(channel, sample_rate, limit)
-        if not any(a < d and c < b for c, d in still)
-    ]  # fmt: skip
-    return sorted(still + faint)
-
-
-def _common(ours: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    both = [(max(a, c), min(b, d)) for a, b in ours for c, d in theirs if a < d and c < b]
-    return sorted(both)
-
-
-def _others(runs: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
-    """What lies between stretches; all, if nothing does."""
-    starts = [0, *(b for _, b in runs)]
-    stops = [*(a for a, _ in runs), length]
-    between = [(a, b) for a, b in zip(starts, stops, strict=True) if b > a]
-    return between or [(0, length)]
 
 
 def _joined(channel: np.ndarray, parts: tuple[tuple[int, int], ...]) -> np.ndarray:
@@ -268,11 +175,11 @@ def level_lufs(channel: np.ndarray, sample_rate: int) -> float:
 
 def _voice(
     samples: np.ndarray, levels: list[float], parts: tuple[tuple[int, int], ...], sample_rate: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The voice of several channels, ``(1, samples)``, and what was found."""
+) -> tuple[np.ndarray, list[int], tuple[str, ...]]:
+    """The voice of several channels, ``(1, samples)``, of which ones it is, and what was found."""
     best = int(np.argmax(levels))
     if len(samples) == 1 or math.isinf(levels[best]):
-        return samples[best : best + 1], ()
+        return samples[best : best + 1], [best], ()
     messages: list[str] = []
     in_phase = [best]
     alike = [best]
@@ -297,17 +204,17 @@ def _voice(
                 f"the channels are out of phase (correlation {correlation:.2f}); one of them is "
                 "inverted"
             )
-        if abs(correlation) >= SAME_CORRELATION:
+        if _is_same(samples[best], samples[other], parts, correlation):
             in_phase.append(other)
             signs[other] = math.copysign(1.0, correlation)
         if below_db > -ALIKE_DB:
             alike.append(other)
     if len(in_phase) > 1:
         total = sum(signs[i] * samples[i] for i in in_phase) / np.float32(len(in_phase))
-        return np.asarray(total, np.float32)[None], tuple(messages)
+        return np.asarray(total, np.float32)[None], in_phase, tuple(messages)
     if len(alike) > 1:
         best = max(alike, key=lambda i: (round(_clearness_db(samples[i], parts, sample_rate)), -i))
-    return samples[best : best + 1], tuple(messages)
+    return samples[best : best + 1], [best], tuple(messages)
 
 
 def _side(channel: int, samples: np.ndarray) -> str:
@@ -321,6 +228,16 @@ def _correlation(ours: np.ndarray, theirs: np.ndarray, parts: tuple[tuple[int, i
         x, y = ours[a:b], theirs[a:b]
         sums += (float(np.dot(x, y)), float(np.dot(x, x)), float(np.dot(y, y)))
     return float(sums[0] / math.sqrt(max(sums[1] * sums[2], 1e-60)))
+
+
+def _is_same(
+    ours: np.ndarray, theirs: np.ndarray, parts: tuple[tuple[int, int], ...], correlation: float
+) -> bool:
+    """Whether a sum adds up over the whole spectrum: two microphones make a comb of it."""
+    if abs(correlation) < SAME_CORRELATION:
+        return False
+    bright = [(a, b - 1) for a, b in parts if b - a > 1]
+    return abs(_correlation(np.diff(ours), np.diff(theirs), tuple(bright))) >= SAME_CORRELATION
 
 
 def _clearness_db(

@@ -20,7 +20,10 @@ FAR_ABOVE_DB, LONGEST_FAR_SECONDS = 46.0, 0.05
 """No voice rises so far within less than this, and falls again."""
 
 BLOCK_SECONDS, AROUND_SECONDS, APART_SECONDS = 0.005, 0.5, 0.01
-USUAL_PERCENTILE = 80
+USUAL_PERCENTILE, LEAST_BLOCKS = 80, 4
+SILENT_USUAL = 10.0 ** (-ABOVE_DB / 20.0)
+"""In a silent file, samples over full scale are wild."""
+
 RINGING_SECONDS, RINGING_STEP_SECONDS = 0.03, 0.001
 MOST, MOST_A_SECOND = 20, 1.0
 """More of them, and more in a second, are what was recorded."""
@@ -60,10 +63,21 @@ def without_wild_samples(
     messages : tuple of str
         Which they are, by number, time and level.
     """
+    size = max(round(BLOCK_SECONDS * sample_rate), 1)
+    peaks = [_peaks(channel, size) for channel in samples]
+    # A channel that is silent but for a few samples has nothing that is usual.
+    sounding = [p[p > 0.0] for p in peaks if np.count_nonzero(p) >= LEAST_BLOCKS]
+    usual = max(map(_usual, sounding), default=SILENT_USUAL)
     places = [
         place
         for number, channel in enumerate(samples)
-        for place in _places(channel, number, sample_rate)
+        for place in _places(
+            channel,
+            number,
+            peaks[number],
+            usual if np.count_nonzero(peaks[number]) < LEAST_BLOCKS else 0.0,
+            sample_rate,
+        )
     ]
     if not places:
         return samples, ()
@@ -98,17 +112,23 @@ def _messages(places: list[_Place], sample_rate: int, before: int) -> tuple[str,
     )
 
 
-def _places(channel: np.ndarray, number: int, sample_rate: int) -> list[_Place]:
-    size = max(round(BLOCK_SECONDS * sample_rate), 1)
+def _peaks(channel: np.ndarray, size: int) -> np.ndarray:
+    """Of blocks, the last of them shorter."""
     count = len(channel) // size
-    if count < 4:
-        return []
     blocks = channel[: count * size].reshape(-1, size)
-    peaks = np.maximum(blocks.max(axis=1), -blocks.min(axis=1))
+    peaks = np.maximum(blocks.max(axis=1), -blocks.min(axis=1)) if count else np.zeros(0)
     rest = channel[count * size :]
-    if len(rest):
-        peaks = np.append(peaks, np.abs(rest).max())
-    usual = _usual(peaks[peaks > 0.0])
+    return np.append(peaks, np.abs(rest).max()) if len(rest) else peaks
+
+
+def _places(
+    channel: np.ndarray, number: int, peaks: np.ndarray, usual: float, sample_rate: int
+) -> list[_Place]:
+    """Wild samples of a channel, by what is usual in it if nothing is given."""
+    size = max(round(BLOCK_SECONDS * sample_rate), 1)
+    if len(peaks) < LEAST_BLOCKS:
+        return []
+    usual = usual or _usual(peaks[peaks > 0.0])
     if not 0.0 < usual * 10.0 ** (ABOVE_DB / 20.0) < peaks.max():
         return []
     limit = usual * 10.0 ** (ABOVE_DB / 20.0)

@@ -114,6 +114,22 @@ def test_passages_have_the_loudness_of_the_whole(monkeypatch, recording):
         assert (parts.std(axis=(0, 2)) > 0.01).all()
 
 
+def test_what_lies_beside_the_voice_is_named_wherever_it_is(monkeypatch, recording):
+    monkeypatch.setattr(long_takes, "PASSAGE_SECONDS", 2.0)
+    monkeypatch.setattr(long_takes, "MOST_PASSAGES", 1)
+    for at in (10, RATE * 4, recording.shape[1] - 10):
+        damaged = recording + np.float32(0.05)
+        damaged[:, at] = 17_000.0
+        source = ArraySource(damaged, RATE)
+        heard, messages = long_takes.passages(source, long_takes.survey(source))
+        assert [line.split(" (")[0] for line in messages] == [
+            f"sample {at}", "the file has a DC offset of 0.05; it does not count",
+        ]  # fmt: skip
+        assert np.abs(heard.mean()) < 1e-3
+    source = ArraySource(recording, RATE)
+    assert long_takes.passages(source, long_takes.survey(source))[1] == ()
+
+
 # sources
 
 

@@ -136,6 +136,44 @@ def test_the_example_is_not_lifted_where_it_has_nothing() -> None:
     assert curve_db(found.settings, reach_hz(195.0)).max() <= ALLOWED_DB
 
 
+def test_bands_do_not_work_against_each_other() -> None:
+    """A shelf below the voice has no boost left for a high-pass, or its resonance, to undo."""
+    settings = default_settings() | {
+        "eq.high_pass.freq_hz": 88.0, "eq.high_pass.q": 1.07,
+        "eq.low_shelf.freq_hz": 149.0, "eq.low_shelf.gain_db": 7.8,
+        "eq.peak_1.freq_hz": 365.0, "eq.peak_1.gain_db": -1.1, "eq.peak_1.q": 2.3,
+    }  # fmt: skip
+    found = held(settings, 244.0)
+    assert found["eq.low_shelf.gain_db"] == 0.0
+    assert found["eq.high_pass.q"] <= 0.72
+    assert found["eq.high_pass.freq_hz"] < 150.0
+    voiced = np.geomspace(300.0, 3500.0, 50)
+    change = curve_db(found, voiced) - curve_db(settings, voiced)
+    assert np.abs(change).max() < 0.6
+
+
+def test_a_shelf_within_the_voice_stays_one() -> None:
+    settings = default_settings() | {
+        "eq.low_shelf.freq_hz": 300.0, "eq.low_shelf.gain_db": 4.0,
+    }  # fmt: skip
+    found = held(settings, 120.0)
+    assert found["eq.low_shelf.gain_db"] > 2.0
+    assert curve_db(found, reach_hz(120.0)).max() <= ALLOWED_DB
+    voiced = np.geomspace(180.0, 3500.0, 50)
+    change = curve_db(found, voiced) - curve_db(settings, voiced)
+    assert np.sqrt(np.mean(change**2)) < 0.8
+
+
+@pytest.mark.parametrize("boost_db", [0.11, 0.5, 0.9, 1.1])
+def test_settings_move_with_what_is_lifted_without_a_jump(boost_db: float) -> None:
+    base = default_settings() | {"eq.high_pass.freq_hz": 60.0, "eq.high_pass.q": 0.71}
+    shelf = base | {"eq.low_shelf.freq_hz": 120.0, "eq.low_shelf.gain_db": 2.0 + boost_db}
+    here, there = held(shelf, 180.0), held(shelf | {"eq.low_shelf.gain_db": 2.02 + boost_db}, 180.0)
+    for key, value in here.items():
+        p = BY_KEY[key]
+        assert abs(p.to_normalised(value) - p.to_normalised(there[key])) < 0.01, key
+
+
 @pytest.mark.parametrize(
     "person",
     ["makam_idil", "makam_goekhan", "kathleen", "kerstin", "tofugu_male", "tofugu_female",

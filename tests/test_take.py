@@ -243,3 +243,94 @@ def test_the_level_for_a_match_is_that_of_the_voice(sung: np.ndarray) -> None:
     expected, _ = level_gain_db(sung[None], RATE)
     spoilt = with_spikes(sung, 30000) + np.float32(0.1)
     assert level_gain_db(spoilt[None], RATE)[0] == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["ramp", "swing", "steps"])
+def test_a_drifting_offset_changes_nothing(
+    model: Predictor, sung: np.ndarray, clean: Prediction, kind: str
+) -> None:
+    sung = np.tile(sung, 2)
+    clean = model.predict(sung[None], RATE)
+    share = np.linspace(0.0, 1.0, len(sung))
+    drift = {
+        "ramp": 0.2 * share,
+        "swing": 0.1 * np.sin(2.0 * np.pi * share),
+        "steps": np.where(share > 0.5, 0.1, -0.05),
+    }[kind]
+    found = model.predict((sung + drift).astype(np.float32)[None], RATE)
+    assert deviation_percent(found, clean) < BAR_PERCENT
+    assert "drifts" in found.messages[0]
+
+
+def test_one_gust_of_wind_is_no_drift(sung: np.ndarray) -> None:
+    windy = np.tile(sung, 3)
+    windy[RATE : RATE + RATE // 3] += 0.1 * np.hanning(RATE // 3).astype(np.float32)
+    assert take_of(windy[None], RATE).messages == ()
+
+
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+@pytest.mark.parametrize("level_db", [-100.0, -95.0])
+def test_dither_between_clips_is_silence(
+    clips: list[np.ndarray], place: str, level_db: float
+) -> None:
+    rng = np.random.default_rng(2)
+    dither = (10.0 ** (level_db / 20.0) * rng.standard_normal(3 * RATE)).astype(np.float32)
+    dark = [np.convolve(rng.normal(0.0, 3e-4, len(c)), np.ones(8) / 8.0, "same") for c in clips]
+    first, second = (
+        (clip + noise).astype(np.float32) for clip, noise in zip(clips, dark, strict=True)
+    )
+    parts = {
+        "before": (dither, first, second), "between": (first, dither, second),
+        "after": (first, second, dither),
+    }[place]  # fmt: skip
+    take = take_of(np.concatenate(parts)[None], RATE)
+    assert take.mono.shape[1] == pytest.approx(len(first) + len(second), abs=RATE // 50)
+
+
+def test_noise_of_a_room_is_part_of_a_take(sung: np.ndarray) -> None:
+    rng = np.random.default_rng(2)
+    noise = np.convolve(rng.normal(0.0, 1e-4, 3 * RATE), np.ones(6) / 6.0, "same")
+    whole = np.concatenate((noise.astype(np.float32), sung))
+    assert take_of(whole[None], RATE).mono.shape[1] == len(whole)
+
+
+@pytest.mark.parametrize("gap_db", [-3.0, -6.0, -11.0])
+def test_what_is_analysed_has_the_level_it_is_said_to_have(
+    model: Predictor, sung: np.ndarray, clean: Prediction, gap_db: float
+) -> None:
+    quieter = sung * np.float32(10.0 ** (gap_db / 20.0))
+    take = take_of(np.stack((sung, quieter)), RATE)
+    assert loudness_lufs(take.mono, RATE) == pytest.approx(take.level_lufs, abs=0.05)
+    found = model.predict(np.stack((sung, quieter)), RATE)
+    assert deviation_percent(found, clean) < BAR_PERCENT
+
+
+def test_two_microphones_are_not_summed_to_a_comb() -> None:
+    times = np.arange(3 * RATE) / RATE
+    dark = sum(np.sin(2.0 * np.pi * 110.0 * k * times) / k for k in range(1, 40))
+    near = (0.1 * dark * (times % 1.0 < 0.7)).astype(np.float32)
+    far = np.roll(near, RATE // 2500)
+    assert np.corrcoef(near, far)[0, 1] > 0.7
+    take = take_of(np.stack((near, far)), RATE)
+    assert min(np.abs(take.mono[0] - x).max() for x in (near, far)) < 1e-3
+
+
+def test_a_wild_sample_in_a_silent_channel_is_named(sung: np.ndarray) -> None:
+    other = np.zeros_like(sung)
+    other[RATE] = SPIKE
+    take = take_of(np.stack((sung, other)), RATE)
+    assert take.messages[0].startswith(f"sample {RATE} ")
+    assert take.messages[1:] == ("only the left channel carries the vocal",)
+
+
+def test_a_silent_file_with_a_wild_sample_is_silent(model: Predictor, sung: np.ndarray) -> None:
+    samples = np.zeros_like(sung)[None]
+    samples[0, 999] = SPIKE
+    with pytest.raises(AudioError, match="silent"):
+        model.predict(samples, RATE)
+
+
+def test_a_click_has_no_offset(sung: np.ndarray) -> None:
+    samples = np.zeros_like(sung)[None]
+    samples[0, 1000:1100] = 0.1
+    assert take_of(samples, RATE).messages == ()
