@@ -11,12 +11,12 @@ import math
 from collections.abc import Collection, Mapping
 
 import torch
-from dasp_pytorch.signal import biquad
 from torch import Tensor
 
 from ..parameters import BY_KEY, EQ_BANDS
 from . import kernels
 from .gain import gain
+from .kernels.coefficients import section_coefficients
 from .shapes import check_audio, constant
 
 __all__ = [
@@ -44,8 +44,6 @@ def coefficients(
 ) -> Tensor:
     """Return one section's cookbook coefficients.
 
-    dasp-pytorch's ``biquad`` serves, in float64: in float32 its low bands are off by −28 dB.
-
     Parameters
     ----------
     kind : str
@@ -60,14 +58,17 @@ def coefficients(
     Tensor
         ``(batch, 5)`` float64: b0, b1, b2, a1, a2, divided by a0.
     """
-    freq_hz = freq_hz.to(torch.float64).clamp(max=HIGHEST_FREQUENCY * sample_rate)
-    gain = torch.zeros_like(freq_hz) if gain_db is None else gain_db.to(torch.float64)
-    b, a = biquad(gain, freq_hz, q.to(torch.float64), sample_rate, kind)
-    return torch.cat((b, a[:, 1:]), dim=-1)
+    columns = [freq_hz, q] if gain_db is None else [freq_hz, q, gain_db]
+    settings = torch.stack([column.to(torch.float64) for column in columns])
+    highest_hz = HIGHEST_FREQUENCY * sample_rate
+    return section_coefficients(settings, [kind], sample_rate, highest_hz).squeeze(1)
 
 
 def equalizer_sections(
-    sample_rate: float, settings: Mapping[str, Tensor], bypass: Collection[str] = ()
+    sample_rate: float,
+    settings: Mapping[str, Tensor],
+    bypass: Collection[str] = (),
+    gain_db: Tensor | None = None,
 ) -> Tensor:
     """Return the coefficients of the EQ's active sections.
 
@@ -79,6 +80,8 @@ def equalizer_sections(
         ``(batch,)`` each, by key: ``"eq.peak_1.freq_hz"``.
     bypass : collection of str
         Bands to leave out: ``"eq.low_pass"``.
+    gain_db : Tensor, optional
+        ``(batch,)``, a gain on top, which the first section takes.
 
     Returns
     -------
@@ -89,18 +92,17 @@ def equalizer_sections(
     if not bands:
         batch = len(next(iter(settings.values()), ()))
         return torch.empty(batch, 0, 5, dtype=torch.float64)
-    rows: dict[str, Tensor] = {}
-    # The four peaks in one go: each call costs some forty small operations, twice with gradients.
-    for kind in dict.fromkeys(FILTER_OF_BAND[band] for band in bands):
-        alike = [band for band in bands if FILTER_OF_BAND[band] == kind]
-        columns = [
-            torch.cat([settings[f"eq.{band}.{name}"] for band in alike])
-            for name in ("freq_hz", "q", "gain_db")
-            if f"eq.{alike[0]}.{name}" in BY_KEY
-        ]
-        found = coefficients(kind, sample_rate, *columns)
-        rows.update(zip(alike, found.chunk(len(alike)), strict=True))
-    return torch.stack([rows[band] for band in bands], dim=1)
+    columns = [
+        settings[f"eq.{band}.{name}"]
+        for name in ("freq_hz", "q", "gain_db")
+        for band in bands
+        if f"eq.{band}.{name}" in BY_KEY
+    ]
+    if gain_db is not None:
+        columns.append(gain_db)
+    kinds = [FILTER_OF_BAND[band] for band in bands]
+    stacked = torch.stack(columns).to(torch.float64)
+    return section_coefficients(stacked, kinds, sample_rate, HIGHEST_FREQUENCY * sample_rate)
 
 
 @constant(64)
@@ -175,15 +177,9 @@ def equalizer(
         The shape of `audio`; where every band is bypassed `audio` itself, or its gain alone.
     """
     check_audio(audio)
-    sections = equalizer_sections(sample_rate, settings, bypass)
+    sections = equalizer_sections(sample_rate, settings, bypass, gain_db)
     if not sections.shape[1]:
         return audio if gain_db is None else gain(audio, gain_db)
-    if gain_db is not None:
-        factor = 10.0 ** (gain_db.to(torch.float64) / 20.0)
-        scale = torch.ones(5, dtype=torch.float64, device=factor.device).repeat(len(factor), 1)
-        scale[:, :3] = factor.unsqueeze(-1)
-        first = sections[:, :1] * scale.unsqueeze(1)
-        sections = torch.cat((first, sections[:, 1:]), dim=1)
     length = _ringing_on(audio.device, sample_rate, bypass)
     return kernels.sections(audio, sections.to(audio.device), length)
 

@@ -34,6 +34,7 @@ from .cpu_curve import (
 )
 from .jit import compiled
 from .lanes import LANES, detect_block, peaks_to_rows, to_rows, to_slab
+from .prefetch import expect, expect_written
 from .threads import lane_groups, run_tasks
 
 __all__ = ["compress_backward", "compress_forward", "compress_from"]
@@ -90,6 +91,15 @@ def _copy(source, target):
 
 
 @compiled
+def _ask_next(x, y, saved, first):
+    """Ask for what a lane's next block is read from and written to."""
+    for c in range(x.shape[0]):
+        expect(x[c], first, first + BLOCK)
+        expect_written(y[c], first, first + BLOCK)
+    expect_written(saved, first, first + BLOCK)
+
+
+@compiled
 def _finish_block(x, first, stop, levels, settings, ratios, y, saved):
     """From the levels of one block to its output."""
     ratios = ratios[: stop - first]
@@ -139,6 +149,7 @@ def _run(x, settings, lanes, length, start, at_least, meet, states, y, saved, re
             item, first = lanes[k, 0], lanes[k, 1] * length + block * BLOCK
             stop = min(first + BLOCK, samples)
             if first < stop:
+                _ask_next(x[item], y[item], saved[item], stop)
                 _finish_block(
                     x[item], first, stop, slab[k], settings[item], ratios, y[item], saved[item]
                 )

@@ -24,7 +24,8 @@ from .cpu_curve import (
     segments_of,
 )
 from .jit import compiled, compiled_sums
-from .lanes import LANES, carry_block, to_rows, to_slab
+from .lanes import LANES, add_carried_block, carry_block, to_rows, to_slab
+from .prefetch import expect, expect_written
 from .threads import run_tasks
 
 __all__ = ["compress_backward"]
@@ -69,13 +70,12 @@ def _carry(errors, factors, error_rows, factor_rows, ends, carried):
     to_rows(errors, error_rows, BLOCK // LANES)
     to_rows(factors, factor_rows, BLOCK // LANES)
     carry_block(error_rows, factor_rows, ends, BLOCK // LANES)
-    behind = np.empty(LANES)
     for lane in range(LANES - 1, -1, -1):
-        behind[lane] = carried
+        # What comes from behind each part takes the place of what goes on from it.
+        before = carried
         carried = ends[0, lane] + ends[1, lane] * carried
-    for n in range(error_rows.shape[0]):
-        for lane in range(LANES):
-            error_rows[n, lane] += factor_rows[n, lane] * behind[lane]
+        ends[0, lane] = before
+    add_carried_block(error_rows, factor_rows, ends, BLOCK // LANES)
     to_slab(error_rows, errors, BLOCK // LANES)
     return carried
 
@@ -150,9 +150,13 @@ def _backward(x, settings, levels, grad_y, grad_x, grads, begin, end):
         count = stop - first
         s, g, p, c = levels[first:stop], gains[:count], products[:count], carried[:count]
         derivatives(s, settings, g, by_level[:count], by_slope[:count], by_knee[:count])
+        # The next block is asked for a row at a time: more than a processor keeps in mind waits.
+        expect(levels, first - BLOCK, first)
         p[:] = 0.0
         for channel in range(channels):
             _add_products(x[channel, first:stop], grad_y[channel, first:stop], p)
+        for channel in range(channels):
+            expect(x[channel], first - BLOCK, first)
         _errors(g, s, by_level[:count], p, c)
         carried[count:] = 0.0
         _factors(s, attack, release, factors)
@@ -160,6 +164,8 @@ def _backward(x, settings, levels, grad_y, grad_x, grads, begin, end):
             carried.reshape(part), factors.reshape(part), error_rows, factor_rows, ends, left
         )
         left = left if abs(left) > TINY else 0.0
+        for channel in range(channels):
+            expect(grad_y[channel], first - BLOCK, first)
         _sum_products(p, by_level[:count], by_slope[:count], by_knee[:count], grads)
         find_peaks(x, first, stop, peaks)
         if first > 0:
@@ -167,6 +173,8 @@ def _backward(x, settings, levels, grad_y, grad_x, grads, begin, end):
         else:
             _sum_carried(peaks[1:count], s[1:], s[:-1], c[1:], grads)
             _sum_carried(peaks[:1], s[:1], silence, c[:1], grads)
+        for channel in range(channels):
+            expect_written(grad_x[channel], first - BLOCK, first)
         _by_peak(s, attack, release, c, p)
         for channel in range(channels):
             _audio_gradient(

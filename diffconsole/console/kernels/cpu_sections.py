@@ -14,11 +14,16 @@ from torch import Tensor
 
 from .jit import compiled
 from .lanes import LANES, adjoint_block, adjoint_block_only, section_block, to_rows, to_slab
+from .prefetch import expect, expect_written
 from .threads import lane_groups, run_tasks
 
 __all__ = ["sections_backward", "sections_forward", "sections_saved_shape"]
 
 BLOCK = 128
+# Rows from the begin of one signal to that of the next. Without room between them a row that is
+# written lies a multiple of 4096 bytes from one that is read soon, which looks like the same
+# place to a processor: it waits.
+APART = BLOCK + 16
 STRETCH = 1 << 17
 # What is left of a state after this time: beyond the last digit of float64, or of float32 squared.
 FORGOTTEN_NEPERS = {np.dtype(np.float64): 40.0, np.dtype(np.float32): 24.0}
@@ -79,6 +84,25 @@ def _store(rows, slab, lanes, block, y):
             _copy(slab[k, : stop - start], y[lanes[k, 0], start:stop])
 
 
+# Asked for in shares, one with each section: more at once than a processor keeps in mind waits.
+
+
+@compiled
+def _ask(x, lanes, block, share, shares):
+    """Ask for a share of what :func:`_load` reads next."""
+    for k in range(share, lanes.shape[0], shares):
+        start = (lanes[k, 1] + block) * BLOCK
+        expect(x[lanes[k, 0]], start, start + BLOCK)
+
+
+@compiled
+def _ask_written(y, lanes, block, share, shares):
+    """Ask for a share of what :func:`_store` writes next."""
+    for k in range(share, lanes.shape[0], shares):
+        start = (lanes[k, 1] + block) * BLOCK
+        expect_written(y[lanes[k, 0]], start, start + BLOCK)
+
+
 @compiled
 def _copy(source, target):
     for n in range(source.shape[0]):
@@ -110,22 +134,23 @@ def _forward(x, coefficients, rows_each, lanes, first_lane, stretch, warm_up, y,
     """Filter up to eight stretches; keep what precedes every block if `histories` has room."""
     sections = coefficients.shape[1]
     own = _side_by_side(coefficients, lanes, rows_each)
-    signals = np.zeros((sections + 1, BLOCK + 2, LANES))
+    signals = np.zeros((sections + 1, APART, LANES))
     slab = np.zeros((LANES, BLOCK), x.dtype)
-    keep = histories.shape[1] > 0
+    keep = histories.shape[0] > 0
     for block in range(-warm_up, stretch):
         _load(x, lanes, block, slab, signals[0, 2:])
         if keep and block >= 0:
-            for k in range(lanes.shape[0]):
-                for s in range(sections + 1):
-                    histories[first_lane + k, block, s, 0] = signals[s, 0, k]
-                    histories[first_lane + k, block, s, 1] = signals[s, 1, k]
+            for s in range(sections + 1):
+                _copy(signals[s, 0, : lanes.shape[0]], histories[block, s, 0, first_lane:])
+                _copy(signals[s, 1, : lanes.shape[0]], histories[block, s, 1, first_lane:])
         for s in range(sections):
+            _ask(x, lanes, block + 1, s, sections)
+            _ask_written(y, lanes, block + 1, s, sections)
             section_block(signals[s], signals[s + 1], own[s], BLOCK)
         if block >= 0:
             _store(signals[sections, 2:], slab, lanes, block, y)
         for s in range(sections + 1):
-            _without_tiny(signals[s, BLOCK:], signals[s, :2])
+            _without_tiny(signals[s, BLOCK : BLOCK + 2], signals[s, :2])
 
 
 @compiled
@@ -141,7 +166,7 @@ def _backward(
     """
     sections = coefficients.shape[1]
     own = _side_by_side(coefficients, lanes, rows_each)
-    signals = np.zeros((sections + 1, BLOCK + 2, LANES))
+    signals = np.zeros((sections + 1, APART, LANES))
     gradient = np.zeros((BLOCK, LANES))
     slab = np.zeros((LANES, BLOCK), x.dtype)
     future = np.zeros((sections, 2, LANES))
@@ -153,13 +178,16 @@ def _backward(
                 adjoint_block_only(gradient, own[s], future[s], BLOCK)
         else:
             _load(x, lanes, block, slab, signals[0, 2:])
-            for k in range(lanes.shape[0]):
-                for s in range(sections + 1):
-                    signals[s, 0, k] = histories[first_lane + k, block, s, 0]
-                    signals[s, 1, k] = histories[first_lane + k, block, s, 1]
+            last_lane = first_lane + lanes.shape[0]
+            for s in range(sections + 1):
+                _copy(histories[block, s, 0, first_lane:last_lane], signals[s, 0])
+                _copy(histories[block, s, 1, first_lane:last_lane], signals[s, 1])
             for s in range(sections):
+                _ask(x, lanes, block - 1, s, sections)
                 section_block(signals[s], signals[s + 1], own[s], BLOCK)
             for s in range(sections - 1, -1, -1):
+                _ask(grad_y, lanes, block - 1, s, sections)
+                _ask_written(grad_x, lanes, block - 1, s, sections)
                 adjoint_block(
                     gradient, own[s], future[s], signals[s], signals[s + 1], sums[s], BLOCK
                 )
@@ -173,7 +201,7 @@ def _backward(
 def sections_saved_shape(rows: int, samples: int, sections: int, keep: bool) -> tuple[int, ...]:
     """Shape of what the forward pass keeps: the two samples before every block of each signal."""
     blocks = _stretch_blocks(samples) if keep else 0
-    return rows * _stretches(samples), blocks, sections + 1, 2
+    return blocks, sections + 1, 2, rows * _stretches(samples)
 
 
 def sections_forward(

@@ -9,7 +9,7 @@ from numba import njit
 
 from .cache import cache_of
 
-__all__ = ["compiled", "compiled_sums", "compiler"]
+__all__ = ["compiled", "compiled_exactly", "compiled_sums", "compiler"]
 
 
 def compiler(*fastmath: str) -> Any:
@@ -28,3 +28,5 @@ def compiler(*fastmath: str) -> Any:
 compiled = compiler("contract")
 # Sums over a block are taken in an order that suits vectors, always the same one.
 compiled_sums = compiler("contract", "reassoc", "nsz")
+# Rounded as written, as torch and NumPy do.
+compiled_exactly = compiler()

@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 
 __all__ = [
     "LANES",
+    "add_carried_block",
     "adjoint_block",
     "adjoint_block_only",
     "carry_block",
@@ -369,6 +370,25 @@ def carry_block(typing: Any, errors: Any, factors: Any, ends: Any, count: Any) -
             builder.store(builder.fmul(factor, whole), share)
         w.store(builder.load(carried), ends, 0)
         w.store(builder.load(share), ends, 1)
+        return context.get_dummy_value()
+
+    return types.void(errors, factors, ends, count), generate
+
+
+@intrinsic
+def add_carried_block(typing: Any, errors: Any, factors: Any, ends: Any, count: Any) -> Any:
+    """``add_carried_block(errors, factors, ends, count)``: what :func:`carry_block` leaves out.
+
+    ``c[n] += factors[n]·e`` with e the first row of `ends`: c of the row after the block, times f.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w = _Writer(context, builder, signature, arguments)
+        errors, factors, count = w.rows(0), w.rows(1), arguments[3]
+        carried = w.load(w.rows(2), 0)
+        with cgutils.for_range(builder, count) as loop:
+            value = w.plus(w.load(errors, loop.index), w.load(factors, loop.index), carried)
+            w.store(value, errors, loop.index)
         return context.get_dummy_value()
 
     return types.void(errors, factors, ends, count), generate
