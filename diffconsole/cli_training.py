@@ -88,6 +88,7 @@ def finetune(
     the loudest 20 s count), the log and the curves beside the model. Several GPUs or machines:
     start it by torchrun.
     """
+    from .files import check_folder
     from .training.distributed import joined
     from .training.finetune import LOG, STATE_FILES, FinetuneOptions, split_pairs
     from .workflow import check_device
@@ -97,6 +98,8 @@ def finetune(
     with joined(device) as (workers, own_device):
         if not workers.is_first:
             report = Report(quiet=True, as_json=False)
+        else:
+            check_folder(output)
         files = find_files(raw, mixed, pairs, report)
         if workers.is_first:
             inputs = [path for pair in files for path in (pair.raw, pair.mixed)]
