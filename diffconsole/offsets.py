@@ -55,7 +55,7 @@ def offset_messages(offsets: list[str]) -> tuple[str, ...]:
     """Say which offsets there were, in one line; nothing where there were none."""
     if not offsets:
         return ()
-    return (f"the file has a DC offset of {' and '.join(offsets)}; it does not count",)
+    return (f"the file has a DC offset of {' and '.join(offsets)}; the settings ignore it",)
 
 
 def _drift(channel: np.ndarray, moving: list[tuple[int, int]], sample_rate: int) -> float:

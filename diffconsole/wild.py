@@ -98,7 +98,7 @@ def _messages(places: list[_Place], sample_rate: int, before: int) -> tuple[str,
         by_sample[number] = max(place.size, by_sample.get(number, 0.0))
     lines = [
         f"sample {at} ({at / sample_rate:.3f} s) reaches {20.0 * math.log10(size):+.1f} dBFS, far "
-        "above everything around it, and was ignored"
+        "above everything around it; the settings ignore it, repair it in an editor"
         for at, size in by_sample.items()
     ]
     if len(lines) <= NAMED + 1:
@@ -107,7 +107,7 @@ def _messages(places: list[_Place], sample_rate: int, before: int) -> tuple[str,
     loudest_db = 20.0 * math.log10(max(size for _, size in rest))
     return (
         *lines[:NAMED],
-        f"so were {len(rest)} more, up to {loudest_db:+.1f} dBFS, until sample {rest[-1][0]} "
+        f"so do {len(rest)} more, up to {loudest_db:+.1f} dBFS, until sample {rest[-1][0]} "
         f"({rest[-1][0] / sample_rate:.3f} s)",
     )
 

@@ -123,7 +123,7 @@ def test_what_lies_beside_the_voice_is_named_wherever_it_is(monkeypatch, recordi
         source = ArraySource(damaged, RATE)
         heard, messages = long_takes.passages(source, long_takes.survey(source))
         assert [line.split(" (")[0] for line in messages] == [
-            f"sample {at}", "the file has a DC offset of 0.05; it does not count",
+            f"sample {at}", "the file has a DC offset of 0.05; the settings ignore it",
         ]  # fmt: skip
         assert np.abs(heard.mean()) < 1e-3
     source = ArraySource(recording, RATE)

@@ -27,8 +27,8 @@ def test_a_wild_sample_is_a_line_between_its_neighbours(rate: int, value: float)
     assert np.array_equal(found[0, rest], take[rest])
     level_db = 20.0 * np.log10(abs(value))
     assert messages == (
-        f"sample {at} (0.500 s) reaches {level_db:+.1f} dBFS, far above everything around it, "
-        "and was ignored",
+        f"sample {at} (0.500 s) reaches {level_db:+.1f} dBFS, far above everything around it; "
+        "the settings ignore it, repair it in an editor",
     )
 
 
@@ -45,7 +45,7 @@ def test_many_are_counted() -> None:
     found, messages = without_wild_samples(spoilt(take, places, 900.0), RATE)
     assert np.abs(found).max() <= np.abs(take).max()
     assert len(messages) == 3
-    assert "so were 3 more, up to +59.1 dBFS, until sample 80000" in messages[-1]
+    assert "so do 3 more, up to +59.1 dBFS, until sample 80000" in messages[-1]
 
 
 def test_a_damaged_block_and_its_ringing_go() -> None:

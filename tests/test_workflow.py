@@ -81,9 +81,9 @@ def test_what_was_wrong_with_a_take_is_a_notice_and_in_the_preset(tmp_path):
     soundfile.write(raw, sides, RATE, subtype="FLOAT")
     preset, notices = predict_file(small_model(3), "small", raw)
     expected = [
-        "sample 40000 (0.907 s) reaches +80.0 dBFS, far above everything around it, and was "
-        "ignored",
-        "the file has a DC offset of 0.1; it does not count",
+        "sample 40000 (0.907 s) reaches +80.0 dBFS, far above everything around it; the settings "
+        "ignore it, repair it in an editor",
+        "the file has a DC offset of 0.1; the settings ignore it",
         "only the left channel carries the vocal",
     ]
     assert list(notices) == [f"{raw}: {line}" for line in expected]
