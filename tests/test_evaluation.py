@@ -164,7 +164,7 @@ def test_at_most_twelve_pairs_are_heard_for_the_choice(
         return raw
 
     monkeypatch.setattr(evaluation, "_rendered", listen)
-    monkeypatch.setattr(evaluation, "_between", lambda *_: 1.0)
+    monkeypatch.setattr(evaluation, "_between", lambda *_, **__: 1.0)
     choose_fixed(pairs, {"studio": preset})
     assert len(set(heard)) == len(heard) == 12
     assert heard[0] == 0 and heard[-1] == 29

@@ -86,4 +86,4 @@ def test_the_commands(tmp_path):
     (model / "finetune.jsonl").write_text("[1]")
     assert "holds no stages" in call("plot", "--run", model, "-o", tmp_path / "y.png").stderr
     (model / "finetune.jsonl").write_text("{")
-    assert "cannot be read as a log" in call("plot", "--run", model, "-o", "y.png").stderr
+    assert "holds no stages" in call("plot", "--run", model, "-o", "y.png").stderr

@@ -58,7 +58,10 @@ def coefficients(
     Tensor
         ``(batch, 5)`` float64: b0, b1, b2, a1, a2, divided by a0.
     """
-    columns = [freq_hz, q] if gain_db is None else [freq_hz, q, gain_db]
+    columns = [freq_hz, q]
+    # One gain more than there are sections with gains would be that of the whole cascade.
+    if gain_db is not None and not kind.endswith("pass"):
+        columns.append(gain_db)
     settings = torch.stack([column.to(torch.float64) for column in columns])
     highest_hz = HIGHEST_FREQUENCY * sample_rate
     return section_coefficients(settings, [kind], sample_rate, highest_hz).squeeze(1)

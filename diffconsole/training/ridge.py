@@ -60,6 +60,11 @@ class Departures:
     left: Tensor
     by_module: dict[str, float]
 
+    @property
+    def explained(self) -> Tensor:
+        """``(parameters,)``: the share of the squared departures of pairs left out, 0…1."""
+        return (1.0 - self.left).clamp(0.0, 1.0)
+
 
 def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -> Departures:
     """Fit departures.

@@ -156,3 +156,11 @@ def test_a_step_makes_few_nodes_of_the_graph():
             waiting += [following for following, _ in node.next_functions]
     # One for each setting, and a few between.
     assert len(seen) <= len(settings) + 8
+
+
+@pytest.mark.parametrize("kind", ["high_pass", "low_pass"])
+def test_a_cut_has_no_gain(kind: str) -> None:
+    settings = [torch.tensor([v], dtype=torch.float64) for v in (1000.0, 1.3, -7.5)]
+    assert torch.equal(
+        coefficients(kind, 48000, *settings), coefficients(kind, 48000, *settings[:2])
+    )

@@ -62,12 +62,15 @@ def test_shipped_weights_need_no_path():
 def test_the_encoder_of_a_model_can_be_taken(files, tmp_path, name):
     first = new_model(f"{name}:{files[name]}", RATE if name == "script" else None)
     first.save(tmp_path / "model", {})
-    again = new_model(f"{name}:{tmp_path / 'model'}")
+    if name == "script":
+        with pytest.raises(ModelError, match="trust"):
+            new_model(f"{name}:{tmp_path / 'model'}")
+    again = new_model(f"{name}:{tmp_path / 'model'}", trust=True)
     assert again.encoder.config() == first.encoder.config()
     with pytest.raises(ModelError, match=f"its encoder is '{name}', not 'logmel'"):
-        new_model(f"logmel:{tmp_path / 'model'}")
+        new_model(f"logmel:{tmp_path / 'model'}", trust=True)
     with pytest.raises(ModelError, match="leave --encoder-rate out"):
-        new_model(f"{name}:{tmp_path / 'model'}", RATE)
+        new_model(f"{name}:{tmp_path / 'model'}", RATE, trust=True)
 
 
 @pytest.mark.parametrize(
