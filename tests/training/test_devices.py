@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from diffconsole.console import Console, kernels
-from diffconsole.losses import MixTarget
+from diffconsole.console.noise import band_noise
+from diffconsole.console.reverb import _ramps
+from diffconsole.losses import MixTarget, _taps_at
 from diffconsole.parameters import PARAMETERS, denormalize
 from diffconsole.predictor import Predictor
 from diffconsole.preset import Preset
@@ -36,6 +39,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter"),
 ]
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+@pytest.fixture(autouse=True)
+def constants_of_this_device() -> Iterator[None]:
+    """Constants that tests on the real meta device have left hold no values."""
+    kept: tuple[Any, ...] = (_taps_at, _ramps, band_noise)
+    for each in kept:
+        each.cache_clear()
+    yield
+    for each in kept:
+        each.cache_clear()
 
 
 @pytest.fixture(params=["pretended", pytest.param("cuda", marks=ON_GPU)])
