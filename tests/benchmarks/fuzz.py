@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from .fuzz_seeds import KINDS, Kind, seeds_of
 
@@ -232,6 +233,8 @@ def _work(
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # A fork has none of the threads that its parent's loops would wait for.
+    torch.set_num_threads(1)
     names = list(KINDS)
     shares = np.array([KINDS[name].share for name in names], float)
     with log.open("a", buffering=1) as said:
