@@ -61,7 +61,10 @@ def _a_weighting(sample_rate: float) -> Tensor:
     )
     b, a = scipy.signal.bilinear(numerator, denominator, fs=sample_rate)
     freq_hz, magnitude = scipy.signal.freqz(b, a, worN=512, fs=sample_rate)
-    return torch.from_numpy(scipy.signal.firls(101, freq_hz, np.abs(magnitude), fs=sample_rate))
+    taps = scipy.signal.firls(101, freq_hz, np.abs(magnitude), fs=sample_rate)
+    # What is kept must not be an inference tensor: training may be the next to ask for it.
+    with torch.inference_mode(False):
+        return torch.from_numpy(taps)
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,6 +13,7 @@ import scipy.signal
 import torch
 from torch import Tensor
 
+from diffconsole import losses
 from diffconsole.losses import WEIGHTS, mix_distance, mix_distance_terms, spectral_distance
 
 from .synthetic import RATE, mixed, voice
@@ -239,3 +240,12 @@ def test_published_figures_on_a_real_pair(data_folder: Path) -> None:
         assert float(value) == pytest.approx(expected[name], abs=1e-3), name
     # The table beside the pairs, unaligned: "raw" of this song.
     assert float(terms["total"]) == pytest.approx(2.294, abs=2e-3)
+
+
+def test_what_is_kept_from_inference_can_be_trained_with() -> None:
+    rate = 31_250.0  # a rate that no other test has asked for
+    audio = stereo(3)
+    with torch.inference_mode():
+        mix_distance(audio, 0.5 * audio, rate)
+    taps = losses._a_weighting(rate)
+    assert not taps.is_inference() and not taps.float().is_inference()
