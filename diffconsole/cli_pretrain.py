@@ -40,12 +40,17 @@ __all__ = ["pretrain"]
     help="People whose recordings sound finished.  [default: the mean of all]",
 )  # fmt: skip
 @click.option(
+    "--finished", type=PATH,
+    help="Folder of mixed vocals, in place of --reference: finished voices have their tone.",
+)  # fmt: skip
+@click.option(
     "--minutes", type=FiniteRange(min=0.01), default=50.0, show_default=True,
     help="Time budget.",
 )  # fmt: skip
 @click.option(
-    "--steps", type=click.IntRange(min=1),
-    help="Steps, instead of --minutes: the same result on slow and fast machines.",
+    "--steps", type=click.IntRange(min=0),
+    help="Steps, instead of --minutes: the same result on slow and fast machines. With 0 the "
+    "model to start from is only anchored and its uncertainty scaled.",
 )  # fmt: skip
 @click.option(
     "--start-from", metavar="MODEL",
@@ -64,6 +69,11 @@ __all__ = ["pretrain"]
     help="Learn in half the digits: twice as fast on processors that have them.",
 )  # fmt: skip
 @click.option(
+    "--anchor-share", type=FiniteRange(0.0, 1.0), default=0.4, show_default=True,
+    help="Share of what it learnt that a prediction departs by from the strip that all mixes "
+    "share; 0: one strip for every vocal.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Processes that make examples; a GPU wants as many as there are cores.",
 )  # fmt: skip
@@ -79,12 +89,14 @@ def pretrain(
     held_out: str,
     judges: str,
     reference: str,
+    finished: Path | None,
     minutes: float,
     steps: int | None,
     start_from: str | None,
     average: bool,
     learning_rate: float,
     bfloat16: bool,
+    anchor_share: float,
     workers: int,
     trust_checkpoint: bool,
     device: str,
@@ -112,12 +124,14 @@ def pretrain(
         held_out=_names(held_out),
         judges=_names(judges),
         reference=_names(reference),
+        finished=None if finished is None else str(finished),
         minutes=minutes,
         steps=steps,
         start_from=start_from,
         average=average,
         learning_rate=learning_rate,
         seed=seed,
+        anchor_share=anchor_share,
         bfloat16=bfloat16,
     )
     with results_folder(output):
@@ -135,7 +149,7 @@ def pretrain(
                 )
         except KeyboardInterrupt:
             raise stopped(output, (CHECKPOINT,)) from None
-    fixed = figures.pop("fixed")
+    fixed, figures = figures["fixed"], figures["anchored"]
     lines = [f"{'':<11}model   middle of the statistics"]
     lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]
     report.result({"model": str(output), "held_out": figures, "fixed": fixed}, "\n".join(lines))

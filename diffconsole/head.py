@@ -100,6 +100,27 @@ class Head(nn.Module):
         self.mean.bias.copy_(torch.logit(normalised.clamp(0.005, 0.995)))
 
     @torch.no_grad()
+    def anchor_at(self, normalised: Tensor, pooled: Tensor, share: float) -> None:
+        """Make the head answer one strip for usual voices, and less than it did depart from it.
+
+        ``logits = logit(strip) + share·(logits before − their mean over the usual voices)``
+
+        Parameters
+        ----------
+        normalised : Tensor
+            ``(parameters,)`` in 0…1, the strip.
+        pooled : Tensor
+            ``(voices, 2·dim)``, what :meth:`pool` made of usual voices; they count the same.
+        share : float
+            Of the departures: 0 leaves none.
+        """
+        for layer in (self.mean, self.skip, self.voice):
+            layer.weight.mul_(share)
+        logits = self.mean(self.body(self.norm(pooled))) + self.skip(self.standardised(pooled))
+        usual = logits.mean(dim=0) - self.mean.bias
+        self.mean.bias.copy_(torch.logit(normalised.to(usual).clamp(0.005, 0.995)) - usual)
+
+    @torch.no_grad()
     def calibrate(self, mean: Tensor, log_variance: Tensor, target: Tensor) -> None:
         """Scale each setting's deviation: of the right ones 80 % shall lie in the middle 80 %.
 

@@ -108,7 +108,7 @@ def pretrain_card(info: Mapping[str, Any]) -> str:
     }
     start = info.get("started_from", {}).get("held_out", {})
     columns = ("model", "start", "middle") if start else ("model", "middle")
-    named = {"model": figures, "start": start, "middle": fixed}
+    named = {"model": figures.pop("anchored", figures), "start": start, "middle": fixed}
     rows = "\n".join(
         f"| {labels.get(name, name)} | "
         + " | ".join(f"{named[column][name]:.3f}" for column in columns)
@@ -130,7 +130,7 @@ drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project
 with wandering level, rumble and room. The network learns to tell the strip; beside it, it learns
 to tell a random strip that a voice went through, which of other passages went through the same,
 and the strip that brings a raw voice to the style of a finished one, of somebody else or its own.
-The uncertainty is scaled so that four of five right settings of people that it was not trained on
+{_anchored(info)}The uncertainty is scaled so that four of five right settings of people that it was not trained on
 lie within its middle 80 %.
 
 **Measured** on people who were never trained on ({", ".join(judges) or "nobody was kept apart"}),
@@ -153,7 +153,24 @@ setting says so. It does not know your taste: fine-tune it on your pairs.
 **Rooms**
 
 {_sources(info, "rooms", ())}
-"""
+{_mixed_vocals(info)}"""
+
+
+def _anchored(info: Mapping[str, Any]) -> str:
+    """How far predictions depart from the anchor."""
+    if "anchor_share" not in info:
+        return ""
+    return (
+        f"For the usual voice it answers one strip for all, and departs from it by "
+        f"{info['anchor_share']:g} of what it learnt: of real mixes, most is common to all.\n"
+    )
+
+
+def _mixed_vocals(info: Mapping[str, Any]) -> str:
+    """The mixed vocals whose long-term spectra finished voices have."""
+    if not info.get("sources", {}).get("finished"):
+        return ""
+    return f"\n**Mixed vocals** (their long-term spectra)\n\n{_sources(info, 'finished', ())}\n"
 
 
 def _runs(info: Mapping[str, Any]) -> str:
@@ -174,6 +191,8 @@ def _command(options: Mapping[str, Any]) -> str:
     command = f"diffconsole pretrain {options['voices']}"
     if options["rooms"]:
         command += f" --rooms {options['rooms']}"
+    if options.get("finished"):
+        command += f" --finished {options['finished']}"
     for name in ("held_out", "judges", "reference"):
         if options.get(name):
             command += f" --{name.replace('_', '-')} {','.join(options[name])}"
@@ -185,6 +204,8 @@ def _command(options: Mapping[str, Any]) -> str:
         command += f" --learning-rate {options['learning_rate']:g}"
     if options.get("bfloat16"):
         command += " --bfloat16"
+    if "anchor_share" in options:
+        command += f" --anchor-share {options['anchor_share']:g}"
     if options.get("steps") is not None:
         budget = f"--steps {options['steps']}"
     else:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-from .. import statistics
+from ..anchor import anchor
 from ..encoders import FAMILIES, open_encoder, split_spec
 from ..encoders.base import Encoder
 from ..errors import ModelError
-from ..parameters import PARAMETERS
 from ..predictor import Predictor, default_model
 
 __all__ = ["new_model"]
@@ -19,7 +18,7 @@ __all__ = ["new_model"]
 def new_model(
     spec: str, sample_rate: int | None = None, seed: int = 0, *, trust: bool = False
 ) -> Predictor:
-    """Build a predictor on an encoder; its head answers the middle of real mixes for everything.
+    """Build a predictor on an encoder; its head answers the anchor for everything.
 
     Parameters
     ----------
@@ -47,8 +46,7 @@ def new_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Predictor(encoder)
-    middle = statistics.load().middle()
-    model.head.start_at(torch.tensor([p.to_normalised(middle[p.key]) for p in PARAMETERS]))
+    model.head.start_at(anchor())
     return model.eval()
 
 

@@ -13,7 +13,8 @@ The loss of the first three is the likelihood of the known settings and the erro
 (:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
 et al., 2018). Examples are made on the fly in other processes and heard a few times each from a
 pool, since making one costs more than learning from it. The people that judge are heard only to
-choose the best state and to calibrate its uncertainty; those held out are not heard at all.
+choose the best state and to calibrate its uncertainty; those held out are not heard at all. In
+the end the first head is anchored (:mod:`.anchoring`).
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .. import statistics
+from ..anchor import anchor
 from ..encoders.logmel import LogMelEncoder
 from ..errors import ModelError
 from ..parameters import PARAMETERS
 from ..predictor import Predictor, default_model
+from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
 from .checkpoint import load_checkpoint, save_checkpoint
+from .engineers import Engineers
 from .examples import Pool, Schedule, Stream
 from .interrupts import uninterrupted
-from .pupil import Pupil, calibrate, judge, judged_of, means_of
+from .pupil import Pupil, judge, judged_of, means_of
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
 from .targets import settings_loss
@@ -77,11 +80,14 @@ class PretrainOptions:
         by default those held out.
     reference : tuple of str
         People whose long-term spectrum is the finished one; empty for the mean of all.
+    finished : str, optional
+        Folder of mixed vocals, in place of the reference: the long-term spectra of finished voices
+        are drawn from the distribution of theirs.
     minutes : float
         Time budget.
     steps : int, optional
         Steps, instead of the time budget: the result then does not depend on how fast the
-        machine is.
+        machine is. With 0 the model is only anchored and its uncertainty scaled.
     batch : int
         Sounds a step: a quarter raw vocals, three quarters voices before and after a strip.
     learning_rate : float
@@ -96,6 +102,8 @@ class PretrainOptions:
         both runs (weights averaged as by Wortsman et al., "Model soups", 2022).
     seed : int
         Of weights and examples.
+    anchor_share : float
+        Share of what the head learnt that predictions depart by from the anchor, 0…1.
     bfloat16 : bool
         Whether the convolutions are learnt in half the digits: twice as fast where the processor
         has them, as most since 2020 do.
@@ -106,6 +114,7 @@ class PretrainOptions:
     held_out: tuple[str, ...] = ()
     judges: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
+    finished: str | None = None
     minutes: float = 50.0
     steps: int | None = None
     batch: int = 32
@@ -113,14 +122,17 @@ class PretrainOptions:
     start_from: str | None = None
     average: bool = False
     seed: int = 0
+    anchor_share: float = ANCHOR_SHARE
     bfloat16: bool = False
 
 
-def held_out_examples(voices: Voices, rooms: Sequence[np.ndarray], count: int) -> Iterator[Raw]:
+def held_out_examples(
+    voices: Voices, rooms: Sequence[np.ndarray], count: int, engineers: Engineers | None = None
+) -> Iterator[Raw]:
     """Make the fixed simulated raws that models are measured on."""
-    table = statistics.load()
+    engineers = engineers or Engineers.usual()
     for i in range(count):
-        yield simulate(voices, rooms, table, np.random.default_rng((HELD_OUT_SEED, i)))
+        yield simulate(voices, rooms, engineers, np.random.default_rng((HELD_OUT_SEED, i)))
 
 
 def pretrain(
@@ -176,7 +188,7 @@ def pretrain(
         raise ModelError("a mean with the start needs a start; name the model to start from")
     start = None if options.start_from is None else _known(options, trust_checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    voices = load_voices(options.voices, options.reference)
+    voices = load_voices(options.voices, options.reference, options.finished)
     for role, names in (("hold out", options.held_out), ("judge", options.judges)):
         unknown = sorted(set(names) - set(voices.clips))
         if unknown:
@@ -186,26 +198,28 @@ def pretrain(
     sources = {
         "voices": sources_of(options.voices, "person"),
         "rooms": sources_of(options.rooms, "kind"),
+        **({"finished": sources_of(options.finished, "song")} if options.finished else {}),
     }
     apart = {*options.held_out, *options.judges}
     people = [p for p in voices.clips if p not in apart]
     if not people:
         raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
-    table = statistics.load()
+    engineers = Engineers.usual()
     pupil = Pupil(options.bfloat16)
     model = pupil.model
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel)
-    usual = table.middle()
+    usual = engineers.middle
     middle = torch.tensor([p.to_normalised(usual[p.key]) for p in PARAMETERS])
-    for head in (model.head, model.style, pupil.listener):
+    for head, at in ((model.head, anchor()), (model.style, middle), (pupil.listener, middle)):
         assert head is not None
-        head.start_at(middle)
+        head.start_at(at)
     if start is not None:
+        undo_anchoring(start, voices.of(people), rooms, engineers, options.seed)
         _take_over(model, start, options)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
-    judged = judged_of(Stream(strangers, rooms, table, mel, HELD_OUT_SEED, 0), validation)
+    judged = judged_of(Stream(strangers, rooms, engineers, mel, HELD_OUT_SEED, 0), validation)
     optimizer = torch.optim.AdamW(pupil.parameters(), lr=options.learning_rate, weight_decay=0.01)
     progress: dict[str, Any] = {
         "step": 0,
@@ -234,7 +248,7 @@ def pretrain(
     units = max(1, options.batch // 4)
     fresh = max(1, round(units / TIMES_HEARD))
     schedule = Schedule(options.seed, fresh, units)
-    stream = Stream(voices.of(people), rooms, table, mel, options.seed, progress["step"], schedule)
+    stream = Stream(voices.of(people), rooms, engineers, mel, options.seed, progress["step"], schedule)
     loader = DataLoader(
         stream, None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
     )
@@ -261,7 +275,7 @@ def pretrain(
     def spent() -> float:
         """Share of the budget that is gone."""
         if options.steps is not None:
-            return float(progress["step"] / options.steps)
+            return float(progress["step"] / options.steps) if options.steps else 1.0
         return (time.monotonic() - began) / budget
 
     def step(heard: Tensor, target: Tensor, share: float) -> float:
@@ -309,15 +323,20 @@ def pretrain(
         mean_with(model, start)
         figures = _kept(judge(pupil, judged))
         pupil.eval()
-    calibrate(pupil, judged)
+    typical = usual_voices(model.encoder, voices.of(people), rooms, engineers, options.seed)
+    settle(pupil, typical, judged, options.anchor_share)
+    anchored = judge(pupil, judged)
+    pupil.eval()
     at = middle.to(device).expand(len(judged), -1)
     truth = judged.target[:, 0].to(device)
     figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), truth))
+    figures["anchored"] = _kept(anchored)
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),
         "steps": progress["step"],
         "budget": "steps" if options.steps is not None else "minutes",
+        "anchor_share": options.anchor_share,
         "people": people,
         "held_out": figures,
         "sources": sources,
@@ -380,7 +399,7 @@ def mean_with(model: Predictor, other: Predictor) -> None:
 def _recorded(options: PretrainOptions) -> dict[str, Any]:
     """The options for the model's card: folders by their names, not by where they lie."""
     facts = asdict(options)
-    for name in ("voices", "rooms", "start_from"):
+    for name in ("voices", "rooms", "finished", "start_from"):
         if facts[name] is not None:
             facts[name] = Path(facts[name]).name
     return facts

@@ -1,7 +1,7 @@
 """Raw vocals whose right settings are known, made from voices and the statistics of real mixes.
 
-A finished voice (levelled, its long-term spectrum brought to that of well-recorded voices) is
-turned into a raw one by undoing a channel strip that is drawn from real mixes:
+A finished voice (levelled, its long-term spectrum brought to one of finished vocals) is turned
+into a raw one by undoing a channel strip that a simulated engineer set (:mod:`.engineers`):
 
 - the strip's shelves and bells run with opposite gains, so the strip's EQ brings the tone back
   (a cookbook bell or shelf of −g dB undoes one of g dB exactly);
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,18 @@ from ..console import Console, equalizer
 from ..errors import AudioError
 from ..parameters import BY_KEY, PARAMETERS
 from ..predictor import REFERENCE_LUFS
-from ..statistics import SEND_EQ_DB, SettingsStatistics
+from .engineers import Engineers
 
 __all__ = ["Example", "Voices", "crop", "levelled", "load_rooms", "load_voices", "simulate"]
 
 SAMPLE_RATE = 44100
 SECONDS = 5.0
 MOST_CORRECTION_DB = 12.0
+VOICE_BINS = slice(4, 200)
+"""Of a long-term spectrum: 170 Hz to 8.6 kHz."""
+MIXED_SPREAD_DB = 4.0
+"""By what the long-term spectra of mixed vocals differ, the root mean square over a third of an
+octave: 3 to 5 dB on 25 real mixes."""
 SHORTEST_SECONDS = 1.0
 WIDEST_SPEED = 0.35
 DRY_SHARE = 0.3
@@ -43,22 +48,46 @@ DRY_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Voices:
-    """Clips by person, and the spectrum correction of each person.
+    """Clips by person, and the long-term spectra that finished voices have.
 
     Attributes
     ----------
     clips : dict of str to list of ndarray
         ``(samples,)`` float32 at 44.1 kHz.
     corrections : dict of str to ndarray
-        Linear-phase FIR that brings a person's long-term spectrum to the reference.
+        Linear-phase FIR that brings a person's long-term spectrum to the mean of finished ones.
+    missing_db : dict of str to ndarray
+        ``(bins,)``, the mean finished long-term spectrum over that of each person.
+    departures_db : tuple of ndarray
+        ``(bins,)`` each, by what finished voices differ from their mean; without any, every
+        finished voice has the mean spectrum.
     """
 
     clips: dict[str, list[np.ndarray]]
     corrections: dict[str, np.ndarray]
+    missing_db: dict[str, np.ndarray] = field(default_factory=dict)
+    departures_db: tuple[np.ndarray, ...] = ()
 
     def of(self, people: Sequence[str]) -> Voices:
         """Return the part of some people."""
-        return Voices({p: self.clips[p] for p in people}, {p: self.corrections[p] for p in people})
+        clips, corrections = ({p: of[p] for p in people} for of in (self.clips, self.corrections))
+        return replace(self, clips=clips, corrections=corrections)
+
+    def correction(self, person: str, rng: np.random.Generator) -> np.ndarray:
+        """Return a linear-phase FIR that gives a person's voice a finished long-term spectrum.
+
+        The finished spectrum is the mean plus ``a·cos θ + b·sin θ`` of two departures and an
+        angle that are drawn: it varies as much, and in the same ways, as finished voices do.
+        """
+        if not self.departures_db:
+            return self.corrections[person]
+        first, second = rng.integers(len(self.departures_db), size=2)
+        angle = rng.uniform(0.0, 2.0 * math.pi)
+        return _correction(
+            self.missing_db[person]
+            + math.cos(angle) * self.departures_db[first]
+            + math.sin(angle) * self.departures_db[second]
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +117,9 @@ class Example:
             return console(audio, _tensors(self.settings))[0].numpy()
 
 
-def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
+def load_voices(
+    folder: str | Path, reference: Sequence[str] = (), finished: str | Path | None = None
+) -> Voices:
     """Read a folder with a folder of clips for each person.
 
     Parameters
@@ -98,6 +129,9 @@ def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
         shorter than a second.
     reference : sequence of str
         The people whose long-term spectrum is the finished one; by default the mean of all.
+    finished : str or Path, optional
+        Folder of mixed vocals, in place of the reference: a finished voice's long-term spectrum
+        is drawn from the distribution of theirs.
 
     Raises
     ------
@@ -123,8 +157,34 @@ def load_voices(folder: str | Path, reference: Sequence[str] = ()) -> Voices:
     if missing:
         raise AudioError(f"{folder}: no folder {missing[0]!r}, which the reference names")
     spectra = {person: _spectrum_db(np.concatenate(parts)) for person, parts in clips.items()}
-    target = np.mean([spectra[p] for p in (reference or clips)], axis=0)
-    return Voices(clips, {p: _correction(target - spectra[p]) for p in clips})
+    target, departures = np.mean([spectra[p] for p in (reference or clips)], axis=0), ()
+    if finished is not None:
+        target, departures = _finished_spectra(Path(finished))
+    missing = {p: target - spectra[p] for p in clips}
+    return Voices(clips, {p: _correction(missing[p]) for p in clips}, missing, departures)
+
+
+def _finished_spectra(folder: Path) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Mean long-term spectrum of mixed vocals, and each one's departure from it, in dB."""
+    from ..audio import read_audio, resample
+
+    if not folder.is_dir():
+        raise AudioError(f"{folder}: not a folder; give one with mixed vocals")
+    spectra = []
+    for path in _audio_files(folder):
+        samples, rate = read_audio(path)
+        mono = resample(samples.mean(axis=0, keepdims=True), rate, SAMPLE_RATE)[0]
+        if len(mono) >= SHORTEST_SECONDS * SAMPLE_RATE and float(np.max(np.abs(mono))) > 1e-3:
+            spectrum = _spectrum_db(mono)
+            spectra.append(spectrum - np.median(spectrum[VOICE_BINS]))
+    if not spectra:
+        raise AudioError(f"{folder}: no audio in it; give a folder with mixed vocals")
+    mean = np.mean(spectra, axis=0)
+    departures = np.array(spectra) - mean
+    # Stems of effects are among them: as a set they shall differ no more than leads do.
+    spread_db = float(np.sqrt(np.mean(departures[:, VOICE_BINS] ** 2)))
+    departures *= min(1.0, MIXED_SPREAD_DB / (spread_db + 1e-9))
+    return mean, tuple(departures)
 
 
 def load_rooms(folder: str | Path | None) -> list[np.ndarray]:
@@ -166,7 +226,7 @@ def _audio_files(folder: Path) -> list[Path]:
 def simulate(
     voices: Voices,
     rooms: Sequence[np.ndarray],
-    statistics: SettingsStatistics,
+    engineers: Engineers,
     rng: np.random.Generator,
     seconds: float = SECONDS,
 ) -> Example:
@@ -174,19 +234,17 @@ def simulate(
     people = sorted(voices.clips)
     person = people[int(rng.integers(len(people)))]
     finished = crop(voices.clips[person], int(seconds * SAMPLE_RATE), rng)
-    finished = scipy.signal.oaconvolve(finished, voices.corrections[person], mode="same")
+    finished = scipy.signal.oaconvolve(finished, voices.correction(person, rng), mode="same")
 
-    settings, ranks = statistics.sample(rng)
+    fitted, ranks = engineers.table.sample(rng)
     room_rank = rng.uniform()
     # A dry vocal gets any amount of reverb, one that stands in a room rather less. Were the dry
     # ones told by the most reverb, studio vocals, which are drier than all, would drown in it.
     heard_room = max(room_rank - DRY_SHARE, 0.0) / (1.0 - DRY_SHARE)
     wet_rank = float(rng.uniform() ** (1.0 + 1.5 * heard_room))
-    levels = statistics.quantiles[statistics.columns.index("reverb_level_db")]
-    wet_db = float(np.interp(wet_rank, np.linspace(0.0, 1.0, len(levels)), levels)) + SEND_EQ_DB
-    settings["reverb.wet_db"] = BY_KEY["reverb.wet_db"].clip(wet_db)
+    settings = engineers.strip(fitted, wet_rank)
 
-    raw = finished * _ride(len(finished), 8.0 * ranks["comp_ratio"], rng)
+    raw = finished * _ride(len(finished), 8.0 * engineers.share * ranks["comp_ratio"], rng)
     raw = _undo_eq(raw, settings)
     if rooms and room_rank > DRY_SHARE:
         room = rooms[int(rng.integers(len(rooms)))] * 10.0 ** ((-34.0 + 30.0 * room_rank) / 20.0)
@@ -216,7 +274,7 @@ def _spectrum_db(mono: np.ndarray) -> np.ndarray:
 
 
 def _correction(difference_db: np.ndarray) -> np.ndarray:
-    centred = difference_db - np.median(difference_db[4:200])
+    centred = difference_db - np.median(difference_db[VOICE_BINS])
     gain_db = np.clip(centred, -MOST_CORRECTION_DB, MOST_CORRECTION_DB)
     # Above 14 kHz codecs have left nothing that could be brought up.
     gain_db[325:] = np.minimum(gain_db[325:], gain_db[325])

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffconsole import statistics
 from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.head import CALIBRATED_DEVIATIONS, Head
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import Predictor
+from diffconsole.training.engineers import Engineers
 from diffconsole.training.examples import Stream
 from diffconsole.training.simulate import load_rooms, load_voices
 from tests.benchmarks.first_model import DATA
@@ -38,10 +38,11 @@ HELD = ("input_gain", "pan")
 def inside(model: Predictor, count: int) -> dict[str, np.ndarray]:
     """By head, ``(examples, parameters)``: whether each right setting lies in its interval."""
     options = model.info["options"]
-    voices = load_voices(DATA / "voices", options["reference"]).of(options["held_out"])
+    finished = DATA / "finished" if options.get("finished") else None
+    voices = load_voices(DATA / "voices", options["reference"], finished).of(options["held_out"])
     encoder = model.encoder
     assert isinstance(encoder, LogMelEncoder)
-    stream = Stream(voices, load_rooms(DATA / "ir"), statistics.load(), encoder.mel, SEED, 0)
+    stream = Stream(voices, load_rooms(DATA / "ir"), Engineers.usual(), encoder.mel, SEED, 0)
     found: dict[str, list[np.ndarray]] = {"finish": [], "style": []}
     for number in range(count):
         heard, target = stream.example((SEED, number))

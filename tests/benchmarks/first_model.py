@@ -3,7 +3,9 @@
 Two measurements, both without any training on what is measured:
 
 - simulated raw vocals of the people held out, whose right settings are known: error of the
-  settings, and distance of the processed vocal to the mix;
+  settings, and distance of the processed vocal to the mix. Twice: as pretraining makes them, with
+  finished voices as mixed vocals are and strips about the anchor; and as it did before, with one
+  long-term spectrum for every finished voice and strips as they were fitted;
 - real raw/mixed pairs, where a folder of them is found: distance to the engineer's mix.
 
 The fixed preset is the nearest to the mixes among the factory presets and the middle of the
@@ -26,11 +28,15 @@ from diffconsole.evaluation import choose_fixed, fixed_distance, level_distance,
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.parameters import PARAMETERS
 from diffconsole.preset import factory_presets
+from diffconsole.training.engineers import Engineers
 from diffconsole.training.pretrain import held_out_examples
 from diffconsole.training.simulate import load_rooms, load_voices
 from diffconsole.training.targets import settings_loss
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
+REFERENCE = ("makam_goekhan", "kathleen")
+"""Whose mean long-term spectrum all finished voices had before they were drawn from mixed ones."""
+
 SHOWN = (
     "eq.high_pass.freq_hz",
     "eq.low_shelf.gain_db",
@@ -75,12 +81,20 @@ def compare(pairs: list[Pair], model: Predictor, presets: dict[str, Preset]) -> 
     return float(np.mean(ours)) < float(np.mean(preset))
 
 
-def simulated(model: Predictor, presets: dict[str, Preset], count: int) -> list[bool]:
+def simulated(
+    model: Predictor, presets: dict[str, Preset], count: int, *, as_fitted: bool = False
+) -> list[bool]:
     """Held-out people: settings and distances."""
     options = model.info["options"]
-    print(f"People held out: {', '.join(options['held_out'])}; {count} simulated raw vocals")
-    voices = load_voices(DATA / "voices", options["reference"]).of(options["held_out"])
-    examples = list(held_out_examples(voices, load_rooms(DATA / "ir"), count))
+    how = "strips as fitted, one finished tone" if as_fitted else "strips about the anchor"
+    print(f"\nPeople held out: {', '.join(options['held_out'])}; {count} simulated raws, {how}")
+    if as_fitted:
+        voices, engineers = load_voices(DATA / "voices", REFERENCE), Engineers.as_fitted()
+    else:
+        voices = load_voices(DATA / "voices", finished=DATA / "finished")
+        engineers = Engineers.usual()
+    voices = voices.of(options["held_out"])
+    examples = list(held_out_examples(voices, load_rooms(DATA / "ir"), count, engineers))
     known = torch.stack([torch.from_numpy(e.normalised()) for e in examples])
     predicted = [model.predict(e.raw[None], PAIR_RATE).settings for e in examples]
     guesses = {
@@ -128,13 +142,17 @@ def main() -> int:
     )
     parser.add_argument("--examples", type=int, default=48)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--as-fitted", action="store_true", help="also the earlier simulation")
     arguments = parser.parse_args()
     if not (DATA / "voices").is_dir():
         print(f"no voices in {DATA / 'voices'}")
         return 2
     model = Predictor.load(arguments.model)
     presets = {**factory_presets(), "middle of the statistics": middle_of_statistics()}
-    better = simulated(model, presets, arguments.examples) + real(model, presets)
+    better = simulated(model, presets, arguments.examples)
+    better += real(model, presets)
+    if arguments.as_fitted:
+        simulated(model, presets, arguments.examples, as_fitted=True)
     print("\nbetter than the fixed preset everywhere" if all(better) else "\nNOT better everywhere")
     return 0 if all(better) else 1
 

@@ -1,0 +1,99 @@
+"""The last stage of pretraining: predictions that depart from one strip by what can be known.
+
+Trained on simulated raw vocals, a network answers the mean of what their strips were, and how it
+departs with the voice. Of real raw vocals both are worse than one good strip for all. So the head
+is made to answer the anchor (:mod:`diffconsole.anchor`) for the usual voice, and to depart from
+it by a share of what it learnt; then its uncertainty is scaled again, about the anchor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..anchor import anchor
+from ..encoders.logmel import LogMelEncoder
+from ..head import Head
+from ..parameters import PARAMETERS
+from ..predictor import SAFE_SIDE, Predictor
+from .engineers import Engineers
+from .pupil import Judged, Pupil, calibrate
+from .simulate import Voices, simulate
+
+__all__ = ["ANCHOR_SHARE", "USUAL", "settle", "undo_anchoring", "usual_voices"]
+
+ANCHOR_SHARE = 0.4
+"""Of the departures: on simulated raw vocals of people that were not trained on, the EQ's curve
+is nearest with 0.4 to 0.5 of them."""
+
+USUAL = 96
+"""Simulated raw vocals that the usual voice is the mean of."""
+
+USUAL_SEED = 3
+
+
+@torch.inference_mode()
+def usual_voices(
+    encoder: LogMelEncoder,
+    voices: Voices,
+    rooms: Sequence[np.ndarray],
+    engineers: Engineers,
+    seed: int,
+    count: int = USUAL,
+) -> Tensor:
+    """Return the pooled frames of simulated raw vocals, ``(count, 2·dim)``."""
+    device = next(encoder.parameters()).device
+    found = []
+    for number in range(count):
+        rng = np.random.default_rng((seed, USUAL_SEED, number))
+        raw = simulate(voices, rooms, engineers, rng).raw
+        mel = encoder.mel(torch.from_numpy(raw[None]).to(device))
+        found.append(Head.pool(encoder.frames_of(mel.float())))
+    return torch.cat(found).clone()
+
+
+def undo_anchoring(
+    model: Predictor,
+    voices: Voices,
+    rooms: Sequence[np.ndarray],
+    engineers: Engineers,
+    seed: int,
+) -> None:
+    """Give a model that was anchored its whole departures back, so that training goes on."""
+    share = model.info.get("anchor_share", 0.0)
+    if not 0.0 < share < 1.0:
+        return
+    assert isinstance(model.encoder, LogMelEncoder)
+    usual = usual_voices(model.encoder, voices, rooms, engineers, seed)
+    model.head.anchor_at(anchor(), usual, 1.0 / share)
+
+
+@torch.no_grad()
+def settle(pupil: Pupil, usual: Tensor, judged: Judged, share: float) -> None:
+    """Anchor the head that finishes raw vocals, and scale the uncertainty of both heads.
+
+    Parameters
+    ----------
+    pupil : Pupil
+        Trained.
+    usual : Tensor
+        What :func:`usual_voices` returned for people that were trained on.
+    judged : Judged
+        Examples of people that were not.
+    share : float
+        Of the departures that the head learnt, 0…1.
+    """
+    head, strip = pupil.model.head, anchor()
+    pupil.eval()
+    usual = usual.to(head.mean.weight)
+    head.anchor_at(strip, usual, share)
+    calibrate(pupil, judged)
+    # What is chosen lies beside the mean by a part of the deviation, which is known only now.
+    _, log_variance = head.answer(usual)
+    deviation = (0.5 * log_variance).exp().mean(dim=0).cpu()
+    side = torch.tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
+    head.anchor_at((strip - side * deviation).clamp(0.0, 1.0), usual, 1.0)
+    calibrate(pupil, judged)
