@@ -149,8 +149,8 @@ def pretrain(
                 )
         except KeyboardInterrupt:
             raise stopped(output, (CHECKPOINT,)) from None
-    fixed, figures = figures["fixed"], figures["anchored"]
-    lines = [f"{'':<11}model   middle of the statistics"]
+    fixed = figures.pop("fixed")
+    lines = [f"{'':<11}model   one strip for all"]
     lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]
     report.result({"model": str(output), "held_out": figures, "fixed": fixed}, "\n".join(lines))
     report.say(f"→ {output}")

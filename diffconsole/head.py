@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .parameters import PARAMETERS
+from .switches import RULES, calibration_line, likely_on
 from .voice import VOICE_FEATURES
 
 __all__ = ["REACH", "Head"]
@@ -31,6 +32,7 @@ class Head(nn.Module):
     usual: Tensor
     usual_spread: Tensor
     log_scale: Tensor
+    switch_line: Tensor
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -55,6 +57,7 @@ class Head(nn.Module):
         self.register_buffer("usual", torch.zeros(len(VOICE_FEATURES)))
         self.register_buffer("usual_spread", torch.ones(len(VOICE_FEATURES)))
         self.register_buffer("log_scale", torch.zeros(len(PARAMETERS)))
+        self.register_buffer("switch_line", torch.tensor([[1.0], [0.0]]).repeat(1, len(RULES)))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means, 0…1, and the log-variances."""
@@ -122,7 +125,10 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, mean: Tensor, log_variance: Tensor, target: Tensor) -> None:
-        """Scale each setting's deviation: of the right ones 80 % shall lie in the middle 80 %.
+        """Scale each setting's deviation, and the probabilities of the switches.
+
+        Of the right settings 80 % shall lie in the middle 80 %; of the switches that are on with
+        probability p, a share of p shall be on.
 
         Parameters
         ----------
@@ -133,3 +139,15 @@ class Head(nn.Module):
         off = (target - mean).abs() * torch.exp(-0.5 * log_variance)
         scale = (off.quantile(CALIBRATED, dim=0) / CALIBRATED_DEVIATIONS).clamp(0.2, 5.0)
         self.log_scale += scale.log().to(self.log_scale)
+        deviation = torch.exp(0.5 * log_variance) * scale
+        self.switch_line.copy_(calibration_line(mean, deviation, target))
+
+    def switches(self, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Return how likely each switch of :data:`diffconsole.switches.RULES` is on.
+
+        Parameters
+        ----------
+        mean, deviation : Tensor
+            ``(…, parameters)``, normalised, of one vocal or several.
+        """
+        return likely_on(mean, deviation, self.switch_line.to(mean))

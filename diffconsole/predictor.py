@@ -22,6 +22,7 @@ from .errors import AudioError, ModelError
 from .head import Head
 from .low_end import hold_low_end, low_end_of
 from .parameters import BY_KEY, PARAMETERS, without_inaudible
+from .switches import RULES
 from .take import Take, take_of
 from .voice import describe
 
@@ -49,7 +50,10 @@ SAFE_SIDE = {"reverb.wet_db": -0.5}
 """Standard deviations by which a setting is chosen beside its mean: too much reverb on a mix that
 has little is heard, and counts in the distance to it, far more than too little."""
 
-LATER = ("skip.weight", "centre", "spread", "log_scale", "voice.weight", "usual", "usual_spread")
+LATER = (
+    "skip.weight", "centre", "spread", "log_scale", "voice.weight", "usual", "usual_spread",
+    "switch_line",
+)  # fmt: skip
 """Of a head, what models saved before it had linear maps and a calibration lack; a new head's
 values leave them out."""
 
@@ -78,6 +82,8 @@ class Prediction:
         What in the file is not the voice and was left out, one line each.
     held_below_hz : float or None
         The voice's lowest partial, if the EQ was moved so that it lifts nothing below it.
+    switches : dict of str to float
+        How likely each band of the EQ, the compressor and the reverb is on, 0…1.
     """
 
     settings: dict[str, float]
@@ -85,6 +91,7 @@ class Prediction:
     loudness_lufs: float = math.nan
     messages: tuple[str, ...] = ()
     held_below_hz: float | None = None
+    switches: dict[str, float] = field(default_factory=dict)
 
 
 class Predictor(nn.Module):
@@ -210,6 +217,8 @@ class Predictor(nn.Module):
         centre = (weight * mean).sum(dim=0)
         spread = (weight * (log_variance.exp() + (mean - centre) ** 2)).sum(dim=0).sqrt()
         chosen = self.choose(centre, spread)
+        answering = self.head if style is None or self.style is None else self.style
+        likely = answering.switches(centre, spread).tolist()
         # Finite weights of the network may still overflow here.
         if not bool(torch.stack((centre, spread, chosen)).isfinite().all()):
             raise ModelError(
@@ -239,6 +248,7 @@ class Predictor(nn.Module):
             take.loudness_lufs,
             take.messages,
             None if low_end is None or held == settings else low_end.lowest_hz,
+            dict(zip(RULES, likely, strict=True)),
         )
 
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:

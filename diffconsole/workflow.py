@@ -234,6 +234,7 @@ def predict_preset(
                 else {}
             ),
             "uncertainty": uncertainty,
+            "switches": {name: round(likely, 3) for name, likely in prediction.switches.items()},
             **({"references": towards} if towards else {}),
         },
     )

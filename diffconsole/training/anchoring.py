@@ -61,13 +61,14 @@ def undo_anchoring(
     rooms: Sequence[np.ndarray],
     engineers: Engineers,
     seed: int,
+    count: int = USUAL,
 ) -> None:
     """Give a model that was anchored its whole departures back, so that training goes on."""
     share = model.info.get("anchor_share", 0.0)
     if not 0.0 < share < 1.0:
         return
     assert isinstance(model.encoder, LogMelEncoder)
-    usual = usual_voices(model.encoder, voices, rooms, engineers, seed)
+    usual = usual_voices(model.encoder, voices, rooms, engineers, seed, count)
     model.head.anchor_at(anchor(), usual, 1.0 / share)
 
 
@@ -89,11 +90,12 @@ def settle(pupil: Pupil, usual: Tensor, judged: Judged, share: float) -> None:
     head, strip = pupil.model.head, anchor()
     pupil.eval()
     usual = usual.to(head.mean.weight)
-    head.anchor_at(strip, usual, share)
-    calibrate(pupil, judged)
-    # What is chosen lies beside the mean by a part of the deviation, which is known only now.
-    _, log_variance = head.answer(usual)
-    deviation = (0.5 * log_variance).exp().mean(dim=0).cpu()
     side = torch.tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-    head.anchor_at((strip - side * deviation).clamp(0.0, 1.0), usual, 1.0)
-    calibrate(pupil, judged)
+    head.anchor_at(strip, usual, share)
+    # What is chosen lies beside the mean by a part of the deviation, and the deviation that is
+    # right depends on where the mean is: the second time hardly anything moves.
+    for _ in range(2):
+        calibrate(pupil, judged)
+        _, log_variance = head.answer(usual)
+        deviation = (0.5 * log_variance).exp().mean(dim=0).cpu()
+        head.anchor_at((strip - side * deviation).clamp(0.0, 1.0), usual, 1.0)

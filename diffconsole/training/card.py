@@ -107,8 +107,8 @@ def pretrain_card(info: Mapping[str, Any]) -> str:
         "curve_db": "error of the EQ's curve, dB",
     }
     start = info.get("started_from", {}).get("held_out", {})
-    columns = ("model", "start", "middle") if start else ("model", "middle")
-    named = {"model": figures.pop("anchored", figures), "start": start, "middle": fixed}
+    columns = ("model", "start", "anchor") if start else ("model", "anchor")
+    named = {"model": figures, "start": start, "anchor": fixed}
     rows = "\n".join(
         f"| {labels.get(name, name)} | "
         + " | ".join(f"{named[column][name]:.3f}" for column in columns)
@@ -126,15 +126,16 @@ and a second head that also hears a finished vocal and predicts the settings tha
 {_runs(info)}
 
 **How.** Raw vocals whose right settings are known are made from the voices: a channel strip is
-drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project, MIT) and undone,
-with wandering level, rumble and room. The network learns to tell the strip; beside it, it learns
+drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project, MIT), about one
+strip that is near to all mixes, the anchor, and undone, with wandering level, rumble and room. The
+network learns to tell the strip; beside it, it learns
 to tell a random strip that a voice went through, which of other passages went through the same,
 and the strip that brings a raw voice to the style of a finished one, of somebody else or its own.
-{_anchored(info)}The uncertainty is scaled so that four of five right settings of people that it was not trained on
-lie within its middle 80 %.
+The uncertainty is scaled so that four of five right settings of people that it was not trained on
+lie within its middle 80 %.{_anchored(info)}
 
 **Measured** on people who were never trained on ({", ".join(judges) or "nobody was kept apart"}),
-who also chose the best state, against the middle of the statistics for everybody:
+who also chose the best state, against the anchor for everybody:
 
 | | {" | ".join(columns)} |
 |---|{"---|" * len(columns)}
@@ -161,8 +162,9 @@ def _anchored(info: Mapping[str, Any]) -> str:
     if "anchor_share" not in info:
         return ""
     return (
-        f"For the usual voice it answers one strip for all, and departs from it by "
-        f"{info['anchor_share']:g} of what it learnt: of real mixes, most is common to all.\n"
+        " For the usual voice it answers the anchor, and departs from it by\n"
+        f"{info['anchor_share']:g} of what it learnt: most of what turns a raw vocal into a mixed "
+        "one is common to all."
     )
 
 

@@ -171,8 +171,8 @@ def pretrain(
     Returns
     -------
     dict
-        The figures of the best state on the people held out, beside those of the one fixed
-        strip that is the middle of the statistics.
+        The figures of the model on the people that judge, beside those of the one fixed strip
+        that is the anchor.
 
     Raises
     ------
@@ -215,11 +215,17 @@ def pretrain(
         assert head is not None
         head.start_at(at)
     if start is not None:
-        undo_anchoring(start, voices.of(people), rooms, engineers, options.seed)
         _take_over(model, start, options)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
-    judged = judged_of(Stream(strangers, rooms, engineers, mel, HELD_OUT_SEED, 0), validation)
+    validating = Stream(strangers, rooms, engineers, mel, HELD_OUT_SEED, 0)
+    judged = judged_of(validating, validation)
+    known = voices.of(people), rooms, engineers, options.seed, validation
+    began_with: dict[str, float] = {}
+    if start is not None:
+        began_with = _kept(judge(pupil, judged))
+        undo_anchoring(start, *known)
+        _take_over(model, start, options)
     optimizer = torch.optim.AdamW(pupil.parameters(), lr=options.learning_rate, weight_decay=0.01)
     progress: dict[str, Any] = {
         "step": 0,
@@ -242,13 +248,15 @@ def pretrain(
     if start is not None and "started_from" not in progress:
         progress["started_from"] = {
             **{name: start.info[name] for name in RECORDED if name in start.info},
-            "held_out": _kept(judge(pupil, judged)),
+            "held_out": began_with,
         }
 
     units = max(1, options.batch // 4)
     fresh = max(1, round(units / TIMES_HEARD))
     schedule = Schedule(options.seed, fresh, units)
-    stream = Stream(voices.of(people), rooms, engineers, mel, options.seed, progress["step"], schedule)
+    stream = Stream(
+        voices.of(people), rooms, engineers, mel, options.seed, progress["step"], schedule
+    )
     loader = DataLoader(
         stream, None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
     )
@@ -323,14 +331,14 @@ def pretrain(
         mean_with(model, start)
         figures = _kept(judge(pupil, judged))
         pupil.eval()
-    typical = usual_voices(model.encoder, voices.of(people), rooms, engineers, options.seed)
-    settle(pupil, typical, judged, options.anchor_share)
-    anchored = judge(pupil, judged)
+    # Twice as many: what a state is chosen by needs fewer examples than a calibration.
+    enough = judged_of(validating, 2 * validation)
+    settle(pupil, usual_voices(model.encoder, *known), enough, options.anchor_share)
+    figures |= _kept(judge(pupil, judged))
     pupil.eval()
-    at = middle.to(device).expand(len(judged), -1)
+    at = anchor().to(device).expand(len(judged), -1)
     truth = judged.target[:, 0].to(device)
     figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), truth))
-    figures["anchored"] = _kept(anchored)
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),

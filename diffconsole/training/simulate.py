@@ -70,8 +70,8 @@ class Voices:
 
     def of(self, people: Sequence[str]) -> Voices:
         """Return the part of some people."""
-        clips, corrections = ({p: of[p] for p in people} for of in (self.clips, self.corrections))
-        return replace(self, clips=clips, corrections=corrections)
+        clips = {p: self.clips[p] for p in people}
+        return replace(self, clips=clips, corrections={p: self.corrections[p] for p in people})
 
     def correction(self, person: str, rng: np.random.Generator) -> np.ndarray:
         """Return a linear-phase FIR that gives a person's voice a finished long-term spectrum.
@@ -157,11 +157,13 @@ def load_voices(
     if missing:
         raise AudioError(f"{folder}: no folder {missing[0]!r}, which the reference names")
     spectra = {person: _spectrum_db(np.concatenate(parts)) for person, parts in clips.items()}
-    target, departures = np.mean([spectra[p] for p in (reference or clips)], axis=0), ()
-    if finished is not None:
+    departures: tuple[np.ndarray, ...] = ()
+    if finished is None:
+        target = np.mean([spectra[p] for p in (reference or clips)], axis=0)
+    else:
         target, departures = _finished_spectra(Path(finished))
-    missing = {p: target - spectra[p] for p in clips}
-    return Voices(clips, {p: _correction(missing[p]) for p in clips}, missing, departures)
+    lacking = {p: target - spectra[p] for p in clips}
+    return Voices(clips, {p: _correction(lacking[p]) for p in clips}, lacking, departures)
 
 
 def _finished_spectra(folder: Path) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

@@ -161,9 +161,7 @@ def test_undoing_an_eq_and_applying_it_is_nothing(voices: Voices) -> None:
     assert np.abs(again - sung).max() < 1e-5 * np.abs(sung).max()
 
 
-def test_the_same_generator_makes_the_same_example(
-    voices: Voices, engineers: Engineers
-) -> None:
+def test_the_same_generator_makes_the_same_example(voices: Voices, engineers: Engineers) -> None:
     first, again, other = (simulate(voices, [], engineers, rng_of(s), 1.0) for s in (3, 3, 4))
     assert np.array_equal(first.raw, again.raw)
     assert first.settings == again.settings
@@ -187,9 +185,8 @@ def test_a_room_lowers_the_reverb_and_a_dry_raw_tells_nothing_of_it(
         wet.append(dry.settings["reverb.wet_db"])
     driest, roomiest = np.array_split(np.array(wet)[np.argsort(echo)], 2)
     assert np.median(roomiest) < np.median(driest) - 2.0
-    # From the lower to the upper half of what real mixes have.
-    levels = table.quantiles[table.columns.index("reverb_level_db")] + statistics.SEND_EQ_DB
-    low, high = np.quantile(levels, [0.25, 0.75])
+    # From the lower to the upper half of what engineers set.
+    low, high = (engineers.strip(engineers.middle, rank)["reverb.wet_db"] for rank in (0.25, 0.75))
     assert np.mean(driest < low) > 0.1
     assert np.mean(driest > high) > 0.1
 
@@ -287,3 +284,37 @@ def test_rooms_that_cannot_be_used(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", np.zeros(1000), RATE)
     with pytest.raises(AudioError, match=r"x\.wav: a silent impulse response"):
         load_rooms(tmp_path)
+
+
+# Finished vocals
+
+
+def test_finished_voices_differ_as_mixed_vocals_do(voices: Voices, tmp_path: Path) -> None:
+    sung = voice(4.0, 7)
+    for number, tilt in enumerate((-0.8, -0.3, 0.3, 0.8)):
+        tilted = scipy.signal.lfilter([1.0, -tilt], [1.0], sung)
+        soundfile.write(tmp_path / f"{number}.wav", tilted / np.abs(tilted).max() / 2, RATE)
+    people = write_people(tmp_path / "voices", PEOPLE)
+    found = load_voices(people, finished=tmp_path)
+    assert len(found.departures_db) == 4
+    spread_db = np.sqrt(np.mean(np.array(found.departures_db)[:, module.VOICE_BINS] ** 2))
+    assert 1.0 < spread_db <= module.MIXED_SPREAD_DB + 1e-6
+
+    def slope_db(rng: np.random.Generator) -> float:
+        """Of the finished voice from 250 Hz to 8 kHz."""
+        fir = found.correction("anna", rng)
+        octaves = octaves_db(scipy.signal.oaconvolve(found.clips["anna"][0], fir, mode="same"))
+        return float(np.polyfit(range(len(octaves)), octaves, 1)[0])
+
+    slopes = [slope_db(np.random.default_rng((1, i))) for i in range(24)]
+    assert np.std(slopes) > 0.3, "they differ"
+    assert slope_db(np.random.default_rng((1, 0))) == slopes[0], "by the seed alone"
+    same = voices.correction("anna", np.random.default_rng(2))
+    assert np.array_equal(same, voices.corrections["anna"]), "one tone without mixed vocals"
+
+
+def test_a_folder_without_mixed_vocals(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no audio in it; give a folder with mixed vocals"):
+        load_voices(folder, finished=tmp_path)
+    with pytest.raises(AudioError, match="not a folder; give one with mixed vocals"):
+        load_voices(folder, finished=tmp_path / "none")

@@ -1,0 +1,122 @@
+"""How likely each band and module is on, from the distributions of its settings.
+
+A band is on where it changes the sound: a bell or a shelf by more than 1 dB, a high-pass above
+40 Hz. The probability follows from the predicted mean and deviation of one setting, taken as a
+normal distribution on the setting's scale, and is then calibrated on vocals whose right strips
+are known (Platt, "Probabilistic outputs for support vector machines", 1999):
+
+``p = sigmoid(a·logit(p_normal) + b)``, with a and b for each switch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .parameters import BY_KEY, EQ_BANDS, PARAMETERS
+
+__all__ = ["RULES", "Rule", "calibration_line", "is_on", "likely_on"]
+
+LEAST, MOST_NEWTON, PRIOR = 1e-3, 30, 2.0
+
+
+class Rule(NamedTuple):
+    """A switch is off while one setting lies between two values.
+
+    Attributes
+    ----------
+    key : str
+        The setting.
+    low, high : float
+        In the setting's unit; infinite where every value beyond is off.
+    """
+
+    key: str
+    low: float
+    high: float
+
+
+def _rules() -> dict[str, Rule]:
+    gains = [band for band in EQ_BANDS if f"eq.{band}.gain_db" in BY_KEY]
+    rules = {f"eq.{band}": Rule(f"eq.{band}.gain_db", -1.0, 1.0) for band in gains}
+    rules["eq.high_pass"] = Rule("eq.high_pass.freq_hz", -math.inf, 40.0)
+    rules["eq.low_pass"] = Rule("eq.low_pass.freq_hz", 16000.0, math.inf)
+    ordered = {f"eq.{band}": rules[f"eq.{band}"] for band in EQ_BANDS}
+    return {
+        **ordered,
+        "compressor": Rule("compressor.ratio", -math.inf, 1.2),
+        "reverb": Rule("reverb.wet_db", -math.inf, -40.0),
+    }
+
+
+RULES = _rules()
+"""By switch, what is inaudible."""
+
+_PLACES = [next(i for i, p in enumerate(PARAMETERS) if p.key == r.key) for r in RULES.values()]
+
+
+def _edges() -> tuple[list[float], list[float]]:
+    """Normalised ends of what is off."""
+    lows, highs = [], []
+    for rule in RULES.values():
+        scale = BY_KEY[rule.key]
+        lows.append(-math.inf if math.isinf(rule.low) else scale.to_normalised(rule.low))
+        highs.append(math.inf if math.isinf(rule.high) else scale.to_normalised(rule.high))
+    return lows, highs
+
+
+def is_on(normalised: Tensor) -> Tensor:
+    """Return which switches known settings ``(…, parameters)`` turn on, ``(…, switches)`` bool."""
+    low, high = (normalised.new_tensor(edge) for edge in _edges())
+    value = normalised[..., _PLACES]
+    return (value < low) | (value > high)
+
+
+def likely_on(mean: Tensor, deviation: Tensor, line: Tensor) -> Tensor:
+    """Return the calibrated probability that each switch is on, ``(…, switches)``.
+
+    Parameters
+    ----------
+    mean, deviation : Tensor
+        ``(…, parameters)``, normalised.
+    line : Tensor
+        ``(2, switches)``, slopes and intercepts (:func:`calibration_line`).
+    """
+    return torch.sigmoid(line[0] * _log_odds(mean, deviation) + line[1])
+
+
+def _log_odds(mean: Tensor, deviation: Tensor) -> Tensor:
+    low, high = (mean.new_tensor(edge) for edge in _edges())
+    value, spread = mean[..., _PLACES], deviation[..., _PLACES].clamp(min=1e-6)
+    off = torch.special.ndtr((high - value) / spread) - torch.special.ndtr((low - value) / spread)
+    return torch.logit((1.0 - off).clamp(LEAST, 1.0 - LEAST))
+
+
+def calibration_line(mean: Tensor, deviation: Tensor, target: Tensor) -> Tensor:
+    """Fit slopes and intercepts to known settings by logistic regression, ``(2, switches)``.
+
+    A weak prior holds them at 1 and 0, as few examples leave them.
+
+    Parameters
+    ----------
+    mean, deviation, target : Tensor
+        ``(examples, parameters)``, normalised: what was predicted, and what is right.
+    """
+    x, y = _log_odds(mean.double(), deviation.double()), is_on(target.double()).double()
+    line = torch.stack((torch.ones(x.shape[1]), torch.zeros(x.shape[1]))).double()
+    start = line.clone()
+    for _ in range(MOST_NEWTON):
+        p = torch.sigmoid(line[0] * x + line[1])
+        weight = p * (1.0 - p)
+        inputs = torch.stack((x, torch.ones_like(x)))
+        slope = (inputs * (p - y)).sum(dim=1) + PRIOR * (line - start)
+        curve = torch.einsum("ies,jes,es->sij", inputs, inputs, weight)
+        curve = curve + PRIOR * torch.eye(2, dtype=torch.float64)
+        step = torch.linalg.solve(curve, slope.T).T
+        line = line - step.clamp(-1.0, 1.0)
+        if float(step.abs().max()) < 1e-8:
+            break
+    return line

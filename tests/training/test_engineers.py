@@ -1,0 +1,56 @@
+"""Simulated engineers: strips about the anchor that vary as those of real mixes do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diffconsole import statistics
+from diffconsole.anchor import anchor, anchor_settings
+from diffconsole.parameters import BY_KEY, PARAMETERS
+from diffconsole.statistics import SEND_EQ_DB
+from diffconsole.training.engineers import Engineers
+
+
+@pytest.fixture(scope="module")
+def engineers() -> Engineers:
+    return Engineers.usual()
+
+
+def test_the_anchor_is_a_strip_within_the_ranges() -> None:
+    settings = anchor_settings()
+    assert all(p.low <= settings[p.key] <= p.high for p in PARAMETERS)
+    unit = anchor()
+    assert unit.shape == (len(PARAMETERS),) and bool(((unit >= 0.0) & (unit <= 1.0)).all())
+    for place, p in enumerate(PARAMETERS):
+        assert p.to_physical(float(unit[place])) == pytest.approx(
+            settings[p.key], rel=1e-4, abs=1e-3
+        )
+
+
+def test_the_median_engineer_sets_the_anchor(engineers: Engineers) -> None:
+    rng = np.random.default_rng(3)
+    drawn = [engineers.about(engineers.table.sample(rng)[0]) for _ in range(300)]
+    for p in PARAMETERS:
+        units = [p.to_normalised(strip[p.key]) for strip in drawn]
+        assert np.median(units) == pytest.approx(p.to_normalised(engineers.centre[p.key]), abs=0.06)
+
+
+def test_departures_are_a_share_of_the_fitted_ones(engineers: Engineers) -> None:
+    fitted = dict(engineers.middle)
+    shelf = BY_KEY["eq.high_shelf.gain_db"]
+    fitted[shelf.key] = engineers.middle[shelf.key] + 4.0
+    moved = engineers.about(fitted)
+    by_db = moved[shelf.key] - engineers.centre[shelf.key]
+    assert by_db == pytest.approx(4.0 * engineers.share)
+    assert moved["compressor.ratio"] == pytest.approx(engineers.centre["compressor.ratio"])
+
+
+def test_as_fitted_they_are_the_table() -> None:
+    table = statistics.load()
+    engineers = Engineers.as_fitted(table)
+    fitted = table.sample(np.random.default_rng(1))[0]
+    assert engineers.about(fitted) == fitted
+    levels = table.quantiles[table.columns.index("reverb_level_db")]
+    strip = engineers.strip(fitted, 0.5)
+    assert strip["reverb.wet_db"] == pytest.approx(float(np.median(levels)) + SEND_EQ_DB)
