@@ -70,6 +70,9 @@ def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
         head.log_variance.bias.copy_(2.0 * deviation.log())
         # The calibration was that of the answers that are gone.
         head.log_scale.zero_()
+        head.switch_line.copy_(
+            head.switch_line.new_tensor([[1.0], [0.0]]).expand_as(head.switch_line)
+        )
 
 
 class _Answer(nn.Module):

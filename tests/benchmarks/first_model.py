@@ -78,6 +78,11 @@ def compare(pairs: list[Pair], model: Predictor, presets: dict[str, Preset]) -> 
     preset, ours = list(rows.values())[1:]
     wins = float(np.mean(np.array(ours) < np.array(preset)))
     print(f"  the model is nearer than the preset on {100 * wins:.0f} % of {len(pairs)}")
+    worse = np.array(ours) - np.array(rows["level only"])
+    print(
+        f"  farther than level only by more than 0.1: {int((worse > 0.1).sum())} of {len(pairs)}, "
+        f"at most by {worse.max():+.3f}"
+    )
     return float(np.mean(ours)) < float(np.mean(preset))
 
 
