@@ -19,7 +19,7 @@ from ..encoders.logmel import LogMelEncoder
 from ..head import Head
 from ..parameters import PARAMETERS
 from ..predictor import SAFE_SIDE, Predictor
-from .engineers import Engineers
+from .strips import Strips
 from .pupil import Judged, Pupil, calibrate
 from .simulate import Voices, simulate
 
@@ -40,7 +40,7 @@ def usual_voices(
     encoder: LogMelEncoder,
     voices: Voices,
     rooms: Sequence[np.ndarray],
-    engineers: Engineers,
+    strips: Strips,
     seed: int,
     count: int = USUAL,
 ) -> Tensor:
@@ -49,7 +49,7 @@ def usual_voices(
     found = []
     for number in range(count):
         rng = np.random.default_rng((seed, USUAL_SEED, number))
-        raw = simulate(voices, rooms, engineers, rng).raw
+        raw = simulate(voices, rooms, strips, rng).raw
         mel = encoder.mel(torch.from_numpy(raw[None]).to(device))
         found.append(Head.pool(encoder.frames_of(mel.float())))
     return torch.cat(found).clone()
@@ -59,7 +59,7 @@ def undo_anchoring(
     model: Predictor,
     voices: Voices,
     rooms: Sequence[np.ndarray],
-    engineers: Engineers,
+    strips: Strips,
     seed: int,
     count: int = USUAL,
 ) -> None:
@@ -68,7 +68,7 @@ def undo_anchoring(
     if not 0.0 < share < 1.0:
         return
     assert isinstance(model.encoder, LogMelEncoder)
-    usual = usual_voices(model.encoder, voices, rooms, engineers, seed, count)
+    usual = usual_voices(model.encoder, voices, rooms, strips, seed, count)
     model.head.anchor_at(anchor(), usual, 1.0 / share)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .engineers import Engineers
+from .strips import Strips
 from .processed import process_two
 from .simulate import Voices, simulate
 
@@ -77,13 +77,13 @@ class Stream(IterableDataset):
         self,
         voices: Voices,
         rooms: Sequence[np.ndarray],
-        engineers: Engineers,
+        strips: Strips,
         mel: torch.nn.Module,
         seed: int,
         first: int = 0,
         schedule: Schedule | None = None,
     ) -> None:
-        self.voices, self.rooms, self.engineers = voices, rooms, engineers
+        self.voices, self.rooms, self.strips = voices, rooms, strips
         self.mel, self.seed, self.first = mel, seed, first
         self.schedule = schedule or Schedule(seed)
 
@@ -104,8 +104,8 @@ class Stream(IterableDataset):
     def example(self, seed: tuple[int, int]) -> Example:
         """Make the example of a seed."""
         rng = np.random.default_rng(seed)
-        raw = simulate(self.voices, self.rooms, self.engineers, rng)
-        table = self.engineers.table
+        raw = simulate(self.voices, self.rooms, self.strips, rng)
+        table = self.strips.table
         processed = process_two(self.voices, self.rooms, table, rng, same_share=SAME_SHARE)
         first_db, second_db = processed.levelling_db
         level_db = second_db + TWO_SIDES_DB

@@ -41,7 +41,7 @@ from ..predictor import Predictor, default_model
 from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
 from .checkpoint import load_checkpoint, save_checkpoint
-from .engineers import Engineers
+from .strips import Strips
 from .examples import Pool, Schedule, Stream
 from .interrupts import uninterrupted
 from .pupil import Pupil, judge, judged_of, means_of
@@ -127,12 +127,12 @@ class PretrainOptions:
 
 
 def held_out_examples(
-    voices: Voices, rooms: Sequence[np.ndarray], count: int, engineers: Engineers | None = None
+    voices: Voices, rooms: Sequence[np.ndarray], count: int, strips: Strips | None = None
 ) -> Iterator[Raw]:
     """Make the fixed simulated raws that models are measured on."""
-    engineers = engineers or Engineers.usual()
+    strips = strips or Strips.usual()
     for i in range(count):
-        yield simulate(voices, rooms, engineers, np.random.default_rng((HELD_OUT_SEED, i)))
+        yield simulate(voices, rooms, strips, np.random.default_rng((HELD_OUT_SEED, i)))
 
 
 def pretrain(
@@ -204,12 +204,12 @@ def pretrain(
     people = [p for p in voices.clips if p not in apart]
     if not people:
         raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
-    engineers = Engineers.usual()
+    strips = Strips.usual()
     pupil = Pupil(options.bfloat16)
     model = pupil.model
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel)
-    usual = engineers.middle
+    usual = strips.middle
     middle = torch.tensor([p.to_normalised(usual[p.key]) for p in PARAMETERS])
     for head, at in ((model.head, anchor()), (model.style, middle), (pupil.listener, middle)):
         assert head is not None
@@ -218,9 +218,9 @@ def pretrain(
         _take_over(model, start, options)
     pupil.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
-    validating = Stream(strangers, rooms, engineers, mel, HELD_OUT_SEED, 0)
+    validating = Stream(strangers, rooms, strips, mel, HELD_OUT_SEED, 0)
     judged = judged_of(validating, validation)
-    known = voices.of(people), rooms, engineers, options.seed, validation
+    known = voices.of(people), rooms, strips, options.seed, validation
     began_with: dict[str, float] = {}
     if start is not None:
         began_with = _kept(judge(pupil, judged))
@@ -254,9 +254,7 @@ def pretrain(
     units = max(1, options.batch // 4)
     fresh = max(1, round(units / TIMES_HEARD))
     schedule = Schedule(options.seed, fresh, units)
-    stream = Stream(
-        voices.of(people), rooms, engineers, mel, options.seed, progress["step"], schedule
-    )
+    stream = Stream(voices.of(people), rooms, strips, mel, options.seed, progress["step"], schedule)
     loader = DataLoader(
         stream, None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
     )

@@ -1,7 +1,7 @@
 """Raw vocals whose right settings are known, made from voices and the statistics of real mixes.
 
 A finished voice (levelled, its long-term spectrum brought to one of finished vocals) is turned
-into a raw one by undoing a channel strip that a simulated engineer set (:mod:`.engineers`):
+into a raw one by undoing a channel strip (:mod:`.strips`):
 
 - the strip's shelves and bells run with opposite gains, so the strip's EQ brings the tone back
   (a cookbook bell or shelf of −g dB undoes one of g dB exactly);
@@ -28,7 +28,7 @@ from ..console import Console, equalizer
 from ..errors import AudioError
 from ..parameters import BY_KEY, PARAMETERS
 from ..predictor import REFERENCE_LUFS
-from .engineers import Engineers
+from .strips import Strips
 
 __all__ = ["Example", "Voices", "crop", "levelled", "load_rooms", "load_voices", "simulate"]
 
@@ -228,7 +228,7 @@ def _audio_files(folder: Path) -> list[Path]:
 def simulate(
     voices: Voices,
     rooms: Sequence[np.ndarray],
-    engineers: Engineers,
+    strips: Strips,
     rng: np.random.Generator,
     seconds: float = SECONDS,
 ) -> Example:
@@ -238,15 +238,15 @@ def simulate(
     finished = crop(voices.clips[person], int(seconds * SAMPLE_RATE), rng)
     finished = scipy.signal.oaconvolve(finished, voices.correction(person, rng), mode="same")
 
-    fitted, ranks = engineers.table.sample(rng)
+    fitted, ranks = strips.table.sample(rng)
     room_rank = rng.uniform()
     # A dry vocal gets any amount of reverb, one that stands in a room rather less. Were the dry
     # ones told by the most reverb, studio vocals, which are drier than all, would drown in it.
     heard_room = max(room_rank - DRY_SHARE, 0.0) / (1.0 - DRY_SHARE)
     wet_rank = float(rng.uniform() ** (1.0 + 1.5 * heard_room))
-    settings = engineers.strip(fitted, wet_rank)
+    settings = strips.strip(fitted, wet_rank)
 
-    raw = finished * _ride(len(finished), 8.0 * engineers.share * ranks["comp_ratio"], rng)
+    raw = finished * _ride(len(finished), 8.0 * strips.share * ranks["comp_ratio"], rng)
     raw = _undo_eq(raw, settings)
     if rooms and room_rank > DRY_SHARE:
         room = rooms[int(rng.integers(len(rooms)))] * 10.0 ** ((-34.0 + 30.0 * room_rank) / 20.0)

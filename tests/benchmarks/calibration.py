@@ -25,7 +25,7 @@ from diffconsole.head import CALIBRATED_DEVIATIONS, Head
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import Predictor
 from diffconsole.switches import is_on
-from diffconsole.training.engineers import Engineers
+from diffconsole.training.strips import Strips
 from diffconsole.training.examples import Stream
 from diffconsole.training.simulate import load_rooms, load_voices
 from tests.benchmarks.first_model import DATA
@@ -46,7 +46,7 @@ def inside(
     voices = load_voices(DATA / "voices", options["reference"], finished).of(options["held_out"])
     encoder = model.encoder
     assert isinstance(encoder, LogMelEncoder)
-    stream = Stream(voices, load_rooms(DATA / "ir"), Engineers.usual(), encoder.mel, SEED, 0)
+    stream = Stream(voices, load_rooms(DATA / "ir"), Strips.usual(), encoder.mel, SEED, 0)
     found: dict[str, list[np.ndarray]] = {"finish": [], "style": []}
     likely: dict[str, list[np.ndarray]] = {"finish": [], "style": []}
     on: dict[str, list[np.ndarray]] = {"finish": [], "style": []}

@@ -28,7 +28,7 @@ from diffconsole.evaluation import choose_fixed, fixed_distance, level_distance,
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.parameters import PARAMETERS
 from diffconsole.preset import factory_presets
-from diffconsole.training.engineers import Engineers
+from diffconsole.training.strips import Strips
 from diffconsole.training.pretrain import held_out_examples
 from diffconsole.training.simulate import load_rooms, load_voices
 from diffconsole.training.targets import settings_loss
@@ -94,12 +94,12 @@ def simulated(
     how = "strips as fitted, one finished tone" if as_fitted else "strips about the anchor"
     print(f"\nPeople held out: {', '.join(options['held_out'])}; {count} simulated raws, {how}")
     if as_fitted:
-        voices, engineers = load_voices(DATA / "voices", REFERENCE), Engineers.as_fitted()
+        voices, strips = load_voices(DATA / "voices", REFERENCE), Strips.as_fitted()
     else:
         voices = load_voices(DATA / "voices", finished=DATA / "finished")
-        engineers = Engineers.usual()
+        strips = Strips.usual()
     voices = voices.of(options["held_out"])
-    examples = list(held_out_examples(voices, load_rooms(DATA / "ir"), count, engineers))
+    examples = list(held_out_examples(voices, load_rooms(DATA / "ir"), count, strips))
     known = torch.stack([torch.from_numpy(e.normalised()) for e in examples])
     predicted = [model.predict(e.raw[None], PAIR_RATE).settings for e in examples]
     guesses = {

@@ -46,7 +46,10 @@ __all__ = [
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 VOICES, ROOMS = DATA / "voices", DATA / "ir"
 
-TRAIN_PEOPLE = ("makam_idil", "gcompris_gd", "cmn_chen_wang", "msc_vUdcLk4R", "msc_4g8oHH1M")
+TRAIN_PEOPLE = (
+    "makam_idil", "gcompris_gd", "cmn_chen_wang", "msc_vUdcLk4R", "msc_4g8oHH1M",
+    "kerstin", "yuki", "scottpoid", "erithacus", "berklee_female",
+)  # fmt: skip
 """They sing and speak for the studios' pairs."""
 
 TEST_PEOPLE = ("makam_guelen", "makam_guelcin", "librivox_sonnet", "msc_QgeGxPRr", "msc_tHgBo7UE")

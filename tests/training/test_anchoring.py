@@ -11,7 +11,7 @@ from diffconsole.anchor import anchor
 from diffconsole.head import Head
 from diffconsole.parameters import PARAMETERS
 from diffconsole.training.anchoring import settle, undo_anchoring, usual_voices
-from diffconsole.training.engineers import Engineers
+from diffconsole.training.strips import Strips
 from diffconsole.training.pupil import Judged, Pupil
 from diffconsole.training.simulate import load_voices
 
@@ -57,9 +57,9 @@ def test_what_is_chosen_for_the_usual_voice_is_the_anchor(tmp_path: Path) -> Non
     torch.manual_seed(4)
     pupil = Pupil(half_digits=False).eval()
     people = write_people(tmp_path, {"anna": 1, "ben": 2})
-    voices, engineers = load_voices(people), Engineers.usual()
-    usual = usual_voices(pupil.model.encoder, voices, [], engineers, seed=0, count=6)
-    again = usual_voices(pupil.model.encoder, voices, [], engineers, seed=0, count=6)
+    voices, strips = load_voices(people), Strips.usual()
+    usual = usual_voices(pupil.model.encoder, voices, [], strips, seed=0, count=6)
+    again = usual_voices(pupil.model.encoder, voices, [], strips, seed=0, count=6)
     assert torch.equal(usual, again)
     mels = pupil.model.encoder.config()["mels"]
     judged = Judged(torch.randn(4, 4, mels, 20).half(), torch.rand(4, 4, len(PARAMETERS)))
@@ -70,7 +70,7 @@ def test_what_is_chosen_for_the_usual_voice_is_the_anchor(tmp_path: Path) -> Non
     assert float((chosen - anchor()).abs().max()) < 0.05
     # And back: a run that goes on from here has what it had learnt.
     pupil.model.info["anchor_share"] = 0.4
-    undo_anchoring(pupil.model, voices, [], engineers, seed=0, count=6)
+    undo_anchoring(pupil.model, voices, [], strips, seed=0, count=6)
     after = logits(pupil.model.head, usual)
     spread = (before - before.mean(dim=0), after - after.mean(dim=0))
     assert torch.allclose(*spread, atol=1e-2)

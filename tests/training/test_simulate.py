@@ -15,7 +15,7 @@ from diffconsole.errors import AudioError
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import REFERENCE_LUFS
 from diffconsole.training import simulate as module
-from diffconsole.training.engineers import Engineers
+from diffconsole.training.strips import Strips
 from diffconsole.training.simulate import Voices, load_rooms, load_voices, simulate
 
 from ..synthetic import RATE, voice, write_people
@@ -35,8 +35,8 @@ def voices(folder: Path) -> Voices:
 
 
 @pytest.fixture(scope="module")
-def engineers() -> Engineers:
-    return Engineers.usual()
+def strips() -> Strips:
+    return Strips.usual()
 
 
 def rng_of(seed: int) -> np.random.Generator:
@@ -67,11 +67,9 @@ def octaves_db(mono: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def examples(
-    voices: Voices, engineers: Engineers
-) -> list[tuple[np.ndarray, module.Example, np.ndarray]]:
+def examples(voices: Voices, strips: Strips) -> list[tuple[np.ndarray, module.Example, np.ndarray]]:
     """Finished voice, example and mix, a dozen times."""
-    made = [(seed, simulate(voices, [], engineers, rng_of(seed), SECONDS)) for seed in range(12)]
+    made = [(seed, simulate(voices, [], strips, rng_of(seed), SECONDS)) for seed in range(12)]
     return [(finished_of(voices, seed), example, example.mix()) for seed, example in made]
 
 
@@ -161,22 +159,22 @@ def test_undoing_an_eq_and_applying_it_is_nothing(voices: Voices) -> None:
     assert np.abs(again - sung).max() < 1e-5 * np.abs(sung).max()
 
 
-def test_the_same_generator_makes_the_same_example(voices: Voices, engineers: Engineers) -> None:
-    first, again, other = (simulate(voices, [], engineers, rng_of(s), 1.0) for s in (3, 3, 4))
+def test_the_same_generator_makes_the_same_example(voices: Voices, strips: Strips) -> None:
+    first, again, other = (simulate(voices, [], strips, rng_of(s), 1.0) for s in (3, 3, 4))
     assert np.array_equal(first.raw, again.raw)
     assert first.settings == again.settings
     assert not np.array_equal(first.raw, other.raw)
 
 
 def test_a_room_lowers_the_reverb_and_a_dry_raw_tells_nothing_of_it(
-    voices: Voices, engineers: Engineers
+    voices: Voices, strips: Strips
 ) -> None:
     """Rooms ring after the voice; where there is none, the strip has any amount of reverb."""
     room = np.zeros(RATE, np.float32)
     room[RATE // 2] = 1.0
     echo, wet = [], []
     for seed in range(48):
-        dry, roomy = (simulate(voices, r, engineers, rng_of(seed), 1.5) for r in ([], [room]))
+        dry, roomy = (simulate(voices, r, strips, rng_of(seed), 1.5) for r in ([], [room]))
         assert dry.settings["reverb.wet_db"] == roomy.settings["reverb.wet_db"]
         late = roomy.raw[RATE // 2 :] / np.std(roomy.raw)
         early = roomy.raw[: -(RATE // 2)] / np.std(roomy.raw)
@@ -185,8 +183,8 @@ def test_a_room_lowers_the_reverb_and_a_dry_raw_tells_nothing_of_it(
         wet.append(dry.settings["reverb.wet_db"])
     driest, roomiest = np.array_split(np.array(wet)[np.argsort(echo)], 2)
     assert np.median(roomiest) < np.median(driest) - 2.0
-    # From the lower to the upper half of what engineers set.
-    low, high = (engineers.strip(engineers.middle, rank)["reverb.wet_db"] for rank in (0.25, 0.75))
+    # From the lower to the upper half of what is drawn.
+    low, high = (strips.strip(strips.middle, rank)["reverb.wet_db"] for rank in (0.25, 0.75))
     assert np.mean(driest < low) > 0.1
     assert np.mean(driest > high) > 0.1
 
@@ -194,7 +192,7 @@ def test_a_room_lowers_the_reverb_and_a_dry_raw_tells_nothing_of_it(
 # Voices
 
 
-def test_people_can_be_restricted(voices: Voices, engineers: Engineers) -> None:
+def test_people_can_be_restricted(voices: Voices, strips: Strips) -> None:
     some = voices.of(["carla"])
     assert list(some.clips) == list(some.corrections) == ["carla"]
     with pytest.raises(KeyError):
@@ -202,7 +200,7 @@ def test_people_can_be_restricted(voices: Voices, engineers: Engineers) -> None:
     # Of one person, all that is heard is theirs: another's clips may be anything.
     silent = Voices({**voices.clips, "anna": [np.full(10, np.nan)]}, voices.corrections)
     for seed in range(4):
-        assert np.isfinite(simulate(silent.of(["ben"]), [], engineers, rng_of(seed), 1.0).raw).all()
+        assert np.isfinite(simulate(silent.of(["ben"]), [], strips, rng_of(seed), 1.0).raw).all()
 
 
 def test_clips_are_levelled_at_the_working_rate(tmp_path: Path) -> None:

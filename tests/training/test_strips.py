@@ -1,4 +1,4 @@
-"""Simulated engineers: strips about the anchor that vary as those of real mixes do."""
+"""Strips of simulated raw vocals: about the anchor, and as varied as those of real mixes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from diffconsole import statistics
 from diffconsole.anchor import anchor, anchor_settings
 from diffconsole.parameters import BY_KEY, PARAMETERS
 from diffconsole.statistics import SEND_EQ_DB
-from diffconsole.training.engineers import Engineers
+from diffconsole.training.strips import Strips
 
 
 @pytest.fixture(scope="module")
-def engineers() -> Engineers:
-    return Engineers.usual()
+def strips() -> Strips:
+    return Strips.usual()
 
 
 def test_the_anchor_is_a_strip_within_the_ranges() -> None:
@@ -28,29 +28,29 @@ def test_the_anchor_is_a_strip_within_the_ranges() -> None:
         )
 
 
-def test_the_median_engineer_sets_the_anchor(engineers: Engineers) -> None:
+def test_the_median_strip_is_the_anchor(strips: Strips) -> None:
     rng = np.random.default_rng(3)
-    drawn = [engineers.about(engineers.table.sample(rng)[0]) for _ in range(300)]
+    drawn = [strips.about(strips.table.sample(rng)[0]) for _ in range(300)]
     for p in PARAMETERS:
         units = [p.to_normalised(strip[p.key]) for strip in drawn]
-        assert np.median(units) == pytest.approx(p.to_normalised(engineers.centre[p.key]), abs=0.06)
+        assert np.median(units) == pytest.approx(p.to_normalised(strips.centre[p.key]), abs=0.06)
 
 
-def test_departures_are_a_share_of_the_fitted_ones(engineers: Engineers) -> None:
-    fitted = dict(engineers.middle)
+def test_departures_are_a_share_of_the_fitted_ones(strips: Strips) -> None:
+    fitted = dict(strips.middle)
     shelf = BY_KEY["eq.high_shelf.gain_db"]
-    fitted[shelf.key] = engineers.middle[shelf.key] + 4.0
-    moved = engineers.about(fitted)
-    by_db = moved[shelf.key] - engineers.centre[shelf.key]
-    assert by_db == pytest.approx(4.0 * engineers.share)
-    assert moved["compressor.ratio"] == pytest.approx(engineers.centre["compressor.ratio"])
+    fitted[shelf.key] = strips.middle[shelf.key] + 4.0
+    moved = strips.about(fitted)
+    by_db = moved[shelf.key] - strips.centre[shelf.key]
+    assert by_db == pytest.approx(4.0 * strips.share)
+    assert moved["compressor.ratio"] == pytest.approx(strips.centre["compressor.ratio"])
 
 
 def test_as_fitted_they_are_the_table() -> None:
     table = statistics.load()
-    engineers = Engineers.as_fitted(table)
+    strips = Strips.as_fitted(table)
     fitted = table.sample(np.random.default_rng(1))[0]
-    assert engineers.about(fitted) == fitted
+    assert strips.about(fitted) == fitted
     levels = table.quantiles[table.columns.index("reverb_level_db")]
-    strip = engineers.strip(fitted, 0.5)
+    strip = strips.strip(fitted, 0.5)
     assert strip["reverb.wet_db"] == pytest.approx(float(np.median(levels)) + SEND_EQ_DB)
