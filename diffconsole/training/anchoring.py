@@ -19,9 +19,9 @@ from ..encoders.logmel import LogMelEncoder
 from ..head import Head
 from ..parameters import PARAMETERS
 from ..predictor import SAFE_SIDE, Predictor
-from .strips import Strips
 from .pupil import Judged, Pupil, calibrate
 from .simulate import Voices, simulate
+from .strips import Strips
 
 __all__ = ["ANCHOR_SHARE", "USUAL", "settle", "undo_anchoring", "usual_voices"]
 

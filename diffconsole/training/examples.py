@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .strips import Strips
 from .processed import process_two
 from .simulate import Voices, simulate
+from .strips import Strips
 
 __all__ = ["POOL", "Example", "Pool", "Schedule", "Stream"]
 

@@ -41,12 +41,12 @@ from ..predictor import Predictor, default_model
 from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
 from .checkpoint import load_checkpoint, save_checkpoint
-from .strips import Strips
 from .examples import Pool, Schedule, Stream
 from .interrupts import uninterrupted
 from .pupil import Pupil, judge, judged_of, means_of
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
+from .strips import Strips
 from .targets import settings_loss
 
 __all__ = ["PretrainOptions", "held_out_examples", "mean_with", "pretrain"]

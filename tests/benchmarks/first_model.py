@@ -28,9 +28,9 @@ from diffconsole.evaluation import choose_fixed, fixed_distance, level_distance,
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.parameters import PARAMETERS
 from diffconsole.preset import factory_presets
-from diffconsole.training.strips import Strips
 from diffconsole.training.pretrain import held_out_examples
 from diffconsole.training.simulate import load_rooms, load_voices
+from diffconsole.training.strips import Strips
 from diffconsole.training.targets import settings_loss
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

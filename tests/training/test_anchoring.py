@@ -11,9 +11,9 @@ from diffconsole.anchor import anchor
 from diffconsole.head import Head
 from diffconsole.parameters import PARAMETERS
 from diffconsole.training.anchoring import settle, undo_anchoring, usual_voices
-from diffconsole.training.strips import Strips
 from diffconsole.training.pupil import Judged, Pupil
 from diffconsole.training.simulate import load_voices
+from diffconsole.training.strips import Strips
 
 from ..synthetic import write_people
 

@@ -15,8 +15,8 @@ from diffconsole.errors import AudioError
 from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import REFERENCE_LUFS
 from diffconsole.training import simulate as module
-from diffconsole.training.strips import Strips
 from diffconsole.training.simulate import Voices, load_rooms, load_voices, simulate
+from diffconsole.training.strips import Strips
 
 from ..synthetic import RATE, voice, write_people
 
