@@ -103,8 +103,10 @@ def audible_of(result: Tensor, sample_rate: int) -> Audible:
         freq_hz,
         gathered(above * np.diff(bin_edges_hz)) / (0.5 * sample_rate),
         gathered(energy),
-        _motion(gathered(_power(_spectrum(result.mean(1, keepdim=True), SIZE)[0, 0]).double().numpy()),
-                SIZE // 4 / sample_rate),
+        _motion(
+            gathered(_power(_spectrum(result.mean(1, keepdim=True), SIZE)[0, 0]).double().numpy()),
+            SIZE // 4 / sample_rate,
+        ),
     )
 
 
@@ -113,7 +115,7 @@ def _power(spectrum: Tensor) -> Tensor:
 
 
 def _motion(energy: np.ndarray, hop_seconds: float) -> np.ndarray:
-    """Shares of the short-term energy of ``(points, frames)`` less those of the long-term energy."""
+    """Shares of short-term less those of long-term energy, of ``(points, frames)``."""
     import scipy.signal
 
     rows = []

@@ -26,7 +26,7 @@ NAMES = ("freq_hz", "q", "gain_db")
 
 STEP, LONGEST_STEP, LEAST_GAIN = 1e-4, 0.15, 1e-5
 SMALLEST_DB, AIM_DB = 0.02, 0.05
-BELOW, STAY, STAY_CUT, SMALL, SMALL_OFFSET = 0.15, 0.003, 0.02, 0.01, 2e-4
+BELOW, STAY, STAY_CUT, SMALL, SMALL_OFFSET = 0.3, 0.003, 0.02, 0.02, 2e-4
 FIRST_DAMPING, LOWER, HIGHER = 1e-2, 0.4, 4.0
 Q_RANGES = {"peak": (0.4, 4.0), "shelf": (0.4, 1.2), "pass": (0.4, 1.2)}
 """Beside these only what the strip has already."""
@@ -131,7 +131,7 @@ def _places() -> list[tuple[int, int, str]]:
 
 
 def band_curves_db(points: np.ndarray, freq_hz: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return what each band does, ``(fits, bands, frequencies)`` in dB, for ``(fits, bands, 3)``."""
+    """Return what each band of ``(fits, bands, 3)`` does: ``(fits, bands, frequencies)`` in dB."""
     settings = {
         key: torch.from_numpy(np.ascontiguousarray(BY_KEY[key].to_physical(points[:, row, column])))
         for row, column, key in _places()

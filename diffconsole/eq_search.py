@@ -19,8 +19,8 @@ from .parameters import BY_KEY, EQ_BANDS
 
 __all__ = ["Curve", "fewest_bands"]
 
-SCREENING, FINISHING, ROUNDING, LEVELLING = 6, 14, 6, 3
-FINISHED, TRIED = 6, 3
+SCREENING, FINISHING, ROUNDING, LEVELLING = 5, 12, 5, 3
+FINISHED, TRIED = 5, 4
 WORTH_RENDERING, WORTH_A_START = 1.25, 2.5
 """Estimated distances up to so many times the limit."""
 

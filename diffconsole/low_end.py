@@ -198,7 +198,7 @@ def _beside_db(found: Mapping[str, float], wanted: Mapping[str, float], low_end:
 
 
 def below_of(lowest_hz: float) -> np.ndarray:
-    """Return the frequencies at which nothing may be lifted, from the lowest partial down to 8 Hz."""
+    """Return the frequencies at which nothing may be lifted: the lowest partial, down to 8 Hz."""
     count = math.ceil(math.log(lowest_hz / LOWEST_HZ, STEP))
     return lowest_hz * STEP ** -np.arange(count + 1.0)
 

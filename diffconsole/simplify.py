@@ -28,17 +28,17 @@ from .low_end import below_of, low_end_of
 from .parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .take import Take, take_of
 
-__all__ = ["SAME", "Simplified", "simplify", "simplify_take"]
+__all__ = ["SAME", "Simplified", "bands_of", "simplify", "simplify_take"]
 
 SAME = 0.05
 """Largest distance between the results of a strip and of the simplified one."""
 
-PASSAGES, PASSAGE_SECONDS, CHECKED, CHECKED_SECONDS = 5, 1.5, 3, 6.0
+PASSAGES, PASSAGE_SECONDS, CHECKED, CHECKED_SECONDS = 5, 1.2, 3, 8.0
 SHORTEST_SECONDS, FADE_SECONDS = 1.0, 0.01
 """The search goes by the first passages; what it found is checked on the longer ones."""
 
-FIRST, AGAIN, ATTEMPTS = 0.94, 0.9, 3
-SHARE_MODULES, SHARE_EQ, SHARE_EQ_ROUNDED = 0.5, 0.9, 0.95
+FIRST, AGAIN, ATTEMPTS, CERTAIN = 0.97, 0.94, 3, 0.98
+SHARE_MODULES, SHARE_EQ, SHARE_EQ_ROUNDED = 0.5, 0.94, 0.97
 """Of the limit, after each step. Errors of several kinds hardly add up: rounding the other modules
 comes nearly for free."""
 
@@ -134,7 +134,7 @@ def simplify_take(
     for _ in range(ATTEMPTS):
         found = _simplified(scene, full, off, limit)
         found = replace(found, distance=longer.distance(found.settings, found.bypass))
-        if found.distance <= SAME:
+        if found.distance <= CERTAIN * SAME:
             return found
         limit *= AGAIN * SAME / found.distance
     return Simplified(full, off, 0.0)
@@ -148,6 +148,13 @@ def _simplified(
         settings, off = _fewest_bands(scene, settings, off, limit)
     settings = _rounded(scene, settings, off, limit)
     return Simplified(settings, off, math.nan)
+
+
+def bands_of(bypass: Collection[str]) -> int:
+    """Return how many bands of an EQ are on."""
+    if "eq" in bypass:
+        return 0
+    return sum(f"eq.{band}" not in bypass for band in EQ_BANDS)
 
 
 class _Scene:
@@ -189,16 +196,9 @@ class _Scene:
             self.known[key] = float(self.target.distance(self.render(settings, off)))
         return self.known[key]
 
-    def levelled(
-        self, settings: Mapping[str, float], off: Collection[str]
-    ) -> tuple[dict[str, float], float]:
-        """The strip with the output gain that gives the level of the full one; its distance."""
-        result = self.render(settings, off)
-        gain_db = 10.0 * math.log10(self.power / max(float(result.square().mean()), 1e-30))
-        output = BY_KEY[OUTPUT]
-        found = {**settings, OUTPUT: output.clip(settings[OUTPUT] + gain_db)}
-        gain_db = found[OUTPUT] - settings[OUTPUT]
-        return found, float(self.target.distance(result * 10.0 ** (gain_db / 20.0)))
+    def missing_db(self, result: Tensor) -> float:
+        """Gain that brings a result to the level of the full strip's."""
+        return 10.0 * math.log10(self.power / max(float(result.square().mean()), 1e-30))
 
 
 def _passages(voice: np.ndarray, sample_rate: int, count: int, seconds: float) -> np.ndarray:
@@ -223,9 +223,11 @@ def _fewest_modules(
     for module in ("pan", "reverb", "compressor"):
         if module in off or not _may_be_idle(scene, module, settings):
             continue
-        found, distance = scene.levelled(settings, off | {module})
-        if distance <= limit:
-            settings, off = found, off | {module}
+        result = scene.render(settings, off | {module})
+        gain_db = scene.missing_db(result)
+        if float(scene.target.distance(result * 10.0 ** (gain_db / 20.0))) <= limit:
+            output_db = BY_KEY[OUTPUT].clip(settings[OUTPUT] + gain_db)
+            settings, off = {**settings, OUTPUT: output_db}, off | {module}
     return settings, off
 
 
@@ -245,7 +247,7 @@ def _fewest_bands(
 ) -> tuple[dict[str, float], frozenset[str]]:
     take = scene.take
     low_end = low_end_of(take.mono[0], take.sample_rate)
-    below_hz = np.empty(0) if low_end is None else below_of(low_end.lowest_hz)
+    below_hz = np.empty(0) if low_end is None else below_of(low_end.lowest_hz)[::3]
     audible = audible_of(scene.full, scene.sample_rate)
     wanted = Wanted.of(settings, off, audible, below_hz, scene.sample_rate)
     keep_high_pass = "eq.high_pass" not in off and _holds_rumble_back(
@@ -259,7 +261,7 @@ def _fewest_bands(
     best = fewest_bands(
         wanted,
         lambda curve: scene.distance(*strip(curve)),
-        most=sum(f"eq.{band}" not in off for band in EQ_BANDS),
+        most=bands_of(off),
         limit=SHARE_EQ * limit,
         rounded_limit=SHARE_EQ_ROUNDED * limit,
         keep_high_pass=keep_high_pass,
@@ -295,26 +297,24 @@ def _rounded(
         if p.section in off or p.section.split(".")[0] in off
     }
     start.update(idle)
-    best, _ = scene.levelled(start, off)
+    start = _dialled(start, FINEST, (PRE_DELAY,))
     for level, dynamics, room in (
         (COARSE, COARSE, COARSE),
         (FINE, COARSE, COARSE),
         (FINE, FINE, COARSE),
         (FINE, FINE, FINE),
+        (FINEST, FINEST, FINEST),
     ):
         tried = _dialled(start, level, LEVELS)
         tried = _dialled(_dialled(tried, dynamics, DYNAMICS), room, ROOM)
-        tried, distance = scene.levelled(tried, off)
-        if distance <= limit:
-            best = tried
-            break
-    for keys, ladder in (((PRE_DELAY,), (FINE, FINEST)), ((OUTPUT,), (COARSE, FINE, FINEST))):
-        for digits in ladder:
-            tried = _dialled(best, digits, keys)
-            if scene.distance(tried, off) <= limit:
-                best = tried
-                break
-    return best
+        result = scene.render(tried, off)
+        exact_db = tried[OUTPUT] + scene.missing_db(result)
+        for digits in (COARSE, FINE, FINEST):
+            output_db = dialled(BY_KEY[OUTPUT], exact_db, digits)
+            gain = 10.0 ** ((output_db - tried[OUTPUT]) / 20.0)
+            if float(scene.target.distance(gain * result)) <= limit:
+                return {**tried, OUTPUT: output_db}
+    return start
 
 
 def _dialled(
