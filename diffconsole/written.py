@@ -25,7 +25,7 @@ class WrittenStrip:
     settings : dict of str to float
         Every parameter by key, physical units.
     uncertainty : dict of str to tuple of float
-        By key, around the settings of what is on.
+        By key, around the settings.
     bypass : frozenset of str
         Modules and bands that are written as not enabled.
     simplified : dict
@@ -64,7 +64,6 @@ def simple_strip(prediction: Prediction, samples: np.ndarray, sample_rate: int) 
     uncertainty = {
         key: _moved(key, interval, prediction.settings, found.settings)
         for key, interval in prediction.uncertainty.items()
-        if not found.bypass & {BY_KEY[key].section, BY_KEY[key].section.split(".")[0]}
     }
     simplified = {
         "distance": round(found.distance, 4),
