@@ -40,6 +40,8 @@ class Wanted:
     ----------
     point : ndarray
         ``(bands, 3)``, the settings that make it, in 0…1; see :data:`NAMES`.
+    bands : ndarray of bool
+        ``(bands,)``, those that make it.
     curve_db : ndarray
         ``(points,)`` at the frequencies of `audible`.
     audible : Audible
@@ -51,6 +53,7 @@ class Wanted:
     """
 
     point: np.ndarray
+    bands: np.ndarray
     curve_db: np.ndarray
     audible: Audible
     below_hz: np.ndarray
@@ -73,7 +76,7 @@ class Wanted:
         curve_db = there @ band_curves_db(point[None], everywhere_hz, sample_rate)[0]
         points = len(audible.freq_hz)
         allowed_db = np.maximum(curve_db[points:], AIM_DB)
-        return cls(point, curve_db[:points], audible, below_hz, allowed_db, sample_rate)
+        return cls(point, there, curve_db[:points], audible, below_hz, allowed_db, sample_rate)
 
 
 @dataclass(frozen=True)

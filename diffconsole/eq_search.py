@@ -81,7 +81,7 @@ def fewest_bands(
         None where all bands are needed as they are.
     """
     for size in range(int(keep_high_pass), most):
-        choices = _choices(size, keep_high_pass)
+        choices = _choices(size, wanted, keep_high_pass)
         starts = np.repeat(wanted.point[None], len(choices), axis=0)
         found = _fitted(starts, choices, wanted)
         for curve in _tried(found, wanted, distance_of, limit, rounded_limit):
@@ -98,10 +98,10 @@ def fewest_bands(
     return None
 
 
-def _choices(size: int, keep_high_pass: bool) -> np.ndarray:
-    """All sets of so many bands, ``(sets, bands)``."""
+def _choices(size: int, wanted: Wanted, keep_high_pass: bool) -> np.ndarray:
+    """All sets of so many of the bands, ``(sets, bands)``."""
     fixed = (HIGH_PASS,) if keep_high_pass else ()
-    others = [row for row in range(len(EQ_BANDS)) if row not in fixed]
+    others = [row for row in np.flatnonzero(wanted.bands) if row not in fixed]
     sets = list(itertools.combinations(others, size - len(fixed)))
     on = np.zeros((len(sets), len(EQ_BANDS)), bool)
     for row, rows in zip(on, sets, strict=True):
@@ -136,7 +136,7 @@ def _other_starts(
             kept = on.copy()
             kept[left] = False
             missing_db = wanted.curve_db - found.offset_db[row] - kept @ curves_db
-            for band in range(len(EQ_BANDS)):
+            for band in np.flatnonzero(wanted.bands):
                 if kept[band] or EQ_BANDS[band].endswith("pass"):
                     continue
                 frequency = BY_KEY[f"eq.{EQ_BANDS[band]}.freq_hz"]

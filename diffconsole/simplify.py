@@ -54,7 +54,6 @@ DYNAMICS = tuple(f"compressor.{name}" for name in ("ratio", "attack_ms", "releas
 PRE_DELAY, WET = "reverb.pre_delay_ms", "reverb.wet_db"
 LEVELS = (INPUT, WET)
 ROOM = tuple(p.key for p in PARAMETERS if p.section == "reverb" and p.key not in (PRE_DELAY, WET))
-"""The pre-delay's phase against the dry voice is audible to a hundredth of a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +173,9 @@ class _Scene:
         self.is_part = len(passage) < take.mono.shape[1]
         self.audio = torch.from_numpy(passage)[None, None]
         self.full = self.render(settings, off)
-        self.power = float(self.full.square().mean())
-        self.is_audible = self.power > 0.0 and math.isfinite(self.power)
-        self.known: dict[tuple[object, ...], float] = {}
+        self.power = _power(self.full)
+        self.is_audible = 1e-20 < self.power < math.inf
+        self.known: dict[tuple[object, ...], tuple[float, float]] = {}
 
     @functools.cached_property
     def target(self) -> MixTarget:
@@ -191,14 +190,22 @@ class _Scene:
 
     def distance(self, settings: Mapping[str, float], off: Collection[str]) -> float:
         """Of a strip's result to that of the full strip."""
+        return self._measured(settings, off)[0]
+
+    def power_of(self, settings: Mapping[str, float], off: Collection[str]) -> float:
+        """Mean square of a strip's result."""
+        return self._measured(settings, off)[1]
+
+    def _measured(self, settings: Mapping[str, float], off: Collection[str]) -> tuple[float, float]:
         key = (frozenset(off), *(settings[p.key] for p in PARAMETERS))
         if key not in self.known:
-            self.known[key] = float(self.target.distance(self.render(settings, off)))
+            result = self.render(settings, off)
+            self.known[key] = float(self.target.distance(result)), _power(result)
         return self.known[key]
 
-    def missing_db(self, result: Tensor) -> float:
-        """Gain that brings a result to the level of the full strip's."""
-        return 10.0 * math.log10(self.power / max(float(result.square().mean()), 1e-30))
+
+def _power(result: Tensor) -> float:
+    return max(float(result.square().mean()), 1e-30)
 
 
 def _passages(voice: np.ndarray, sample_rate: int, count: int, seconds: float) -> np.ndarray:
@@ -224,7 +231,7 @@ def _fewest_modules(
         if module in off or not _may_be_idle(scene, module, settings):
             continue
         result = scene.render(settings, off | {module})
-        gain_db = scene.missing_db(result)
+        gain_db = 10.0 * math.log10(scene.power / _power(result))
         if float(scene.target.distance(result * 10.0 ** (gain_db / 20.0))) <= limit:
             output_db = BY_KEY[OUTPUT].clip(settings[OUTPUT] + gain_db)
             settings, off = {**settings, OUTPUT: output_db}, off | {module}
@@ -290,6 +297,7 @@ def _rounded(
     scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> dict[str, float]:
     """Round what is no band of the EQ, as far as the distance allows."""
+    power = scene.power_of(settings, off)
     start = _with_round_levels(settings, off)
     idle = {
         p.key: dialled(p, start[p.key], COARSE)
@@ -297,7 +305,6 @@ def _rounded(
         if p.section in off or p.section.split(".")[0] in off
     }
     start.update(idle)
-    start = _dialled(start, FINEST, (PRE_DELAY,))
     for level, dynamics, room in (
         (COARSE, COARSE, COARSE),
         (FINE, COARSE, COARSE),
@@ -308,13 +315,23 @@ def _rounded(
         tried = _dialled(start, level, LEVELS)
         tried = _dialled(_dialled(tried, dynamics, DYNAMICS), room, ROOM)
         result = scene.render(tried, off)
-        exact_db = tried[OUTPUT] + scene.missing_db(result)
+        exact_db = tried[OUTPUT] + 10.0 * math.log10(power / _power(result))
         for digits in (COARSE, FINE, FINEST):
             output_db = dialled(BY_KEY[OUTPUT], exact_db, digits)
             gain = 10.0 ** ((output_db - tried[OUTPUT]) / 20.0)
             if float(scene.target.distance(gain * result)) <= limit:
-                return {**tried, OUTPUT: output_db}
+                return _with_round_pre_delay(scene, {**tried, OUTPUT: output_db}, off, limit)
     return start
+
+
+def _with_round_pre_delay(
+    scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
+) -> dict[str, float]:
+    """Round the pre-delay, which turns the phase of the return against the voice, if it may be."""
+    if "reverb" in off:
+        return settings
+    tried = _dialled(settings, FINEST, (PRE_DELAY,))
+    return tried if scene.distance(tried, off) <= limit else settings
 
 
 def _dialled(
