@@ -101,11 +101,11 @@ def fewest_bands(
 def _choices(size: int, wanted: Wanted, keep_high_pass: bool) -> np.ndarray:
     """All sets of so many of the bands, ``(sets, bands)``."""
     fixed = (HIGH_PASS,) if keep_high_pass else ()
-    others = [row for row in np.flatnonzero(wanted.bands) if row not in fixed]
+    others = [row for row in np.flatnonzero(wanted.bands).tolist() if row not in fixed]
     sets = list(itertools.combinations(others, size - len(fixed)))
     on = np.zeros((len(sets), len(EQ_BANDS)), bool)
-    for row, rows in zip(on, sets, strict=True):
-        row[list(rows + fixed)] = True
+    for row, chosen in enumerate(sets):
+        on[row, [*fixed, *chosen]] = True
     return on
 
 

@@ -35,9 +35,10 @@ SAME = 0.05
 
 PASSAGES, PASSAGE_SECONDS, CHECKED, CHECKED_SECONDS = 5, 1.2, 3, 8.0
 SHORTEST_SECONDS, FADE_SECONDS = 1.0, 0.01
-"""The search goes by the first passages; what it found is checked on the longer ones."""
+"""The search goes by the first passages; what it found is checked on the longer ones, and looked
+for again within less of the distance where that is above."""
 
-FIRST, AGAIN, ATTEMPTS, CERTAIN = 0.97, 0.94, 3, 0.98
+SHARES, CERTAIN = (0.97, 0.9, 0.8, 0.6), 0.98
 SHARE_MODULES, SHARE_EQ, SHARE_EQ_ROUNDED = 0.5, 0.94, 0.97
 """Of the limit, after each step. Errors of several kinds hardly add up: rounding the other modules
 comes nearly for free."""
@@ -129,13 +130,11 @@ def simplify_take(
     if not scene.is_audible:
         return Simplified(full, off, 0.0)
     longer = _Scene(take, full, off, CHECKED, CHECKED_SECONDS) if scene.is_part else scene
-    limit = FIRST * SAME
-    for _ in range(ATTEMPTS):
-        found = _simplified(scene, full, off, limit)
+    for share in SHARES:
+        found = _simplified(scene, full, off, share * SAME)
         found = replace(found, distance=longer.distance(found.settings, found.bypass))
         if found.distance <= CERTAIN * SAME:
             return found
-        limit *= AGAIN * SAME / found.distance
     return Simplified(full, off, 0.0)
 
 
