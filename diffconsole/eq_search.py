@@ -182,8 +182,9 @@ def _lifts(one: Fits, wanted: Wanted) -> bool:
 
 def _curve(one: Fits) -> Curve:
     bands = [f"eq.{band}" for band, on in zip(EQ_BANDS, one.on[0], strict=True) if on]
+    # Six digits take back what the way through 0…1 leaves behind of round values.
     settings = {
-        key: value
+        key: BY_KEY[key].clip(float(f"{value:.6g}"))
         for key, value in settings_of(one.points[0]).items()
         if BY_KEY[key].section in bands
     }

@@ -38,7 +38,7 @@ SHORTEST_SECONDS, FADE_SECONDS = 1.0, 0.01
 """The search goes by the first passages; what it found is checked on the longer ones, and looked
 for again within less of the distance where that is above."""
 
-SHARES, CERTAIN = (0.97, 0.9, 0.8, 0.6), 0.98
+SHARES, CERTAIN, WHOLE = (0.97, 0.9, 0.8, 0.6), 0.96, 0.99
 SHARE_MODULES, SHARE_EQ, SHARE_EQ_ROUNDED = 0.5, 0.94, 0.97
 """Of the limit, after each step. Errors of several kinds hardly add up: rounding the other modules
 comes nearly for free."""
@@ -51,10 +51,15 @@ WET_AUDIBLE_DB, REDUCED_DB = -35.0, 3.0
 RUMBLE_FRAMES, RUMBLE_SECONDS, NO_RUMBLE_DB = 300, 0.2, -60.0
 INPUT, OUTPUT = "input_gain.gain_db", "output_gain.gain_db"
 THRESHOLD, MAKEUP = "compressor.threshold_db", "compressor.makeup_db"
-DYNAMICS = tuple(f"compressor.{name}" for name in ("ratio", "attack_ms", "release_ms", "knee_db"))
 PRE_DELAY, WET = "reverb.pre_delay_ms", "reverb.wet_db"
-LEVELS = (INPUT, WET)
-ROOM = tuple(p.key for p in PARAMETERS if p.section == "reverb" and p.key not in (PRE_DELAY, WET))
+LEVELS, TIMES = (INPUT, WET), ("compressor.release_ms", "reverb.decay_s")
+OTHERS = tuple(
+    p.key
+    for p in PARAMETERS
+    if p.section in ("compressor", "pan", "reverb")
+    and p.key not in (THRESHOLD, MAKEUP, PRE_DELAY, *LEVELS, *TIMES)
+)
+"""Levels and times are what is audible first."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def simplify_take(
     for share in SHARES:
         found = _simplified(scene, full, off, share * SAME)
         found = replace(found, distance=longer.distance(found.settings, found.bypass))
-        if found.distance <= CERTAIN * SAME:
+        if found.distance <= (CERTAIN if longer.is_part else WHOLE) * SAME:
             return found
     return Simplified(full, off, 0.0)
 
@@ -304,15 +309,15 @@ def _rounded(
         if p.section in off or p.section.split(".")[0] in off
     }
     start.update(idle)
-    for level, dynamics, room in (
+    for levels, times, others in (
         (COARSE, COARSE, COARSE),
         (FINE, COARSE, COARSE),
         (FINE, FINE, COARSE),
         (FINE, FINE, FINE),
         (FINEST, FINEST, FINEST),
     ):
-        tried = _dialled(start, level, LEVELS)
-        tried = _dialled(_dialled(tried, dynamics, DYNAMICS), room, ROOM)
+        tried = _dialled(_dialled(start, levels, LEVELS), times, TIMES)
+        tried = _dialled(tried, others, OTHERS)
         result = scene.render(tried, off)
         exact_db = tried[OUTPUT] + 10.0 * math.log10(power / _power(result))
         for digits in (COARSE, FINE, FINEST):

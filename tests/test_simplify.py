@@ -112,7 +112,12 @@ def test_a_crooked_strip_gets_half_its_bands_and_sounds_the_same():
 
 def test_values_are_those_that_are_dialled():
     settings = simplified().settings
-    for key in ("compressor.ratio", "compressor.attack_ms", "reverb.decay_s", "reverb.low_cut_hz"):
+    for key in (
+        "compressor.ratio",
+        "compressor.attack_ms",
+        "reverb.low_cut_hz",
+        "reverb.high_ratio",
+    ):
         assert settings[key] == float(f"{settings[key]:.2g}")
     for key in ("compressor.threshold_db", "compressor.makeup_db"):
         assert settings[key] % 0.5 == 0.0
