@@ -17,6 +17,7 @@ from .cli_common import (
     command,
     device_option,
     force_option,
+    full_option,
     in_words,
     load_model,
     model_option,
@@ -51,6 +52,7 @@ def main() -> None:
 @model_option
 @enhance_options
 @reference_options
+@full_option
 @audio_options
 def process(
     report: Report,
@@ -60,14 +62,18 @@ def process(
     enhancer: Enhancer | None,
     reference: tuple[Path, ...],
     reference_weights: str,
+    full: bool,
     audio: AudioOptions,
 ) -> None:
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
 
     Writes take.preset.json, take.processed.wav, take.png and take.html, the page to listen to and
     to edit, for take.wav; of a recording above about six minutes the page holds three. With
-    --reference the strip leads to the style of another, finished vocal.
+    --reference the strip leads to the style of another, finished vocal. What makes no audible
+    difference on this vocal is switched off, and values are round; --full keeps everything.
     """
+    from dataclasses import replace
+
     from .files import results_folder
     from .progress import steps
     from .results import files_of_model
@@ -77,6 +83,7 @@ def process(
     takes = plan_takes(raws, output, audio.force, inputs)
     towards = load_references(reference, reference_weights, report)
     predictor, name = load_model(model, audio.device)
+    chosen = replace(audio, full=full)
     done = []
     with results_folder(output):
         # One bar at a time: of the takes, or of a single long one.
@@ -84,7 +91,7 @@ def process(
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
                 preset, notices = process_take(
-                    predictor, name, take, audio, towards, enhancer, silent=without_bar
+                    predictor, name, take, chosen, towards, enhancer, silent=without_bar
                 )
                 written = [path for path in vars(take).values() if path.exists()]
                 report.say(
@@ -104,6 +111,7 @@ def process(
 @model_option
 @enhance_options
 @reference_options
+@full_option
 @device_option
 @force_option
 def predict(
@@ -114,12 +122,15 @@ def predict(
     enhancer: Enhancer | None,
     reference: tuple[Path, ...],
     reference_weights: str,
+    full: bool,
     device: str,
     force: bool,
 ) -> None:
     """Predict a vocal's settings only, as a JSON preset.
 
-    With --reference the settings that bring it to the style of another, finished vocal.
+    With --reference the settings that bring it to the style of another, finished vocal. What makes
+    no audible difference on this vocal is switched off, and values are round; --full keeps
+    everything.
     """
     from .files import results_folder
     from .progress import steps
@@ -136,7 +147,7 @@ def predict(
     with results_folder(output if several else None):
         for raw in steps(list(targets), "predict", silent=report.silent or not several):
             with report.attempt(raw):
-                preset, notices = predict_file(predictor, name, raw, towards, enhancer)
+                preset, notices = predict_file(predictor, name, raw, towards, enhancer, full=full)
                 preset.write(targets[raw], force=force)
                 for notice in notices:
                     report.say(f"Note: {notice}")

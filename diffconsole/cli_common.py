@@ -251,6 +251,9 @@ device_option = click.option(
     show_default=True,
     help="Where to compute.",
 )
+full_option = click.option(
+    "--full", is_flag=True, help="Keep every band and digit that was predicted."
+)
 seed_option = click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),

@@ -30,6 +30,8 @@ def predict_long(
     name: str,
     references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
+    *,
+    full: bool = False,
 ) -> tuple[Preset, Survey]:
     """Predict the strip of a long recording from passages of it; also what was found on the way.
 
@@ -48,6 +50,7 @@ def predict_long(
         references=references,
         enhancer=enhancer,
         messages=messages,
+        full=full,
     )
     return preset, found
 
@@ -91,7 +94,9 @@ def process_long(
     from .workflow import changed, found_in
 
     with bar(f"process {take.raw.name}", silent=silent) as tell:
-        preset, found = predict_long(model, model_name, source, take.raw.name, references, enhancer)
+        preset, found = predict_long(
+            model, model_name, source, take.raw.name, references, enhancer, full=options.full
+        )
         preset = Preset.from_json(changed(preset, options).to_json())
         rate, (_, samples) = source.sample_rate, source.shape
         _, processed = rendered_shape(source, preset, options.tail_seconds)

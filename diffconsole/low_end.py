@@ -16,7 +16,7 @@ import numpy as np
 
 from .parameters import BY_KEY, EQ_BANDS
 
-__all__ = ["LowEnd", "hold_low_end", "low_end_of"]
+__all__ = ["LowEnd", "below_of", "hold_low_end", "low_end_of"]
 
 RATE = 8000
 FRAME_SECONDS, HOP_SECONDS, MOST_FRAMES = 0.1, 0.05, 1200
@@ -170,7 +170,7 @@ def hold_low_end(settings: Mapping[str, float], low_end: LowEnd) -> dict[str, fl
     dict of str to float
         The same where the curve is at 0 dB or below already, to 0.1 dB.
     """
-    below_hz = _below(low_end.lowest_hz)
+    below_hz = below_of(low_end.lowest_hz)
     found = dict(settings)
     above_db = float(curve_db(found, below_hz).max()) - ALLOWED_DB
     if above_db <= 0.0:
@@ -197,7 +197,8 @@ def _beside_db(found: Mapping[str, float], wanted: Mapping[str, float], low_end:
     return math.sqrt(float(np.average(np.square(change_db), weights=low_end.weights)))
 
 
-def _below(lowest_hz: float) -> np.ndarray:
+def below_of(lowest_hz: float) -> np.ndarray:
+    """Return the frequencies at which nothing may be lifted: the lowest partial, down to 8 Hz."""
     count = math.ceil(math.log(lowest_hz / LOWEST_HZ, STEP))
     return lowest_hz * STEP ** -np.arange(count + 1.0)
 

@@ -12,7 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,7 +201,8 @@ def _built(
             if encoder is None:
                 # A network may know why its weights have other names.
                 held = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
-                empty.load_state_dict(held, assign=True)
+                with suppress(RuntimeError):
+                    empty.load_state_dict(held, assign=True)
             raise
         return kind(encoder or create(name, config, folder), *size)
 

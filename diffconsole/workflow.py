@@ -23,6 +23,7 @@ from .predictor import Predictor
 from .preset import Preset
 from .render import Rendered, render
 from .results import check_results
+from .written import simple_strip, whole_strip
 
 if TYPE_CHECKING:
     from .reference import Reference
@@ -71,6 +72,8 @@ class AudioOptions:
         Of the dither.
     force : bool
         Replace what exists.
+    full : bool
+        Of a prediction, keep every band and digit (:func:`predict_preset`).
     """
 
     amount: float = 1.0
@@ -81,6 +84,7 @@ class AudioOptions:
     device: str = "cpu"
     seed: int = 0
     force: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,12 +201,14 @@ def predict_preset(
     references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
     messages: tuple[str, ...] = (),
+    full: bool = False,
 ) -> Preset:
     """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
 
     With references the strip that leads to their style (:func:`.reference.predict_towards`).
     `enhancer` is what made these samples of the source, and `messages` are what was left out of
-    them, both for the provenance.
+    them, both for the provenance. The strip is the simplest one that sounds the same on this vocal
+    (:mod:`.simplify`), unless `full`.
     """
     if references:
         from .reference import predict_towards
@@ -211,14 +217,16 @@ def predict_preset(
     else:
         prediction = model.predict(samples, sample_rate)
     messages += prediction.messages
+    strip = whole_strip(prediction) if full else simple_strip(prediction, samples, sample_rate)
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
-        for key, (low, high) in prediction.uncertainty.items()
+        for key, (low, high) in strip.uncertainty.items()
     }
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     towards = [{"name": r.name, "weight": r.weight} for r in references]
     return Preset.from_settings(
-        prediction.settings,
+        strip.settings,
+        bypass=strip.bypass,
         name=Path(name).stem,
         provenance={
             "model": model_name,
@@ -233,6 +241,7 @@ def predict_preset(
                 if prediction.held_below_hz
                 else {}
             ),
+            **({"simplified": strip.simplified} if strip.simplified else {}),
             "uncertainty": uncertainty,
             "switches": {name: round(likely, 3) for name, likely in prediction.switches.items()},
             **({"references": towards} if towards else {}),
@@ -246,12 +255,19 @@ def predict_file(
     raw: Path,
     references: Sequence[Reference] = (),
     enhancer: Enhancer | None = None,
+    *,
+    full: bool = False,
 ) -> tuple[Preset, tuple[str, ...]]:
-    """Predict the strip of a take, enhanced first if asked; also what the user should know."""
+    """Predict the strip of a take, enhanced first if asked; also what the user should know.
+
+    `full` as in :func:`predict_preset`.
+    """
     source = open_take(raw)
     source, notices = _enhanced(source, enhancer)
     if is_long(source):
-        preset, _ = predict_long(model, model_name, source, raw.name, references, enhancer)
+        preset, _ = predict_long(
+            model, model_name, source, raw.name, references, enhancer, full=full
+        )
     else:
         preset = predict_preset(
             model,
@@ -260,6 +276,7 @@ def predict_file(
             model_name=model_name,
             references=references,
             enhancer=enhancer,
+            full=full,
         )
     return preset, source.messages + notices + found_in(raw, preset)
 
@@ -363,6 +380,7 @@ def process_take(
         model_name=model_name,
         references=references,
         enhancer=enhancer,
+        full=options.full,
     )
     told += found_in(take.raw, preset)
     # What is heard is what the file says: the strip goes through its written form.

@@ -35,12 +35,18 @@ class LogMel(nn.Module):
     def __init__(self, sample_rate: int, n_fft: int, window: int, hop: int, mels: int) -> None:
         super().__init__()
         self.n_fft, self.window_length, self.hop = n_fft, window, hop
-        functional = load_torchaudio().functional
-        bank = functional.melscale_fbanks(
-            n_fft // 2 + 1, 20.0, 20000.0, mels, sample_rate, norm="slaney", mel_scale="slaney"
-        )
-        self.register_buffer("bank", bank * (sample_rate / n_fft), persistent=False)
-        self.register_buffer("window", torch.hann_window(window), persistent=False)
+        bins = n_fft // 2 + 1
+        if torch.empty(0).is_meta:
+            # Shapes are all that is asked for; torch would load its compiler to give them.
+            bank, shape = torch.empty(bins, mels), torch.empty(window)
+        else:
+            shape = torch.hann_window(window)
+            bank = load_torchaudio().functional.melscale_fbanks(
+                bins, 20.0, 20000.0, mels, sample_rate, norm="slaney", mel_scale="slaney"
+            )
+            bank = bank * (sample_rate / n_fft)
+        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("window", shape, persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return the scaled log-mel spectrogram."""

@@ -1,0 +1,88 @@
+"""What is written of a prediction: the simplest strip that sounds the same, or all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .parameters import BY_KEY
+
+if TYPE_CHECKING:
+    from .predictor import Prediction
+
+__all__ = ["WrittenStrip", "simple_strip", "whole_strip"]
+
+
+@dataclass(frozen=True)
+class WrittenStrip:
+    """A strip as a preset holds it.
+
+    Attributes
+    ----------
+    settings : dict of str to float
+        Every parameter by key, physical units.
+    uncertainty : dict of str to tuple of float
+        By key, around the settings.
+    bypass : frozenset of str
+        Modules and bands that are written as not enabled.
+    simplified : dict
+        For the provenance: the distance to the result of all that was predicted, and how many bands
+        the EQ has now and had then. Empty where nothing was simplified.
+    """
+
+    settings: dict[str, float]
+    uncertainty: dict[str, tuple[float, float]]
+    bypass: frozenset[str] = frozenset()
+    simplified: dict[str, Any] = field(default_factory=dict)
+
+
+def whole_strip(prediction: Prediction) -> WrittenStrip:
+    """Return all that was predicted."""
+    return WrittenStrip(prediction.settings, prediction.uncertainty)
+
+
+def simple_strip(prediction: Prediction, samples: np.ndarray, sample_rate: int) -> WrittenStrip:
+    """Return the simplest strip that sounds the same (:func:`.simplify.simplify`).
+
+    The interval of a setting that was moved moves with it, as wide on the table's scale as it was.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of this vocal.
+    samples : ndarray
+        ``(channels, samples)`` float32 as the file holds it.
+    sample_rate : int
+        Hz.
+    """
+    from .simplify import bands_of, simplify
+
+    found = simplify(prediction.settings, samples, sample_rate)
+    uncertainty = {
+        key: _moved(key, interval, prediction.settings, found.settings)
+        for key, interval in prediction.uncertainty.items()
+    }
+    simplified = {
+        "distance": round(found.distance, 4),
+        "eq_bands": bands_of(found.bypass),
+        "eq_bands_predicted": bands_of(()),
+    }
+    return WrittenStrip(found.settings, uncertainty, found.bypass, simplified)
+
+
+def _moved(
+    key: str,
+    interval: tuple[float, float],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+) -> tuple[float, float]:
+    parameter = BY_KEY[key]
+    moved = parameter.to_normalised(after[key]) - parameter.to_normalised(before[key])
+    low, high = (
+        parameter.clip(float(parameter.to_physical(parameter.to_normalised(end) + moved)))
+        for end in interval
+    )
+    return min(low, after[key]), max(high, after[key])
