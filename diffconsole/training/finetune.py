@@ -40,7 +40,6 @@ from .distributed import ALONE, Workers
 from .finetune_options import FinetuneOptions, FinetuneResult
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
-from .ridge import STRENGTHS
 from .selection import relative_score
 from .stages import MOST_STEPS, TRAINED, Work
 
@@ -61,6 +60,10 @@ STATE_FILES = (CHECKPOINT, LABELS)
 FEWEST_PAIRS = 2
 LEAST_BETTER = 1e-4
 MOST_LABELS = 40
+AMOUNTS = (0.7, 1.0, 1.4)
+"""Of the departures that the regression finds, that are tried through the console: a label that is
+searched from the strip stops short of the mix, or follows what another passage has not."""
+
 STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
 # Of the time, what may be gone when a stage ends.
 TIME_SHARE = {
@@ -242,13 +245,14 @@ class _Run:
             return
         self.restore("studio")
         near = self.near_labels()
-        for strength in STRENGTHS:
+        for amount in AMOUNTS:
             self.restore("studio")
-            explained = self.work.fit_departures(near, strength)
+            found = self.work.fit_departures(near, amount)
             held, _ = self.measure("ridge")
-            rounded = {module: round(share, 4) for module, share in explained.items()}
-            entry = {"stage": "ridge", "strength": strength, "held_out": held}
-            self.note({**entry, "explained": rounded})
+            self.note({
+                "stage": "ridge", "amount": amount, "held_out": held,
+                "explained": _rounded(found.by_module), "habits": _rounded(found.habit_scales),
+            })  # fmt: skip
             self.report({"stage": "ridge", "held_out": held})
 
     def epochs(self, stage: str) -> None:
@@ -410,6 +414,10 @@ class _Run:
                 load_checkpoint(path, self.model, self.optimizer)
             self.optimizer.load_state_dict(self.workers.agree(self.optimizer.state_dict()))
         self.began = time.monotonic() - self.progress["seconds"]
+
+
+def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(share, 4) for name, share in shares.items()}
 
 
 def _is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:

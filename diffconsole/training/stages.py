@@ -28,7 +28,8 @@ from ..voice import LEAST_SPREADS, describe
 from .distributed import Workers
 from .finetune_options import FinetuneOptions
 from .near import HARDLY_HEARD, LOSS_STRIDE, near_labels_of
-from .ridge import fit
+from .habits import at_strip, shipped_prior
+from .ridge import STRENGTHS, Departures, fit
 from .search import BLIND
 from .segments import Cutter, Place, places_of
 from .studio_strip import LEAST_SPREAD, WIDEST_SPREAD, in_terms_of, middle_of, spread_of
@@ -43,6 +44,9 @@ PULL = {"studio": 0.01, "head": 0.03, "top": 0.03}
 VARIANTS = 3
 MOST_STEPS = 20
 """Of an epoch: what a run that is killed loses, and how often the pairs held out are asked."""
+
+USUAL_VOICES = 8.0
+"""That the deviation between voices in general counts as, beside that of a studio's."""
 
 MOST_CLIPPED = 5.0
 SEEN = torch.tensor([p.key not in BLIND for p in PARAMETERS])
@@ -207,19 +211,23 @@ class Work:
             head.centre.copy_(mean[rows].mean(dim=0))
             head.spread.copy_(mean[rows].std(dim=0, unbiased=False) + 1e-3)
             head.usual.copy_(self.described[rows].mean(dim=0))
-            deviation = self.described[rows].std(dim=0, unbiased=False)
+            found = self.described[rows]
+            # A few voices, or one singer's, lie closer together than voices do.
+            known_as = USUAL_VOICES * torch.from_numpy(shipped_prior().usual_spread).square()
+            variance = len(found) * found.var(dim=0, unbiased=False) + known_as
+            deviation = (variance / (len(found) + USUAL_VOICES)).sqrt()
             head.usual_spread.copy_(torch.maximum(deviation, least))
         return mean
 
-    def fit_departures(self, near: Tensor, strength: float) -> dict[str, float]:
-        """Fit how settings depart from the studio's strip; return how much that explains.
+    def fit_departures(self, near: Tensor, amount: float = 1.0) -> Departures:
+        """Fit how settings depart from the studio's strip.
 
         Parameters
         ----------
         near : Tensor
             ``(pairs, parameters)``, what :meth:`near_labels` found at this strip.
-        strength : float
-            Of the regression.
+        amount : float
+            Of what was fitted, that the head answers.
         """
         head = self.model.head
         known = ~near.isnan().any(dim=1)
@@ -230,17 +238,21 @@ class Work:
             side = deviation.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
             heard = head.standardised(mean.to(head.centre.device)).cpu()
             described = head.unusual(self.described.to(head.usual.device)).cpu()
-            found = fit(heard[known], described[known], (near[known] - strip) * SEEN, strength)
+            habits = at_strip(shipped_prior(), strip, head.usual_spread)
+            found = fit(
+                heard[known], described[known], (near[known] - strip) * SEEN, STRENGTHS, habits
+            )
             # From shares of the range to logits, on the tangent at the strip.
-            slope = (strip * (1.0 - strip)).clamp(min=0.05).unsqueeze(1)
-            head.skip.weight.copy_(found.heard_weight / slope)
-            head.voice.weight.copy_(found.voice_weight / slope)
+            slope = (strip * (1.0 - strip)).clamp(min=0.05).unsqueeze(1) / amount
+            seen = SEEN.unsqueeze(1)
+            head.skip.weight.copy_(found.heard_weight * seen / slope)
+            head.voice.weight.copy_(found.voice_weight * seen / slope)
             left = found.left.sqrt().to(deviation.device)
             less = (deviation * left).clamp(LEAST_SPREAD, WIDEST_SPREAD)
             chosen = strip.to(deviation.device)
             head.mean.bias.copy_(torch.logit((chosen - side * less).clamp(0.005, 0.995)))
             head.log_variance.bias.copy_(2.0 * less.log())
-        return found.by_module
+        return found
 
     # Training
 
