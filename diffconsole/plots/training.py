@@ -105,5 +105,5 @@ def draw_training(
 
 def _name(entry: Mapping[str, Any]) -> str:
     if entry["stage"] == "ridge":
-        return f"ridge\n{entry.get('amount', entry.get('strength', 1.0)):g}"
+        return f"ridge\n{entry['strength']:g}"
     return f"{entry['stage']}\n{entry['epoch']}" if "epoch" in entry else str(entry["stage"])

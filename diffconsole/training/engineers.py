@@ -51,7 +51,7 @@ FOLLOWING = {
 much as one of 1 dB in a band of the tone."""
 
 REACTIONS = (*(f"gain_{hz:g}_hz" for hz in BANDS_HZ), *FOLLOWING)
-"""What reacts: the gain in third octaves, dB; settings in dB, or octaves where they are logarithmic."""
+"""What reacts: the gain in third octaves, dB; settings in dB, logarithmic ones in octaves."""
 
 UNITS = np.array([1.0] * TONES + list(FOLLOWING.values()))
 MODULES = tuple("eq" if name.startswith("gain_") else name.split(".")[0] for name in REACTIONS)
@@ -129,7 +129,7 @@ class Engineer:
         gains_db, lowest = self._tone(tone_db, usual[:TONES], manner)
         dynamics = manner @ self.dynamics.T
         room = manner @ self.room.T
-        bright = (LOG_HZ > np.log2(4000.0)) & (LOG_HZ < np.log2(10000.0))
+        bright = (np.log2(4000.0) < LOG_HZ) & (np.log2(10000.0) > LOG_HZ)
         room[:, 2] += self.wet_by_brightness * (tone_db - usual[:TONES])[:, bright].mean(axis=1)
         high_pass = self.high_pass * lowest
         return np.concatenate((gains_db, high_pass[:, None], dynamics, room), axis=1)
@@ -150,7 +150,7 @@ class Engineer:
         strong = tone_db > tone_db[:, LOG_HZ < 10.0].max(axis=1, keepdims=True) - 12.0
         lowest = np.where(strong, LOG_HZ, np.inf).min(axis=1)
         # There is nothing to turn up below the voice, nor where noise would come up with it.
-        wanted = np.where((LOG_HZ < lowest[:, None] - 0.2) & (wanted > 0.0), 0.0, wanted)
+        wanted = np.where((lowest[:, None] - 0.2 > LOG_HZ) & (wanted > 0.0), 0.0, wanted)
         noise = manner[:, MANNER.index("noise_db")]
         restraint = np.clip(1.0 - self.noise_restraint * noise / 10.0, 0.0, 1.5)
         boost = self.boost_share * restraint[:, None]
@@ -158,7 +158,8 @@ class Engineer:
         wanted = np.clip(wanted, -self.most_db, self.most_db)
         if len(self.centres_log2_hz):
             shape = np.exp(
-                -0.5 * ((LOG_HZ - self.centres_log2_hz[:, None]) / self.widths_octaves[:, None]) ** 2
+                -0.5
+                * ((LOG_HZ - self.centres_log2_hz[:, None]) / self.widths_octaves[:, None]) ** 2
             )
             wanted = (wanted @ (shape / shape.sum(axis=1, keepdims=True)).T) @ shape
         sibilants = np.exp(-0.5 * ((LOG_HZ - np.log2(7000.0)) / 0.6) ** 2)

@@ -15,7 +15,7 @@ __all__ = ["LOG", "read_history", "read_lines"]
 LOG = "finetune.jsonl"
 LARGEST_BYTES = 64 << 20
 LARGEST_LINE_BYTES = 1 << 16
-NUMBERS = ("held_out", "train", "amount", "strength", "epoch", "labelled", "pairs", "found")
+NUMBERS = ("held_out", "train", "strength", "epoch", "labelled", "pairs", "found")
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -85,7 +85,7 @@ def _is_stage(entry: Mapping[str, Any]) -> bool:
     numbers = [entry[name] for name in NUMBERS if name in entry]
     return (
         isinstance(stage, str)
-        and (stage != "ridge" or "amount" in entry or "strength" in entry)
+        and (stage != "ridge" or "strength" in entry)
         and all(type(v) in (int, float) and abs(v) <= sys.float_info.max for v in numbers)
     )
 

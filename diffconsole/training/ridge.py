@@ -22,7 +22,6 @@ Without habits, and with labels that are equally sure, it is a ridge regression.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +33,8 @@ from .habits import Habits
 
 __all__ = ["STRENGTHS", "Departures", "fit"]
 
-STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""What is tried, against 1, the mean square of a feature; weighed by the evidence."""
+STRENGTHS = (0.5, 2.0, 8.0)
+"""What is tried, against 1, the mean square of a feature; pairs left out choose."""
 
 SHARES = {
     "eq": (0.2, 0.7, 0.1),
@@ -78,6 +77,8 @@ class Departures:
     by_module : dict of str to float
         The share of the squared departures of pairs left out, from the mean of the others, that
         the fit to the others explains, 0…1, by module.
+    crossed : Tensor
+        ``(pairs, parameters)``: the departure for each pair's voice by the fit to all others.
     habit_scales : dict of str to float
         How much of the engineers' usual reactions was found in these pairs, by module, the mean
         over what is likely: 0 none, 1 as it is over engineers.
@@ -87,6 +88,7 @@ class Departures:
     voice_weight: Tensor
     left: Tensor
     by_module: dict[str, float]
+    crossed: Tensor
     habit_scales: dict[str, float]
 
     @property
@@ -121,7 +123,7 @@ def fit(
     heard: Tensor,
     described: Tensor,
     departures: Tensor,
-    strengths: Sequence[float],
+    strength: float,
     habits: Habits | None = None,
     certainty: Tensor | None = None,
 ) -> Departures:
@@ -135,8 +137,8 @@ def fit(
         ``(pairs, features)``, the descriptions (:mod:`diffconsole.voice`), standardised.
     departures : Tensor
         ``(pairs, parameters)``; their mean is no matter of the voice, and left out.
-    strengths : sequence of float
-        With which the ridge's departures are held at 0; more than one are weighed by the evidence.
+    strength : float
+        With which the ridge's departures are held at 0.
     habits : Habits, optional
         What engineers usually do, by the same descriptions.
     certainty : Tensor, optional
@@ -154,8 +156,9 @@ def fit(
     weights = [torch.zeros(len(PARAMETERS), kind.shape[1]).double() for kind in kinds]
     usual = torch.zeros(len(PARAMETERS), described.shape[1]).double()
     left, by_module, found_scales = torch.ones(len(PARAMETERS)), {}, {}
+    crossed = torch.zeros_like(y)
     if len(y) < FEWEST:
-        return _of(weights, usual, left, {}, {})
+        return _of(weights, usual, left, {}, crossed, {})
     noise = 1.0 / (torch.ones(len(y)) if certainty is None else certainty).double()
     y = y - y.mean(dim=0)
     voices = described.double() - described.double().mean(dim=0)
@@ -168,30 +171,32 @@ def fit(
         kernel = torch.stack([s * kind @ kind.T for s, kind in zip(factors, kinds, strict=True)])
         kernel = kernel.sum(dim=0)
         known = habits is not None and module in habits.directions
-        tried = [(s, scale) for s in strengths for scale in (HABIT_SCALES if known else (0.0,))]
+        tried = HABIT_SCALES if known else (0.0,)
         mean, directions = _of_module(habits, module, columns, described.shape[1])
         posteriors = [
             _posterior(
                 y[:, columns], kernel, strength, noise, voices, scale * mean, scale * directions
             )
-            for strength, scale in tried
+            for scale in tried
         ]
         likely = torch.tensor([p.evidence for p in posteriors]).double().softmax(dim=0)
         off = torch.zeros_like(y[:, columns])
-        for share, (_, scale), posterior in zip(likely.tolist(), tried, posteriors, strict=True):
+        for share, scale, posterior in zip(likely.tolist(), tried, posteriors, strict=True):
             off += share * posterior.off
             for weight, factor, kind in zip(weights, factors, kinds, strict=True):
                 weight[columns] += share * factor * posterior.dual.T @ kind
             reaction = mean + torch.einsum("k,ksf->sf", posterior.shares, directions)
             usual[columns] += share * scale * reaction
-        found_scales[module] = sum(s * float(p) for (_, s), p in zip(tried, likely, strict=True))
+        found_scales[module] = sum(s * float(p) for s, p in zip(tried, likely, strict=True))
+        # The means of the others differ by what the pair itself has; they are left out here too.
+        crossed[:, columns] = y[:, columns] - (1.0 - 1.0 / len(y)) * off
         error, whole = off.square().sum(dim=0), total[columns]
         departs = whole > LEAST_TOTAL
         left[columns] = torch.where(departs, error / whole.clamp(min=LEAST_TOTAL), 1.0).float()
         if bool(departs.any()):
             from_others = float(whole[departs].sum()) / (1.0 - 1.0 / len(y)) ** 2
             by_module[module] = max(0.0, 1.0 - float(error[departs].sum()) / from_others)
-    return _of(weights, usual, left, by_module, found_scales)
+    return _of(weights, usual, left, by_module, crossed, found_scales)
 
 
 def _of(
@@ -199,10 +204,11 @@ def _of(
     usual: Tensor,
     left: Tensor,
     by_module: dict[str, float],
+    crossed: Tensor,
     scales: dict[str, float],
 ) -> Departures:
     voice = torch.cat(weights[1:], dim=1) + usual
-    return Departures(weights[0].float(), voice.float(), left, by_module, scales)
+    return Departures(weights[0].float(), voice.float(), left, by_module, crossed.float(), scales)
 
 
 def _of_module(
