@@ -61,8 +61,9 @@ def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
     help="Most training steps, instead of --minutes: the same result on slow and fast machines.",
 )  # fmt: skip
 @click.option(
-    "--held-out", type=FiniteRange(0.01, 0.9), default=0.2, show_default=True,
-    help="Share of the pairs that decides when to stop.",
+    "--held-out", type=FiniteRange(0.01, 0.9), default=None,
+    help="Share of the pairs that is not trained on and decides when to stop.  [default: 0.2; "
+    "of fewer than 20 pairs none, each decides as the others predict it]",
 )  # fmt: skip
 @device_option
 @seed_option
@@ -76,7 +77,7 @@ def finetune(
     start: StartingModel,
     minutes: float,
     steps: int | None,
-    held_out: float,
+    held_out: float | None,
     device: str,
     seed: int,
     force: bool,
@@ -108,7 +109,10 @@ def finetune(
         predictor, base = start(seed)
         loaded = load_pairs(files, report, change=shortened)
         train, held = split_pairs(loaded, options)
-        report.say(f"{len(train)} pairs to train on, {len(held)} held out")
+        if len(train) + len(held) > len(loaded):
+            report.say(f"{len(train)} pairs: each decides as the others predict it")
+        else:
+            report.say(f"{len(train)} pairs to train on, {len(held)} held out")
         _finetune(
             report, predictor, base, train, held, output, options, own_device, workers, force
         )  # fmt: skip
@@ -127,11 +131,13 @@ def _finetune(
     force: bool,
 ) -> None:
     """Run; the first process measures before and after, and writes."""
-    from .evaluation import mean_and_median, measure_pair, model_distance
+    from .evaluation import mean_and_median, measure_pair, model_distance, preset_distance
     from .files import atomic_set, remove_output, results_folder
     from .plots.training import plot_training
+    from .preset import Preset
     from .progress import bar
     from .training.card import finetune_card
+    from .training.crossing import settings_of
     from .training.finetune import STATE_FILES
     from .training.finetune import finetune as run
 
@@ -154,11 +160,18 @@ def _finetune(
         predictor.to("cpu")
         fixed = _choose_fixed(train, report)
         measured = [measure_pair(p, fixed, predictor) for p in held]
+        crossed = [pair.name for pair in train] == [pair.name for pair in held]
+        after = [row["model"] for row in measured]
+        if crossed and result.best == "before":
+            after = before
+        elif crossed:
+            strips = map(Preset.from_settings, settings_of(result.crossed, held))
+            after = [preset_distance(p, strip) for p, strip in zip(held, strips, strict=True)]
         figures = {
             "level only": [row["level_only"] for row in measured],
             f"one preset ({fixed.name})": [row["fixed"] for row in measured],
             "before": before,
-            "after": [row["model"] for row in measured],
+            "after": after,
         }
         table = {name: mean_and_median(values) for name, values in figures.items()}
         labelled = [entry["labelled"] for entry in result.history if entry["stage"] == "labels"]
@@ -166,7 +179,8 @@ def _finetune(
         budget = {"steps": options.steps} if by_steps else {"minutes": options.minutes}
         info = {
             "base": base,
-            "pairs": len(train) + len(held),
+            "pairs": len(train) + (0 if crossed else len(held)),
+            "crossed": crossed,
             "held_out": [p.name for p in held],
             "distance": {name: round(mean, 4) for name, (mean, _) in table.items()},
             "median": {name: round(median, 4) for name, (_, median) in table.items()},
@@ -191,7 +205,8 @@ def _finetune(
             predictor.save(output, info, finetune_card(info))
             for name in STATE_FILES:
                 remove_output(output / name)
-    report.say(f"Distance to the {len(held)} mixes held out, mean and median (smaller is nearer):")
+    whose = "mixes, each predicted from the others" if crossed else "mixes held out"
+    report.say(f"Distance to the {len(held)} {whose}, mean and median (smaller is nearer):")
     width = max(map(len, table))
     lines = [
         f"  {name:<{width}}  {mean:.3f}  {median:.3f}" for name, (mean, median) in table.items()
@@ -202,7 +217,7 @@ def _finetune(
 
 
 def _held_out_lines(names: Sequence[str], before: Sequence[float], after: Sequence[float]) -> str:
-    """Each pair held out, before and after."""
+    """Each pair that decided, before and after."""
     width = max(len(one_line(name)) for name in names)
     rows = zip(names, before, after, strict=True)
     lines = [f"  {one_line(name):<{width}}  {b:.3f} → {a:.3f}" for name, b, a in rows]

@@ -46,11 +46,11 @@ def finetune_card(info: Mapping[str, Any]) -> str:
     return f"""# A fine-tuned vocal model
 
 Fine-tuned from `{info["base"]}` on {info["pairs"]} raw/mixed pairs of one studio,
-{len(info["held_out"])} of them held out; {info["labelled"]} matched for labels,
+{_held(info)}; {info["labelled"]} matched for labels,
 {info["epochs"]} epochs, {info["steps"]} steps, {info["seconds"]:.0f} s, seed {info["seed"]}.
 Budget: {_budget(info["budget"])}.
 
-Distance to the mixes held out (smaller is nearer):
+Distance to the mixes {_whose(info)} (smaller is nearer):
 
 | pair | {" | ".join(columns)} |
 |---|{"---|" * len(columns)}
@@ -68,12 +68,34 @@ to the pairs trained on; *before* and *after* the model. Of long pairs the loude
 
 These are robust: the median at the start, times the factor by which the distances have changed,
 without the quarter that changed most and least; sides count no lower than 40 dB below the mid. The
-best of these is the model: **{STAGES[info["best"]]}**. These pairs were not trained on, but
+best of these is the model: **{STAGES[info["best"]]}**. {_caution(info)}
 they chose it: expect new mixes to lie a little further.
 
 Use: `diffconsole process take.wav --model FOLDER`. The weights know the sound of the pairs they
 were trained on: treat them as you treat the pairs.
 """
+
+
+def _held(info: Mapping[str, Any]) -> str:
+    """How many pairs were not trained on."""
+    if info.get("crossed"):
+        return "all of them trained on, each predicted from the others to decide"
+    return f"{len(info['held_out'])} of them held out"
+
+
+def _whose(info: Mapping[str, Any]) -> str:
+    """Which mixes the distances are of."""
+    return "of pairs that the others predict" if info.get("crossed") else "held out"
+
+
+def _caution(info: Mapping[str, Any]) -> str:
+    """What the figures leave out."""
+    if info.get("crossed"):
+        return (
+            "*After* is what the other\npairs predict for each, but all of them trained the strip, "
+            "and"
+        )
+    return "These pairs were not trained on, but"
 
 
 def _budget(budget: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -30,18 +31,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ModelError, PairError
+from ..errors import ModelError
 from ..files import atomic_path
 from ..pairs import Pair
 from ..parameters import PARAMETERS
 from ..predictor import Predictor
 from .checkpoint import load_checkpoint, save_checkpoint
+from .crossing import (
+    TRAINED_FOLDS,
+    Fitted,
+    crossed_distances,
+    crossed_epochs,
+    crossed_points,
+    shifts_of,
+)
+from .departing import (
+    answer_departures,
+    certainty_at,
+    chosen_departures,
+    crossed_departures,
+)
 from .distributed import ALONE, Workers
 from .finetune_options import FinetuneOptions, FinetuneResult
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
-from .ridge import STRENGTHS
-from .selection import relative_score
+from .selection import relative_score, split_pairs
 from .stages import MOST_STEPS, TRAINED, Work
 
 __all__ = [
@@ -58,7 +72,6 @@ CHECKPOINT = "finetune.safetensors"
 STATE_FILES = (CHECKPOINT, LABELS)
 """What an unfinished run keeps in its folder."""
 
-FEWEST_PAIRS = 2
 LEAST_BETTER = 1e-4
 MOST_LABELS = 40
 STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
@@ -68,23 +81,6 @@ TIME_SHARE = {
 }  # fmt: skip
 
 Reporter = Callable[[dict[str, Any]], None]
-
-
-def split_pairs(pairs: Sequence[Pair], options: FinetuneOptions) -> tuple[list[Pair], list[Pair]]:
-    """Split into pairs to train on and pairs held out, by the seed.
-
-    Raises
-    ------
-    PairError
-        Fewer than two pairs.
-    """
-    if len(pairs) < FEWEST_PAIRS:
-        raise PairError(f"{len(pairs)} usable pair(s); fine-tuning needs {FEWEST_PAIRS}, better 50")
-    order = np.random.default_rng(options.seed).permutation(len(pairs))
-    count = min(max(1, round(options.held_out * len(pairs))), len(pairs) - 1)
-    chosen = {int(i) for i in order[:count]}
-    kept = [p for i, p in enumerate(pairs) if i not in chosen]
-    return kept, [p for i, p in enumerate(pairs) if i in chosen]
 
 
 def finetune(
@@ -105,7 +101,7 @@ def finetune(
     model : Predictor
         The model to start from.
     train, held_out : sequence of Pair
-        Aligned pairs.
+        Aligned pairs. Where both are the same, each pair decides as the others predict it.
     folder : Path
         Gets the run's state and its log; the state of the same pairs and options there is gone
         on from.
@@ -150,6 +146,7 @@ def finetune(
         progress["scores"],
         progress["by_pair"],
         progress["steps"],
+        progress["crossed"].get(run.best(), []),
     )
 
 
@@ -170,6 +167,7 @@ class _Run:
         self.model, self.folder, self.options, self.workers = model, folder, options, workers
         self.device, self.report = device, report if workers.is_first else lambda _: None
         self.pairs, self.prints = train, [fingerprint_of(pair) for pair in train]
+        self.crossed = len(train) == len(held) and all(map(operator.is_, train, held))
         held_prints = [fingerprint_of(pair) for pair in held]
         top = model.encoder.stages()[-options.top_stages :] if options.top_stages else []
         moved = {id(v) for _, module in top for v in module.state_dict(keep_vars=True).values()}
@@ -188,8 +186,12 @@ class _Run:
             "steps": 0,
             "scores": {},
             "by_pair": {},
+            "strength": 0.0,
+            "amounts": {},
+            "crossed": {},
             "history": [],
         }
+        self.shifts: Tensor | None = None
         self.optimizer: torch.optim.Optimizer | None = None
         self.work = Work(model, train, held, options, device, workers)
         self.began = time.monotonic()
@@ -209,8 +211,10 @@ class _Run:
                 self.near()
             elif stage == "ridge":
                 self.fit()
-            else:
+            elif stage == "studio" or not self.crossed:
                 self.epochs(stage)
+            elif stage == "head":
+                self.crossed_head()
             self.progress.update(stage=STAGES[STAGES.index(stage) + 1], epoch=0, worse=0)
             self.optimizer = None
             self.save()
@@ -242,14 +246,60 @@ class _Run:
             return
         self.restore("studio")
         near = self.near_labels()
-        for strength in STRENGTHS:
-            self.restore("studio")
-            explained = self.work.fit_departures(near, strength)
-            held, _ = self.measure("ridge")
-            rounded = {module: round(share, 4) for module, share in explained.items()}
-            entry = {"stage": "ridge", "strength": strength, "held_out": held}
-            self.note({**entry, "explained": rounded})
-            self.report({"stage": "ridge", "held_out": held})
+        certainty = certainty_at(self.work, near)
+        strength, found, amounts = chosen_departures(self.work, near, certainty)
+        moved = crossed_departures(self.work, found, near)
+        answer_departures(self.work, found, amounts)
+        self.progress.update(strength=strength, amounts=amounts)
+        held, _ = self.measure("ridge", moved)
+        self.note({
+            "stage": "ridge", "strength": strength, "held_out": held, "amounts": amounts,
+            "explained": _rounded(found.by_module), "habits": _rounded(found.habit_scales),
+            "certainty": round(float(certainty.mean()), 4),
+        })  # fmt: skip
+        self.report({"stage": "ridge", "held_out": held})
+
+    def crossed_head(self) -> None:
+        """Train strip and departures as long as pairs gain that the training leaves out."""
+        best, before = self.best(), self.progress["by_pair"]["before"]
+        if best == "before":
+            return
+        self.restore("studio")
+        near = self.near_labels()
+        amounts = self.progress["amounts"] if best == "ridge" else {}
+        certainty = certainty_at(self.work, near)
+        fitted = Fitted(near, certainty, self.progress["strength"], amounts)
+        steps = min(-(-len(self.work.places[0]) // self.options.batch), MOST_STEPS)
+        trainings = steps * (min(len(self.pairs), TRAINED_FOLDS) + 1)
+        epochs = min(self.options.head_epochs, self.steps_left("head") // trainings)
+        if self.options.steps is None:
+            epochs = self.options.head_epochs
+        if epochs <= 0:
+            return
+        found = crossed_epochs(
+            self.work, lambda: self.restore("studio"), fitted, self.fold_shifts(), epochs,
+            lambda: self.is_over("head"), self.report,
+        )  # fmt: skip
+        if found is None:
+            return
+        each = [crossed_distances(self.work, points) for points in found]
+        scores = [relative_score(some, before) for some in each]
+        for epoch, held in enumerate(scores):
+            self.note({"stage": "head", "epoch": epoch + 1, "held_out": held})
+        last = int(np.argmin(scores))
+        self.report({"stage": "head", "held_out": scores[last]})
+        self.restore(best)
+        if scores[last] >= self.progress["scores"][best] - LEAST_BETTER:
+            return
+        if not amounts:
+            self.work.centre()
+        self.work.hold(self.state())
+        optimizer = self.work.optimizer("head")
+        for epoch in range(last + 1):
+            losses = self.work.epoch(optimizer, "head", epoch, epochs, self.report)
+            self.progress["steps"] += len(losses)
+        self.progress["steps"] += steps * epochs * min(len(self.pairs), TRAINED_FOLDS)
+        self.keep("head", scores[last], each[last], found[last])
 
     def epochs(self, stage: str) -> None:
         """Train until the pairs held out, the epochs or the time say that it is enough."""
@@ -330,19 +380,42 @@ class _Run:
         """Set the model to a state."""
         self.model.load_state_dict({**self.model.state_dict(), **self.states[name]})
 
-    def measure(self, stage: str) -> tuple[float, bool]:
-        """Keep the model as the stage's state if it is its best; its score, and whether it is."""
-        each = self.work.held_out_distances(encoder_moved=stage == "top")
-        by_pair, scores = self.progress["by_pair"], self.progress["scores"]
-        held = relative_score(each, by_pair.get("before", each))
+    def measure(self, stage: str, moved: Tensor | None = None) -> tuple[float, bool]:
+        """Keep the model as the stage's state if it is its best; its score, and whether it is.
+
+        Where no pair is held out, each is answered as the others would have it: with the strip of
+        the labels but those of its fold, and the departures `moved` by the fit to the others.
+        """
+        points = None
+        if self.crossed and stage != "before":
+            amounts = self.progress["amounts"]
+            points = crossed_points(self.work, self.fold_shifts(), moved, amounts)
+            each = crossed_distances(self.work, points)
+        else:
+            each = self.work.held_out_distances(encoder_moved=stage == "top")
+        held = relative_score(each, self.progress["by_pair"].get("before", each))
         if stage == "before":
             self.note({"stage": stage, "held_out": held})
             self.report({"stage": "labels", "held_out": held})
-        if held < scores.get(stage, float("inf")) - LEAST_BETTER:
-            scores[stage], by_pair[stage] = held, each
-            self.states[stage] = self.state()
-            return held, True
-        return held, False
+        better = held < self.progress["scores"].get(stage, float("inf")) - LEAST_BETTER
+        if better:
+            self.keep(stage, held, each, points)
+        return held, better
+
+    def keep(
+        self, stage: str, score: float, each: list[float], points: Tensor | None = None
+    ) -> None:
+        """Keep the model as a stage's state, with its distances and the settings they are of."""
+        self.progress["scores"][stage], self.progress["by_pair"][stage] = score, each
+        self.states[stage] = self.state()
+        if points is not None:
+            self.progress["crossed"][stage] = points.tolist()
+
+    def fold_shifts(self) -> Tensor:
+        """By how much the strip moves without the labels of each pair's fold."""
+        if self.shifts is None:
+            self.shifts = self.workers.agree(shifts_of(self.labels()))
+        return self.shifts
 
     def best(self) -> str:
         """The stage with the best state; of equals the first."""
@@ -410,6 +483,10 @@ class _Run:
                 load_checkpoint(path, self.model, self.optimizer)
             self.optimizer.load_state_dict(self.workers.agree(self.optimizer.state_dict()))
         self.began = time.monotonic() - self.progress["seconds"]
+
+
+def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(share, 4) for name, share in shares.items()}
 
 
 def _is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:

@@ -29,7 +29,7 @@ from .distributed import ALONE, Workers
 from .labels import LABELS, kept_or_found
 from .segments import Cutter, Place
 
-__all__ = ["HARDLY_HEARD", "LOSS_STRIDE", "near_labels_of"]
+__all__ = ["HARDLY_HEARD", "LOSS_STRIDE", "near_labels_of", "spread_places"]
 
 STEPS, STEP_SIZE = 15, 0.12
 PULL, DEVIATION = 0.003, 0.1
@@ -98,10 +98,7 @@ def near_labels_of(
     """
     at = hashlib.blake2b(strip.float().cpu().numpy().tobytes(), digest_size=8).hexdigest()
     keys = [f"{each}-near-{at}" for each in prints]
-    own: dict[int, list[Place]] = {}
-    for place in places:
-        own.setdefault(place.pair, []).append(place)
-    chosen = [_spread(own[number]) for number in range(len(prints))]
+    chosen = [spread_places(places, number) for number in range(len(prints))]
     together = PAIRS_TOGETHER_ON_GPU if device != "cpu" else PAIRS_TOGETHER
     # Pairs of one singer often stand side by side: what the time allows shall be of all.
     count = -(-len(prints) // together)
@@ -121,10 +118,11 @@ def near_labels_of(
     )  # fmt: skip
 
 
-def _spread(places: Sequence[Place]) -> list[Place]:
-    """At most two segments, spread over the pair."""
-    count = min(len(places), SEGMENTS_A_PAIR)
-    return [places[round(i * (len(places) - 1) / max(count - 1, 1))] for i in range(count)]
+def spread_places(places: Sequence[Place], pair: int, most: int = SEGMENTS_A_PAIR) -> list[Place]:
+    """Return at most two of a pair's segments, spread over it."""
+    own = [place for place in places if place.pair == pair]
+    count = min(len(own), most)
+    return [own[round(i * (len(own) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 @torch.enable_grad()

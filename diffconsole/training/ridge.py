@@ -1,11 +1,23 @@
 """How a studio's settings depart from its one strip with the voice, in closed form.
 
-A ridge regression of the labels' departures on what is heard and told of the voices, standardised:
-the encoder's features, the tone in third octaves, and the manner (level, dynamics, room, noise,
-pace). Each kind counts as one, however many figures it has, by shares that an engineer would give
-it: the tone has most say in the equalizer, dynamics in the compressor, room and pace in the reverb.
-Settings of one module share them, so that what is told for a voice is a blend of what was found
-for voices like it, threshold and ratio and makeup from the same ones.
+A Bayesian linear regression of the labels' departures on what is known of the voices, standardised.
+For the departure of setting ``j`` of pair ``i``
+
+    d_ij = b_j + Σ_k z_k · X_ijk + w_j · x_i + e_ij
+
+- the second term is what engineers usually do (:mod:`.habits`): directions ``X`` that they differ
+  in, with shares ``z`` of a known mean and deviation, the same for all settings of a module. A
+  handful of figures, which few pairs determine; scaled by the evidence, to nothing where the
+  studio follows other rules.
+- the third is a ridge regression on the encoder's features, the tone in third octaves, and the
+  manner (level, dynamics, room, noise, pace). Each kind counts as one, however many figures it
+  has, by shares that an engineer would give it: the tone has most say in the equalizer, dynamics
+  in the compressor, room and pace in the reverb. Settings of one module share them.
+- the error is the larger, the less sure a pair's label is.
+
+All is normal, so the mean of the posterior and the errors on pairs left out are closed forms
+(Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, sections 2.7 and 5.4).
+Without habits, and with labels that are equally sure, it is a ridge regression.
 """
 
 from __future__ import annotations
@@ -17,11 +29,12 @@ from torch import Tensor
 
 from ..parameters import PARAMETERS
 from ..voice import MANNER
+from .habits import Habits
 
 __all__ = ["STRENGTHS", "Departures", "fit"]
 
-STRENGTHS = (0.5, 1.0, 2.0)
-"""What is tried, against 1, the mean square of a feature: the mixes held out choose."""
+STRENGTHS = (0.5, 2.0, 8.0)
+"""What is tried, against 1, the mean square of a feature; pairs left out choose."""
 
 SHARES = {
     "eq": (0.2, 0.7, 0.1),
@@ -32,9 +45,20 @@ EQUAL = (0.3, 0.4, 0.3)
 """Of the encoder's features, the tone and the manner, by module and elsewhere. Chosen on a virtual
 studio's pairs (:mod:`tests.benchmarks.virtual_studios`), people left out in turn."""
 
+HABIT_SCALES = (0.0, 0.25, 0.5, 1.0)
+"""Of the habits' mean and deviation, that are tried; weighed by the evidence."""
+
 LEAST_TOTAL = 1e-9
 FEWEST = 4
 """Pairs; fewer say nothing of how voices differ."""
+
+USUAL_DEVIATION, USUAL_PAIRS = 0.03, 2.0
+"""Of a departure, in shares of the range, and how many pairs this expectation counts as."""
+
+VARIANCE_STEPS = 4
+
+FREE = 1e4
+"""Variance of the mean, against the departures': it is not held at 0."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +77,19 @@ class Departures:
     by_module : dict of str to float
         The share of the squared departures of pairs left out, from the mean of the others, that
         the fit to the others explains, 0…1, by module.
+    crossed : Tensor
+        ``(pairs, parameters)``: the departure for each pair's voice by the fit to all others.
+    habit_scales : dict of str to float
+        How much of the engineers' usual reactions was found in these pairs, by module, the mean
+        over what is likely: 0 none, 1 as it is over engineers.
     """
 
     heard_weight: Tensor
     voice_weight: Tensor
     left: Tensor
     by_module: dict[str, float]
+    crossed: Tensor
+    habit_scales: dict[str, float]
 
     @property
     def explained(self) -> Tensor:
@@ -66,7 +97,36 @@ class Departures:
         return (1.0 - self.left).clamp(0.0, 1.0)
 
 
-def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -> Departures:
+@dataclass(frozen=True)
+class _Posterior:
+    """Of one module, with one strength of its ridge and one scale of its habits.
+
+    Attributes
+    ----------
+    evidence : float
+        Logarithm of the likelihood of the departures.
+    shares : Tensor
+        ``(directions,)``, the mean of ``z``.
+    dual : Tensor
+        ``(pairs, settings)``: the ridge's weights are its kinds' features times it.
+    off : Tensor
+        ``(pairs, settings)``: the errors of the fit to all others.
+    """
+
+    evidence: float
+    shares: Tensor
+    dual: Tensor
+    off: Tensor
+
+
+def fit(
+    heard: Tensor,
+    described: Tensor,
+    departures: Tensor,
+    strength: float,
+    habits: Habits | None = None,
+    certainty: Tensor | None = None,
+) -> Departures:
     """Fit departures.
 
     Parameters
@@ -78,7 +138,11 @@ def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -
     departures : Tensor
         ``(pairs, parameters)``; their mean is no matter of the voice, and left out.
     strength : float
-        With which departures are held at 0.
+        With which the ridge's departures are held at 0.
+    habits : Habits, optional
+        What engineers usually do, by the same descriptions.
+    certainty : Tensor, optional
+        ``(pairs,)``, above 0: what each label counts, 1 by default.
 
     Returns
     -------
@@ -90,36 +154,118 @@ def fit(heard: Tensor, described: Tensor, departures: Tensor, strength: float) -
     y = departures.double()
     modules = [p.section.split(".")[0] for p in PARAMETERS]
     weights = [torch.zeros(len(PARAMETERS), kind.shape[1]).double() for kind in kinds]
-    left, by_module = torch.ones(len(PARAMETERS)), {}
+    usual = torch.zeros(len(PARAMETERS), described.shape[1]).double()
+    left, by_module, found_scales = torch.ones(len(PARAMETERS)), {}, {}
+    crossed = torch.zeros_like(y)
     if len(y) < FEWEST:
-        return _of(weights, left, {})
+        return _of(weights, usual, left, {}, crossed, {})
+    noise = 1.0 / (torch.ones(len(y)) if certainty is None else certainty).double()
     y = y - y.mean(dim=0)
-    # The mean is fitted too, without being held at 0.
-    of_mean = 1.0 / len(y)
+    voices = described.double() - described.double().mean(dim=0)
     kinds = [kind - kind.mean(dim=0) for kind in kinds]
+    total = y.square().sum(dim=0)
     for module in dict.fromkeys(modules):
         columns = torch.tensor([m == module for m in modules])
         shares = SHARES.get(module, EQUAL)
-        scales = [share / kind.shape[1] for share, kind in zip(shares, kinds, strict=True)]
-        kernel = torch.stack([s * kind @ kind.T for s, kind in zip(scales, kinds, strict=True)])
+        factors = [share / kind.shape[1] for share, kind in zip(shares, kinds, strict=True)]
+        kernel = torch.stack([s * kind @ kind.T for s, kind in zip(factors, kinds, strict=True)])
         kernel = kernel.sum(dim=0)
-        inverse = torch.linalg.inv(kernel + strength * torch.eye(len(y)).double())
-        dual = inverse @ y[:, columns]
-        for weight, scale, kind in zip(weights, scales, kinds, strict=True):
-            weight[columns] = scale * dual.T @ kind
-        hat = kernel @ inverse
-        # The error on each pair by the fit to all others, their mean included, in closed form.
-        share = of_mean + hat.diagonal()
-        error = (y[:, columns] - hat @ y[:, columns]) / (1.0 - share).unsqueeze(1)
-        off, total = error.square().sum(dim=0), y[:, columns].square().sum(dim=0)
-        departs = total > LEAST_TOTAL
-        left[columns] = torch.where(departs, off / total.clamp(min=LEAST_TOTAL), 1.0).float()
+        known = habits is not None and module in habits.directions
+        tried = HABIT_SCALES if known else (0.0,)
+        mean, directions = _of_module(habits, module, columns, described.shape[1])
+        posteriors = [
+            _posterior(
+                y[:, columns], kernel, strength, noise, voices, scale * mean, scale * directions
+            )
+            for scale in tried
+        ]
+        likely = torch.tensor([p.evidence for p in posteriors]).double().softmax(dim=0)
+        off = torch.zeros_like(y[:, columns])
+        for share, scale, posterior in zip(likely.tolist(), tried, posteriors, strict=True):
+            off += share * posterior.off
+            for weight, factor, kind in zip(weights, factors, kinds, strict=True):
+                weight[columns] += share * factor * posterior.dual.T @ kind
+            reaction = mean + torch.einsum("k,ksf->sf", posterior.shares, directions)
+            usual[columns] += share * scale * reaction
+        found_scales[module] = sum(s * float(p) for s, p in zip(tried, likely, strict=True))
+        # The means of the others differ by what the pair itself has; they are left out here too.
+        crossed[:, columns] = y[:, columns] - (1.0 - 1.0 / len(y)) * off
+        error, whole = off.square().sum(dim=0), total[columns]
+        departs = whole > LEAST_TOTAL
+        left[columns] = torch.where(departs, error / whole.clamp(min=LEAST_TOTAL), 1.0).float()
         if bool(departs.any()):
-            from_others = float(total[departs].sum()) / (1.0 - of_mean) ** 2
-            by_module[module] = max(0.0, 1.0 - float(off[departs].sum()) / from_others)
-    return _of(weights, left, by_module)
+            from_others = float(whole[departs].sum()) / (1.0 - 1.0 / len(y)) ** 2
+            by_module[module] = max(0.0, 1.0 - float(error[departs].sum()) / from_others)
+    return _of(weights, usual, left, by_module, crossed, found_scales)
 
 
-def _of(weights: list[Tensor], left: Tensor, by_module: dict[str, float]) -> Departures:
-    voice = torch.cat(weights[1:], dim=1)
-    return Departures(weights[0].float(), voice.float(), left, by_module)
+def _of(
+    weights: list[Tensor],
+    usual: Tensor,
+    left: Tensor,
+    by_module: dict[str, float],
+    crossed: Tensor,
+    scales: dict[str, float],
+) -> Departures:
+    voice = torch.cat(weights[1:], dim=1) + usual
+    return Departures(weights[0].float(), voice.float(), left, by_module, crossed.float(), scales)
+
+
+def _of_module(
+    habits: Habits | None, module: str, columns: Tensor, features: int
+) -> tuple[Tensor, Tensor]:
+    """The habits' mean and directions for the settings of a module."""
+    if habits is None or module not in habits.directions:
+        none = torch.zeros(int(columns.sum()), features).double()
+        return none, none[None][:0]
+    return habits.mean[columns], habits.directions[module][:, columns]
+
+
+def _posterior(
+    y: Tensor,
+    kernel: Tensor,
+    strength: float,
+    noise: Tensor,
+    voices: Tensor,
+    mean: Tensor,
+    directions: Tensor,
+) -> _Posterior:
+    """The posterior of a module with one strength of its ridge and one scale of its habits.
+
+    The covariance of a setting is its own variance times that of the pairs, and the settings have
+    in common only the shares of the directions (Woodbury's identity). The variances are those at
+    which the expectation of the errors agrees with them, as in expectation maximisation.
+    """
+    covariance = kernel + strength * torch.diag(noise) + FREE * torch.ones_like(kernel)
+    factor = torch.linalg.cholesky(covariance)
+    precise, half_log = torch.cholesky_inverse(factor), float(factor.diagonal().log().sum())
+    designs = torch.einsum("nf,ksf->snk", voices, directions)
+    solved = torch.einsum("nm,smk->snk", precise, designs)
+    inner = torch.einsum("snk,snl->skl", designs, solved)
+    residual = y - voices @ mean.T
+    told = torch.einsum("snk,ns->sk", solved, residual)
+    pairs, count = y.shape
+    usual = USUAL_PAIRS * USUAL_DEVIATION**2 / (1.0 + strength)
+    variance = (y.square().sum(dim=0) / (1.0 + strength) + usual) / (pairs - 1.0 + USUAL_PAIRS)
+    for _ in range(VARIANCE_STEPS):
+        precision = (inner / variance[:, None, None]).sum(dim=0)
+        root = torch.linalg.cholesky(precision + torch.eye(len(precision)).double())
+        toward = (told / variance[:, None]).sum(dim=0)
+        shares = torch.cholesky_solve(toward[:, None], root)[:, 0]
+        spread = torch.cholesky_inverse(root) if len(root) else root
+        last = residual - torch.einsum("snk,k->ns", designs, shares)
+        dual = precise @ last
+        now = variance
+        expected = (last * dual).sum(dim=0) + torch.einsum("skl,kl->s", inner, spread)
+        variance = (expected + usual) / (pairs - 1.0 + USUAL_PAIRS)
+    whitened = precise @ residual
+    evidence = -0.5 * float(((residual * whitened).sum(dim=0) / now).sum()) - count * half_log
+    evidence -= 0.5 * float((pairs - 1.0 + USUAL_PAIRS) * now.log().sum() + (usual / now).sum())
+    evidence += 0.5 * float(toward @ shares) - float(root.diagonal().log().sum())
+    # Errors on pairs left out: what the inverse covariance has of a pair, solved for what it has
+    # of the departures.
+    solved = solved / now[:, None, None]
+    own = torch.diag_embed(precise.diagonal()[:, None] / now)
+    own = own - torch.einsum("snk,kl,tnl->nst", solved, spread, solved)
+    off = torch.linalg.solve(own, (dual / now)[:, :, None])[:, :, 0]
+    return _Posterior(evidence, shares, dual, off)

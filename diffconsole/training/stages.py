@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ from ..predictor import SAFE_SIDE, WINDOW_SECONDS, Predictor
 from ..voice import LEAST_SPREADS, describe
 from .distributed import Workers
 from .finetune_options import FinetuneOptions
+from .habits import shipped_prior
 from .near import HARDLY_HEARD, LOSS_STRIDE, near_labels_of
-from .ridge import fit
 from .search import BLIND
 from .segments import Cutter, Place, places_of
-from .studio_strip import LEAST_SPREAD, WIDEST_SPREAD, in_terms_of, middle_of, spread_of
+from .studio_strip import in_terms_of, middle_of, spread_of
 
 __all__ = ["TRAINED", "Work", "rebase"]
 
@@ -43,6 +43,9 @@ PULL = {"studio": 0.01, "head": 0.03, "top": 0.03}
 VARIANTS = 3
 MOST_STEPS = 20
 """Of an epoch: what a run that is killed loses, and how often the pairs held out are asked."""
+
+USUAL_VOICES = 8.0
+"""That the deviation between voices in general counts as, beside that of a studio's."""
 
 MOST_CLIPPED = 5.0
 SEEN = torch.tensor([p.key not in BLIND for p in PARAMETERS])
@@ -186,6 +189,13 @@ class Work:
             device=self.device, workers=self.workers, over=over, report=report,
         )  # fmt: skip
 
+    def means(self) -> Tensor:
+        """The encoder's features of each pair, ``(pairs, 2·dim)``."""
+        pooled = self.pooled(0)
+        owner = torch.tensor([place.pair for place in self.places[0]])
+        # A window more or less of a vocal: what counts is the mean, as when it is predicted.
+        return torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(self.described))])
+
     def centre(self, known: Tensor | None = None) -> Tensor:
         """Make what the linear maps hear standard for these voices.
 
@@ -199,51 +209,30 @@ class Work:
         Tensor
             ``(pairs, 2·dim)``, the encoder's features of each.
         """
-        head = self.model.head
-        pooled = self.pooled(0)
-        owner = torch.tensor([place.pair for place in self.places[0]])
-        # A window more or less of a vocal: what counts is the mean, as when it is predicted.
-        mean = torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(self.described))])
+        head, mean = self.model.head, self.means()
         rows = known if known is not None and bool(known.any()) else slice(None)
         least = self.described.new_tensor(LEAST_SPREADS)
         with torch.no_grad():
             head.centre.copy_(mean[rows].mean(dim=0))
             head.spread.copy_(mean[rows].std(dim=0, unbiased=False) + 1e-3)
             head.usual.copy_(self.described[rows].mean(dim=0))
-            deviation = self.described[rows].std(dim=0, unbiased=False)
+            found = self.described[rows]
+            # A few voices, or one singer's, lie closer together than voices do.
+            known_as = USUAL_VOICES * torch.from_numpy(shipped_prior().usual_spread).square()
+            variance = len(found) * found.var(dim=0, unbiased=False) + known_as
+            deviation = (variance / (len(found) + USUAL_VOICES)).sqrt()
             head.usual_spread.copy_(torch.maximum(deviation, least))
         return mean
 
-    def fit_departures(self, near: Tensor, strength: float) -> dict[str, float]:
-        """Fit how settings depart from the studio's strip; return how much that explains.
-
-        Parameters
-        ----------
-        near : Tensor
-            ``(pairs, parameters)``, what :meth:`near_labels` found at this strip.
-        strength : float
-            Of the regression.
-        """
-        head = self.model.head
-        known = ~near.isnan().any(dim=1)
-        mean = self.centre(known)
-        strip = self.strip()
-        with torch.no_grad():
-            deviation = (head.log_variance.bias / 2.0).exp()
-            side = deviation.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-            heard = head.standardised(mean.to(head.centre.device)).cpu()
-            described = head.unusual(self.described.to(head.usual.device)).cpu()
-            found = fit(heard[known], described[known], (near[known] - strip) * SEEN, strength)
-            # From shares of the range to logits, on the tangent at the strip.
-            slope = (strip * (1.0 - strip)).clamp(min=0.05).unsqueeze(1)
-            head.skip.weight.copy_(found.heard_weight / slope)
-            head.voice.weight.copy_(found.voice_weight / slope)
-            left = found.left.sqrt().to(deviation.device)
-            less = (deviation * left).clamp(LEAST_SPREAD, WIDEST_SPREAD)
-            chosen = strip.to(deviation.device)
-            head.mean.bias.copy_(torch.logit((chosen - side * less).clamp(0.005, 0.995)))
-            head.log_variance.bias.copy_(2.0 * less.log())
-        return found.by_module
+    @torch.no_grad()
+    def distances_at(self, points: Tensor, places: Sequence[Place]) -> Tensor:
+        """Distance of settings ``(places, parameters)`` to the mix of each segment."""
+        rows, _ = self.workers.share(torch.arange(len(places)))
+        found = []
+        for some in rows.split(self.options.batch):
+            chosen = points[some].float().to(self.device)
+            found.append(self.distance(chosen, self.train, [places[i] for i in some.tolist()]))
+        return self.workers.collect(torch.cat(found).cpu(), len(places))
 
     # Training
 
@@ -289,13 +278,20 @@ class Work:
         most: int,
         report: Callable[[dict[str, Any]], None],
         most_steps: int = MOST_STEPS,
+        pairs: Collection[int] | None = None,
     ) -> list[float]:
-        """Go once through a variant of the segments, or as far as an epoch goes; the losses."""
+        """Go once through a variant of the segments, or as far as an epoch goes; the losses.
+
+        Of some pairs' alone, where these are given.
+        """
         # Normalisation statistics of a batch of eight would be noise: they stay as pretrained.
         self.model.eval()
         rng = np.random.default_rng((self.options.seed, TRAINED.index(stage), number))
         variant = number % VARIANTS
         order = torch.from_numpy(rng.permutation(len(self.places[variant])))
+        if pairs is not None:
+            own = [self.places[variant][i].pair in pairs for i in order.tolist()]
+            order = order[torch.tensor(own)]
         steps = order.split(self.options.batch)[: min(most_steps, MOST_STEPS)]
         losses = []
         for step, rows in enumerate(steps):
