@@ -35,7 +35,7 @@ USUAL = 96
 USUAL_SEED = 3
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def usual_voices(
     encoder: LogMelEncoder,
     voices: Voices,
@@ -52,7 +52,7 @@ def usual_voices(
         raw = simulate(voices, rooms, strips, rng).raw
         mel = encoder.mel(torch.from_numpy(raw[None]).to(device))
         found.append(Head.pool(encoder.frames_of(mel.float())))
-    return torch.cat(found).clone()
+    return torch.cat(found)
 
 
 def undo_anchoring(
