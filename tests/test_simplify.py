@@ -279,6 +279,8 @@ def test_what_is_off_goes_through_every_consumer(tmp_path):
     done("plot", written, "--raw", raw, "-o", tmp_path / "strip.svg")
     done("audition", raw, written, "-o", tmp_path / "page.html")
     for key, form in formats().items():
+        if key == "ir" and "reverb" in off:
+            continue
         target = tmp_path / f"exported_{key}{form.ending or ''}"
         done("export", written, "--to", key, "-o", target)
         assert target.exists()
