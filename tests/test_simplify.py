@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from diffconsole.console import Console
+from diffconsole.export import formats
 from diffconsole.losses import MixTarget
 from diffconsole.low_end import below_of, curve_db, low_end_of
 from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings
@@ -263,3 +264,27 @@ def test_full_keeps_all_that_was_predicted(tmp_path):
     assert simple.provenance["simplified"]["eq_bands"] == bands_of(simple.bypass())
     text = json.dumps(simple.to_dict())
     assert Preset.from_json(text) == simple
+
+
+def test_what_is_off_goes_through_every_consumer(tmp_path):
+    raw, model = write_take(tmp_path / "take.wav"), write_model(tmp_path / "model")
+    done("process", raw, "-o", tmp_path / "out", "--model", model, "--amount", "0.7")
+    written = tmp_path / "out" / "take.preset.json"
+    off = Preset.read(written).bypass() - {"pan"}
+    assert off
+    done("apply", raw, written, "-o", tmp_path / "again.wav")
+    assert (tmp_path / "again.wav").read_bytes() == (
+        tmp_path / "out" / "take.processed.wav"
+    ).read_bytes()
+    done("plot", written, "--raw", raw, "-o", tmp_path / "strip.svg")
+    done("audition", raw, written, "-o", tmp_path / "page.html")
+    for key, form in formats().items():
+        if key == "ir" and "reverb" in off:
+            continue
+        target = tmp_path / f"exported_{key}{form.ending or ''}"
+        done("export", written, "--to", key, "-o", target)
+        assert target.exists()
+    sheet = (tmp_path / "exported_csv.csv").read_text(encoding="utf-8").splitlines()
+    for switch in off:
+        (line,) = [row for row in sheet if row.endswith(f",{switch}")]
+        assert ",off," in line
