@@ -23,6 +23,7 @@ from .predictor import Predictor
 from .preset import Preset
 from .render import Rendered, render
 from .results import check_results
+from .take import take_of
 from .written import simple_strip, whole_strip
 
 if TYPE_CHECKING:
@@ -210,14 +211,15 @@ def predict_preset(
     them, both for the provenance. The strip is the simplest one that sounds the same on this vocal
     (:mod:`.simplify`), unless `full`.
     """
+    take = take_of(samples, sample_rate)
     if references:
         from .reference import predict_towards
 
         prediction = predict_towards(model, samples, sample_rate, references)
     else:
-        prediction = model.predict(samples, sample_rate)
+        prediction = model.predict_take(take)
     messages += prediction.messages
-    strip = whole_strip(prediction) if full else simple_strip(prediction, samples, sample_rate)
+    strip = whole_strip(prediction) if full else simple_strip(prediction, take)
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in strip.uncertainty.items()

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .parameters import BY_KEY
 
 if TYPE_CHECKING:
     from .predictor import Prediction
+    from .take import Take
 
 __all__ = ["WrittenStrip", "simple_strip", "whole_strip"]
 
@@ -44,8 +43,8 @@ def whole_strip(prediction: Prediction) -> WrittenStrip:
     return WrittenStrip(prediction.settings, prediction.uncertainty)
 
 
-def simple_strip(prediction: Prediction, samples: np.ndarray, sample_rate: int) -> WrittenStrip:
-    """Return the simplest strip that sounds the same (:func:`.simplify.simplify`).
+def simple_strip(prediction: Prediction, take: Take) -> WrittenStrip:
+    """Return the simplest strip that sounds the same (:mod:`.simplify`).
 
     The interval of a setting that was moved moves with it, as wide on the table's scale as it was.
 
@@ -53,14 +52,12 @@ def simple_strip(prediction: Prediction, samples: np.ndarray, sample_rate: int) 
     ----------
     prediction : Prediction
         Of this vocal.
-    samples : ndarray
-        ``(channels, samples)`` float32 as the file holds it.
-    sample_rate : int
-        Hz.
+    take : Take
+        The vocal.
     """
-    from .simplify import bands_of, simplify
+    from .simplify import bands_of, simplify_take
 
-    found = simplify(prediction.settings, samples, sample_rate)
+    found = simplify_take(prediction.settings, take)
     uncertainty = {
         key: _moved(key, interval, prediction.settings, found.settings)
         for key, interval in prediction.uncertainty.items()

@@ -17,6 +17,7 @@ from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_setting
 from diffconsole.predictor import Prediction
 from diffconsole.preset import Preset
 from diffconsole.simplify import SAME, Simplified, bands_of, simplify
+from diffconsole.take import take_of
 from diffconsole.written import simple_strip, whole_strip
 
 from .commands import done, write_model, write_take
@@ -236,7 +237,7 @@ def test_intervals_move_with_their_settings():
         for p in PARAMETERS
     }
     prediction = Prediction(settings, around)
-    found = simple_strip(prediction, take(), RATE)
+    found = simple_strip(prediction, take_of(take(), RATE))
     assert found.simplified == {
         "distance": round(simplified().distance, 4),
         "eq_bands": bands_of(simplified().bypass),
