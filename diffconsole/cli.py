@@ -59,7 +59,8 @@ def process(
     model: Path | None,
     enhancer: Enhancer | None,
     reference: tuple[Path, ...],
-    reference_weights: str,
+    reference_weights: tuple[str, ...],
+    reference_steps: int | None,
     audio: AudioOptions,
 ) -> None:
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
@@ -75,7 +76,10 @@ def process(
 
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     takes = plan_takes(raws, output, audio.force, inputs)
-    towards = load_references(reference, reference_weights, report)
+    towards = load_references(
+        reference, reference_weights, reference_steps, report,
+        silent=report.silent or len(raws) > 1,
+    )  # fmt: skip
     predictor, name = load_model(model, audio.device)
     done = []
     with results_folder(output):
@@ -113,7 +117,8 @@ def predict(
     model: Path | None,
     enhancer: Enhancer | None,
     reference: tuple[Path, ...],
-    reference_weights: str,
+    reference_weights: tuple[str, ...],
+    reference_steps: int | None,
     device: str,
     force: bool,
 ) -> None:
@@ -129,7 +134,10 @@ def predict(
     check_device(device)
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     targets = plan_presets(raws, output, force, inputs)
-    towards = load_references(reference, reference_weights, report)
+    towards = load_references(
+        reference, reference_weights, reference_steps, report,
+        silent=report.silent or len(raws) > 1,
+    )  # fmt: skip
     predictor, name = load_model(model, device)
     done = []
     several = len(targets) > 1
