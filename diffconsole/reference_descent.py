@@ -2,12 +2,15 @@
 
 The settings that are sought are the most probable ones (maximum a posteriori): with ``s`` the
 normalised settings, ``f(s)`` the style of what they make of the vocal
-(:mod:`.style_features`), ``t`` the style that is expected of the right result, ``P`` how surely
-it is expected, ``m`` and ``d`` the mean and deviation of the model's prediction,
+(:mod:`.style_features`), ``t`` and ``σ`` mean and deviation of the style that is expected of the
+right result, ``m`` and ``d`` those of the settings that the model predicts,
 
-``½·(f(s) − t)ᵀ P (f(s) − t) + ½·w·Σ((s − m)/d)²``
+``½·Σ_aspects w·mean(max(|f(s) − t|/σ − k, 0)²) + ½·Σ((s − m)/d)²``
 
-is brought down by Adam (Kingma and Ba, 2015), its gradient taken through the console.
+is brought down by Adam (Kingma and Ba, 2015), its gradient taken through the console. The figures
+of an aspect say much the same of each other: ``w`` is how many independent ones they count for.
+Within ``k`` deviations the prediction stays as it is: of tone and dynamics singers differ so much
+that the model knows better there, while the sides of a finished vocal show its reverb plainly.
 """
 
 from __future__ import annotations
@@ -28,12 +31,15 @@ __all__ = ["ASPECT_MODULES", "Descent", "StyleTarget", "descend", "moved_by"]
 ASPECT_MODULES = {"tone": "eq", "dynamics": "compressor", "space": "reverb"}
 """The module that brings each aspect of a style."""
 
+ASPECT_WEIGHTS = {"tone": 5.0, "dynamics": 5.0, "space": 40.0}
+FREE_DEVIATIONS = {"tone": 1.0, "dynamics": 1.0, "space": 0.0}
+"""Chosen on singers that neither the model nor the statistics of styles were made from."""
+
 HELD = ("compressor.makeup_db", "reverb.pre_delay_ms")
 """Of these the style says nothing, or the gradient points anywhere: they stay as predicted."""
 
-STEPS, STEP_SIZE, LAST_SHARE = 40, 0.2, 0.1
+STEPS, STEP_SIZE, LAST_SHARE = 24, 0.2, 0.1
 MOMENTUM, SMOOTHING, EPSILON = 0.8, 0.95, 1e-6
-PRIOR_WEIGHT = 0.3
 LEAST_DEVIATION = 0.02
 LONGEST_DECAY_S = 4.0
 
@@ -46,21 +52,24 @@ class StyleTarget:
     ----------
     mean : Tensor
         ``(features,)``, in the order of :data:`.style_features.STYLE_FEATURES`.
-    precision : Tensor
-        ``(features, features)``, inverse of the covariance of what the right result may have
-        instead; zero in the rows and columns of what is not followed.
     deviation : Tensor
-        ``(features,)``, of the same; infinite for what is not followed.
+        ``(features,)``, of what the right result may have instead; infinite where nothing is
+        known or followed.
     """
 
     mean: Tensor
-    precision: Tensor
     deviation: Tensor
 
     def distance(self, features: Tensor) -> Tensor:
-        """Return ``½·(f − t)ᵀ P (f − t)``, a scalar."""
-        off = features - self.mean
-        return 0.5 * off @ self.precision @ off
+        """Return ``½·Σ_aspects w·mean(max(|f − t|/σ − k, 0)²)``, the mean of what is known."""
+        off = ((features - self.mean) / self.deviation).abs()
+        total = features.new_zeros(())
+        for aspect, weight in ASPECT_WEIGHTS.items():
+            mine = aspect_of(aspect)
+            known = self.deviation[mine].isfinite().sum().clamp(min=1)
+            beyond = (off[mine] - FREE_DEVIATIONS[aspect]).clamp(min=0.0)
+            total = total + 0.5 * weight * beyond.square().sum() / known
+        return total
 
     def deviations(self, features: Tensor) -> dict[str, float]:
         """Return by aspect how many deviations a style lies off, root of the mean square."""
@@ -147,7 +156,7 @@ def descend(
         point = (start + leaf * scale).clamp(0.0, 1.0)
         settings = {k: v.expand(len(vocal)) for k, v in denormalize(point).items()}
         features = style_features(console(vocal, settings))
-        loss = target.distance(features) + 0.5 * PRIOR_WEIGHT * leaf.square().sum()
+        loss = target.distance(features) + 0.5 * leaf.square().sum()
         value = float(loss.detach())
         if step == 0:
             before = target.deviations(features)

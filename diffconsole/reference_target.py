@@ -20,9 +20,6 @@ __all__ = ["passages_of", "reference_style", "style_target"]
 PASSAGE_SECONDS, PASSAGES = 4.0, 2
 REFERENCE_SECONDS = 8.0
 SHORTEST_SECONDS = 1.0
-TOLERANCE = {"tone": 1.0, "dynamics": 1.0, "space": 1.0}
-"""By aspect, factors on the deviations of what is expected."""
-
 PARTNER_DB = 12.0
 MONO = 1e-4
 """Two channels are one where one of them is 12 dB quieter, or they differ by less of the peak."""
@@ -141,15 +138,9 @@ def style_target(
         known[mine] = np.isfinite(style[mine])
         style = np.where(np.isfinite(style), style, table.input_mean[count:])
         expected[mine] = table.expected(raw, style, predicted)[mine]
-    factors = np.ones(count)
-    for aspect in ASPECTS:
-        factors[aspect_of(aspect)] = TOLERANCE[aspect]
-    covariance = table.covariance * np.outer(factors, factors)
-    precision = np.zeros((count, count))
-    precision[np.ix_(known, known)] = np.linalg.inv(covariance[np.ix_(known, known)])
-    deviation = np.where(known, np.sqrt(np.diag(covariance)), np.inf)
+    deviation = np.where(known, table.deviation, np.inf)
     return StyleTarget(*(torch.from_numpy(a).float().to(vocal.device)
-                         for a in (expected, precision, deviation)))  # fmt: skip
+                         for a in (expected, deviation)))  # fmt: skip
 
 
 def _mean(styles: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.95)
 PAUSES = (0.02, 0.05, 0.1, 0.2)
 LAGS = (1, 3, 8)
 LEVEL_BANDS_HZ = ((300.0, 4000.0), (4000.0, 12000.0))
-TINY = 1e-12
+TINY, SILENT = 1e-12, 1e-10
 
 _GATED = [f"{scale}_level_{100 * level:.0f}" for scale in ("medium", "coarse") for level in LEVELS]
 _DYNAMICS = (
@@ -175,8 +175,7 @@ def style_features(audio: Tensor) -> Tensor:
     mid_power, side_power = _powers((left + right) / 2.0), _powers((left - right) / 2.0)
     spectrum = mid_power + side_power
     wave_power = (left.square() + right.square()) / 2.0
-    size = torch.finfo(audio.dtype).tiny
-    scale = wave_power.detach().mean().clamp(min=size)
+    scale = wave_power.detach().mean().clamp(min=SILENT)
     spectrum, mid_power, side_power, wave_power = (
         p / scale for p in (spectrum, mid_power, side_power, wave_power)
     )

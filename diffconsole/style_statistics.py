@@ -9,7 +9,7 @@ style that is expected of the right result is, by least squares,
 
 with ``a`` the style of the raw vocal, ``r`` that of the reference, ``h`` that of the model's
 prediction on the raw vocal; ``W z + b`` is what ``[a, r]`` alone say of the strip's effect, by
-ridge regression. ``covariance`` is that of what the right results had instead. The shipped file
+ridge regression. ``deviation`` is that of what the right results had instead. The shipped file
 was made by ``python -m diffconsole.training.style_pairs``.
 """
 
@@ -45,8 +45,8 @@ class StyleStatistics:
         ``(2·features, features)`` and ``(features,)``: the strip's effect by ridge regression.
     of_prediction, of_reference, offset : ndarray
         ``(features,)`` each: ``p``, ``q`` and ``c``.
-    covariance : ndarray
-        ``(features, features)``, dB²: of the right results around what is expected.
+    deviation : ndarray
+        ``(features,)``, dB: of the right results from what is expected.
     source : str
         How it was made.
     """
@@ -58,7 +58,7 @@ class StyleStatistics:
     of_prediction: np.ndarray
     of_reference: np.ndarray
     offset: np.ndarray
-    covariance: np.ndarray
+    deviation: np.ndarray
     source: str = ""
 
     def effect(self, raw: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -112,8 +112,7 @@ def load(path: str | Path = SHIPPED) -> StyleStatistics:
         "input_mean": (2 * count,),
         "input_deviation": (2 * count,),
         "weights": (2 * count, count),
-        **dict.fromkeys(("bias", "of_prediction", "of_reference", "offset"), (count,)),
-        "covariance": (count, count),
+        **dict.fromkeys(("bias", "of_prediction", "of_reference", "offset", "deviation"), (count,)),
     }
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -123,7 +122,7 @@ def load(path: str | Path = SHIPPED) -> StyleStatistics:
         for name, shape in shapes.items():
             if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not {shape} finite numbers")
-        if not (arrays["input_deviation"] > 0.0).all():
+        if not all((arrays[name] > 0.0).all() for name in ("input_deviation", "deviation")):
             raise ValueError("a deviation is not above 0")
         source = str(data["source"])
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -5,7 +5,7 @@ in turn is the reference of each other one, whose right result is known. From th
 (:mod:`diffconsole.style_features`) comes what :mod:`diffconsole.style_statistics` holds.
 
 Run: ``python -m diffconsole.training.style_pairs --voices FOLDER [--rooms FOLDER]
-[--without PERSON ...] [--strips 250] [--seconds 8] [--seed 0] -o style_statistics.json``. Singers
+[--without PERSON ...] [--strips 150] [--seconds 8] [--seed 0] -o style_statistics.json``. Singers
 that the model was held out from are left out too.
 """
 
@@ -42,8 +42,8 @@ WIDE_SHARE = 0.15
 FOLDS = 5
 RIDGE, STACK_RIDGE = 0.1, 0.02
 _Ridge = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-OWN_SHARE, LEAST_DEVIATION_DB = 0.2, 0.1
-"""The covariance is drawn so far towards its diagonal, and no figure is surer than this."""
+LEAST_DEVIATION_DB = 0.05
+"""No figure is surer than this."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,9 @@ def fit_statistics(pairs: Sequence[StylePairs], source: str = "") -> StyleStatis
     ours = np.concatenate([p.predicted for p in pairs]).astype(float) - raw[place]
     theirs, wanted = unseen[place], effect[place]
     stack, rest = _stacked(ours, theirs, wanted)
-    covariance = rest.T @ rest / len(rest)
-    own = np.diag(np.diag(covariance))
-    covariance = (1.0 - OWN_SHARE) * covariance + OWN_SHARE * own
-    covariance += LEAST_DEVIATION_DB**2 * np.eye(len(own))
+    off = np.sqrt(np.mean(rest**2, axis=0) + LEAST_DEVIATION_DB**2)
     mean, deviation, weights, bias = _ridge(inputs, effect)
-    return StyleStatistics(mean, deviation, weights, bias, *stack, covariance, source)
+    return StyleStatistics(mean, deviation, weights, bias, *stack, off, source)
 
 
 def _standardised(inputs: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -186,7 +183,7 @@ def main() -> int:
     parser.add_argument("--rooms", type=Path, help="impulse responses")
     parser.add_argument("--without", nargs="*", default=[], help="people to leave out")
     parser.add_argument("--model", type=Path, help="model folder; by default the shipped one")
-    parser.add_argument("--strips", type=int, default=250)
+    parser.add_argument("--strips", type=int, default=150)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -213,8 +210,7 @@ def main() -> int:
     )
     found = fit_statistics(pairs, source)
     found.save(arguments.output)
-    deviations = np.sqrt(np.diag(found.covariance))
-    for name, value in zip(STYLE_FEATURES, deviations, strict=True):
+    for name, value in zip(STYLE_FEATURES, found.deviation, strict=True):
         click.echo(f"{name:<22}{value:8.2f} dB")
     return 0
 
