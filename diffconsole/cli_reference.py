@@ -38,7 +38,7 @@ def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--reference-steps", type=click.IntRange(0, MOST_STEPS),
             help="Steps of the search from the prediction to the style; 0 leaves the prediction.  "
-            "[default: 24]",
+            "[default: 32]",
         ),
     )  # fmt: skip
 

@@ -145,7 +145,7 @@ def predict_towards(
         At least one. An aspect in which none has any weight follows the prediction without them.
     steps : int, optional
         Of the descent from what the model predicts; at 0 its prediction is the result. By default
-        24, or what :class:`References` say.
+        32, or what :class:`References` say.
     report_progress : callable, optional
         Called with the share that is done, 0…1; by default a bar, if :class:`References` want one.
 
