@@ -94,6 +94,7 @@ def style_of(
     return _mean(_styles_of(model, references), _weights(references, aspect)).unsqueeze(0)
 
 
+@torch.inference_mode()
 def _styles_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
     """The style of each, ``(references, 2·dim)``."""
     if model.style is None:
@@ -196,6 +197,7 @@ def predict_towards(
     return StylePrediction(**vars(levelled), style=style)
 
 
+@torch.inference_mode()
 def _distribution(
     model: Predictor, take: Take, styles: Tensor, shares: Mapping[str, np.ndarray]
 ) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,9 @@ SIDE_BANDS_HZ = (125.0, 500.0, 1500.0, 4000.0, 9000.0)
 SIZE, HOP = 2048, 1024
 FINE_SECONDS, MEDIUM_SECONDS, COARSE_SECONDS = 0.01, 0.05, 0.4
 GATE_DB, FLOOR_DB, SIDE_FLOOR_DB = 30.0, -70.0, -50.0
-TONE_AROUND_HZ = (200.0, 4000.0)
+TONE_AROUND = slice(BANDS_HZ.index(199.5), BANDS_HZ.index(3981.1) + 1)
+"""The bands whose mean is at 0 dB."""
+
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.95)
 PAUSES = (0.02, 0.05, 0.1, 0.2)
 LAGS = (1, 3, 8)
@@ -143,9 +145,7 @@ def _tone_db(power: Tensor) -> Tensor:
     sung = _gate(_db(power.sum(dim=1))).unsqueeze(1)
     mean = (power * sung).sum(dim=(0, 2)) / sung.sum().clamp(min=1)
     level_db = _db(_bank(_third_octaves(), power.device) @ mean)
-    low_hz, high_hz = TONE_AROUND_HZ
-    around = [i for i, hz in enumerate(BANDS_HZ) if 0.99 * low_hz < hz < 1.01 * high_hz]
-    tone = level_db - level_db[around].mean()
+    tone = level_db - level_db[TONE_AROUND].mean()
     return FLOOR_DB + torch.nn.functional.softplus(tone - FLOOR_DB)
 
 
