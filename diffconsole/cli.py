@@ -61,7 +61,8 @@ def process(
     model: Path | None,
     enhancer: Enhancer | None,
     reference: tuple[Path, ...],
-    reference_weights: str,
+    reference_weights: tuple[str, ...],
+    reference_steps: int | None,
     full: bool,
     audio: AudioOptions,
 ) -> None:
@@ -81,7 +82,10 @@ def process(
 
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     takes = plan_takes(raws, output, audio.force, inputs)
-    towards = load_references(reference, reference_weights, report)
+    towards = load_references(
+        reference, reference_weights, reference_steps, report,
+        silent=report.silent or len(raws) > 1,
+    )  # fmt: skip
     predictor, name = load_model(model, audio.device)
     chosen = replace(audio, full=full)
     done = []
@@ -121,7 +125,8 @@ def predict(
     model: Path | None,
     enhancer: Enhancer | None,
     reference: tuple[Path, ...],
-    reference_weights: str,
+    reference_weights: tuple[str, ...],
+    reference_steps: int | None,
     full: bool,
     device: str,
     force: bool,
@@ -140,7 +145,10 @@ def predict(
     check_device(device)
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     targets = plan_presets(raws, output, force, inputs)
-    towards = load_references(reference, reference_weights, report)
+    towards = load_references(
+        reference, reference_weights, reference_steps, report,
+        silent=report.silent or len(raws) > 1,
+    )  # fmt: skip
     predictor, name = load_model(model, device)
     done = []
     several = len(targets) > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,17 @@ import click
 from .cli_common import PATH, Report, add_options
 
 if TYPE_CHECKING:
-    from .reference import Reference
+    from .reference import References
 
-__all__ = ["load_references", "reference_options"]
+__all__ = ["load_references", "parse_weights", "reference_options"]
+
+MOST_STEPS = 1000
+ASPECTS = ("tone", "dynamics", "space")
+"""As :data:`.style_features.ASPECTS` has them; that module loads torch."""
 
 
 def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --reference and --reference-weights."""
+    """Add --reference, --reference-weights and --reference-steps."""
     return add_options(
         function,
         click.option(
@@ -25,27 +29,78 @@ def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="A finished vocal of any song and singer whose style is wanted; may be repeated.",
         ),
         click.option(
-            "--reference-weights", default="", metavar="W,W,…",
-            help="How much each reference counts, in order.  [default: all the same]",
+            "--reference-weights", multiple=True, metavar="[ASPECT=]W,W,…",
+            help="How much each reference counts, in order, as 2,1. ASPECT=… for its tone (EQ), "
+            "dynamics (compressor) or space (reverb) alone; may be repeated: dynamics of the first "
+            "and tone of the second are --reference-weights dynamics=1,0 --reference-weights "
+            "tone=0,1. An aspect with only zeros follows no reference.  [default: all the same]",
+        ),
+        click.option(
+            "--reference-steps", type=click.IntRange(0, MOST_STEPS),
+            help="Steps of the search from the prediction to the style; 0 leaves the prediction.  "
+            "[default: 32]",
         ),
     )  # fmt: skip
 
 
-def load_references(paths: tuple[Path, ...], weights: str, report: Report) -> list[Reference]:
-    """Read what the options name; a line for each thing that is wrong with a file."""
-    from .reference import read_references
+def parse_weights(texts: Sequence[str]) -> tuple[list[float], dict[str, list[float]]]:
+    """Return the weights of the whole, and those of single aspects, as the option has them.
 
-    if weights and not paths:
-        raise click.UsageError("--reference-weights goes with --reference")
+    Raises
+    ------
+    click.UsageError
+        No numbers, an aspect that does not exist, or one that is given twice.
+    """
+    whole: list[float] = []
+    aspects: dict[str, list[float]] = {}
+    seen: set[str] = set()
+    for text in texts:
+        name, equals, values = text.rpartition("=")
+        name = name.strip()
+        if equals and name not in ASPECTS:
+            raise click.UsageError(
+                f"--reference-weights is {text!r}, and {name!r} is no aspect; "
+                f"give {', '.join(ASPECTS[:-1])} or {ASPECTS[-1]}, as tone=2,1"
+            )
+        if name in seen:
+            raise click.UsageError(
+                f"--reference-weights is given twice for {name or 'the whole'}; give one of them"
+            )
+        seen.add(name)
+        try:
+            numbers = [float(value) for value in values.split(",")]
+        except ValueError:
+            raise click.UsageError(
+                f"--reference-weights is {text!r}; give numbers with commas between, as 2,1 or "
+                "tone=2,1"
+            ) from None
+        if name:
+            aspects[name] = numbers
+        else:
+            whole = numbers
+    return whole, aspects
+
+
+def load_references(
+    paths: tuple[Path, ...],
+    weights: tuple[str, ...],
+    steps: int | None,
+    report: Report,
+    *,
+    silent: bool,
+) -> References:
+    """Read what the options name; a line for each thing that is wrong with a file."""
+    from .reference import References, read_references
+
+    for given, option in ((bool(weights), "weights"), (steps is not None, "steps")):
+        if given and not paths:
+            raise click.UsageError(f"--reference-{option} goes with --reference")
     if not paths:
-        return []
-    try:
-        numbers = [float(text) for text in weights.split(",")] if weights else []
-    except ValueError:
-        raise click.UsageError(
-            f"--reference-weights is {weights!r}; give numbers with commas between, as 2,1"
-        ) from None
-    found = read_references(paths, numbers)
+        return References()
+    whole, aspects = parse_weights(weights)
+    found = References(tuple(read_references(paths, whole, aspects)), silent=silent)
+    if steps is not None:
+        found = found.with_steps(steps)
     for reference in found:
         for line in reference.messages:
             report.say(f"Note: {line}")

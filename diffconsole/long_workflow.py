@@ -91,11 +91,14 @@ def process_long(
     from .files import atomic_set, remove_output
     from .plots import StripView, plot_presets
     from .plots.streamed import StreamedMeasure
+    from .reference import without_bar
     from .workflow import changed, found_in
 
     with bar(f"process {take.raw.name}", silent=silent) as tell:
+        # One bar at a time.
+        towards = without_bar(references)
         preset, found = predict_long(
-            model, model_name, source, take.raw.name, references, enhancer, full=options.full
+            model, model_name, source, take.raw.name, towards, enhancer, full=options.full
         )
         preset = Preset.from_json(changed(preset, options).to_json())
         rate, (_, samples) = source.sample_rate, source.shape

@@ -200,6 +200,13 @@ class Predictor(nn.Module):
     @torch.inference_mode()
     def predict_take(self, take: Take, style: Tensor | None = None) -> Prediction:
         """Predict the settings of a take that was analysed already, as :meth:`predict` does."""
+        centre, spread = self.distribution_of(take, style)
+        chosen = self.choose(centre, spread)
+        return self.prediction_of(take, chosen, centre, spread, towards_style=style is not None)
+
+    @torch.inference_mode()
+    def distribution_of(self, take: Take, style: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of the settings of a take, ``(parameters,)`` in 0…1 each."""
         self.eval()
         gain_db = gain_of(take)
         levelled = take.mono * np.float32(10.0 ** (gain_db / 20.0))
@@ -216,9 +223,37 @@ class Predictor(nn.Module):
         weight = weight / weight.sum(dim=0)
         centre = (weight * mean).sum(dim=0)
         spread = (weight * (log_variance.exp() + (mean - centre) ** 2)).sum(dim=0).sqrt()
-        chosen = self.choose(centre, spread)
-        answering = self.head if style is None or self.style is None else self.style
-        likely = answering.switches(centre, spread).tolist()
+        return centre, spread
+
+    @torch.inference_mode()
+    def prediction_of(
+        self,
+        take: Take,
+        chosen: Tensor,
+        centre: Tensor,
+        spread: Tensor,
+        *,
+        towards_style: bool = False,
+    ) -> Prediction:
+        """Return the prediction of settings that were chosen from their distribution.
+
+        Parameters
+        ----------
+        take : Take
+            Of the raw vocal.
+        chosen, centre, spread : Tensor
+            ``(parameters,)``, normalised: the settings, mean and deviation.
+        towards_style : bool
+            Whether they are the second head's.
+
+        Raises
+        ------
+        ModelError
+            A value is no number.
+        """
+        gain_db = gain_of(take)
+        answering = self.style if towards_style and self.style is not None else self.head
+        likely = answering.switches(centre, spread.to(centre)).tolist()
         # Finite weights of the network may still overflow here.
         if not bool(torch.stack((centre, spread, chosen)).isfinite().all()):
             raise ModelError(

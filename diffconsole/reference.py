@@ -3,118 +3,86 @@
 The model's second head hears the raw vocal beside the style of the references: mean and deviation
 of the encoder's frames over the windows of each, averaged by the references' weights. It is their
 sound that is averaged, not settings: between a bright and a dull one lies one in the middle, not a
-strip with two halves of an EQ. The output gain is measured, not predicted: the result gets the
-references' mean loudness.
+strip with two halves of an EQ. From there a descent through the console (:mod:`.reference_descent`)
+goes on to the style of the references in plain figures, by aspect: the EQ brings the tone, the
+compressor the dynamics, the reverb the space, and each aspect may have weights of its own. The
+output gain is measured, not predicted: the result gets the references' mean loudness.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import loudness_lufs, read_audio_file
-from .errors import AudioError, ModelError, SettingsError
+from .audio import loudness_lufs
+from .errors import ModelError, SettingsError
 from .head import Head
-from .parameters import BY_KEY, without_inaudible
+from .parameters import BY_KEY, PARAMETERS, without_inaudible
 from .predictor import Prediction, Predictor, gain_of, windows_of
 from .preset import Preset
+from .progress import bar
+from .reference_descent import descend, moved_by
+from .reference_files import Reference, References, check_weights, read_references, without_bar
+from .reference_target import passages_of, style_target
 from .render import render
+from .style_features import ASPECTS
 from .take import Take, take_of
 
-__all__ = ["Reference", "predict_towards", "read_references", "style_of"]
+__all__ = [
+    "Reference",
+    "References",
+    "StylePrediction",
+    "check_weights",
+    "predict_towards",
+    "read_references",
+    "style_of",
+    "without_bar",
+]
 
 MEASURED_SECONDS = 30.0
+SECTIONS = {
+    "tone": ("eq",),
+    "dynamics": ("input_gain", "compressor"),
+    "space": ("pan", "reverb", "output_gain"),
+}
+"""The modules whose settings follow each aspect of a style."""
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A finished vocal whose style is wanted.
+class StylePrediction(Prediction):
+    """Settings towards references.
 
     Attributes
     ----------
-    name : str
-        For messages and provenance.
-    samples : ndarray
-        ``(channels, samples)`` float32.
-    sample_rate : int
-        Hz.
-    weight : float
-        Above 0; against those of the other references.
-    messages : tuple of str
-        What its user should know of its file, a line each.
+    style : dict
+        For provenance: ``"steps"`` of the descent, the ``"aspects"`` that were followed, and by
+        aspect how far ``"before"`` and ``"after"`` the descent the style of the result was from
+        the one that is expected of the right result, in deviations of that (root mean square).
     """
 
-    name: str
-    samples: np.ndarray
-    sample_rate: int
-    weight: float = 1.0
-    messages: tuple[str, ...] = ()
-
-    @functools.cached_property
-    def take(self) -> Take:
-        """What is analysed of it."""
-        return take_of(self.samples, self.sample_rate)
-
-    @property
-    def level(self) -> tuple[float, float]:
-        """Gain in dB that levels it, and its loudness per channel in LUFS.
-
-        Two channels measure 3 dB above one that sounds the same.
-
-        Raises
-        ------
-        AudioError
-            It is silent.
-        """
-        return gain_of(self.take), self.take.level_lufs
-
-
-def read_references(paths: Sequence[Path], weights: Sequence[float] = ()) -> list[Reference]:
-    """Read finished vocals.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Audio files.
-    weights : sequence of float
-        One for each; by default all count the same.
-
-    Raises
-    ------
-    SettingsError
-        Another number of weights than of files, or a weight that is not above 0.
-    AudioError
-        A file cannot be read, or is silent.
-    """
-    if weights and len(weights) != len(paths):
-        raise SettingsError(
-            f"{len(weights)} weights for {len(paths)} references; give one for each, in order"
-        )
-    for weight in weights:
-        if not 0.0 < weight < math.inf:
-            raise SettingsError(f"a reference's weight is {weight:g}; give a number above 0")
-    found = []
-    for path, weight in zip(paths, weights or [1.0] * len(paths), strict=True):
-        file = read_audio_file(path)
-        reference = Reference(path.name, file.samples, file.sample_rate, weight, file.messages)
-        try:
-            _ = reference.level
-        except AudioError as error:
-            raise AudioError(f"{path}: as a reference, {error}") from None
-        found.append(reference)
-    return found
+    style: dict[str, Any] = field(default_factory=dict)
 
 
 @torch.inference_mode()
-def style_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
+def style_of(
+    model: Predictor, references: Sequence[Reference], aspect: str | None = None
+) -> Tensor:
     """Return the mean style of finished vocals, ``(1, 2·dim)``, as the second head hears it.
+
+    Parameters
+    ----------
+    model : Predictor
+        With the second head.
+    references : sequence of Reference
+        At least one whose weight is above 0.
+    aspect : str, optional
+        Whose weights count; by default those of the whole.
 
     Raises
     ------
@@ -123,6 +91,12 @@ def style_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
     AudioError
         A reference is silent.
     """
+    return _mean(_styles_of(model, references), _weights(references, aspect)).unsqueeze(0)
+
+
+@torch.inference_mode()
+def _styles_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
+    """The style of each, ``(references, 2·dim)``."""
     if model.style is None:
         raise ModelError(
             "this model cannot follow a reference: its encoder was changed by fine-tuning, or "
@@ -136,13 +110,28 @@ def style_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
         levelled = take.mono * np.float32(10.0 ** (gain_of(take) / 20.0))
         windows = windows_of(levelled, take.sample_rate, model.encoder)
         styles.append(Head.pool(model.encoder(windows.to(device))).mean(dim=0))
-    weights = torch.tensor([r.weight for r in references], device=device)
-    return ((weights / weights.sum()) @ torch.stack(styles)).unsqueeze(0)
+    return torch.stack(styles)
+
+
+def _weights(references: Sequence[Reference], aspect: str | None) -> np.ndarray:
+    """Shares of the references in an aspect; nothing but zeros where none counts."""
+    weights = [r.weight if aspect is None else r.weight_of(aspect) for r in references]
+    return np.array(weights) / (sum(weights) or 1.0)
+
+
+def _mean(styles: Tensor, shares: np.ndarray) -> Tensor:
+    return torch.from_numpy(shares).to(styles) @ styles
 
 
 def predict_towards(
-    model: Predictor, samples: np.ndarray, sample_rate: int, references: Sequence[Reference]
-) -> Prediction:
+    model: Predictor,
+    samples: np.ndarray,
+    sample_rate: int,
+    references: Sequence[Reference],
+    *,
+    steps: int | None = None,
+    report_progress: Callable[[float], None] | None = None,
+) -> StylePrediction:
     """Predict the settings that bring a raw vocal to the style of finished ones.
 
     Parameters
@@ -154,11 +143,16 @@ def predict_towards(
     sample_rate : int
         Hz.
     references : sequence of Reference
-        At least one.
+        At least one. An aspect in which none has any weight follows the prediction without them.
+    steps : int, optional
+        Of the descent from what the model predicts; at 0 its prediction is the result. By default
+        32, or what :class:`References` say.
+    report_progress : callable, optional
+        Called with the share that is done, 0…1; by default a bar, if :class:`References` want one.
 
     Returns
     -------
-    Prediction
+    StylePrediction
         Settings that act on the raw file as it lies; the result is as loud as the references.
 
     Raises
@@ -167,11 +161,64 @@ def predict_towards(
         The model has no such head.
     AudioError
         The vocal or a reference is silent.
+    SettingsError
+        No reference has any weight in any aspect.
     """
+    if not isinstance(references, References):
+        references = References(tuple(references))
+    steps = references.steps if steps is None else steps
     take = take_of(samples, sample_rate)
-    prediction = model.predict_take(take, style_of(model, references))
-    total = sum(r.weight for r in references)
-    wanted = sum(r.weight * r.level[1] for r in references) / total
+    shares = {aspect: _weights(references, aspect) for aspect in ASPECTS}
+    followed = tuple(aspect for aspect in ASPECTS if shares[aspect].any())
+    if not followed:
+        raise SettingsError("no reference has any weight; leave them out instead")
+    mean, deviation = _distribution(model, take, _styles_of(model, references), shares)
+    chosen = model.choose(mean, deviation)
+    style: dict[str, Any] = {"steps": 0, "aspects": list(followed)}
+    if steps:
+        device = next(model.parameters()).device
+        vocal = passages_of(take.mono * np.float32(10.0 ** (gain_of(take) / 20.0)),
+                            take.sample_rate).to(device)  # fmt: skip
+        finished = [(r.samples, r.sample_rate, r.take) for r in references]
+        target = style_target(vocal, mean.to(device), finished, shares)
+        with bar("style", silent=references.silent) as show:
+            found = descend(
+                vocal, mean, deviation, target, aspects=followed, steps=steps,
+                report_progress=report_progress or (lambda share: show(share, "")),
+            )  # fmt: skip
+        chosen = torch.where(moved_by(followed), found.point.to(chosen), chosen)
+        style |= {"steps": found.steps, "before": found.before, "after": found.after}
+        style |= {name: {aspect: float(f"{value:.4g}") for aspect, value in style[name].items()}
+                  for name in ("before", "after")}  # fmt: skip
+    prediction = model.prediction_of(take, chosen, mean, deviation, towards_style=True)
+    share = np.mean([shares[aspect] for aspect in followed], axis=0)
+    wanted = float(share @ [reference.level[1] for reference in references])
+    levelled = _as_loud(prediction, take, wanted)
+    return StylePrediction(**vars(levelled), style=style)
+
+
+@torch.inference_mode()
+def _distribution(
+    model: Predictor, take: Take, styles: Tensor, shares: Mapping[str, np.ndarray]
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the settings, each module towards its aspect's mean style."""
+    found: dict[bytes, tuple[Tensor, Tensor]] = {}
+    mean, deviation = (torch.zeros(len(PARAMETERS), dtype=torch.float64) for _ in range(2))
+    for aspect, share in shares.items():
+        style = _mean(styles, share).unsqueeze(0) if share.any() else None
+        key = share.tobytes()
+        if key not in found:
+            found[key] = model.distribution_of(take, style)
+        mine = torch.tensor([p.section.split(".")[0] in SECTIONS[aspect] for p in PARAMETERS])
+        mean, deviation = (
+            torch.where(mine, of_aspect, whole)
+            for of_aspect, whole in zip(found[key], (mean, deviation), strict=True)
+        )
+    return mean, deviation
+
+
+def _as_loud(prediction: Prediction, take: Take, wanted_lufs: float) -> Prediction:
+    """The prediction with the output gain that gives its result a loudness per channel."""
     # A part tells the loudness of a long vocal well enough, in a second instead of many.
     rate = take.sample_rate
     part = _loudest(take.mono, int(MEASURED_SECONDS * rate))
@@ -180,7 +227,7 @@ def predict_towards(
     if not math.isfinite(loudness):
         return prediction
     key = "output_gain.gain_db"
-    gain_db = wanted - loudness
+    gain_db = wanted_lufs - loudness
     low, high = prediction.uncertainty[key]
     moved = {
         name: BY_KEY[key].clip(value + gain_db)

@@ -19,7 +19,7 @@ from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import atomic_set, check_folder, remove_output
 from .long_workflow import apply_long, predict_long, process_long
 from .parameters import SWITCHES
-from .predictor import Predictor
+from .predictor import Prediction, Predictor
 from .preset import Preset
 from .render import Rendered, render
 from .results import check_results
@@ -215,7 +215,7 @@ def predict_preset(
     if references:
         from .reference import predict_towards
 
-        prediction = predict_towards(model, samples, sample_rate, references)
+        prediction: Prediction = predict_towards(model, samples, sample_rate, references)
     else:
         prediction = model.predict_take(take)
     messages += prediction.messages
@@ -225,7 +225,8 @@ def predict_preset(
         for key, (low, high) in strip.uncertainty.items()
     }
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-    towards = [{"name": r.name, "weight": r.weight} for r in references]
+    towards = [r.record() for r in references]
+    style = getattr(prediction, "style", None)
     return Preset.from_settings(
         strip.settings,
         bypass=strip.bypass,
@@ -247,6 +248,7 @@ def predict_preset(
             "uncertainty": uncertainty,
             "switches": {name: round(likely, 3) for name, likely in prediction.switches.items()},
             **({"references": towards} if towards else {}),
+            **({"reference_style": style} if style else {}),
         },
     )
 

@@ -15,11 +15,21 @@ from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.errors import AudioError, ModelError, SettingsError
 from diffconsole.predictor import Predictor
 from diffconsole.preset import Preset
-from diffconsole.reference import Reference, predict_towards, read_references, style_of
+from diffconsole.reference import (
+    Reference,
+    References,
+    StylePrediction,
+    predict_towards,
+    read_references,
+    style_of,
+)
 from diffconsole.render import render
 
 from .commands import done, refused
 from .synthetic import RATE, small_model, voice
+
+FEW = 2
+"""Steps of the descent: more change nothing of what is asserted here."""
 
 GAINS = ("input_gain.gain_db", "output_gain.gain_db")
 
@@ -58,19 +68,19 @@ def result_lufs(take: np.ndarray, settings: dict[str, float]) -> float:
 def test_the_result_is_as_loud_as_the_references(model, take) -> None:
     for gain in (0.25, 1.0):
         towards = [reference(2, gain=gain)]
-        settings = predict_towards(model, take, RATE, towards).settings
+        settings = predict_towards(model, take, RATE, towards, steps=FEW).settings
         assert result_lufs(take, settings) == pytest.approx(towards[0].level[1], abs=0.1)
     pair = [reference(2, 3.0), reference(3, 1.0, 0.5)]
     wanted = 0.75 * pair[0].level[1] + 0.25 * pair[1].level[1]
-    settings = predict_towards(model, take, RATE, pair).settings
+    settings = predict_towards(model, take, RATE, pair, steps=FEW).settings
     assert result_lufs(take, settings) == pytest.approx(wanted, abs=0.1)
 
 
 def test_levels_change_gains_only(model, take) -> None:
     """A quieter take gets more input gain, a quieter reference less output gain."""
-    plain = predict_towards(model, take, RATE, [reference(2)]).settings
-    soft = predict_towards(model, take * np.float32(0.25), RATE, [reference(2)]).settings
-    low = predict_towards(model, take, RATE, [reference(2, gain=0.25)]).settings
+    plain = predict_towards(model, take, RATE, [reference(2)], steps=FEW).settings
+    soft = predict_towards(model, take * np.float32(0.25), RATE, [reference(2)], steps=FEW).settings
+    low = predict_towards(model, take, RATE, [reference(2, gain=0.25)], steps=FEW).settings
     twelve_db = 20.0 * math.log10(4.0)
     assert soft[GAINS[0]] - plain[GAINS[0]] == pytest.approx(twelve_db, abs=1e-3)
     assert low[GAINS[1]] - plain[GAINS[1]] == pytest.approx(-twelve_db, abs=1e-3)
@@ -81,11 +91,15 @@ def test_levels_change_gains_only(model, take) -> None:
 
 
 def test_another_reference_is_another_strip_and_another_vocal_too(model, take) -> None:
-    first, other = (predict_towards(model, take, RATE, [reference(n)]).settings for n in (2, 4))
+    first, other = (
+        predict_towards(model, take, RATE, [reference(n)], steps=FEW).settings for n in (2, 4)
+    )
     assert max(abs(first[k] - other[k]) for k in first if k not in GAINS) > 0.05
-    again = predict_towards(model, take, RATE, [reference(2)]).settings
+    again = predict_towards(model, take, RATE, [reference(2)], steps=FEW).settings
     assert again == first
-    elsewhere = predict_towards(model, voice(3.0, 9)[None], RATE, [reference(2)]).settings
+    elsewhere = predict_towards(
+        model, voice(3.0, 9)[None], RATE, [reference(2)], steps=FEW
+    ).settings
     assert max(abs(first[k] - elsewhere[k]) for k in first if k not in GAINS) > 0.01
 
 
@@ -100,7 +114,9 @@ def test_styles_are_averaged_by_weight(model) -> None:
 def test_a_saved_model_keeps_its_second_head(model, take, tmp_path: Path) -> None:
     model.save(tmp_path / "model", {})
     again = Predictor.load(tmp_path / "model")
-    a, b = (predict_towards(m, take, RATE, [reference(2)]).settings for m in (model, again))
+    a, b = (
+        predict_towards(m, take, RATE, [reference(2)], steps=0).settings for m in (model, again)
+    )
     assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)
 
 
@@ -124,6 +140,67 @@ def test_references_that_are_none(tmp_path: Path) -> None:
             read_references([good], [weight])
 
 
+def module_of(key: str) -> str:
+    return key.split(".")[0]
+
+
+def test_each_aspect_follows_its_own_references(model, take) -> None:
+    """Tone of one, dynamics of the other, and the space of none."""
+    one, two = reference(2), reference(4)
+
+    def towards(**weights: tuple[float, float]) -> StylePrediction:
+        weighted = [
+            Reference(r.name, r.samples, RATE, 1.0, (), {k: w[i] for k, w in weights.items()})
+            for i, r in enumerate((one, two))
+        ]
+        return predict_towards(model, take, RATE, weighted, steps=0)
+
+    alone = [predict_towards(model, take, RATE, [r], steps=0).settings for r in (one, two)]
+    without = model.predict(take, RATE).settings
+    found = towards(tone=(1.0, 0.0), dynamics=(0.0, 2.0), space=(0.0, 0.0))
+    assert found.style["aspects"] == ["tone", "dynamics"]
+    expected = {"eq": alone[0], "compressor": alone[1], "reverb": without}
+    for key, value in found.settings.items():
+        if module_of(key) in expected:
+            assert value == pytest.approx(expected[module_of(key)][key], rel=1e-5, abs=1e-5), key
+    assert alone[0]["eq.peak_2.gain_db"] != pytest.approx(alone[1]["eq.peak_2.gain_db"], abs=1e-3)
+    both = towards(dynamics=(1.0, 1.0)).settings
+    plain = predict_towards(model, take, RATE, [one, two], steps=0).settings
+    assert both == plain
+
+
+def test_the_descent_moves_what_is_followed_only(model, take) -> None:
+    off = {"tone": 0.0, "dynamics": 0.0}
+    only = Reference("one", reference(2).samples, RATE, 1.0, (), off)
+    before = predict_towards(model, take, RATE, [only], steps=0)
+    after = predict_towards(model, take, RATE, [only], steps=FEW)
+    moved = {module_of(k) for k, v in after.settings.items() if before.settings[k] != v}
+    assert "reverb" in moved
+    assert not moved & {"eq", "compressor", "input_gain", "pan"}
+    assert set(after.style["before"]) == {"space"}
+
+
+def test_steps_and_progress(model, take) -> None:
+    shares: list[float] = []
+    some = References((reference(2),)).with_steps(3)
+    found = predict_towards(model, take, RATE, some, report_progress=shares.append)
+    assert found.style["steps"] == 3
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1.0])
+    again = predict_towards(model, take, RATE, [reference(2)], steps=3)
+    assert again.settings == found.settings
+
+
+def test_short_and_mono_references(model, take) -> None:
+    """Of a mono reference the sides say nothing; a short one is enough."""
+    mono = Reference("mono", voice(0.6, 5)[None], RATE)
+    found = predict_towards(model, take, RATE, [mono], steps=FEW)
+    assert all(math.isfinite(value) for value in found.settings.values())
+    with pytest.raises(SettingsError, match="no reference has any weight"):
+        nothing = Reference("mono", mono.samples, RATE, 1.0, (), dict.fromkeys(
+            ("tone", "dynamics", "space"), 0.0))  # fmt: skip
+        predict_towards(model, take, RATE, [nothing])
+
+
 def test_the_commands(model, tmp_path: Path) -> None:
     """Predict and process agree, record the references, and refuse what makes no sense."""
     model.save(tmp_path / "model", {})
@@ -134,15 +211,25 @@ def test_the_commands(model, tmp_path: Path) -> None:
         "--reference", str(tmp_path / "one.wav"), "--reference", str(tmp_path / "two.wav"),
     ]  # fmt: skip
     weights = ["--reference-weights", "2,1"]
-    done("predict", *common, *weights, "-o", tmp_path / "a.preset.json")
-    done("process", *common, *weights, "-o", tmp_path / "out")
+    few = ["--reference-steps", "2"]
+    done("predict", *common, *weights, *few, "-o", tmp_path / "a.preset.json")
+    done("process", *common, *weights, *few, "-o", tmp_path / "out")
     texts = [(tmp_path / "a.preset.json"), (tmp_path / "out" / "take.preset.json")]
     first, second = (Preset.read(path) for path in texts)
     towards = [{"name": "one.wav", "weight": 2.0}, {"name": "two.wav", "weight": 1.0}]
     assert first.provenance["references"] == towards
     assert first.settings() == second.settings()
-    done("predict", *common, "-o", tmp_path / "b.preset.json")
+    style = first.provenance["reference_style"]
+    assert style["steps"] == 2
+    assert style["aspects"] == ["tone", "dynamics", "space"]
+    assert set(style["before"]) <= set(style["aspects"])
+    done("predict", *common, *few, "-o", tmp_path / "b.preset.json")
     assert Preset.read(tmp_path / "b.preset.json").settings() != first.settings()
+    several = ["--reference-weights", "2,1", "--reference-weights", "space=0,1"]
+    done("predict", *common, *several, *few, "-o", tmp_path / "d.preset.json")
+    towards = Preset.read(tmp_path / "d.preset.json").provenance["references"]
+    assert [r["aspects"] for r in towards] == [{"space": 0.0}, {"space": 1.0}]
+    assert [r["weight"] for r in towards] == [2.0, 1.0]
 
     take = str(tmp_path / "take.wav")
     target = ["-o", str(tmp_path / "c.preset.json")]
@@ -150,6 +237,26 @@ def test_the_commands(model, tmp_path: Path) -> None:
         ([take, "--reference-weights", "1", *target], 2, "goes with --reference"),
         ([*common, "--reference-weights", "1,x", *target], 2, "numbers with commas"),
         ([*common, "--reference-weights", "1", *target], 1, "1 weights for 2 references"),
+        ([take, "--reference-steps", "3", *target], 2, "--reference-steps goes with --reference"),
+        ([*common, "--reference-weights", "tone=1", *target], 1, "1 weights of tone for 2 ref"),
+        ([*common, "--reference-weights", "tone=1,-1", *target], 1, "weight of tone is -1"),
+        ([*common, "--reference-weights", "tone=1,nan", *target], 1, "weight of tone is nan"),
+        ([*common, "--reference-weights", "air=1,1", *target], 2, "'air' is no aspect; give tone"),
+        ([*common, "--reference-weights", "tone=1,x", *target], 2, "as 2,1 or tone=2,1"),
+        ([*common, *weights, "--reference-weights", "1,1", *target], 2, "twice for the whole"),
+        (
+            [
+                *common,
+                *(
+                    w
+                    for a in ("tone", "dynamics", "space")
+                    for w in ("--reference-weights", f"{a}=0,0")
+                ),
+                *target,
+            ],
+            1,
+            "every weight of tone, dynamics, space is 0",
+        ),
     ):
         assert words in refused("predict", *arguments, code=code)
     assert not (tmp_path / "c.preset.json").exists()

@@ -22,7 +22,7 @@ from ..predictor import REFERENCE_LUFS
 from ..statistics import SettingsStatistics
 from .simulate import SAMPLE_RATE, SECONDS, Voices, crop, levelled
 
-__all__ = ["Processed", "process_two", "wide_strip"]
+__all__ = ["Processed", "process_two", "taken", "wide_strip"]
 
 WIDE: dict[str, tuple[float, float]] = {
     "eq.high_pass.freq_hz": (20.0, 200.0),
@@ -137,7 +137,7 @@ def process_two(
         drawn = [(people[i], rng) for i in rng.choice(len(people), 2, replace=len(people) < 2)]
     raw = np.stack([
         levelled(
-            _taken(
+            taken(
                 crop(voices.clips[person], length, rng), voices.corrections[person], rooms, of, rng
             )
         )
@@ -150,7 +150,7 @@ def process_two(
     return Processed(raw, mixed.mean(dim=1).numpy(), settings, (first, second))
 
 
-def _taken(
+def taken(
     passage: np.ndarray,
     correction: np.ndarray,
     rooms: Sequence[np.ndarray],

@@ -1,0 +1,189 @@
+"""Descent through the console: from a predicted strip to the one whose result has a style.
+
+The settings that are sought are the most probable ones (maximum a posteriori): with ``s`` the
+normalised settings, ``f(s)`` the style of what they make of the vocal
+(:mod:`.style_features`), ``t`` and ``σ`` mean and deviation of the style that is expected of the
+right result, ``m`` and ``d`` those of the settings that the model predicts,
+
+``½·Σ_aspects w·mean(max(|f(s) − t|/σ − k, 0)²) + ½·Σ((s − m)/d)²``
+
+is brought down by Adam (Kingma and Ba, 2015), its gradient taken through the console, in turn for
+each aspect and the module that brings it: a reverb that is missing shall not be made up for by an
+EQ. The figures
+of an aspect say much the same of each other: ``w`` is how many independent ones they count for.
+Within ``k`` deviations the prediction stays as it is: of tone and dynamics singers differ so much
+that the model knows better there, while the sides of a finished vocal show its reverb plainly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .console import Console
+from .parameters import PARAMETERS, denormalize
+from .style_features import ASPECTS, STYLE_RATE, aspect_of, style_features
+
+__all__ = ["ASPECT_MODULES", "Descent", "StyleTarget", "descend", "moved_by"]
+
+ASPECT_MODULES = {"tone": "eq", "dynamics": "compressor", "space": "reverb"}
+"""The module that brings each aspect of a style."""
+
+ASPECT_WEIGHTS = {"tone": 3.0, "dynamics": 2.0, "space": 40.0}
+FREE_DEVIATIONS = {"tone": 1.0, "dynamics": 2.0, "space": 0.0}
+"""Chosen on singers that neither the model nor the statistics of styles were made from."""
+
+HELD = ("compressor.makeup_db", "reverb.pre_delay_ms")
+"""Of these the style says nothing, or the gradient points anywhere: they stay as predicted."""
+
+TURNS = ("space", "tone", "space", "dynamics")
+"""Whose turn it is, over and over; those that are not followed are left out."""
+
+STEPS, STEP_SIZE, LAST_SHARE = 32, 0.25, 0.1
+MOMENTUM, SMOOTHING, EPSILON = 0.8, 0.95, 1e-6
+LEAST_DEVIATION = 0.02
+LONGEST_DECAY_S = 4.0
+
+
+@dataclass(frozen=True)
+class StyleTarget:
+    """The style that is expected of the right result.
+
+    Attributes
+    ----------
+    mean : Tensor
+        ``(features,)``, in the order of :data:`.style_features.STYLE_FEATURES`.
+    deviation : Tensor
+        ``(features,)``, of what the right result may have instead; infinite where nothing is
+        known or followed.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def distance(self, features: Tensor, aspect: str) -> Tensor:
+        """Return ``½·w·mean(max(|f − t|/σ − k, 0)²)`` of what is known of an aspect, a scalar."""
+        mine = aspect_of(aspect)
+        off = ((features[mine] - self.mean[mine]) / self.deviation[mine]).abs()
+        beyond = (off - FREE_DEVIATIONS[aspect]).clamp(min=0.0)
+        known = self.deviation[mine].isfinite().sum().clamp(min=1)
+        return 0.5 * ASPECT_WEIGHTS[aspect] * beyond.square().sum() / known
+
+    def deviations(self, features: Tensor) -> dict[str, float]:
+        """Return by aspect how many deviations a style lies off, root of the mean square."""
+        off = ((features.detach() - self.mean) / self.deviation).square()
+        found = {}
+        for aspect in ASPECTS:
+            mine = aspect_of(aspect)
+            known = int(self.deviation[mine].isfinite().sum())
+            if known:
+                found[aspect] = math.sqrt(float(off[mine].sum()) / known)
+        return found
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What a descent found.
+
+    Attributes
+    ----------
+    point : Tensor
+        ``(parameters,)`` in 0…1.
+    steps : int
+        That were done.
+    before, after : dict of str to float
+        By aspect, how far the styles of the prediction and of the point lie off
+        (:meth:`StyleTarget.deviations`).
+    """
+
+    point: Tensor
+    steps: int
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def moved_by(aspects: tuple[str, ...]) -> Tensor:
+    """Return which settings the descent moves for these aspects, ``(parameters,)`` of bool."""
+    modules = {ASPECT_MODULES[aspect] for aspect in aspects}
+    return torch.tensor(
+        [p.section.split(".")[0] in modules and p.key not in HELD for p in PARAMETERS]
+    )
+
+
+def descend(
+    vocal: Tensor,
+    mean: Tensor,
+    deviation: Tensor,
+    target: StyleTarget,
+    *,
+    aspects: tuple[str, ...] = ASPECTS,
+    steps: int = STEPS,
+    report_progress: Callable[[float], None] = lambda _: None,
+) -> Descent:
+    """Find the most probable settings.
+
+    Parameters
+    ----------
+    vocal : Tensor
+        ``(passages, 1, samples)`` of the raw vocal at 44.1 kHz and −18 LUFS.
+    mean, deviation : Tensor
+        ``(parameters,)``, normalised: the prediction, where the descent begins.
+    target : StyleTarget
+        Where it leads.
+    aspects : tuple of str
+        Settings of other modules stay as they are.
+    steps : int
+        Of Adam, their size falling along a cosine; at 0 the prediction is returned.
+    report_progress : callable
+        Called after each step with the share that is done.
+    """
+    turns = [aspect for aspect in TURNS if aspect in aspects]
+    moved = {aspect: moved_by((aspect,)).to(vocal.device) for aspect in aspects}
+    taken = dict.fromkeys(aspects, 0)
+    # Copies: what a prediction leaves behind may be inference tensors, which gradients refuse.
+    start = mean.clone().to(vocal.device, torch.float32).clamp(0.0, 1.0)
+    scale = deviation.clone().to(vocal.device, torch.float32).clamp(min=LEAST_DEVIATION)
+    # Of a fixed length: another one at each step would make other noise each time.
+    seconds = min(LONGEST_DECAY_S, vocal.shape[-1] / STYLE_RATE)
+    console = Console(STYLE_RATE, bypass={"pan", "output_gain"}, reverb_seconds=seconds)
+    best, least = start, math.inf
+    before: dict[str, float] = {}
+    after: dict[str, float] = {}
+    at = torch.zeros_like(start)
+    momentum, square = torch.zeros_like(at), torch.zeros_like(at)
+    for step in range(steps + 1):
+        leaf = at.clone().requires_grad_(step < steps)
+        point = (start + leaf * scale).clamp(0.0, 1.0)
+        settings = {k: v.expand(len(vocal)) for k, v in denormalize(point).items()}
+        features = style_features(console(vocal, settings))
+        distances = {aspect: target.distance(features, aspect) for aspect in aspects}
+        prior = 0.5 * leaf.square().sum()
+        value = float(sum(distances.values(), prior).detach())
+        if step == 0:
+            before = target.deviations(features)
+        if value < least or not step:
+            best, least, after = point.detach(), value, target.deviations(features)
+        if step == steps:
+            break
+        aspect = turns[step % len(turns)]
+        mine = moved[aspect]
+        taken[aspect] += 1
+        (gradient,) = torch.autograd.grad(distances[aspect] + prior, leaf)
+        gradient = torch.nan_to_num(gradient)
+        momentum = torch.where(mine, momentum + (1.0 - MOMENTUM) * (gradient - momentum), momentum)
+        square = torch.where(
+            mine, square + (1.0 - SMOOTHING) * (gradient.square() - square), square
+        )
+        ahead = mine * momentum / (1.0 - MOMENTUM ** taken[aspect])
+        spread = (square / (1.0 - SMOOTHING ** taken[aspect])).sqrt() + EPSILON
+        cosine = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        size = STEP_SIZE * (LAST_SHARE + (1.0 - LAST_SHARE) * cosine)
+        at = at - size * ahead / spread
+        # Back to where the point is: beyond the ends of a range there is no gradient.
+        at = torch.maximum(torch.minimum(at, (1.0 - start) / scale), -start / scale)
+        report_progress((step + 1) / steps)
+    return Descent(best.cpu(), steps, before, after)

@@ -1,0 +1,151 @@
+"""The style that a result should have: what references, the vocal and the prediction say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .console import Console
+from .parameters import denormalize
+from .reference_descent import StyleTarget
+from .style_features import ASPECTS, SIDE_FEATURES, STYLE_RATE, aspect_of, style_features
+from .style_statistics import StyleStatistics, load
+from .take import Take
+
+__all__ = ["passages_of", "reference_style", "style_target"]
+
+PASSAGE_SECONDS, PASSAGES = 4.0, 2
+REFERENCE_SECONDS = 8.0
+SHORTEST_SECONDS = 1.0
+PARTNER_DB = 12.0
+MONO = 1e-4
+"""Two channels are one where one of them is 12 dB quieter, or they differ by less of the peak."""
+
+
+def passages_of(samples: np.ndarray, sample_rate: int, seconds: float = PASSAGE_SECONDS) -> Tensor:
+    """Return the loudest passage of each half of a vocal, or all of a short one, at 44.1 kHz.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(channels, samples)``.
+    sample_rate : int
+        Hz.
+    seconds : float
+        Length of each.
+
+    Returns
+    -------
+    Tensor
+        ``(passages, channels, samples)`` float32, a second or longer: what is shorter is repeated.
+    """
+    from .audio import resample
+    from .pairs import loudest_start
+
+    length, total = int(seconds * sample_rate), samples.shape[1]
+    if total < 2 * length:
+        parts = [samples]
+    else:
+        # Found on the mean of the channels; half seconds of another rate serve as well.
+        mono = samples.mean(axis=0, keepdims=True)
+        halves = [(i * total // PASSAGES, (i + 1) * total // PASSAGES) for i in range(PASSAGES)]
+        starts = [a + loudest_start(mono[:, a:b], length) for a, b in halves]
+        parts = [samples[:, start : start + length] for start in starts]
+    found = [resample(np.ascontiguousarray(part), sample_rate, STYLE_RATE) for part in parts]
+    shortest = int(SHORTEST_SECONDS * STYLE_RATE)
+    found = [np.tile(f, (1, -(-shortest // f.shape[1]))) if f.shape[1] < shortest else f
+             for f in found]  # fmt: skip
+    return torch.from_numpy(np.ascontiguousarray(np.stack(found), np.float32))
+
+
+@torch.no_grad()
+def reference_style(
+    samples: np.ndarray, sample_rate: int, take: Take, device: torch.device | str = "cpu"
+) -> np.ndarray:
+    """Return the style of a finished vocal, ``(features,)``; what a mono file cannot say is NaN.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(channels, samples)``.
+    sample_rate : int
+        Hz.
+    take : Take
+        What is analysed of it, where its channels are not two sides of one vocal.
+    device : device
+        Where to compute.
+    """
+    is_stereo = _is_stereo(samples)
+    if not is_stereo:
+        samples, sample_rate = take.mono, take.sample_rate
+    audio = passages_of(samples, sample_rate, REFERENCE_SECONDS)
+    style = style_features(audio.to(device)).cpu().numpy().astype(np.float64)
+    if not is_stereo:
+        style[SIDE_FEATURES] = np.nan
+    return style
+
+
+def _is_stereo(samples: np.ndarray) -> bool:
+    if len(samples) != 2:
+        return False
+    powers = np.mean(np.square(samples, dtype=np.float64), axis=1)
+    if powers.min() < powers.max() * 10.0 ** (-PARTNER_DB / 10.0):
+        return False
+    return float(np.abs(samples[0] - samples[1]).max()) > MONO * float(np.abs(samples).max())
+
+
+@torch.no_grad()
+def style_target(
+    vocal: Tensor,
+    mean: Tensor,
+    references: Sequence[tuple[np.ndarray, int, Take]],
+    shares: Mapping[str, np.ndarray],
+    statistics: StyleStatistics | None = None,
+) -> StyleTarget:
+    """Return the style that is expected of the right result, and how surely.
+
+    Parameters
+    ----------
+    vocal : Tensor
+        ``(passages, 1, samples)`` of the raw vocal at 44.1 kHz and −18 LUFS.
+    mean : Tensor
+        ``(parameters,)``, normalised: the settings that the model predicts.
+    references : sequence of (ndarray, int, Take)
+        Samples, their rate in Hz, and what is analysed, of each.
+    shares : mapping of str to ndarray
+        By aspect, ``(references,)``; an aspect with nothing but zeros is not followed.
+    statistics : StyleStatistics, optional
+        By default the shipped ones.
+    """
+    table = load() if statistics is None else statistics
+    count = len(table.bias)
+    console = Console(STYLE_RATE, bypass={"pan", "output_gain"}, reverb_seconds=PASSAGE_SECONDS)
+    settings = denormalize(mean.float().expand(len(vocal), -1))
+    raw, predicted = (
+        style_features(audio).cpu().numpy().astype(np.float64)
+        for audio in (vocal, console(vocal, settings))
+    )
+    styles = np.stack([reference_style(*each, vocal.device) for each in references])
+    expected, known = raw.copy(), np.zeros(count, bool)
+    for aspect in ASPECTS:
+        if not shares[aspect].any():
+            continue
+        style = _mean(styles, shares[aspect])
+        mine = aspect_of(aspect)
+        known[mine] = np.isfinite(style[mine])
+        style = np.where(np.isfinite(style), style, table.input_mean[count:])
+        expected[mine] = table.expected(raw, style, predicted)[mine]
+    deviation = np.where(known, table.deviation, np.inf)
+    return StyleTarget(*(torch.from_numpy(a).float().to(vocal.device)
+                         for a in (expected, deviation)))  # fmt: skip
+
+
+def _mean(styles: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Weighted mean, figure by figure, of those that have it; NaN where none has."""
+    weights = np.where(np.isfinite(styles), shares[:, None], 0.0)
+    total = weights.sum(axis=0)
+    sums = (np.nan_to_num(styles) * weights).sum(axis=0)
+    return np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0.0)

@@ -1,0 +1,122 @@
+"""The descent: a known strip is found again by the style of its result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diffconsole.console import Console
+from diffconsole.parameters import PARAMETERS, default_settings, denormalize
+from diffconsole.reference_descent import StyleTarget, descend, moved_by
+from diffconsole.reference_target import passages_of, reference_style
+from diffconsole.style_features import SIDE_FEATURES, aspect_of, style_features
+from diffconsole.take import take_of
+from diffconsole.training.targets import eq_curve_db
+
+from .synthetic import RATE, voice
+
+PLACE = {p.key: i for i, p in enumerate(PARAMETERS)}
+STRIP = {
+    "eq.high_shelf.freq_hz": 3000.0,
+    "eq.high_shelf.gain_db": 8.0,
+    "compressor.ratio": 8.0,
+    "compressor.threshold_db": -30.0,
+    "reverb.wet_db": -10.0,
+}
+START = {
+    "eq.high_shelf.freq_hz": 3000.0,
+    "compressor.ratio": 1.5,
+    "compressor.threshold_db": -22.0,
+    "reverb.wet_db": -24.0,
+}
+
+
+def point_of(changes: dict[str, float]) -> torch.Tensor:
+    settings = {**default_settings(), **changes}
+    return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS])
+
+
+@pytest.fixture(scope="module")
+def vocal() -> torch.Tensor:
+    return torch.from_numpy(voice(3.0, 3, level=0.12))[None, None]
+
+
+def style_after(vocal: torch.Tensor, changes: dict[str, float]) -> torch.Tensor:
+    settings = {**default_settings(), **START, **changes}
+    tensors = {key: torch.tensor([value]) for key, value in settings.items()}
+    with torch.no_grad():
+        return style_features(Console(RATE, bypass={"pan", "output_gain"})(vocal, tensors))
+
+
+@pytest.fixture(scope="module")
+def right(vocal) -> torch.Tensor:
+    """The style of the known strip's result."""
+    return style_after(vocal, STRIP)
+
+
+def found_for(vocal, right, aspects, steps=24):
+    deviation = torch.full_like(right, float("inf"))
+    for aspect in aspects:
+        deviation[aspect_of(aspect)] = 0.3
+    start = point_of(START)
+    spread = torch.full_like(start, 0.2)
+    return descend(
+        vocal, start, spread, StyleTarget(right, deviation), aspects=aspects, steps=steps
+    )
+
+
+def physical(point: torch.Tensor, key: str) -> float:
+    return float(PARAMETERS[PLACE[key]].to_physical(float(point[PLACE[key]])))
+
+
+def test_a_known_tilt_is_found(vocal) -> None:
+    shelf = {key: value for key, value in STRIP.items() if key.startswith("eq.")}
+    found = found_for(vocal, style_after(vocal, shelf), ("tone",))
+    assert found.after["tone"] < 0.6 * found.before["tone"]
+    # Bells may do what the shelf did: 8 kHz is lifted against 500 Hz.
+    curve_db = eq_curve_db(denormalize(torch.stack((point_of(START), found.point))))
+    start, after = (curve_db[:, 41] - curve_db[:, 19]).tolist()
+    assert after - start > 4.0
+    held = ~moved_by(("tone",))
+    torch.testing.assert_close(found.point[held], point_of(START)[held])
+
+
+def test_a_known_space_is_found(vocal, right) -> None:
+    found = found_for(vocal, right, ("space",))
+    assert found.after["space"] < 0.5 * found.before["space"]
+    assert physical(found.point, "reverb.wet_db") == pytest.approx(-10.0, abs=4.0)
+
+
+def test_dynamics_are_brought_by_the_compressor(vocal, right) -> None:
+    found = found_for(vocal, right, ("dynamics",))
+    assert found.after["dynamics"] < 0.9 * found.before["dynamics"]
+    ratio, threshold_db = (
+        physical(found.point, f"compressor.{name}") for name in ("ratio", "threshold_db")
+    )
+    assert (1.0 - 1.0 / ratio) * -threshold_db > (1.0 - 1.0 / 1.5) * 22.0
+
+
+def test_it_is_deterministic_and_stays_in_range(vocal, right) -> None:
+    first, again = (found_for(vocal, right, ("tone", "space"), steps=4) for _ in range(2))
+    assert torch.equal(first.point, again.point)
+    assert float(first.point.min()) >= 0.0
+    assert float(first.point.max()) <= 1.0
+    nothing = found_for(vocal, right, ("tone",), steps=0)
+    torch.testing.assert_close(nothing.point, point_of(START))
+    assert nothing.before == nothing.after
+
+
+def test_passages_and_references() -> None:
+    long = np.concatenate((np.zeros(RATE * 9, np.float32), voice(9.0, 2)))[None]
+    assert passages_of(long, RATE).shape == (2, 1, 4 * RATE)
+    assert passages_of(voice(0.3)[None], RATE).shape[-1] >= RATE
+    mono = voice(2.0, 4)[None]
+    plain = reference_style(mono, RATE, take_of(mono, RATE))
+    twice = np.repeat(mono, 2, axis=0)
+    assert np.isnan(plain[SIDE_FEATURES]).all()
+    np.testing.assert_allclose(reference_style(twice, RATE, take_of(twice, RATE)), plain, atol=1e-3)
+    sides = np.stack((mono[0], np.roll(mono[0], 400)))
+    assert np.isfinite(reference_style(sides, RATE, take_of(sides, RATE))).all()
+    one_sided = np.stack((mono[0], 0.01 * mono[0]))
+    assert np.isnan(reference_style(one_sided, RATE, take_of(one_sided, RATE))[SIDE_FEATURES]).all()
