@@ -36,6 +36,7 @@ from ..files import atomic_path
 from ..pairs import Pair
 from ..parameters import PARAMETERS
 from ..predictor import Predictor
+from .alike import groups_of
 from .checkpoint import load_checkpoint, save_checkpoint
 from .crossing import (
     TRAINED_FOLDS,
@@ -55,6 +56,7 @@ from .distributed import ALONE, Workers
 from .finetune_options import FinetuneOptions, FinetuneResult
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
+from .ridge import STRENGTHS
 from .selection import relative_score, split_pairs
 from .stages import MOST_STEPS, TRAINED, Work
 
@@ -186,7 +188,7 @@ class _Run:
             "steps": 0,
             "scores": {},
             "by_pair": {},
-            "strength": 0.0,
+            "weights": [],
             "amounts": {},
             "crossed": {},
             "history": [],
@@ -247,13 +249,14 @@ class _Run:
         self.restore("studio")
         near = self.near_labels()
         certainty = certainty_at(self.work, near)
-        strength, found, amounts = chosen_departures(self.work, near, certainty)
+        weights, found, amounts = chosen_departures(self.work, near, certainty)
         moved = crossed_departures(self.work, found, near)
         answer_departures(self.work, found, amounts)
-        self.progress.update(strength=strength, amounts=amounts)
+        self.progress.update(weights=weights, amounts=amounts)
+        strength = float(np.exp(np.dot(weights, np.log(STRENGTHS))))
         held, _ = self.measure("ridge", moved)
         self.note({
-            "stage": "ridge", "strength": strength, "held_out": held, "amounts": amounts,
+            "stage": "ridge", "strength": round(strength, 3), "held_out": held, "amounts": amounts,
             "explained": _rounded(found.by_module), "habits": _rounded(found.habit_scales),
             "certainty": round(float(certainty.mean()), 4),
         })  # fmt: skip
@@ -268,9 +271,10 @@ class _Run:
         near = self.near_labels()
         amounts = self.progress["amounts"] if best == "ridge" else {}
         certainty = certainty_at(self.work, near)
-        fitted = Fitted(near, certainty, self.progress["strength"], amounts)
+        fitted = Fitted(near, certainty, self.progress["weights"], amounts)
         steps = min(-(-len(self.work.places[0]) // self.options.batch), MOST_STEPS)
-        trainings = steps * (min(len(self.pairs), TRAINED_FOLDS) + 1)
+        folds = len(groups_of(self.work.described, TRAINED_FOLDS))
+        trainings = steps * (folds + 1)
         epochs = min(self.options.head_epochs, self.steps_left("head") // trainings)
         if self.options.steps is None:
             epochs = self.options.head_epochs
@@ -298,7 +302,7 @@ class _Run:
         for epoch in range(last + 1):
             losses = self.work.epoch(optimizer, "head", epoch, epochs, self.report)
             self.progress["steps"] += len(losses)
-        self.progress["steps"] += steps * epochs * min(len(self.pairs), TRAINED_FOLDS)
+        self.progress["steps"] += steps * epochs * folds
         self.keep("head", scores[last], each[last], found[last])
 
     def epochs(self, stage: str) -> None:
@@ -414,7 +418,7 @@ class _Run:
     def fold_shifts(self) -> Tensor:
         """By how much the strip moves without the labels of each pair's fold."""
         if self.shifts is None:
-            self.shifts = self.workers.agree(shifts_of(self.labels()))
+            self.shifts = self.workers.agree(shifts_of(self.labels(), self.work.described))
         return self.shifts
 
     def best(self) -> str:
