@@ -267,6 +267,7 @@ class _Run:
         best, before = self.best(), self.progress["by_pair"]["before"]
         if best == "before":
             return
+        self.work.learn(self.labels())
         self.restore("studio")
         near = self.near_labels()
         amounts = self.progress["amounts"] if best == "ridge" else {}
