@@ -17,13 +17,11 @@ and each label, so a run that was stopped, however, goes on where it was and end
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +52,7 @@ from .departing import (
 )
 from .distributed import ALONE, Workers
 from .finetune_options import FinetuneOptions, FinetuneResult
+from .finetune_state import STAGES, is_whole, rounded, run_fingerprint
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
 from .ridge import STRENGTHS
@@ -76,7 +75,6 @@ STATE_FILES = (CHECKPOINT, LABELS)
 
 LEAST_BETTER = 1e-4
 MOST_LABELS = 40
-STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
 # Of the time, what may be gone when a stage ends.
 TIME_SHARE = {
     "labels": 0.3, "studio": 0.4, "near": 0.8, "head": 0.9, "top": 1.0,
@@ -180,7 +178,7 @@ class _Run:
         ]
         self.states = {"before": self.state()}
         self.progress: dict[str, Any] = {
-            "fingerprint": _fingerprint(model, self.prints, held_prints, options),
+            "fingerprint": run_fingerprint(model, self.prints, held_prints, options),
             "stage": "labels",
             "epoch": 0,
             "worse": 0,
@@ -257,7 +255,7 @@ class _Run:
         held, _ = self.measure("ridge", moved)
         self.note({
             "stage": "ridge", "strength": round(strength, 3), "held_out": held, "amounts": amounts,
-            "explained": _rounded(found.by_module), "habits": _rounded(found.habit_scales),
+            "explained": rounded(found.by_module), "habits": rounded(found.habit_scales),
             "certainty": round(float(certainty.mean()), 4),
         })  # fmt: skip
         self.report({"stage": "ridge", "held_out": held})
@@ -467,7 +465,7 @@ class _Run:
             for name, value in flat.items():
                 stage, _, key = name.partition("/")
                 self.states.setdefault(stage, {})[key] = value
-            if not _is_whole(self.progress, self.states):
+            if not is_whole(self.progress, self.states):
                 raise ModelError(
                     f"{path}: cannot go on from this checkpoint (its progress is damaged); remove "
                     "it to start anew"
@@ -488,29 +486,3 @@ class _Run:
                 load_checkpoint(path, self.model, self.optimizer)
             self.optimizer.load_state_dict(self.workers.agree(self.optimizer.state_dict()))
         self.began = time.monotonic() - self.progress["seconds"]
-
-
-def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(share, 4) for name, share in shares.items()}
-
-
-def _is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:
-    """Whether a run's progress names stages that there are, with a state for each score."""
-    scores, history = progress["scores"], progress["history"]
-    return (
-        progress["stage"] in STAGES
-        and set(scores) <= set(states)
-        and all(isinstance(score, (int, float)) for score in scores.values())
-        and all(isinstance(entry, dict) and "stage" in entry for entry in history)
-    )
-
-
-def _fingerprint(
-    model: Predictor, train: Sequence[str], held: Sequence[str], options: FinetuneOptions
-) -> str:
-    text = json.dumps([list(train), list(held), asdict(options)], sort_keys=True)
-    print_of = hashlib.sha256(text.encode())
-    for name, weights in model.state_dict().items():
-        print_of.update(name.encode())
-        print_of.update(weights.detach().cpu().contiguous().numpy().tobytes())
-    return print_of.hexdigest()
