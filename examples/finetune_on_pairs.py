@@ -64,7 +64,7 @@ def main() -> None:
         files, left_over = find_pairs(raw, mixed)
         for line in left_over:
             print(f"left out: {line}")
-        settings = FinetuneOptions(minutes=options.minutes)
+        settings = FinetuneOptions(minutes=options.minutes, held_out=0.2)
         train, held_out = split_pairs([load_pair(entry) for entry in files], settings)
         model = Predictor.load()
         before = mean_distance(held_out, model)

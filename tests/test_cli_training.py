@@ -69,7 +69,7 @@ def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "new" / "studio"
     options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.05")
-    result = done("finetune", *options, "-o", studio)
+    result = done("finetune", *options, "--held-out", "0.25", "-o", studio)
     rows = _rows(result.stdout)
     assert set(rows) == set(ROWS)
     assert rows["after"] <= rows["before"]  # the best state counts, the first one included
@@ -97,7 +97,10 @@ def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     again = done("finetune", *options, "-o", studio, "--force", "--json", "--seed", "3")
     data = json.loads(again.stdout)
     assert data["model"] == str(studio)
-    assert len(data["held_out"]) == 1
+    assert data["crossed"], "by default, so few pairs are all learnt from"
+    assert data["pairs"] == len(data["held_out"]) == 4
+    assert data["distance"]["after"] <= data["distance"]["before"] + 1e-3
+    assert "each predicted from the others" in (studio / "README.md").read_text()
     assert again.stderr == ""
     assert contents(studio) != before
 

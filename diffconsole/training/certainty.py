@@ -15,7 +15,7 @@ import numpy as np
 __all__ = ["LEAST_CERTAINTY", "certainty_of"]
 
 LEAST_CERTAINTY = 0.05
-DISAGREEMENT = 0.2
+DISAGREEMENT = 0.3
 """Difference of the passages' gains, of the natural logarithm, at which a label counts half."""
 
 LAG_SECONDS = 0.005
@@ -29,7 +29,7 @@ def certainty_of(
 ) -> np.ndarray:
     """Return what each label counts, ``(pairs,)`` in 0.05…1.
 
-    ``min(1, (median rest / rest)²) / (1 + (difference / 0.2)²) / (1 + (lag / 5 ms)²)``
+    ``min(1, (median rest / rest)²) / (1 + (difference / 0.3)²) / (1 + (lag / 5 ms)²)``
 
     Parameters
     ----------

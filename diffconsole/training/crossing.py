@@ -5,7 +5,8 @@ few. The studio's strip begins at the middle of the labels, which is found again
 each fold; by how much it then moves, the trained strip is moved for the pairs of that fold. The
 departures are those of a regression on the other pairs, in closed form (:mod:`.ridge`). Strip and
 departures are trained on together once for each of three folds, without it; the epoch at which the
-folds come nearest to their mixes is that at which the training on all pairs ends.
+folds come nearest to their mixes is that at which the training on all pairs ends. Folds are pairs
+with like voices (:mod:`.alike`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from torch import Tensor
 from ..pairs import PAIR_RATE, Pair
 from ..parameters import BY_KEY, PARAMETERS
 from ..predictor import level_gain_db
-from .departing import answer_departures, departures_of, moved_points
+from .alike import groups_of
+from .departing import answer_departures, blended_departures, moved_points
 from .studio_strip import middle_of
 
 if TYPE_CHECKING:
@@ -33,13 +35,12 @@ __all__ = [
     "crossed_distances",
     "crossed_epochs",
     "crossed_points",
-    "folds_of",
     "settings_of",
     "shifts_of",
 ]
 
 FOLDS, TRAINED_FOLDS = 5, 3
-"""Parts that the pairs fall into: of the labels, and where each costs a training."""
+"""Groups of like voices: of the labels, and where each costs a training."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +53,27 @@ class Fitted:
         ``(pairs, parameters)``, the settings near the strip.
     certainty : Tensor
         ``(pairs,)``.
-    strength : float
-        Of the regression.
+    weights : list of float
+        What the fit with each strength counts.
     amounts : dict of str to float
         How much of them counts, by module; empty where the strip alone is better.
     """
 
     near: Tensor
     certainty: Tensor
-    strength: float
+    weights: list[float]
     amounts: dict[str, float]
 
 
-def folds_of(pairs: int, most: int) -> list[list[int]]:
-    """Return the numbers of the pairs in folds, neighbours in different ones."""
-    count = min(most, pairs)
-    return [list(range(first, pairs, count)) for first in range(count)]
-
-
-def shifts_of(labels: Tensor, folds: int = FOLDS) -> Tensor:
-    """Return the logits by which the middle of the labels moves without those of a pair's fold.
+def shifts_of(labels: Tensor, described: Tensor) -> Tensor:
+    """Return the logits by which the middle of the labels moves without those of like voices.
 
     Parameters
     ----------
     labels : Tensor
         ``(pairs, parameters)`` in 0…1, NaN where there is none.
-    folds : int
-        Most parts that the pairs fall into.
+    described : Tensor
+        ``(pairs, features)``, of the voices.
 
     Returns
     -------
@@ -90,7 +85,7 @@ def shifts_of(labels: Tensor, folds: int = FOLDS) -> Tensor:
     if len(numbers) < 2:
         return shifts
     middle = torch.logit(middle_of(labels[numbers]))
-    for fold in folds_of(len(numbers), folds):
+    for fold in groups_of(described[numbers], FOLDS):
         out = torch.zeros(len(numbers), dtype=torch.bool)
         out[fold] = True
         shifts[numbers[out]] = torch.logit(middle_of(labels[numbers[~out]])) - middle
@@ -180,13 +175,13 @@ def crossed_epochs(
     """
     count, head = len(work.train.pairs), work.model.head
     points = torch.zeros(epochs, count, len(PARAMETERS))
-    folds = folds_of(count, TRAINED_FOLDS)
+    folds = groups_of(work.described, TRAINED_FOLDS)
     for number, fold in enumerate(folds):
         restore()
         with torch.no_grad():
             head.mean.bias.add_(shifts[fold].mean(dim=0).to(head.mean.bias))
         if fitted.amounts:
-            found = departures_of(work, fitted.near, fitted.certainty, fitted.strength, fold)
+            found = blended_departures(work, fitted.near, fitted.certainty, fitted.weights, fold)
             answer_departures(work, found, fitted.amounts)
         else:
             work.centre()

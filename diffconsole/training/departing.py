@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from ..parameters import MODULES, PARAMETERS
 from ..predictor import SAFE_SIDE
-from .amounts import choose
+from .alike import groups_of
+from .amounts import choose_amounts, weigh
 from .certainty import certainty_of
 from .habits import at_strip, shipped_prior
 from .near import spread_places
-from .ridge import FEWEST, STRENGTHS, Departures, fit
+from .ridge import FEWEST, STRENGTHS, Departures, blend, fit
+from .selection import relative_score
 from .stages import SEEN
 from .studio_strip import LEAST_SPREAD, WIDEST_SPREAD
 
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "answer_departures",
+    "blended_departures",
     "certainty_at",
     "chosen_departures",
     "crossed_departures",
     "departures_of",
     "moved_points",
 ]
+
+GROUPS = 5
+"""Of voices that are alike, that are left out together."""
 
 MOST_CROSSED, CROSSED_SEGMENTS = 40, 1
 """Pairs that decide how much of the departures counts, and segments of each."""
@@ -66,7 +72,8 @@ def departures_of(
     described = head.unusual(work.described.to(head.usual.device)).cpu()[known]
     habits = at_strip(shipped_prior(), strip, head.usual_spread)
     moves = (near[known] - strip) * SEEN
-    return fit(heard, described, moves, strength, habits, certainty[known])
+    groups = groups_of(work.described[known], GROUPS) if bool(known.any()) else None
+    return fit(heard, described, moves, strength, habits, certainty[known], groups)
 
 
 def certainty_at(work: Work, near: Tensor) -> Tensor:
@@ -124,12 +131,24 @@ def crossed_departures(work: Work, found: Departures, near: Tensor) -> Tensor:
     return moved
 
 
+def blended_departures(
+    work: Work,
+    near: Tensor,
+    certainty: Tensor,
+    weights: Sequence[float],
+    without: Collection[int] = (),
+) -> Departures:
+    """Return the mean of the fits with all strengths, by what each counts."""
+    fits = [departures_of(work, near, certainty, strength, without) for strength in STRENGTHS]
+    return blend(fits, weights)
+
+
 def chosen_departures(
     work: Work, near: Tensor, certainty: Tensor
-) -> tuple[float, Departures, dict[str, float]]:
-    """Fit with each strength; return the one that brings pairs nearest to their mixes.
+) -> tuple[list[float], Departures, dict[str, float]]:
+    """Fit with each strength; weigh the fits, and what they say, by what the console makes of it.
 
-    Every pair is predicted from the others (:mod:`.amounts`).
+    Every pair is predicted from those with other voices (:mod:`.amounts`, :mod:`.alike`).
 
     Parameters
     ----------
@@ -142,26 +161,30 @@ def chosen_departures(
 
     Returns
     -------
-    strength : float
-        Of the regression.
+    weights : list of float
+        What the fit with each strength counts.
     found : Departures
-        With it.
+        Their mean.
     amounts : dict of str to float
         How much of them counts, by module.
     """
     fits = [departures_of(work, near, certainty, strength) for strength in STRENGTHS]
     numbers = (~near.isnan().any(dim=1)).nonzero()[:, 0].tolist()
+    equal = [1.0 / len(fits)] * len(fits)
     if len(numbers) < FEWEST:
-        return STRENGTHS[0], fits[0], dict.fromkeys(MODULES, 0.0)
+        return equal, blend(fits, equal), dict.fromkeys(MODULES, 0.0)
     some = np.linspace(0, len(numbers) - 1, min(len(numbers), MOST_CROSSED)).astype(int)
     chosen = [numbers[i] for i in some]
     places = [place for n in chosen for place in spread_places(work.places[0], n, CROSSED_SEGMENTS)]
     owner, strip = torch.tensor([place.pair for place in places]), work.strip()
-    moves = [crossed_departures(work, found, near)[owner] for found in fits]
 
-    def distances(candidate: int, amounts: Mapping[str, float]) -> list[float]:
-        each = work.distances_at(moved_points(work, strip, moves[candidate], amounts), places)
+    def distances(found: Departures, amounts: Mapping[str, float]) -> list[float]:
+        moved = crossed_departures(work, found, near)[owner]
+        each = work.distances_at(moved_points(work, strip, moved, amounts), places)
         return [float(each[owner == number].mean()) for number in chosen]
 
-    best, amounts = choose(distances, len(fits), MODULES)
-    return STRENGTHS[best], fits[best], amounts
+    every = [distances(found, dict.fromkeys(MODULES, 1.0)) for found in fits]
+    start = distances(fits[0], dict.fromkeys(MODULES, 0.0))
+    weights = weigh([relative_score(each, start) for each in every])
+    found = blend(fits, weights)
+    return weights, found, choose_amounts(lambda amounts: distances(found, amounts), MODULES)

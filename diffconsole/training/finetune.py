@@ -17,13 +17,11 @@ and each label, so a run that was stopped, however, goes on where it was and end
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from ..files import atomic_path
 from ..pairs import Pair
 from ..parameters import PARAMETERS
 from ..predictor import Predictor
+from .alike import groups_of
 from .checkpoint import load_checkpoint, save_checkpoint
 from .crossing import (
     TRAINED_FOLDS,
@@ -53,8 +52,10 @@ from .departing import (
 )
 from .distributed import ALONE, Workers
 from .finetune_options import FinetuneOptions, FinetuneResult
+from .finetune_state import STAGES, is_whole, rounded, run_fingerprint
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
+from .ridge import STRENGTHS
 from .selection import relative_score, split_pairs
 from .stages import MOST_STEPS, TRAINED, Work
 
@@ -74,7 +75,6 @@ STATE_FILES = (CHECKPOINT, LABELS)
 
 LEAST_BETTER = 1e-4
 MOST_LABELS = 40
-STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
 # Of the time, what may be gone when a stage ends.
 TIME_SHARE = {
     "labels": 0.3, "studio": 0.4, "near": 0.8, "head": 0.9, "top": 1.0,
@@ -178,7 +178,7 @@ class _Run:
         ]
         self.states = {"before": self.state()}
         self.progress: dict[str, Any] = {
-            "fingerprint": _fingerprint(model, self.prints, held_prints, options),
+            "fingerprint": run_fingerprint(model, self.prints, held_prints, options),
             "stage": "labels",
             "epoch": 0,
             "worse": 0,
@@ -186,7 +186,7 @@ class _Run:
             "steps": 0,
             "scores": {},
             "by_pair": {},
-            "strength": 0.0,
+            "weights": [],
             "amounts": {},
             "crossed": {},
             "history": [],
@@ -247,14 +247,15 @@ class _Run:
         self.restore("studio")
         near = self.near_labels()
         certainty = certainty_at(self.work, near)
-        strength, found, amounts = chosen_departures(self.work, near, certainty)
+        weights, found, amounts = chosen_departures(self.work, near, certainty)
         moved = crossed_departures(self.work, found, near)
         answer_departures(self.work, found, amounts)
-        self.progress.update(strength=strength, amounts=amounts)
+        self.progress.update(weights=weights, amounts=amounts)
+        strength = float(np.exp(np.dot(weights, np.log(STRENGTHS))))
         held, _ = self.measure("ridge", moved)
         self.note({
-            "stage": "ridge", "strength": strength, "held_out": held, "amounts": amounts,
-            "explained": _rounded(found.by_module), "habits": _rounded(found.habit_scales),
+            "stage": "ridge", "strength": round(strength, 3), "held_out": held, "amounts": amounts,
+            "explained": rounded(found.by_module), "habits": rounded(found.habit_scales),
             "certainty": round(float(certainty.mean()), 4),
         })  # fmt: skip
         self.report({"stage": "ridge", "held_out": held})
@@ -264,13 +265,15 @@ class _Run:
         best, before = self.best(), self.progress["by_pair"]["before"]
         if best == "before":
             return
+        self.work.learn(self.labels())
         self.restore("studio")
         near = self.near_labels()
         amounts = self.progress["amounts"] if best == "ridge" else {}
         certainty = certainty_at(self.work, near)
-        fitted = Fitted(near, certainty, self.progress["strength"], amounts)
+        fitted = Fitted(near, certainty, self.progress["weights"], amounts)
         steps = min(-(-len(self.work.places[0]) // self.options.batch), MOST_STEPS)
-        trainings = steps * (min(len(self.pairs), TRAINED_FOLDS) + 1)
+        folds = len(groups_of(self.work.described, TRAINED_FOLDS))
+        trainings = steps * (folds + 1)
         epochs = min(self.options.head_epochs, self.steps_left("head") // trainings)
         if self.options.steps is None:
             epochs = self.options.head_epochs
@@ -298,7 +301,7 @@ class _Run:
         for epoch in range(last + 1):
             losses = self.work.epoch(optimizer, "head", epoch, epochs, self.report)
             self.progress["steps"] += len(losses)
-        self.progress["steps"] += steps * epochs * min(len(self.pairs), TRAINED_FOLDS)
+        self.progress["steps"] += steps * epochs * folds
         self.keep("head", scores[last], each[last], found[last])
 
     def epochs(self, stage: str) -> None:
@@ -414,7 +417,7 @@ class _Run:
     def fold_shifts(self) -> Tensor:
         """By how much the strip moves without the labels of each pair's fold."""
         if self.shifts is None:
-            self.shifts = self.workers.agree(shifts_of(self.labels()))
+            self.shifts = self.workers.agree(shifts_of(self.labels(), self.work.described))
         return self.shifts
 
     def best(self) -> str:
@@ -462,7 +465,7 @@ class _Run:
             for name, value in flat.items():
                 stage, _, key = name.partition("/")
                 self.states.setdefault(stage, {})[key] = value
-            if not _is_whole(self.progress, self.states):
+            if not is_whole(self.progress, self.states):
                 raise ModelError(
                     f"{path}: cannot go on from this checkpoint (its progress is damaged); remove "
                     "it to start anew"
@@ -483,29 +486,3 @@ class _Run:
                 load_checkpoint(path, self.model, self.optimizer)
             self.optimizer.load_state_dict(self.workers.agree(self.optimizer.state_dict()))
         self.began = time.monotonic() - self.progress["seconds"]
-
-
-def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(share, 4) for name, share in shares.items()}
-
-
-def _is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:
-    """Whether a run's progress names stages that there are, with a state for each score."""
-    scores, history = progress["scores"], progress["history"]
-    return (
-        progress["stage"] in STAGES
-        and set(scores) <= set(states)
-        and all(isinstance(score, (int, float)) for score in scores.values())
-        and all(isinstance(entry, dict) and "stage" in entry for entry in history)
-    )
-
-
-def _fingerprint(
-    model: Predictor, train: Sequence[str], held: Sequence[str], options: FinetuneOptions
-) -> str:
-    text = json.dumps([list(train), list(held), asdict(options)], sort_keys=True)
-    print_of = hashlib.sha256(text.encode())
-    for name, weights in model.state_dict().items():
-        print_of.update(name.encode())
-        print_of.update(weights.detach().cpu().contiguous().numpy().tobytes())
-    return print_of.hexdigest()

@@ -28,7 +28,15 @@ from ..parameters import BY_KEY, PARAMETERS, denormalize
 from ..voice import BANDS_HZ, VOICE_FEATURES
 from .engineers import HABITS, MODULES, REACTIONS, Prior
 
-__all__ = ["SHIPPED", "Habits", "at_strip", "load_prior", "save_prior", "shipped_prior"]
+__all__ = [
+    "SHIPPED",
+    "Habits",
+    "at_strip",
+    "curve_db",
+    "load_prior",
+    "save_prior",
+    "shipped_prior",
+]
 
 SHIPPED = Path(__file__).parents[1] / "data" / "engineers.safetensors"
 
@@ -82,6 +90,20 @@ def at_strip(prior: Prior, strip: Tensor, spread: Tensor) -> Habits:
     return Habits(moved(prior.mean), {m: moved(some) for m, some in prior.habits.items()})
 
 
+def curve_db(point: Tensor) -> Tensor:
+    """Return the response of a strip's EQ in the third octaves, ``(bands,)`` dB.
+
+    Parameters
+    ----------
+    point : Tensor
+        ``(parameters,)`` in 0…1.
+    """
+    freq_hz = torch.tensor(BANDS_HZ).double()
+    sections = equalizer_sections(CURVE_RATE, denormalize(point[None]))
+    magnitude = response(sections, CURVE_RATE, freq_hz).abs().clamp(min=1e-6)
+    return (20.0 * magnitude.log10()).sum(dim=1)[0]
+
+
 def _settings_of_reactions(strip: Tensor) -> Tensor:
     """``(parameters, reactions)``: shares of the range by dB or octave of a reaction."""
     found = torch.zeros(len(PARAMETERS), len(REACTIONS)).double()
@@ -94,11 +116,7 @@ def _settings_of_reactions(strip: Tensor) -> Tensor:
     inside = strip.detach().cpu().double().clamp(0.005, 0.995)
 
     def curve(moved: Tensor) -> Tensor:
-        point = inside.index_copy(0, torch.tensor(CURVED), moved)
-        freq_hz = torch.tensor(BANDS_HZ).double()
-        sections = equalizer_sections(CURVE_RATE, denormalize(point[None]))
-        magnitude = response(sections, CURVE_RATE, freq_hz).abs().clamp(min=1e-6)
-        return (20.0 * magnitude.log10()).sum(dim=1)[0]
+        return curve_db(inside.index_copy(0, torch.tensor(CURVED), moved))
 
     with torch.enable_grad():
         slope = torch.autograd.functional.jacobian(curve, inside[CURVED])

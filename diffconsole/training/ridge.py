@@ -22,6 +22,7 @@ Without habits, and with labels that are equally sure, it is a ridge regression.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,10 +32,10 @@ from ..parameters import PARAMETERS
 from ..voice import MANNER
 from .habits import Habits
 
-__all__ = ["STRENGTHS", "Departures", "fit"]
+__all__ = ["STRENGTHS", "Departures", "blend", "fit"]
 
 STRENGTHS = (0.5, 2.0, 8.0)
-"""What is tried, against 1, the mean square of a feature; pairs left out choose."""
+"""What is tried, against 1, the mean square of a feature; pairs left out weigh the fits."""
 
 SHARES = {
     "eq": (0.2, 0.7, 0.1),
@@ -126,6 +127,7 @@ def fit(
     strength: float,
     habits: Habits | None = None,
     certainty: Tensor | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> Departures:
     """Fit departures.
 
@@ -143,6 +145,8 @@ def fit(
         What engineers usually do, by the same descriptions.
     certainty : Tensor, optional
         ``(pairs,)``, above 0: what each label counts, 1 by default.
+    groups : sequence of sequence of int, optional
+        Pairs that are left out together; by default each by itself.
 
     Returns
     -------
@@ -159,11 +163,12 @@ def fit(
     crossed = torch.zeros_like(y)
     if len(y) < FEWEST:
         return _of(weights, usual, left, {}, crossed, {})
+    groups = [[pair] for pair in range(len(y))] if groups is None else groups
     noise = 1.0 / (torch.ones(len(y)) if certainty is None else certainty).double()
     y = y - y.mean(dim=0)
     voices = described.double() - described.double().mean(dim=0)
     kinds = [kind - kind.mean(dim=0) for kind in kinds]
-    total = y.square().sum(dim=0)
+    total, others = y.square().sum(dim=0), _from_others(y, groups)
     for module in dict.fromkeys(modules):
         columns = torch.tensor([m == module for m in modules])
         shares = SHARES.get(module, EQUAL)
@@ -175,7 +180,14 @@ def fit(
         mean, directions = _of_module(habits, module, columns, described.shape[1])
         posteriors = [
             _posterior(
-                y[:, columns], kernel, strength, noise, voices, scale * mean, scale * directions
+                y[:, columns],
+                kernel,
+                strength,
+                noise,
+                voices,
+                scale * mean,
+                scale * directions,
+                groups,
             )
             for scale in tried
         ]
@@ -188,15 +200,32 @@ def fit(
             reaction = mean + torch.einsum("k,ksf->sf", posterior.shares, directions)
             usual[columns] += share * scale * reaction
         found_scales[module] = sum(s * float(p) for s, p in zip(tried, likely, strict=True))
-        # The means of the others differ by what the pair itself has; they are left out here too.
-        crossed[:, columns] = y[:, columns] - (1.0 - 1.0 / len(y)) * off
+        crossed[:, columns] = _without_means(y[:, columns] - off, y[:, columns], groups)
         error, whole = off.square().sum(dim=0), total[columns]
         departs = whole > LEAST_TOTAL
         left[columns] = torch.where(departs, error / whole.clamp(min=LEAST_TOTAL), 1.0).float()
         if bool(departs.any()):
-            from_others = float(whole[departs].sum()) / (1.0 - 1.0 / len(y)) ** 2
+            from_others = float(others[:, columns][:, departs].square().sum())
             by_module[module] = max(0.0, 1.0 - float(error[departs].sum()) / from_others)
     return _of(weights, usual, left, by_module, crossed, found_scales)
+
+
+def blend(fits: Sequence[Departures], weights: Sequence[float]) -> Departures:
+    """Return the mean of fits to the same pairs, by weights whose sum is 1."""
+    first = fits[0]
+
+    def mean(name: str) -> Tensor:
+        parts = [w * getattr(each, name) for w, each in zip(weights, fits, strict=True)]
+        return torch.stack(parts).sum(dim=0)
+
+    def shares(name: str) -> dict[str, float]:
+        pairs = list(zip(weights, (getattr(each, name) for each in fits), strict=True))
+        return {key: sum(w * some[key] for w, some in pairs) for key in getattr(first, name)}
+
+    return Departures(
+        mean("heard_weight"), mean("voice_weight"), mean("left"), shares("by_module"),
+        mean("crossed"), shares("habit_scales"),
+    )  # fmt: skip
 
 
 def _of(
@@ -229,6 +258,7 @@ def _posterior(
     voices: Tensor,
     mean: Tensor,
     directions: Tensor,
+    groups: Sequence[Sequence[int]],
 ) -> _Posterior:
     """The posterior of a module with one strength of its ridge and one scale of its habits.
 
@@ -262,10 +292,38 @@ def _posterior(
     evidence = -0.5 * float(((residual * whitened).sum(dim=0) / now).sum()) - count * half_log
     evidence -= 0.5 * float((pairs - 1.0 + USUAL_PAIRS) * now.log().sum() + (usual / now).sum())
     evidence += 0.5 * float(toward @ shares) - float(root.diagonal().log().sum())
-    # Errors on pairs left out: what the inverse covariance has of a pair, solved for what it has
-    # of the departures.
-    solved = solved / now[:, None, None]
-    own = torch.diag_embed(precise.diagonal()[:, None] / now)
-    own = own - torch.einsum("snk,kl,tnl->nst", solved, spread, solved)
-    off = torch.linalg.solve(own, (dual / now)[:, :, None])[:, :, 0]
+    # Errors on pairs left out: what the inverse covariance has of them, solved for what it has of
+    # the departures.
+    solved, whitened = solved / now[:, None, None], dual / now
+    off = torch.empty_like(y)
+    for group in groups:
+        own = -torch.einsum("snk,kl,tml->nsmt", solved[:, group], spread, solved[:, group])
+        for setting in range(count):
+            own[:, setting, :, setting] += precise[group][:, group] / now[setting]
+        size = len(group) * count
+        found = torch.linalg.solve(own.reshape(size, size), whitened[group].reshape(size))
+        off[group] = found.reshape(len(group), count)
     return _Posterior(evidence, shares, dual, off)
+
+
+def _from_others(y: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """Departures from the mean of the pairs of other groups; that of all is 0."""
+    found = y.clone()
+    for group in groups:
+        found[group] += y[group].sum(dim=0) / max(len(y) - len(group), 1)
+    return found
+
+
+def _without_means(predicted: Tensor, y: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """What is predicted from other groups, against the usual voice and departure of all pairs.
+
+    The means of the others differ from those of all by what the group itself has; here they are
+    put back, since the studio's strip is that of all.
+    """
+    found = predicted.clone()
+    for group in groups:
+        rest = max(len(y) - len(group), 1)
+        own = y[group].sum(dim=0)
+        moved = (predicted[group].sum(dim=0) + len(group) * own / rest) * rest / len(y)
+        found[group] += (own - moved) / rest
+    return found

@@ -81,9 +81,9 @@ def test_a_damaged_log_is_read_as_far_as_it_is_one(tmp_path):
     ids=str,
 )
 def test_a_run_that_names_what_is_not_there_does_not_go_on(changes):
-    from diffconsole.training.finetune import _is_whole
+    from diffconsole.training.finetune_state import is_whole
 
     whole = {"stage": "near", "scores": {"before": 2.5}, "history": [{"stage": "before"}]}
     states = {"before": {}, "anchor": {}}
-    assert _is_whole(whole, states)
-    assert not _is_whole({**whole, **changes}, states)
+    assert is_whole(whole, states)
+    assert not is_whole({**whole, **changes}, states)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from diffconsole.parameters import PARAMETERS
-from diffconsole.training.ridge import FEWEST, fit
+from diffconsole.training.habits import Habits
+from diffconsole.training.ridge import FEWEST, HABIT_SCALES, fit
 from diffconsole.voice import MANNER
 
 TONES = 6
@@ -28,6 +29,7 @@ def test_errors_are_those_on_pairs_that_were_really_left_out(pairs: int) -> None
     heard, described, y = some(pairs)
     whole = fit(heard, described, y, 1.0)
     squared = torch.zeros(len(PARAMETERS))
+    centre = [x.mean(dim=0) for x in (heard, described)]
     for i in range(pairs):
         rows = torch.arange(pairs) != i
         part = fit(heard[rows], described[rows], y[rows], 1.0)
@@ -35,6 +37,10 @@ def test_errors_are_those_on_pairs_that_were_really_left_out(pairs: int) -> None
         guess = y[rows].mean(dim=0)
         guess = guess + part.heard_weight @ away[0] + part.voice_weight @ away[1]
         squared += (y[i] - guess).square()
+        # What the others say of this voice, against the usual one of all.
+        off = [x[i] - middle for x, middle in zip((heard, described), centre, strict=True)]
+        crossed = part.heard_weight @ off[0] + part.voice_weight @ off[1]
+        torch.testing.assert_close(whole.crossed[i], crossed, rtol=1e-3, atol=1e-4)
     total = (y - y.mean(dim=0)).square().sum(dim=0)
     torch.testing.assert_close(whole.left, squared / total, rtol=1e-3, atol=1e-4)
 
@@ -58,3 +64,127 @@ def test_what_never_departs_keeps_its_uncertainty() -> None:
     assert float(found.left[3]) == 1.0
     assert torch.equal(fit(heard[: FEWEST - 1], described[: FEWEST - 1], y[: FEWEST - 1], 1.0).left,
                        torch.ones(len(PARAMETERS)))  # fmt: skip
+
+
+# What engineers usually do
+
+
+def some_habits(seed: int = 0, directions: int = 3) -> Habits:
+    """A mean and directions for the equalizer's and the compressor's settings."""
+    rng = np.random.default_rng((seed, 7))
+    modules = [p.section.split(".")[0] for p in PARAMETERS]
+    of = {m: torch.tensor([m == each for each in modules]) for m in ("eq", "compressor")}
+    mean = torch.from_numpy(0.02 * rng.standard_normal((len(PARAMETERS), FEATURES)))
+    mean = mean * (of["eq"] | of["compressor"]).unsqueeze(1)
+    shape = (directions, len(PARAMETERS), FEATURES)
+    found = {
+        m: torch.from_numpy(0.02 * rng.standard_normal(shape)) * mine.unsqueeze(1)
+        for m, mine in of.items()
+    }
+    return Habits(mean, found)
+
+
+def studio_of(
+    habits: Habits, pairs: int, seed: int, noise: float = 0.02
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Voices, an engineer's departures with some taste, and the engineer's own reactions."""
+    rng = np.random.default_rng((seed, 3))
+    heard, described = rng.standard_normal((pairs, 8)), rng.standard_normal((pairs, FEATURES))
+    reactions = habits.mean.clone()
+    for directions in habits.directions.values():
+        shares = torch.from_numpy(rng.standard_normal(len(directions)))
+        reactions += torch.einsum("k,ksf->sf", shares, directions)
+    y = torch.from_numpy(described) @ reactions.T
+    y = y + torch.from_numpy(noise * rng.standard_normal(tuple(y.shape)))
+    return (
+        *(torch.from_numpy(a).float() for a in (heard, described)),
+        y.float(),
+        reactions.float(),
+    )
+
+
+def test_labels_that_are_sure_of_nothing_leave_what_is_usual() -> None:
+    habits = some_habits()
+    heard, described, y, _ = studio_of(habits, 6, 1)
+    nothing = torch.full((6,), 1e-9)
+    found = fit(heard, described, y, 2.0, habits, nothing)
+    expected = float(np.mean(HABIT_SCALES)) * habits.mean.float()
+    torch.testing.assert_close(found.voice_weight, expected, rtol=0.02, atol=1e-4)
+    assert float(found.heard_weight.abs().max()) < 1e-6
+
+
+def test_many_pairs_say_what_least_squares_says() -> None:
+    """Of an engineer whose reactions lie in no direction of the prior."""
+    rng = np.random.default_rng(2)
+    heard, described, _ = some(500)
+    truth = torch.from_numpy(0.05 * rng.standard_normal((len(PARAMETERS), FEATURES))).float()
+    y = (
+        described @ truth.T
+        + 0.005 * torch.from_numpy(rng.standard_normal((500, len(PARAMETERS)))).float()
+    )
+    found = fit(heard, described, y, 0.01, some_habits())
+    eq = torch.tensor([p.section.startswith("eq") for p in PARAMETERS])
+    least_squares = torch.linalg.lstsq(described - described.mean(0), y - y.mean(0)).solution.T
+    error = (found.voice_weight - least_squares)[eq].abs().mean()
+    assert float(error) < 0.03 * float(least_squares[eq].abs().mean())
+
+
+@pytest.mark.parametrize("pairs", [5, 10, 25])
+def test_the_prior_helps_on_engineers_that_it_was_not_fitted_to(pairs: int) -> None:
+    """And most where pairs are few; settings without habits are as they were."""
+    habits = some_habits()
+    ours, plain, whole = 0.0, 0.0, 0.0
+    for seed in range(6):
+        heard, described, y, reactions = studio_of(habits, pairs, seed)
+        _, others, _, _ = studio_of(habits, 200, 100 + seed)
+        right = others @ reactions.T
+        for with_prior in (True, False):
+            found = fit(heard, described, y, 2.0, habits if with_prior else None)
+            error = float((others @ found.voice_weight.T - right).square().mean())
+            ours, plain = (ours + error, plain) if with_prior else (ours, plain + error)
+        whole += float(right.square().mean())
+        if not seed:
+            place = [p.key for p in PARAMETERS].index("reverb.wet_db")
+            a, b = (fit(heard, described, y, 2.0, h).voice_weight for h in (habits, None))
+            torch.testing.assert_close(a[place], b[place])
+    assert ours < 0.5 * plain
+    assert ours < 0.5 * whole
+
+
+def test_a_studio_that_follows_no_voice_is_found_out() -> None:
+    """The evidence lets the habits fade."""
+    habits = some_habits()
+    rng = np.random.default_rng(5)
+    heard, described, _ = some(25)
+    y = torch.from_numpy(0.02 * rng.standard_normal((25, len(PARAMETERS)))).float()
+    found = fit(heard, described, y, 8.0, habits)
+    assert max(found.habit_scales.values()) < 0.3
+    usual = (described @ habits.mean.float().T).square().mean()
+    assert float((described @ found.voice_weight.T).square().mean()) < 0.1 * float(usual)
+    follows = studio_of(habits, 25, 4)
+    assert fit(*follows[:3], 2.0, habits).habit_scales["eq"] > 0.7
+
+
+def test_uncertain_labels_count_less() -> None:
+    """A quarter of the labels is chance; once that is known, the rest is fitted."""
+    habits = some_habits()
+    heard, described, y, reactions = studio_of(habits, 24, 9)
+    wrong = torch.arange(24) % 4 == 0
+    noise = torch.from_numpy(np.random.default_rng(1).standard_normal((6, len(PARAMETERS))))
+    y[wrong] = 0.4 * noise.float()
+    certainty = torch.where(wrong, 0.02, 1.0)
+    right = described @ reactions.T
+    for prior, most in ((habits, 0.5), (None, 0.75)):
+        known, unknown = (
+            (described @ fit(heard, described, y, 2.0, prior, c).voice_weight.T - right)
+            for c in (certainty, None)
+        )
+        assert float(known.square().mean()) < most * float(unknown.square().mean())
+
+
+def test_the_same_pairs_are_fitted_the_same() -> None:
+    habits = some_habits()
+    heard, described, y, _ = studio_of(habits, 12, 2)
+    one, two = (fit(heard, described, y, 1.0, habits) for _ in range(2))
+    assert torch.equal(one.voice_weight, two.voice_weight)
+    assert torch.equal(one.crossed, two.crossed)

@@ -1,0 +1,57 @@
+"""What a fine-tuning run is known by, and whether what was kept of it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..predictor import Predictor
+from .finetune_options import FinetuneOptions
+
+__all__ = ["STAGES", "is_whole", "rounded", "run_fingerprint"]
+
+STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
+
+VERSION = 2
+"""Of what the stages do: a run goes on as it began, or not at all."""
+
+
+def rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    """Shares for a log."""
+    return {name: round(share, 4) for name, share in shares.items()}
+
+
+def is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:
+    """Whether a run's progress names stages that there are, with a state for each score."""
+    scores, history = progress["scores"], progress["history"]
+    return (
+        progress["stage"] in STAGES
+        and set(scores) <= set(states)
+        and all(isinstance(score, (int, float)) for score in scores.values())
+        and all(isinstance(entry, dict) and "stage" in entry for entry in history)
+    )
+
+
+def run_fingerprint(
+    model: Predictor, train: Sequence[str], held: Sequence[str], options: FinetuneOptions
+) -> str:
+    """Return a text that is the same for the same pairs, options and weights, and no other.
+
+    Parameters
+    ----------
+    model : Predictor
+        That the run begins with.
+    train, held : sequence of str
+        Fingerprints of the pairs.
+    options : FinetuneOptions
+        Of the run.
+    """
+    text = json.dumps([VERSION, list(train), list(held), asdict(options)], sort_keys=True)
+    print_of = hashlib.sha256(text.encode())
+    for name, weights in model.state_dict().items():
+        print_of.update(name.encode())
+        print_of.update(weights.detach().cpu().contiguous().numpy().tobytes())
+    return print_of.hexdigest()
