@@ -186,6 +186,19 @@ def test_freezing_from_the_bottom_leaves_the_top(encoder: LogMelEncoder) -> None
     assert all(p.grad is not None for p in top.parameters())
 
 
+def test_without_memory_it_has_the_same_shapes() -> None:
+    """A model's file is compared with these before anything is allocated."""
+    with torch.device("meta"):
+        empty = create("logmel", SMALL)
+    whole = create("logmel", SMALL)
+    shapes = [
+        {name: t.shape for name, t in (*model.named_buffers(), *model.named_parameters())}
+        for model in (empty, whole)
+    ]
+    assert shapes[0] == shapes[1]
+    assert all(t.is_meta for t in (*empty.buffers(), *empty.parameters()))
+
+
 # Errors
 
 
