@@ -19,7 +19,7 @@ Gap closed = (fixed − model) / fixed, of the means. A published blind search w
 27 % of the spectrum and 46 % of the dynamics, a regression 4 %, each on its own task (ST-ITO).
 
 Run: ``python -m tests.benchmarks.styles [--model FOLDER] [--examples 60] [--seconds 20]
-[--seed 31] [--people NAME ...] [--json]``. With other people than those that the model was held
+[--seed 31] [--singers NAME ...] [--json]``. With other singers than those that the model was held
 out from, and another seed, it validates. Exits with 1 where a bar is missed.
 """
 
@@ -122,7 +122,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each vocal")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--people", nargs="+", help="by default those the model was held out from")
+    parser.add_argument("--singers", nargs="+", help="by default those the model was held out from")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not (DATA / "voices").is_dir():
@@ -130,7 +130,7 @@ def main() -> int:
         return 2
     model = Predictor.load(arguments.model)
     options = model.info["options"]
-    people = arguments.people or options["held_out"]
+    people = arguments.singers or options["held_out"]
     made = cases(
         people, options["reference"], arguments.examples, arguments.seconds, arguments.seed
     )

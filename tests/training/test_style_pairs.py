@@ -59,7 +59,7 @@ def test_the_command_writes_what_is_read(folder, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", [*common, *small, "--without", "carl"])
     assert style_pairs.main() == 0
     assert "side_500_hz_db" in capsys.readouterr().out
-    assert load(output).source.endswith("people: anna, bert")
+    assert load(output).source.endswith("singers: anna, bert")
     monkeypatch.setattr("sys.argv", ["style_pairs", "--voices", str(folder / "none"), *small])
     assert style_pairs.main() == 1
     assert capsys.readouterr().err.startswith("Error: ")
