@@ -45,7 +45,9 @@ TURNS = ("space", "tone", "space", "dynamics")
 
 STEPS, STEP_SIZE, LAST_SHARE = 32, 0.25, 0.1
 MOMENTUM, SMOOTHING, EPSILON = 0.8, 0.95, 1e-6
-LEAST_DEVIATION = 0.02
+LEAST_DEVIATION, FURTHEST = 0.02, 2.5
+"""No setting goes further than so many deviations from its prediction."""
+
 LONGEST_DECAY_S = 4.0
 
 
@@ -185,5 +187,6 @@ def descend(
         at = at - size * ahead / spread
         # Back to where the point is: beyond the ends of a range there is no gradient.
         at = torch.maximum(torch.minimum(at, (1.0 - start) / scale), -start / scale)
+        at = at.clamp(-FURTHEST, FURTHEST)
         report_progress((step + 1) / steps)
     return Descent(best.cpu(), steps, before, after)

@@ -20,6 +20,9 @@ __all__ = ["passages_of", "reference_style", "style_target"]
 PASSAGE_SECONDS, PASSAGES = 4.0, 2
 REFERENCE_SECONDS = 8.0
 SHORTEST_SECONDS = 1.0
+WIDEST_DB = -8.0
+"""Sides that are louder against the mid are doubled voices or a widener, no reverb."""
+
 PARTNER_DB = 12.0
 MONO = 1e-4
 """Two channels are one where one of them is 12 dB quieter, or they differ by less of the peak."""
@@ -65,7 +68,7 @@ def passages_of(samples: np.ndarray, sample_rate: int, seconds: float = PASSAGE_
 def reference_style(
     samples: np.ndarray, sample_rate: int, take: Take, device: torch.device | str = "cpu"
 ) -> np.ndarray:
-    """Return the style of a finished vocal, ``(features,)``; what a mono file cannot say is NaN.
+    """Return the style of a finished vocal, ``(features,)``; NaN where its sides show no reverb.
 
     Parameters
     ----------
@@ -83,7 +86,7 @@ def reference_style(
         samples, sample_rate = take.mono, take.sample_rate
     audio = passages_of(samples, sample_rate, REFERENCE_SECONDS)
     style = style_features(audio.to(device)).cpu().numpy().astype(np.float64)
-    if not is_stereo:
+    if not is_stereo or style[SIDE_FEATURES[1:3]].mean() > WIDEST_DB:
         style[SIDE_FEATURES] = np.nan
     return style
 

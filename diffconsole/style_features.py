@@ -20,7 +20,6 @@ __all__ = [
     "STYLE_RATE",
     "aspect_of",
     "style_features",
-    "tone_db",
 ]
 
 STYLE_RATE = 44100
@@ -64,7 +63,7 @@ STYLE_FEATURES = (*(f"tone_{hz:g}_hz" for hz in BANDS_HZ), *_DYNAMICS, *_SPACE)
 """Names of what :func:`style_features` returns, in its order."""
 
 SIDE_FEATURES = [i for i, name in enumerate(STYLE_FEATURES) if name.startswith("side_")]
-"""Places of those that a mono file cannot tell."""
+"""Places of those that a mono file does not show."""
 
 _COUNTS = {"tone": len(BANDS_HZ), "dynamics": len(_DYNAMICS), "space": len(_SPACE)}
 
@@ -123,22 +122,6 @@ def _gate(level_db: Tensor) -> Tensor:
     """Frames within 30 dB of the loud ones."""
     flat = level_db.detach().flatten()
     return level_db.detach() > torch.quantile(flat, 0.95) - GATE_DB
-
-
-def tone_db(audio: Tensor) -> Tensor:
-    """Return the long-term spectrum of what is sung, in third octaves from 63 Hz to 16 kHz.
-
-    Parameters
-    ----------
-    audio : Tensor
-        ``(passages, 1 or 2, samples)`` at 44.1 kHz.
-
-    Returns
-    -------
-    Tensor
-        ``(bands,)`` dB, the mean from 200 Hz to 4 kHz at 0.
-    """
-    return _tone_db((_powers(audio[:, 0]) + _powers(audio[:, -1])) / 2.0)
 
 
 def _tone_db(power: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ in turn is the reference of each other one, whose right result is known. From th
 (:mod:`diffconsole.style_features`) comes what :mod:`diffconsole.style_statistics` holds.
 
 Run: ``python -m diffconsole.training.style_pairs --voices FOLDER [--rooms FOLDER]
-[--without PERSON ...] [--strips 150] [--seconds 8] [--seed 0] -o style_statistics.json``. Singers
+[--without SINGER ...] [--strips 150] [--seconds 8] [--seed 0] -o style_statistics.json``. Singers
 that the model was held out from are left out too.
 """
 
@@ -75,9 +75,9 @@ def simulate_strip(
 ) -> StylePairs:
     """Draw a strip and singers, and measure them before and after it."""
     settings = wide_strip(rng) if rng.uniform() < WIDE_SHARE else table.sample(rng)[0]
-    people = sorted(voices.clips)
+    singers = sorted(voices.clips)
     length = int(seconds * SAMPLE_RATE)
-    drawn = [people[i] for i in rng.choice(len(people), SINGERS, replace=len(people) < SINGERS)]
+    drawn = [singers[i] for i in rng.choice(len(singers), SINGERS, replace=len(singers) < SINGERS)]
     raw = np.stack([
         levelled(
             taken(crop(voices.clips[p], length, rng), voices.corrections[p], rooms, rng, rng)
@@ -179,9 +179,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--voices", type=Path, required=True, help="a folder of clips a person")
+    parser.add_argument(
+        "--voices", type=Path, required=True, help="holds one folder of clips per singer"
+    )
     parser.add_argument("--rooms", type=Path, help="impulse responses")
-    parser.add_argument("--without", nargs="*", default=[], help="people to leave out")
+    parser.add_argument("--without", nargs="*", default=[], help="singers to leave out")
     parser.add_argument("--model", type=Path, help="model folder; by default the shipped one")
     parser.add_argument("--strips", type=int, default=150)
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -193,8 +195,8 @@ def main() -> int:
         options = model.info.get("options", {})
         voices = load_voices(arguments.voices, options.get("reference", ()))
         left_out = {*arguments.without, *options.get("held_out", ())}
-        people = [p for p in voices.clips if p not in left_out]
-        voices, rooms = voices.of(people), load_rooms(arguments.rooms)
+        singers = [p for p in voices.clips if p not in left_out]
+        voices, rooms = voices.of(singers), load_rooms(arguments.rooms)
     except DiffconsoleError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
@@ -205,8 +207,8 @@ def main() -> int:
             pairs.append(simulate_strip(model, voices, rooms, table, rng, arguments.seconds))
             report_progress((number + 1) / arguments.strips, f"{number + 1} strips")
     source = (
-        f"{arguments.strips} strips, {SINGERS} singers of {len(people)} each, "
-        f"{arguments.seconds:g} s, seed {arguments.seed}; people: {', '.join(sorted(people))}"
+        f"{arguments.strips} strips, {SINGERS} singers of {len(singers)} each, "
+        f"{arguments.seconds:g} s, seed {arguments.seed}; singers: {', '.join(sorted(singers))}"
     )
     found = fit_statistics(pairs, source)
     found.save(arguments.output)

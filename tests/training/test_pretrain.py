@@ -133,7 +133,7 @@ def test_goes_on_from_a_model(
             assert torch.allclose(weights, after.state_dict()[name], atol=0.5), name
         elif name == "head.mean.weight":
             assert torch.allclose(weights, after.state_dict()[name], atol=1e-3), name
-        elif not name.endswith("log_scale"):
+        elif not name.endswith(("log_scale", "switch_line")):
             assert torch.equal(weights, after.state_dict()[name]), name
     assert after.info["started_from"]["steps"] == before.info["steps"]
     assert after.info["started_from"]["options"] == before.info["options"]
@@ -235,7 +235,7 @@ def test_the_mean_of_start_and_end(
     figures = pretrain(other, tmp_path / "same", validation=4)
     start, same = Predictor.load(finished[0]), Predictor.load(tmp_path / "same")
     for name, weights in start.state_dict().items():
-        if not name.startswith("head.mean.") and not name.endswith("log_scale"):
+        if not name.startswith("head.mean.") and not name.endswith(("log_scale", "switch_line")):
             assert torch.equal(weights, same.state_dict()[name]), "the mean of twice the same"
     assert set(figures) == {*FIGURES, "style", "fixed"}
     assert "--average" in (tmp_path / "same" / "README.md").read_text(encoding="utf-8")
