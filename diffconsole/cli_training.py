@@ -85,9 +85,9 @@ def finetune(
     """Fine-tune on a studio's pairs of raw and mixed vocals.
 
     Files pair by name; endings such as _raw or _mix are ignored. Stop with Ctrl-C and repeat the
-    command to go on. Ends with distances to the mixes held out (smaller is nearer; of longer pairs
-    the loudest 20 s count), the log and the curves beside the model. Several GPUs or machines:
-    start it by torchrun.
+    command to go on. Ends with distances to the mixes held out, or of few pairs to all, each
+    predicted from the others (smaller is nearer; of longer pairs the loudest 20 s count), the log
+    and the curves beside the model. Several GPUs or machines: start it by torchrun.
     """
     from .files import check_folder
     from .training.distributed import joined

@@ -61,6 +61,9 @@ HABITS = {"eq": 20, "compressor": 10, "reverb": 6}
 """How many directions of the reactions' covariance are kept, by module."""
 
 LEAST_RIDGE = 0.01
+LOWEST_BELOW_HZ, LOWEST_DB = 1024.0, 12.0
+"""The lowest partial lies in the lowest band that is so far below the strongest one at most."""
+
 LOG_HZ = np.log2(np.array(BANDS_HZ))
 LEFT_ALONE_SHARE = 0.25
 STRICTEST = 0.8
@@ -76,7 +79,7 @@ class Engineer:
     ----------
     aim_db : ndarray
         ``(bands,)``: the tone aimed at, against the usual voice's.
-    strictness_db : ndarray
+    strictness : ndarray
         ``(bands,)``: share of the tone's distance from the aim that is taken away.
     blur_octaves : float
         How broadly the tone is listened to.
@@ -100,7 +103,7 @@ class Engineer:
     """
 
     aim_db: np.ndarray
-    strictness_db: np.ndarray
+    strictness: np.ndarray
     blur_octaves: float
     centres_log2_hz: np.ndarray
     widths_octaves: np.ndarray
@@ -143,11 +146,15 @@ class Engineer:
         blurred = tone_db @ (blur / blur.sum(axis=0))
         off = blurred - usual_db - self.aim_db
         off = np.sign(off) * np.maximum(np.abs(off) - self.untouched_db, 0.0)
-        wanted = -self.strictness_db * off
+        wanted = -self.strictness * off
         surroundings = np.exp(-0.5 * (distance / 0.8) ** 2)
         stands_out = np.maximum(tone_db - tone_db @ (surroundings / surroundings.sum(axis=0)), 0.0)
         wanted = wanted - self.peak_share * stands_out
-        strong = tone_db > tone_db[:, LOG_HZ < 10.0].max(axis=1, keepdims=True) - 12.0
+        strong = (
+            tone_db
+            > tone_db[:, np.array(BANDS_HZ) < LOWEST_BELOW_HZ].max(axis=1, keepdims=True)
+            - LOWEST_DB
+        )
         lowest = np.where(strong, LOG_HZ, np.inf).min(axis=1)
         # There is nothing to turn up below the voice, nor where noise would come up with it.
         wanted = np.where((lowest[:, None] - 0.2 > LOG_HZ) & (wanted > 0.0), 0.0, wanted)
@@ -176,7 +183,7 @@ def draw_engineer(rng: np.random.Generator) -> Engineer:
     centres = np.sort(rng.uniform(np.log2(100.0), np.log2(12000.0), bells))
     return Engineer(
         aim_db=_smooth(rng, 3.0),
-        strictness_db=strictness * np.exp(_smooth(rng, 0.5)),
+        strictness=strictness * np.exp(_smooth(rng, 0.5)),
         blur_octaves=float(rng.uniform(0.2, 1.0)),
         centres_log2_hz=centres,
         widths_octaves=rng.uniform(0.3, 1.2, bells),

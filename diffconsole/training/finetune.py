@@ -4,15 +4,18 @@
 2. ``studio``: one strip for every vocal, from the labels' middle, moved by the distance of the
    console's output to the mixes. It is most of a studio's sound.
 3. ``near``: for each pair the settings nearest to that strip that make its mix.
-4. ``ridge``: how these depart from it with the voice, in closed form.
+4. ``ridge``: how these depart from it with the voice, in closed form, beginning with what engineers
+   usually do (:mod:`.engineers`); labels count by how sure they are (:mod:`.certainty`), and by
+   how much the departures count, pairs that they were not fitted to decide (:mod:`.amounts`).
 5. ``head``: strip and departures together, by the distance through the console.
 6. ``top``: the encoder's top stages too, at a low rate.
 
 A part of the pairs is held out: each stage stops by them, the next begins at the best state so
-far, and the best of all counts, the model as it was included. No single pair decides
-(:mod:`.selection`), and the side of a nearly mono mix counts no lower than it is audible
-(:mod:`diffconsole.losses`). The state is kept after each epoch
-and each label, so a run that was stopped, however, goes on where it was and ends the same.
+far, and the best of all counts, the model as it was included. Fewer than 20 pairs are all learnt
+from, and each decides as those with other voices predict it (:mod:`.crossing`); the encoder then
+stays as it is. No single pair decides (:mod:`.selection`), and the side of a nearly mono mix counts
+no lower than it is audible (:mod:`diffconsole.losses`). The state is kept after each epoch and each
+label, so a run that was stopped, however, goes on where it was and ends the same.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ __all__ = [
     "curve_db",
     "load_prior",
     "save_prior",
+    "settings_of_reactions",
     "shipped_prior",
 ]
 
@@ -81,7 +82,7 @@ def at_strip(prior: Prior, strip: Tensor, spread: Tensor) -> Habits:
     spread : Tensor
         ``(features,)``, what the descriptions are standardised by.
     """
-    settings = _settings_of_reactions(strip)
+    settings = settings_of_reactions(strip)
     scale = spread.detach().cpu().double() / torch.from_numpy(prior.usual_spread)
 
     def moved(reactions: np.ndarray) -> Tensor:
@@ -104,8 +105,16 @@ def curve_db(point: Tensor) -> Tensor:
     return (20.0 * magnitude.log10()).sum(dim=1)[0]
 
 
-def _settings_of_reactions(strip: Tensor) -> Tensor:
-    """``(parameters, reactions)``: shares of the range by dB or octave of a reaction."""
+def settings_of_reactions(strip: Tensor) -> Tensor:
+    """Return what reactions move, ``(parameters, reactions)``, in shares of the range.
+
+    By dB or octave of each.
+
+    Parameters
+    ----------
+    strip : Tensor
+        ``(parameters,)`` in 0…1, whose bands they are.
+    """
     found = torch.zeros(len(PARAMETERS), len(REACTIONS)).double()
     places = {p.key: place for place, p in enumerate(PARAMETERS)}
     for column, name in enumerate(REACTIONS):

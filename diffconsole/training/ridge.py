@@ -293,16 +293,17 @@ def _posterior(
     evidence -= 0.5 * float((pairs - 1.0 + USUAL_PAIRS) * now.log().sum() + (usual / now).sum())
     evidence += 0.5 * float(toward @ shares) - float(root.diagonal().log().sum())
     # Errors on pairs left out: what the inverse covariance has of them, solved for what it has of
-    # the departures.
+    # the departures; Woodbury's identity once more.
     solved, whitened = solved / now[:, None, None], dual / now
+    precision = precision + torch.eye(len(precision)).double()
     off = torch.empty_like(y)
     for group in groups:
-        own = -torch.einsum("snk,kl,tml->nsmt", solved[:, group], spread, solved[:, group])
-        for setting in range(count):
-            own[:, setting, :, setting] += precise[group][:, group] / now[setting]
-        size = len(group) * count
-        found = torch.linalg.solve(own.reshape(size, size), whitened[group].reshape(size))
-        off[group] = found.reshape(len(group), count)
+        own, across = precise[group][:, group], solved[:, group]
+        alone = torch.linalg.solve(own, whitened[group]) * now
+        spread_out = torch.linalg.solve(own, across) * now[:, None, None]
+        core = precision - torch.einsum("snk,snl->kl", across, spread_out)
+        common = torch.linalg.solve(core, torch.einsum("snk,ns->k", across, alone))
+        off[group] = alone + torch.einsum("snk,k->ns", spread_out, common)
     return _Posterior(evidence, shares, dual, off)
 
 

@@ -45,6 +45,26 @@ def test_errors_are_those_on_pairs_that_were_really_left_out(pairs: int) -> None
     torch.testing.assert_close(whole.left, squared / total, rtol=1e-3, atol=1e-4)
 
 
+def test_groups_are_left_out_together() -> None:
+    """As if their pairs had never been there, for the errors and for what the others say."""
+    heard, described, y = some(12)
+    groups = [[0, 5, 7], [1, 2], [3, 4, 6, 8, 9], [10, 11]]
+    whole = fit(heard, described, y, 1.0, groups=groups)
+    squared = torch.zeros(len(PARAMETERS))
+    for group in groups:
+        rows = torch.tensor([i not in group for i in range(12)])
+        part = fit(heard[rows], described[rows], y[rows], 1.0)
+        for i in group:
+            away = [x[i] - x[rows].mean(dim=0) for x in (heard, described)]
+            guess = part.heard_weight @ away[0] + part.voice_weight @ away[1]
+            squared += (y[i] - y[rows].mean(dim=0) - guess).square()
+            off = [x[i] - x.mean(dim=0) for x in (heard, described)]
+            crossed = part.heard_weight @ off[0] + part.voice_weight @ off[1]
+            torch.testing.assert_close(whole.crossed[i], crossed, rtol=1e-3, atol=1e-4)
+    total = (y - y.mean(dim=0)).square().sum(dim=0)
+    torch.testing.assert_close(whole.left, squared / total, rtol=1e-3, atol=1e-4)
+
+
 def test_few_pairs_of_nothing_but_chance_are_not_made_sure_of() -> None:
     """Their spread about their own mean is too small: over pairs left out it is n/(n − 1)."""
     found = []
