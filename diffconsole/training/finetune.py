@@ -256,7 +256,8 @@ class _Run:
         self.progress.update(weights=weights, amounts=amounts)
         held, _ = self.measure("ridge", moved)
         self.note({
-            "stage": "ridge", "strength": mean_strength(weights), "held_out": held, "amounts": amounts,
+            "stage": "ridge", "strength": mean_strength(weights), "held_out": held,
+            "amounts": amounts,
             "explained": rounded(found.by_module), "habits": rounded(found.habit_scales),
             "certainty": round(float(certainty.mean()), 4),
         })  # fmt: skip
