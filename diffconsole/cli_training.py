@@ -164,7 +164,7 @@ def _finetune(
         after = [row["model"] for row in measured]
         if crossed and result.best == "before":
             after = before
-        elif crossed:
+        elif result.crossed:
             strips = map(Preset.from_settings, settings_of(result.crossed, held))
             after = [preset_distance(p, strip) for p, strip in zip(held, strips, strict=True)]
         figures = {

@@ -31,6 +31,7 @@ __all__ = [
     "chosen_departures",
     "crossed_departures",
     "departures_of",
+    "mean_strength",
     "moved_points",
 ]
 
@@ -141,6 +142,11 @@ def blended_departures(
     """Return the mean of the fits with all strengths, by what each counts."""
     fits = [departures_of(work, near, certainty, strength, without) for strength in STRENGTHS]
     return blend(fits, weights)
+
+
+def mean_strength(weights: Sequence[float]) -> float:
+    """Return the geometric mean of the strengths by what each counts, for a log."""
+    return round(float(np.exp(np.dot(weights, np.log(STRENGTHS)))), 3)
 
 
 def chosen_departures(

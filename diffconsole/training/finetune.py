@@ -52,13 +52,13 @@ from .departing import (
     certainty_at,
     chosen_departures,
     crossed_departures,
+    mean_strength,
 )
 from .distributed import ALONE, Workers
 from .finetune_options import FinetuneOptions, FinetuneResult
 from .finetune_state import STAGES, is_whole, rounded, run_fingerprint
 from .labels import LABELS, fingerprint_of, labels_of
 from .log import LOG
-from .ridge import STRENGTHS
 from .selection import relative_score, split_pairs
 from .stages import MOST_STEPS, TRAINED, Work
 
@@ -254,10 +254,10 @@ class _Run:
         moved = crossed_departures(self.work, found, near)
         answer_departures(self.work, found, amounts)
         self.progress.update(weights=weights, amounts=amounts)
-        strength = float(np.exp(np.dot(weights, np.log(STRENGTHS))))
         held, _ = self.measure("ridge", moved)
         self.note({
-            "stage": "ridge", "strength": round(strength, 3), "held_out": held, "amounts": amounts,
+            "stage": "ridge", "strength": mean_strength(weights), "held_out": held,
+            "amounts": amounts,
             "explained": rounded(found.by_module), "habits": rounded(found.habit_scales),
             "certainty": round(float(certainty.mean()), 4),
         })  # fmt: skip

@@ -23,8 +23,7 @@ from diffconsole.predictor import Predictor
 from diffconsole.preset import Preset
 from diffconsole.reference import Reference, predict_towards
 from diffconsole.render import render
-from diffconsole.training import finetune as finetuning
-from diffconsole.training import labels, near, search, starts
+from diffconsole.training import departing, labels, near, search, starts
 from diffconsole.training.finetune import FinetuneOptions, finetune
 from diffconsole.training.match import MatchOptions, match
 from diffconsole.training.pretrain import PretrainOptions, pretrain
@@ -181,7 +180,7 @@ def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
     # What matching tests on its own, once.
     monkeypatch.setattr(search, "unheard", lambda *_, **__: frozenset())
-    monkeypatch.setattr(finetuning, "STRENGTHS", (1.0,))
+    monkeypatch.setattr(departing, "STRENGTHS", (1.0,))
     pairs = [pair(seed, seconds=0.6) for seed in range(5)]
     options = FinetuneOptions(
         studio_epochs=1, head_epochs=1, top_epochs=1, batch=4, top_stages=1, steps=3
