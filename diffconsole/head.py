@@ -142,6 +142,12 @@ class Head(nn.Module):
         deviation = torch.exp(0.5 * log_variance) * scale
         self.switch_line.copy_(calibration_line(mean, deviation, target))
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the probabilities of the switches were calibrated since the answers changed."""
+        even = self.switch_line.new_tensor([[1.0], [0.0]])
+        return not bool(torch.equal(self.switch_line, even.expand_as(self.switch_line)))
+
     def switches(self, mean: Tensor, deviation: Tensor) -> Tensor:
         """Return how likely each switch of :data:`diffconsole.switches.RULES` is on.
 

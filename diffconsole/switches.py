@@ -1,9 +1,11 @@
 """How likely each band and module is on, from the distributions of its settings.
 
-A band is on where it changes the sound: a bell or a shelf by more than 1 dB, a high-pass above
-40 Hz. The probability follows from the predicted mean and deviation of one setting, taken as a
-normal distribution on the setting's scale, and is then calibrated on vocals whose right strips
-are known (Platt, "Probabilistic outputs for support vector machines", 1999):
+They speak of the strip that an engineer would set, not of the one that is written, in which one
+band may stand for two (:mod:`diffconsole.simplify`). A band is on where it changes the sound: a
+bell or a shelf by more than 1 dB, a high-pass above 40 Hz. The probability follows from the
+predicted mean and deviation of one setting, taken as a normal distribution on the setting's scale,
+and is then calibrated on vocals whose right strips are known (Platt, "Probabilistic outputs for
+support vector machines", 1999):
 
 ``p = sigmoid(a·logit(p_normal) + b)``, with a and b for each switch.
 """

@@ -63,8 +63,11 @@ def undo_anchoring(
     seed: int,
     count: int = USUAL,
 ) -> None:
-    """Give a model that was anchored its whole departures back, so that training goes on."""
-    share = model.info.get("anchor_share", 0.0)
+    """Give a model that was anchored its whole departures back, so that training goes on.
+
+    Of a model that was anchored with a share of 0 none are left: it goes on without any.
+    """
+    share = model.info.get("anchor_share", 1.0)
     if not 0.0 < share < 1.0:
         return
     assert isinstance(model.encoder, LogMelEncoder)

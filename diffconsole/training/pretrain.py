@@ -23,7 +23,7 @@ import copy
 import datetime
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -186,13 +186,16 @@ def pretrain(
     torch.manual_seed(options.seed)
     if options.average and options.start_from is None:
         raise ModelError("a mean with the start needs a start; name the model to start from")
+    if options.steps == 0 and options.start_from is None:
+        raise ModelError("0 steps leave weights of chance; name the model to start from")
     start = None if options.start_from is None else _known(options, trust_checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
+    roles = (("hold out", options.held_out), ("judge", options.judges))
+    if Path(options.voices).is_dir():
+        # Before minutes of reading.
+        _check_people(options, roles, {p.name for p in Path(options.voices).iterdir()})
     voices = load_voices(options.voices, options.reference, options.finished)
-    for role, names in (("hold out", options.held_out), ("judge", options.judges)):
-        unknown = sorted(set(names) - set(voices.clips))
-        if unknown:
-            raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to {role}")
+    _check_people(options, roles, set(voices.clips))
     rooms = load_rooms(options.rooms)
     # Read now: what is wrong with a manifest shall not be said when the time is over.
     sources = {
@@ -354,6 +357,23 @@ def pretrain(
     return figures
 
 
+def _check_people(
+    options: PretrainOptions, roles: Sequence[tuple[str, Sequence[str]]], there: set[str]
+) -> None:
+    for role, names in roles:
+        unknown = sorted(set(names) - there)
+        if unknown:
+            raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to {role}")
+
+
+def _runs_of(info: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a model records of its last run, and of those that it went on from."""
+    run: Mapping[str, Any] | None = info
+    while run is not None:
+        yield run
+        run = run.get("started_from")
+
+
 def _known(options: PretrainOptions, trust: bool) -> Predictor:
     """The model to start from, if it may be."""
     folder = default_model() if options.start_from == SHIPPED else Path(str(options.start_from))
@@ -363,16 +383,16 @@ def _known(options: PretrainOptions, trust: bool) -> Predictor:
         raise ModelError(f"{folder}: not a model that pretrain wrote; give one to start from")
     asked = {*options.held_out, *options.judges}
     before = info["options"]
-    if "people" in info:
-        heard = sorted(asked & set(info["people"]))
-    else:
-        heard = sorted(asked - {*before.get("held_out", ()), *before.get("judges", ())})
+    heard = sorted({name for run in _runs_of(info) for name in run.get("people", ())} & asked)
+    if "people" not in info:
+        heard += sorted(asked - {*before.get("held_out", ()), *before.get("judges", ())})
     if heard:
         raise ModelError(
             f"{folder}: was trained on {heard[0]!r}, who is to be held out; hold out whom it held "
             "out, or start from nothing"
         )
-    judged = sorted(set(options.held_out) & set(before.get("judges", ())))
+    chose = {name for run in _runs_of(info) for name in run["options"].get("judges", ())}
+    judged = sorted(set(options.held_out) & chose)
     if judged:
         raise ModelError(
             f"{folder}: was chosen by {judged[0]!r}, who is never to be heard; let them judge"

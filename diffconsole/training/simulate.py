@@ -144,6 +144,7 @@ def load_voices(
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioError(f"{folder}: not a folder; give one with a folder of clips a person")
+    mixed = None if finished is None else _mixed_vocals(Path(finished))
     clips: dict[str, list[np.ndarray]] = {}
     for person in sorted(p for p in folder.iterdir() if p.is_dir()):
         for path in _audio_files(person):
@@ -158,29 +159,38 @@ def load_voices(
         raise AudioError(f"{folder}: no folder {missing[0]!r}, which the reference names")
     spectra = {person: _spectrum_db(np.concatenate(parts)) for person, parts in clips.items()}
     departures: tuple[np.ndarray, ...] = ()
-    if finished is None:
+    if mixed is None:
         target = np.mean([spectra[p] for p in (reference or clips)], axis=0)
     else:
-        target, departures = _finished_spectra(Path(finished))
+        target, departures = _finished_spectra(Path(str(finished)), mixed)
     lacking = {p: target - spectra[p] for p in clips}
     return Voices(clips, {p: _correction(lacking[p]) for p in clips}, lacking, departures)
 
 
-def _finished_spectra(folder: Path) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+def _mixed_vocals(folder: Path) -> list[Path]:
+    """The files of a folder of mixed vocals."""
+    paths = _audio_files(folder) if folder.is_dir() else None
+    if not paths:
+        reason = "not a folder; give one" if paths is None else "no audio in it; give a folder"
+        raise AudioError(f"{folder}: {reason} with mixed vocals")
+    return paths
+
+
+def _finished_spectra(
+    folder: Path, paths: Sequence[Path]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Mean long-term spectrum of mixed vocals, and each one's departure from it, in dB."""
     from ..audio import read_audio, resample
 
-    if not folder.is_dir():
-        raise AudioError(f"{folder}: not a folder; give one with mixed vocals")
     spectra = []
-    for path in _audio_files(folder):
+    for path in paths:
         samples, rate = read_audio(path)
         mono = resample(samples.mean(axis=0, keepdims=True), rate, SAMPLE_RATE)[0]
         if len(mono) >= SHORTEST_SECONDS * SAMPLE_RATE and float(np.max(np.abs(mono))) > 1e-3:
             spectrum = _spectrum_db(mono)
             spectra.append(spectrum - np.median(spectrum[VOICE_BINS]))
     if not spectra:
-        raise AudioError(f"{folder}: no audio in it; give a folder with mixed vocals")
+        raise AudioError(f"{folder}: all silent or under a second; give mixed vocals")
     mean = np.mean(spectra, axis=0)
     departures = np.array(spectra) - mean
     # Stems of effects are among them: as a set they shall differ no more than leads do.

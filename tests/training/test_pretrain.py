@@ -175,6 +175,12 @@ def test_a_model_to_start_from_must_not_know_whom_it_is_measured_on(
     other = replace(options, start_from=str(tmp_path / "silent"), held_out=("dora",))
     with pytest.raises(ModelError, match="was trained on 'dora'"):
         pretrain(other, tmp_path / "m", validation=1)
+    # Nor may whoever an earlier run was trained on.
+    later = {**known.info, "people": ["carla"], "started_from": known.info}
+    known.save(tmp_path / "later", later)
+    other = replace(options, start_from=str(tmp_path / "later"), held_out=("anna",))
+    with pytest.raises(ModelError, match="was trained on 'anna'"):
+        pretrain(other, tmp_path / "m", validation=1)
     # Whom no run has heard may be held out.
     with pytest.raises(ModelError, match="no folder 'dora' to hold out"):
         pretrain(
@@ -250,6 +256,8 @@ def test_the_mean_of_start_and_end(
             assert torch.allclose(moved.state_dict()[name], weights + 0.5, atol=1e-4), name
     with pytest.raises(ModelError, match="needs a start"):
         pretrain(replace(options, average=True), tmp_path / "none", validation=1)
+    with pytest.raises(ModelError, match="0 steps leave weights of chance"):
+        pretrain(replace(options, steps=0), tmp_path / "none", validation=1)
 
 
 def test_a_run_that_goes_on_from_a_model_is_gone_on_with(
