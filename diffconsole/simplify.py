@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .console import Console
+from .console.kernels.threads import one_thread
 from .dial import COARSE, FINE, FINEST, Digits, dialled
 from .eq_audible import audible_of
 from .eq_fit import Wanted
@@ -124,6 +125,7 @@ def simplify(
 
 
 @torch.inference_mode()
+@one_thread()
 def simplify_take(
     settings: Mapping[str, float], take: Take, *, bypass: Collection[str] = ()
 ) -> Simplified:

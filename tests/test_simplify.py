@@ -198,6 +198,28 @@ def test_the_same_vocal_gives_the_same_strip():
     assert simplify(full, take().copy(), RATE) == simplified()
 
 
+def test_one_thread_of_torch_which_is_restored(monkeypatch):
+    # Most of its operations are so short that sharing them out takes several times as long.
+    before = torch.get_num_threads()
+    during = []
+
+    def rendering(self: Console, *arguments: object) -> torch.Tensor:
+        during.append(torch.get_num_threads())
+        if len(during) == 2:
+            raise RuntimeError("stop")
+        return torch.full((1, 1, RATE), 0.1)
+
+    monkeypatch.setattr(Console, "forward", rendering)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="stop"):
+            simplify({**default_settings(), **CROOKED}, take(), RATE)
+        assert during == [1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_what_is_off_stays_off():
     full = {**default_settings(), **CROOKED}
     found = simplify(full, take(), RATE, bypass={"reverb", "eq"})
