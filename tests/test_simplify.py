@@ -150,7 +150,7 @@ def test_where_nothing_can_be_left_out_values_are_of_four_digits_all_the_same():
         full[f"eq.peak_{band}.gain_db"] = gain_db
         full[f"eq.peak_{band}.q"] = 3.98765
     full |= {"eq.low_shelf.gain_db": -5.4321, "eq.high_shelf.gain_db": 8.7654}
-    full |= {"reverb.pre_delay_ms": 20.06601, "reverb.wet_db": -32.4321}
+    full |= {"reverb.pre_delay_ms": 20.06601, "reverb.wet_db": -36.4321}
     found = simplify(full, take(), RATE)
     assert_no_more_than_four_digits(found.settings)
     assert distance(full, found, take()) <= SAME
