@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -170,7 +170,8 @@ def _tried(
         for rounded in _rounded(one, wanted, rounded_limit):
             if distance_of(rounded) <= rounded_limit:
                 yield rounded
-        yield curve
+        settings = {key: dialled(BY_KEY[key], v, FINEST) for key, v in curve.settings.items()}
+        yield replace(curve, settings=settings)
 
 
 def _lifts(one: Fits, wanted: Wanted) -> bool:

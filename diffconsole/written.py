@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .dial import FINEST, dialled
 from .parameters import BY_KEY
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def simplified_at(preset: Preset, amount: float) -> Preset:
     """Return a preset whose provenance states of the simplification what holds at an amount.
 
     The bands of the EQ that are on are counted again. The distance was measured at an amount of 1,
-    and is left out at every other one.
+    and is left out at every other one. Values that are scaled are rounded again, to 0.01 dB and
+    four digits. A preset that was not simplified is returned as it is.
 
     Parameters
     ----------
@@ -95,7 +97,17 @@ def simplified_at(preset: Preset, amount: float) -> Preset:
     simplified = {**preset.provenance["simplified"], "eq_bands": bands_of(preset.bypass())}
     if amount != 1.0:
         simplified.pop("distance", None)
-    return replace(preset, provenance={**preset.provenance, "simplified": simplified})
+    provenance = {**preset.provenance, "simplified": simplified}
+    if amount in (0.0, 1.0):
+        return replace(preset, provenance=provenance)
+    # The pre-delay does not scale, and may need finer steps.
+    settings = {
+        key: value if key == "reverb.pre_delay_ms" else dialled(BY_KEY[key], value, FINEST)
+        for key, value in preset.settings().items()
+    }
+    return preset.from_settings(
+        settings, name=preset.name, bypass=preset.bypass(), provenance=provenance
+    )
 
 
 def _moved(

@@ -192,6 +192,49 @@ def test_two_bells_that_make_one_curve_become_one():
     assert gain_db == pytest.approx(0.0, abs=0.2)
 
 
+def effort(settings: dict[str, float], bands: set[str]) -> float:
+    """Mean square of what the bells, the shelves and the input gain do, each for itself, dB²."""
+    freq_hz = np.geomspace(40.0, 16000.0, 100)
+    curves_db = [curve_db(settings, freq_hz, [b]) for b in bands if not b.endswith("pass")]
+    return float(np.square(curves_db).mean(axis=1).sum()) + settings["input_gain.gain_db"] ** 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "at_most"),
+    [
+        # A shelf and a bell against it, which a smaller bell and shelf can stand in for.
+        (
+            {
+                "eq__low_shelf__gain_db": 6.0,
+                "eq__low_shelf__freq_hz": 300.0,
+                "eq__peak_1__gain_db": -6.0,
+                "eq__peak_1__freq_hz": 250.0,
+                "eq__peak_1__q": 0.5,
+                "eq__peak_2__gain_db": 2.0,
+            },
+            0.8,
+        ),
+        (
+            {
+                "eq__high_shelf__gain_db": 7.5,
+                "eq__high_shelf__freq_hz": 1050.0,
+                "eq__peak_4__gain_db": 5.0,
+                "eq__peak_4__freq_hz": 2240.0,
+                "eq__peak_2__gain_db": -3.0,
+                "eq__peak_1__gain_db": -3.0,
+            },
+            1.1,
+        ),
+    ],
+)
+def test_bands_do_not_work_against_each_other(changes, at_most):
+    full = strip(**changes)
+    found = simplify(full, take(), RATE, bypass=OFF)
+    assert distance(full, found, take(), OFF) <= SAME
+    assert bands_of(found.bypass) <= 4
+    assert effort(found.settings, on(found)) <= at_most * effort(full, set(EQ_BANDS))
+
+
 def test_an_audible_module_stays():
     full = strip(reverb__wet_db=-14.0, compressor__ratio=4.0, compressor__threshold_db=-35.0)
     found = simplify(full, take(), RATE)
@@ -346,6 +389,8 @@ def test_the_provenance_states_what_holds_of_the_written_strip(tmp_path, options
     assert simplified["eq_bands"] == bands_of(written.bypass())
     assert simplified["eq_bands"] <= simplified["eq_bands_predicted"]
     assert ("distance" in simplified) == states_distance
+    if not states_distance:
+        assert_no_more_than_four_digits({**written.settings(), "reverb.pre_delay_ms": 20.0})
 
 
 def test_the_line_that_is_printed_names_the_bands_that_are_on():
