@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -347,12 +347,13 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def in_words(preset: Preset) -> str:
     """Say in one line what a strip does."""
+    from .parameters import EQ_BANDS
+
     s, off = preset.settings(), preset.bypass()
     words = []
     if "input_gain" not in off:
         words.append(f"input {s['input_gain.gain_db']:+.1f} dB")
-    if not off & {"eq", "eq.high_pass"}:
-        words.append(f"high-pass {s['eq.high_pass.freq_hz']:.0f} Hz")
+    words.extend(_band_in_words(s, band) for band in EQ_BANDS if not off & {"eq", f"eq.{band}"})
     if "compressor" not in off:
         words.append(
             f"compressor {s['compressor.ratio']:.1f}:1 over {s['compressor.threshold_db']:.0f} dBFS"
@@ -360,6 +361,15 @@ def in_words(preset: Preset) -> str:
     if "reverb" not in off:
         words.append(f"reverb {s['reverb.decay_s']:.1f} s at {s['reverb.wet_db']:.0f} dB")
     return ", ".join(words) or "nothing is on"
+
+
+def _band_in_words(settings: Mapping[str, float], band: str) -> str:
+    freq_hz = settings[f"eq.{band}.freq_hz"]
+    place = f"{freq_hz:.0f} Hz" if freq_hz < 999.5 else f"{freq_hz / 1000.0:.3g} kHz"
+    if band.endswith("pass"):
+        return f"{band.replace('_', '-')} {place}"
+    kind = "bell" if band.startswith("peak") else band.replace("_", " ")
+    return f"{kind} {settings[f'eq.{band}.gain_db']:+.1f} dB at {place}"
 
 
 def load_model(

@@ -27,6 +27,9 @@ NAMES = ("freq_hz", "q", "gain_db")
 STEP, LONGEST_STEP, LEAST_GAIN = 1e-4, 0.15, 1e-5
 SMALLEST_DB, AIM_DB = 0.02, 0.05
 BELOW, STAY, STAY_CUT, SMALL, SMALL_OFFSET = 0.3, 0.003, 0.02, 0.02, 2e-4
+EFFORT = 2.5e-4
+"""Distance that a mean square of 1 dB² is worth: of fits as good as each other, the calmer one."""
+
 FIRST_DAMPING, LOWER, HIGHER = 1e-2, 0.4, 4.0
 Q_RANGES = {"peak": (0.4, 4.0), "shelf": (0.4, 1.2), "pass": (0.4, 1.2)}
 """Beside these only what the strip has already."""
@@ -105,11 +108,6 @@ class Fits:
 
     def __getitem__(self, rows: np.ndarray) -> Fits:
         return Fits(*(value[rows] for value in vars(self).values()))
-
-    def joined(self, others: Fits) -> Fits:
-        """Return these fits and others."""
-        both = zip(vars(self).values(), vars(others).values(), strict=True)
-        return Fits(*(np.concatenate(pair) for pair in both))
 
 
 def point_of(settings: Mapping[str, float]) -> np.ndarray:
@@ -208,6 +206,9 @@ class _Fit:
         self.low, self.high = _bounds(wanted.point)
         self.freq_hz = np.concatenate((wanted.audible.freq_hz, wanted.below_hz))
         self.inside = len(wanted.audible.freq_hz)
+        weights = wanted.audible.bins + wanted.audible.energy
+        self.effort = EFFORT * weights / max(float(weights.sum()), 1e-20)
+        self.works = np.array([not band.endswith("pass") for band in EQ_BANDS])
         movable = np.zeros((self.bands, len(NAMES)), bool)
         for row, column, _ in _places():
             movable[row, column] = NAMES[column] not in held
@@ -230,12 +231,19 @@ class _Fit:
         return np.concatenate((inside, below), axis=1)
 
     def _cost(
-        self, points: np.ndarray, offset_db: np.ndarray, errors: np.ndarray
+        self,
+        points: np.ndarray,
+        offset_db: np.ndarray,
+        errors: np.ndarray,
+        curves_db: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         distance = self.wanted.audible.distance(errors[:, : self.inside])
         flat, start = (p.reshape(len(p), -1) for p in (points, self.starts))
         pulls = self.stay * np.square(flat - start) + self.small * np.square(flat - 0.5)
-        cost = distance + (self.free * pulls).sum(axis=1) + SMALL_OFFSET * np.square(offset_db)
+        cost = distance + (self.free * pulls).sum(axis=1)
+        cost += (SMALL_OFFSET + EFFORT) * np.square(offset_db)
+        worked = np.square(curves_db[:, self.works, : self.inside]).sum(axis=1)
+        cost += worked @ self.effort
         return distance, cost + BELOW * np.abs(errors[:, self.inside :]).sum(axis=1)
 
     def _solved(
@@ -278,10 +286,11 @@ class _Fit:
         flat, start = (p.reshape(count, -1) for p in (self.points, self.starts))
         pull = 2.0 * self.free
         gradient[:, :size] += pull * (self.stay * (flat - start) + self.small * (flat - 0.5))
-        gradient[:, size] += 2.0 * SMALL_OFFSET * self.offset_db
+        gradient[:, size] += 2.0 * (SMALL_OFFSET + EFFORT) * self.offset_db
+        self._add_effort(normal, gradient, slopes[:, : self.inside, :size], own_db)
         diagonal = np.arange(size + 1)
         normal[:, diagonal[:-1], diagonal[:-1]] += pull * (self.stay + self.small)
-        normal[:, size, size] += 2.0 * SMALL_OFFSET
+        normal[:, size, size] += 2.0 * (SMALL_OFFSET + EFFORT)
         # What lies at an end of its range and would go on stays.
         low, high = self.low.ravel(), self.high.ravel()
         stopped = ((flat <= low) & (gradient[:, :size] > 0.0)) | (
@@ -296,11 +305,22 @@ class _Fit:
         moved = np.clip(step[:, :size], -LONGEST_STEP, LONGEST_STEP)
         return moved.reshape(self.points.shape), step[:, size]
 
+    def _add_effort(
+        self, normal: np.ndarray, gradient: np.ndarray, slopes: np.ndarray, own_db: np.ndarray
+    ) -> None:
+        """Add what the effort has in the normal equations: each band for itself."""
+        for row in np.flatnonzero(self.works):
+            own = slice(row * len(NAMES), (row + 1) * len(NAMES))
+            weighed = 2.0 * self.effort[:, None] * slopes[:, :, own]
+            normal[:, own, own] += weighed.transpose(0, 2, 1) @ slopes[:, :, own]
+            curve_db = own_db[:, row, : self.inside, None]
+            gradient[:, own] += (weighed * curve_db).sum(axis=1)
+
     def run(self, steps: int) -> Fits:
         """Take steps until nothing is gained by any fit."""
         curves_db = self._curves(self.points)
         errors = self._errors(curves_db.sum(axis=1), self.offset_db)
-        distance, cost = self._cost(self.points, self.offset_db, errors)
+        distance, cost = self._cost(self.points, self.offset_db, errors, curves_db)
         damping = np.full(len(cost), FIRST_DAMPING)
         for _ in range(steps):
             step, offset_step = self._solved(curves_db, errors, damping)
@@ -310,7 +330,7 @@ class _Fit:
             offset_db = self.offset_db + offset_step
             new_curves_db = self._curves(points)
             new_errors = self._errors(new_curves_db.sum(axis=1), offset_db)
-            new_distance, new_cost = self._cost(points, offset_db, new_errors)
+            new_distance, new_cost = self._cost(points, offset_db, new_errors, new_curves_db)
             better = new_cost < cost
             gained = float(np.max(cost - new_cost))
             for old, new in (

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .dial import COARSE, FINE, Digits, dialled
+from .dial import COARSE, FINE, FINEST, Digits, dialled
 from .eq_fit import NAMES, Fits, Wanted, band_curves_db, fit, settings_of
 from .parameters import BY_KEY, EQ_BANDS
 
@@ -170,7 +170,8 @@ def _tried(
         for rounded in _rounded(one, wanted, rounded_limit):
             if distance_of(rounded) <= rounded_limit:
                 yield rounded
-        yield curve
+        settings = {key: dialled(BY_KEY[key], v, FINEST) for key, v in curve.settings.items()}
+        yield replace(curve, settings=settings)
 
 
 def _lifts(one: Fits, wanted: Wanted) -> bool:
@@ -194,9 +195,9 @@ def _curve(one: Fits) -> Curve:
 
 def _rounded(one: Fits, wanted: Wanted, limit: float) -> Iterator[Curve]:
     """Curves of rounded values that are worth rendering, the roundest first."""
-    for gains in (COARSE, FINE):
+    for gains, finer in ((COARSE, FINE), (FINE, FINE), (FINEST, FINEST)):
         fitted = _with_gains(one, wanted, gains)
-        for others in (COARSE, FINE):
+        for others in dict.fromkeys((finer if gains is FINEST else COARSE, finer)):
             points = fitted.points.copy()
             for row, band in enumerate(EQ_BANDS):
                 for column in (0, 1):
@@ -223,7 +224,7 @@ def _with_gains(one: Fits, wanted: Wanted, digits: Digits) -> Fits:
         step = digits.decibels
         exact = float(parameter.to_physical(one.points[0, row, GAIN])) / step
         both = sorted({step * np.floor(exact), step * np.ceil(exact)})
-        if digits is FINE:
+        if digits is not COARSE:
             both = [step * round(exact)]
         ends.append([parameter.to_normalised(parameter.clip(float(value))) for value in both])
     combinations = np.array(list(itertools.product(*ends)))

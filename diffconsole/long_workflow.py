@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ def predict_long(
     enhancer: Enhancer | None = None,
     *,
     full: bool = False,
+    bypass: Collection[str] = (),
 ) -> tuple[Preset, Survey]:
     """Predict the strip of a long recording from passages of it; also what was found on the way.
 
@@ -51,6 +52,7 @@ def predict_long(
         enhancer=enhancer,
         messages=messages,
         full=full,
+        bypass=bypass,
     )
     return preset, found
 
@@ -98,8 +100,9 @@ def process_long(
         # One bar at a time.
         towards = without_bar(references)
         preset, found = predict_long(
-            model, model_name, source, take.raw.name, towards, enhancer, full=options.full
-        )
+            model, model_name, source, take.raw.name, towards, enhancer,
+            full=options.full, bypass=options.bypass,
+        )  # fmt: skip
         preset = Preset.from_json(changed(preset, options).to_json())
         rate, (_, samples) = source.sample_rate, source.shape
         _, processed = rendered_shape(source, preset, options.tail_seconds)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .console import Console
+from .console.kernels.threads import one_thread
 from .dial import COARSE, FINE, FINEST, Digits, dialled
 from .eq_audible import audible_of
 from .eq_fit import Wanted
@@ -39,7 +40,7 @@ SHORTEST_SECONDS, FADE_SECONDS = 1.0, 0.01
 for again within less of the distance where that is above."""
 
 SHARES, CERTAIN, WHOLE = (0.97, 0.9, 0.8, 0.6), 0.96, 0.99
-SHARE_MODULES, SHARE_EQ, SHARE_EQ_ROUNDED = 0.5, 0.94, 0.97
+SHARE_MODULES, SHARE_PRE_DELAY, SHARE_EQ, SHARE_EQ_ROUNDED = 0.5, 0.75, 0.96, 0.98
 """Of the limit, after each step. Errors of several kinds hardly add up: rounding the other modules
 comes nearly for free."""
 
@@ -60,6 +61,8 @@ OTHERS = tuple(
     and p.key not in (THRESHOLD, MAKEUP, PRE_DELAY, *LEVELS, *TIMES)
 )
 """Levels and times are what is audible first."""
+
+EQ_KEYS = tuple(p.key for p in PARAMETERS if p.section.startswith("eq."))
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def simplify(
 
 
 @torch.inference_mode()
+@one_thread()
 def simplify_take(
     settings: Mapping[str, float], take: Take, *, bypass: Collection[str] = ()
 ) -> Simplified:
@@ -131,15 +135,21 @@ def simplify_take(
     full, off = dict(settings), frozenset(bypass)
     if full["pan.position"] == 0.0:
         off |= {"pan"}
+    fine = _dialled(full, FINEST, BY_KEY)
     scene = _Scene(take, full, off, PASSAGES, PASSAGE_SECONDS)
     if not scene.is_audible:
-        return Simplified(full, off, 0.0)
+        return Simplified(fine, off, 0.0)
     longer = _Scene(take, full, off, CHECKED, CHECKED_SECONDS) if scene.is_part else scene
     for share in SHARES:
         found = _simplified(scene, full, off, share * SAME)
         found = replace(found, distance=longer.distance(found.settings, found.bypass))
         if found.distance <= (CERTAIN if longer.is_part else WHOLE) * SAME:
             return found
+    for pre_delay_ms in (fine[PRE_DELAY], round(full[PRE_DELAY], 3), full[PRE_DELAY]):
+        tried = {**fine, PRE_DELAY: pre_delay_ms}
+        distance = longer.distance(tried, off)
+        if distance <= SAME:
+            return Simplified(tried, off, distance)
     return Simplified(full, off, 0.0)
 
 
@@ -147,6 +157,7 @@ def _simplified(
     scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> Simplified:
     settings, off = _fewest_modules(scene, settings, off, SHARE_MODULES * limit)
+    settings = _with_round_pre_delay(scene, settings, off, SHARE_PRE_DELAY * limit)
     if "eq" not in off:
         settings, off = _fewest_bands(scene, settings, off, limit)
     settings = _rounded(scene, settings, off, limit)
@@ -235,7 +246,9 @@ def _fewest_modules(
         if module in off or not _may_be_idle(scene, module, settings):
             continue
         result = scene.render(settings, off | {module})
-        gain_db = 10.0 * math.log10(scene.power / _power(result))
+        gain_db = 0.0
+        if "output_gain" not in off:
+            gain_db = 10.0 * math.log10(scene.power / _power(result))
         if float(scene.target.distance(result * 10.0 ** (gain_db / 20.0))) <= limit:
             output_db = BY_KEY[OUTPUT].clip(settings[OUTPUT] + gain_db)
             settings, off = {**settings, OUTPUT: output_db}, off | {module}
@@ -266,7 +279,8 @@ def _fewest_bands(
     )
 
     def strip(curve: Curve) -> tuple[dict[str, float], frozenset[str]]:
-        gain_db = BY_KEY[INPUT].clip(settings[INPUT] + curve.offset_db)
+        offset_db = 0.0 if "input_gain" in off else curve.offset_db
+        gain_db = BY_KEY[INPUT].clip(settings[INPUT] + offset_db)
         return {**settings, **curve.settings, INPUT: gain_db}, off | curve.off
 
     best = fewest_bands(
@@ -277,7 +291,7 @@ def _fewest_bands(
         rounded_limit=SHARE_EQ_ROUNDED * limit,
         keep_high_pass=keep_high_pass,
     )
-    return (settings, off) if best is None else strip(best)
+    return (_dialled(settings, FINEST, EQ_KEYS), off) if best is None else strip(best)
 
 
 def _holds_rumble_back(settings: Mapping[str, float], take: Take, lowest_hz: float) -> bool:
@@ -319,23 +333,32 @@ def _rounded(
         tried = _dialled(_dialled(start, levels, LEVELS), times, TIMES)
         tried = _dialled(tried, others, OTHERS)
         result = scene.render(tried, off)
-        exact_db = tried[OUTPUT] + 10.0 * math.log10(power / _power(result))
+        exact_db = tried[OUTPUT]
+        if "output_gain" not in off:
+            exact_db += 10.0 * math.log10(power / _power(result))
         for digits in (COARSE, FINE, FINEST):
             output_db = dialled(BY_KEY[OUTPUT], exact_db, digits)
-            gain = 10.0 ** ((output_db - tried[OUTPUT]) / 20.0)
+            gain = 10.0 ** ((output_db - tried[OUTPUT]) / 20.0) if "output_gain" not in off else 1.0
             if float(scene.target.distance(gain * result)) <= limit:
-                return _with_round_pre_delay(scene, {**tried, OUTPUT: output_db}, off, limit)
-    return start
+                return {**tried, OUTPUT: output_db}
+    return {**tried, OUTPUT: output_db}
 
 
 def _with_round_pre_delay(
     scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> dict[str, float]:
-    """Round the pre-delay, which turns the phase of the return against the voice, if it may be."""
+    """Round the pre-delay, which turns the phase of the return against the voice.
+
+    Before the EQ, so that what it costs is there yet. Under a loud return hundredths of a
+    millisecond may be too coarse.
+    """
     if "reverb" in off:
         return settings
-    tried = _dialled(settings, FINEST, (PRE_DELAY,))
-    return tried if scene.distance(tried, off) <= limit else settings
+    for digits in (FINE, FINEST):
+        tried = _dialled(settings, digits, (PRE_DELAY,))
+        if scene.distance(tried, off) <= limit:
+            return tried
+    return {**settings, PRE_DELAY: round(settings[PRE_DELAY], 3)}
 
 
 def _dialled(
@@ -344,11 +367,13 @@ def _dialled(
     return {**settings, **{key: dialled(BY_KEY[key], settings[key], digits) for key in keys}}
 
 
-def _with_round_levels(settings: Mapping[str, float], off: Collection[str]) -> dict[str, float]:
+def _with_round_levels(settings: Mapping[str, float], off: frozenset[str]) -> dict[str, float]:
     """Round threshold and makeup; the gains before and after the compressor take up the rest."""
     found = dict(settings)
     if "compressor" in off:
         return found
+    if off & {"input_gain", "output_gain"}:
+        return _dialled(found, FINEST, (THRESHOLD, MAKEUP))
     threshold_db = dialled(BY_KEY[THRESHOLD], found[THRESHOLD], COARSE)
     makeup_db = dialled(BY_KEY[MAKEUP], found[MAKEUP], COARSE)
     louder_db = threshold_db - found[THRESHOLD]
@@ -359,4 +384,4 @@ def _with_round_levels(settings: Mapping[str, float], off: Collection[str]) -> d
         OUTPUT: found[OUTPUT] - louder_db + found[MAKEUP] - makeup_db,
     }
     inside = all(BY_KEY[key].clip(value) == value for key, value in moved.items())
-    return {**found, **moved} if inside else found
+    return {**found, **moved} if inside else _dialled(found, FINEST, (THRESHOLD, MAKEUP))

@@ -24,7 +24,7 @@ from .preset import Preset
 from .render import Rendered, render
 from .results import check_results
 from .take import take_of
-from .written import simple_strip, whole_strip
+from .written import simple_strip, simplified_at, whole_strip
 
 if TYPE_CHECKING:
     from .reference import Reference
@@ -203,13 +203,14 @@ def predict_preset(
     enhancer: Enhancer | None = None,
     messages: tuple[str, ...] = (),
     full: bool = False,
+    bypass: Collection[str] = (),
 ) -> Preset:
     """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
 
     With references the strip that leads to their style (:func:`.reference.predict_towards`).
     `enhancer` is what made these samples of the source, and `messages` are what was left out of
     them, both for the provenance. The strip is the simplest one that sounds the same on this vocal
-    (:mod:`.simplify`), unless `full`.
+    (:mod:`.simplify`), unless `full`; `bypass` is what the user will switch off in it.
     """
     take = take_of(samples, sample_rate)
     if references:
@@ -219,7 +220,7 @@ def predict_preset(
     else:
         prediction = model.predict_take(take)
     messages += prediction.messages
-    strip = whole_strip(prediction) if full else simple_strip(prediction, take)
+    strip = whole_strip(prediction) if full else simple_strip(prediction, take, bypass)
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in strip.uncertainty.items()
@@ -385,6 +386,7 @@ def process_take(
         references=references,
         enhancer=enhancer,
         full=options.full,
+        bypass=options.bypass,
     )
     told += found_in(take.raw, preset)
     # What is heard is what the file says: the strip goes through its written form.
@@ -453,7 +455,8 @@ def apply_file(
 
 def changed(preset: Preset, options: AudioOptions) -> Preset:
     """Return a preset as the options have it: amount and bypass."""
-    return preset.at_amount(options.amount).without(options.bypass)
+    chosen = preset.at_amount(options.amount).without(options.bypass)
+    return simplified_at(chosen, options.amount)
 
 
 def _render(samples: np.ndarray, rate: int, preset: Preset, options: AudioOptions) -> Rendered:

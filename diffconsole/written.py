@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .dial import FINEST, dialled
 from .parameters import BY_KEY
 
 if TYPE_CHECKING:
     from .predictor import Prediction
+    from .preset import Preset
     from .take import Take
 
-__all__ = ["WrittenStrip", "simple_strip", "whole_strip"]
+__all__ = ["WrittenStrip", "simple_strip", "simplified_at", "whole_strip"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class WrittenStrip:
         Modules and bands that are written as not enabled.
     simplified : dict
         For the provenance: the distance to the result of all that was predicted, and how many bands
-        the EQ has now and had then. Empty where nothing was simplified.
+        the EQ has now and had then, both without what the user switched off. Empty where nothing
+        was simplified.
     """
 
     settings: dict[str, float]
@@ -43,7 +46,7 @@ def whole_strip(prediction: Prediction) -> WrittenStrip:
     return WrittenStrip(prediction.settings, prediction.uncertainty)
 
 
-def simple_strip(prediction: Prediction, take: Take) -> WrittenStrip:
+def simple_strip(prediction: Prediction, take: Take, bypass: Collection[str] = ()) -> WrittenStrip:
     """Return the simplest strip that sounds the same (:mod:`.simplify`).
 
     The interval of a setting that was moved moves with it, as wide on the table's scale as it was.
@@ -54,10 +57,13 @@ def simple_strip(prediction: Prediction, take: Take) -> WrittenStrip:
         Of this vocal.
     take : Take
         The vocal.
+    bypass : collection of str
+        Modules and bands that the user switches off; none of them counts for what sounds the same,
+        and nothing stands in for it.
     """
     from .simplify import bands_of, simplify_take
 
-    found = simplify_take(prediction.settings, take)
+    found = simplify_take(prediction.settings, take, bypass=bypass)
     uncertainty = {
         key: _moved(key, interval, prediction.settings, found.settings)
         for key, interval in prediction.uncertainty.items()
@@ -65,9 +71,43 @@ def simple_strip(prediction: Prediction, take: Take) -> WrittenStrip:
     simplified = {
         "distance": round(found.distance, 4),
         "eq_bands": bands_of(found.bypass),
-        "eq_bands_predicted": bands_of(()),
+        "eq_bands_predicted": bands_of(bypass),
     }
     return WrittenStrip(found.settings, uncertainty, found.bypass, simplified)
+
+
+def simplified_at(preset: Preset, amount: float) -> Preset:
+    """Return a preset whose provenance states of the simplification what holds at an amount.
+
+    The bands of the EQ that are on are counted again. The distance was measured at an amount of 1,
+    and is left out at every other one. Values that are scaled are rounded again, to 0.01 dB and
+    four digits. A preset that was not simplified is returned as it is.
+
+    Parameters
+    ----------
+    preset : Preset
+        With the amount and the bypass that it is written with.
+    amount : float
+        0…1.5, as :meth:`.preset.Preset.at_amount`.
+    """
+    if "simplified" not in preset.provenance:
+        return preset
+    from .simplify import bands_of
+
+    simplified = {**preset.provenance["simplified"], "eq_bands": bands_of(preset.bypass())}
+    if amount != 1.0:
+        simplified.pop("distance", None)
+    provenance = {**preset.provenance, "simplified": simplified}
+    if amount in (0.0, 1.0):
+        return replace(preset, provenance=provenance)
+    # The pre-delay does not scale, and may need finer steps.
+    settings = {
+        key: value if key == "reverb.pre_delay_ms" else dialled(BY_KEY[key], value, FINEST)
+        for key, value in preset.settings().items()
+    }
+    return preset.from_settings(
+        settings, name=preset.name, bypass=preset.bypass(), provenance=provenance
+    )
 
 
 def _moved(

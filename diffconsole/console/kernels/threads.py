@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
-__all__ = ["lane_groups", "run_tasks"]
+__all__ = ["lane_groups", "one_thread", "run_tasks"]
 
 LANES = 8
 
@@ -57,3 +58,18 @@ def lane_groups(count: int) -> list[slice]:
     groups = -(-count // min(LANES, -(-count // torch.get_num_threads())))
     edges = [count * index // groups for index in range(groups + 1)]
     return [slice(first, stop) for first, stop in zip(edges, edges[1:], strict=False)]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch, and :func:`run_tasks` with it, use the calling thread only.
+
+    Many small operations take several times as long where each is shared out. Torch keeps the
+    number for each thread; the calling thread's is restored at the end, after errors too.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
