@@ -98,11 +98,11 @@ def test_dynamics_are_brought_by_the_compressor(vocal, right) -> None:
 
 
 def test_what_no_strip_brings_leaves_no_aspect_further_off(vocal, right) -> None:
-    """Sides 25 dB louder than the voice: no reverb at all costs would bring them."""
+    """Sides 10 dB louder than the pauses say: more reverb spoils the dynamics."""
     impossible = right.clone()
-    impossible[SIDE_FEATURES] += 40.0
+    impossible[SIDE_FEATURES] += 10.0
     found = found_for(vocal, impossible, ("tone", "dynamics", "space"), steps=12)
-    assert found.before["space"] > 50.0
+    assert found.before["space"] > 20.0
     for aspect, before in found.before.items():
         assert found.after[aspect] <= before + 1e-3, aspect
 
