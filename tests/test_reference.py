@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -171,9 +172,10 @@ def test_each_aspect_follows_its_own_references(model, take) -> None:
     assert both == plain
 
 
-def test_switches_are_those_of_the_settings(model, take, monkeypatch) -> None:
+def test_switches_are_those_of_the_settings(model, take) -> None:
     """How likely each is on: the first head's calibration where nothing is followed."""
-    monkeypatch.setattr(model.style, "switch_line", model.style.switch_line + 0.5)
+    model = copy.deepcopy(model)
+    model.style.switch_line = model.style.switch_line + 0.5
     plain = model.predict(take, RATE).switches
     off = {"space": 0.0}
     towards = Reference("one", reference(2).samples, RATE, 1.0, (), off)
