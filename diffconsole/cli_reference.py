@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli_common import PATH, Report, add_options
+from .errors import SettingsError
 
 if TYPE_CHECKING:
     from .reference import References
@@ -56,7 +57,7 @@ def parse_weights(texts: Sequence[str]) -> tuple[list[float], dict[str, list[flo
     seen: set[str] = set()
     for text in texts:
         name, equals, values = text.rpartition("=")
-        name = name.strip()
+        name = name.strip().lower()
         if equals and name not in ASPECTS:
             raise click.UsageError(
                 f"--reference-weights is {text!r}, and {name!r} is no aspect; "
@@ -89,8 +90,14 @@ def load_references(
     *,
     silent: bool,
 ) -> References:
-    """Read what the options name; a line for each thing that is wrong with a file."""
-    from .reference import References, read_references
+    """Read what the options name; a line for each thing that is wrong with a file.
+
+    Raises
+    ------
+    click.UsageError
+        Options without references, or weights that do not fit them.
+    """
+    from .reference import References, check_weights, read_references
 
     for given, option in ((bool(weights), "weights"), (steps is not None, "steps")):
         if given and not paths:
@@ -98,6 +105,10 @@ def load_references(
     if not paths:
         return References()
     whole, aspects = parse_weights(weights)
+    try:
+        check_weights(len(paths), whole, aspects)
+    except SettingsError as error:
+        raise click.UsageError(f"--reference-weights: {error}") from None
     found = References(tuple(read_references(paths, whole, aspects)), silent=silent)
     if steps is not None:
         found = found.with_steps(steps)

@@ -234,6 +234,7 @@ class Predictor(nn.Module):
         spread: Tensor,
         *,
         towards_style: bool = False,
+        likely: Tensor | None = None,
     ) -> Prediction:
         """Return the prediction of settings that were chosen from their distribution.
 
@@ -245,6 +246,9 @@ class Predictor(nn.Module):
             ``(parameters,)``, normalised: the settings, mean and deviation.
         towards_style : bool
             Whether they are the second head's.
+        likely : Tensor, optional
+            ``(switches,)``, how likely each is on; by default what that head says of the
+            distribution.
 
         Raises
         ------
@@ -252,8 +256,9 @@ class Predictor(nn.Module):
             A value is no number.
         """
         gain_db = gain_of(take)
-        answering = self.style if towards_style and self.style is not None else self.head
-        likely = answering.switches(centre, spread.to(centre)).tolist()
+        if likely is None:
+            answering = self.style if towards_style and self.style is not None else self.head
+            likely = answering.switches(centre, spread.to(centre))
         # Finite weights of the network may still overflow here.
         if not bool(torch.stack((centre, spread, chosen)).isfinite().all()):
             raise ModelError(
@@ -283,7 +288,7 @@ class Predictor(nn.Module):
             take.loudness_lufs,
             take.messages,
             None if low_end is None or held == settings else low_end.lowest_hz,
-            dict(zip(RULES, likely, strict=True)),
+            dict(zip(RULES, likely.tolist(), strict=True)),
         )
 
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:

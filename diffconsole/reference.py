@@ -32,6 +32,7 @@ from .reference_files import Reference, References, check_weights, read_referenc
 from .reference_target import passages_of, style_target
 from .render import render
 from .style_features import ASPECTS
+from .switches import RULES
 from .take import Take, take_of
 
 __all__ = [
@@ -173,7 +174,7 @@ def predict_towards(
     if not followed:
         raise SettingsError("no reference has any weight; leave them out instead")
     mean, deviation = _distribution(model, take, _styles_of(model, references), shares)
-    chosen = model.choose(mean, deviation)
+    chosen, centre = model.choose(mean, deviation), mean
     style: dict[str, Any] = {"steps": 0, "aspects": list(followed)}
     if steps:
         device = next(model.parameters()).device
@@ -186,11 +187,14 @@ def predict_towards(
                 vocal, mean, deviation, target, aspects=followed, steps=steps,
                 report_progress=report_progress or (lambda share: show(share, "")),
             )  # fmt: skip
-        chosen = torch.where(moved_by(followed), found.point.to(chosen), chosen)
+        chosen, centre = (
+            torch.where(moved_by(followed), found.point.to(each), each) for each in (chosen, mean)
+        )
         style |= {"steps": found.steps, "before": found.before, "after": found.after}
         style |= {name: {aspect: float(f"{value:.4g}") for aspect, value in style[name].items()}
                   for name in ("before", "after")}  # fmt: skip
-    prediction = model.prediction_of(take, chosen, mean, deviation, towards_style=True)
+    likely = _likely(model, centre, deviation, followed)
+    prediction = model.prediction_of(take, chosen, mean, deviation, likely=likely)
     share = np.mean([shares[aspect] for aspect in followed], axis=0)
     wanted = float(share @ [reference.level[1] for reference in references])
     levelled = _as_loud(prediction, take, wanted)
@@ -215,6 +219,16 @@ def _distribution(
             for of_aspect, whole in zip(found[key], (mean, deviation), strict=True)
         )
     return mean, deviation
+
+
+@torch.inference_mode()
+def _likely(model: Predictor, mean: Tensor, deviation: Tensor, followed: Sequence[str]) -> Tensor:
+    """How likely each switch is on, ``(switches,)``: by the head that its settings are from."""
+    assert model.style is not None
+    towards, plain = (head.switches(mean, deviation) for head in (model.style, model.head))
+    modules = {module for aspect in followed for module in SECTIONS[aspect]}
+    mine = torch.tensor([name.split(".")[0] in modules for name in RULES])
+    return torch.where(mine, towards, plain)
 
 
 def _as_loud(prediction: Prediction, take: Take, wanted_lufs: float) -> Prediction:

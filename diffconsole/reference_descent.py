@@ -5,21 +5,27 @@ normalised settings, ``f(s)`` the style of what they make of the vocal
 (:mod:`.style_features`), ``t`` and ``σ`` mean and deviation of the style that is expected of the
 right result, ``m`` and ``d`` those of the settings that the model predicts,
 
-``½·Σ_aspects w·mean(max(|f(s) − t|/σ − k, 0)²) + ½·Σ((s − m)/d)²``
+``½·Σ_aspects w·mean(ρ(max(|f(s) − t|/σ − k, 0))) + ½·Σ((s − m)/d)²``
 
 is brought down by Adam (Kingma and Ba, 2015), its gradient taken through the console, in turn for
 each aspect and the module that brings it: a reverb that is missing shall not be made up for by an
 EQ. The figures
 of an aspect say much the same of each other: ``w`` is how many independent ones they count for.
+``ρ(x) = x²`` up to ``c`` and ``2·c·x − c²`` beyond (Huber, "Robust estimation of a location
+parameter", 1964): a figure that no strip can bring does not outweigh the others.
 Within ``k`` deviations the prediction stays as it is: of tone and dynamics singers differ so much
 that the model knows better there, while the sides of a finished vocal show its reverb plainly.
+
+No aspect ends further off than it began: of the settings on the way, and of those between the best
+of them and the prediction, the most probable one is taken of which that holds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +42,18 @@ ASPECT_MODULES = {"tone": "eq", "dynamics": "compressor", "space": "reverb"}
 ASPECT_WEIGHTS = {"tone": 3.0, "dynamics": 2.0, "space": 40.0}
 FREE_DEVIATIONS = {"tone": 1.0, "dynamics": 2.0, "space": 0.0}
 """Chosen on singers that neither the model nor the statistics of styles were made from."""
+
+ROBUST_DEVIATIONS = 3.0
+"""``c``: about what the references' own figures are limited to in :mod:`.style_statistics`."""
+
+GUARD = 100.0
+"""Weight of what an aspect is further off than at the beginning, deviations squared."""
+
+BACK = (0.75, 0.5, 0.25)
+"""Shares of the way to the best settings that are tried where these are further off somewhere."""
+
+WORSE = 1e-3
+"""Deviations that are no difference."""
 
 HELD = ("compressor.makeup_db", "reverb.pre_delay_ms")
 """Of these the style says nothing, or the gradient points anywhere: they stay as predicted."""
@@ -68,12 +86,24 @@ class StyleTarget:
     deviation: Tensor
 
     def distance(self, features: Tensor, aspect: str) -> Tensor:
-        """Return ``½·w·mean(max(|f − t|/σ − k, 0)²)`` of what is known of an aspect, a scalar."""
+        """Return ``½·w·mean(ρ(max(|f − t|/σ − k, 0)))`` of what is known of an aspect, a scalar."""
         mine = aspect_of(aspect)
         off = ((features[mine] - self.mean[mine]) / self.deviation[mine]).abs()
         beyond = (off - FREE_DEVIATIONS[aspect]).clamp(min=0.0)
         known = self.deviation[mine].isfinite().sum().clamp(min=1)
-        return 0.5 * ASPECT_WEIGHTS[aspect] * beyond.square().sum() / known
+        near = beyond.clamp(max=ROBUST_DEVIATIONS)
+        robust = near * (2.0 * beyond - near)
+        return 0.5 * ASPECT_WEIGHTS[aspect] * robust.sum() / known
+
+    def beyond(self, features: Tensor, before: Mapping[str, float]) -> Tensor:
+        """Return the sum of the squares of how much further off aspects are than before."""
+        total = features.new_zeros(())
+        for aspect, least in before.items():
+            mine = aspect_of(aspect)
+            off = ((features[mine] - self.mean[mine]) / self.deviation[mine]).square().sum()
+            known = self.deviation[mine].isfinite().sum()
+            total = total + ((off / known + 1e-12).sqrt() - least).clamp(min=0.0).square()
+        return total
 
     def deviations(self, features: Tensor) -> dict[str, float]:
         """Return by aspect how many deviations a style lies off, root of the mean square."""
@@ -106,6 +136,18 @@ class Descent:
     steps: int
     before: dict[str, float]
     after: dict[str, float]
+
+
+class _Found(NamedTuple):
+    """Settings on the way: their improbability, how far they moved, how far each aspect is off."""
+
+    value: float
+    at: Tensor
+    off: dict[str, float]
+
+    def is_further(self, before: Mapping[str, float]) -> bool:
+        """Whether an aspect is further off than before."""
+        return any(self.off[aspect] > least + WORSE for aspect, least in before.items())
 
 
 def moved_by(aspects: tuple[str, ...]) -> Tensor:
@@ -152,29 +194,37 @@ def descend(
     # Of a fixed length: another one at each step would make other noise each time.
     seconds = min(LONGEST_DECAY_S, vocal.shape[-1] / STYLE_RATE)
     console = Console(STYLE_RATE, bypass={"pan", "output_gain"}, reverb_seconds=seconds)
-    best, least = start, math.inf
     before: dict[str, float] = {}
-    after: dict[str, float] = {}
     at = torch.zeros_like(start)
+    best = allowed = _Found(math.inf, at, {})
     momentum, square = torch.zeros_like(at), torch.zeros_like(at)
+
+    def measured(leaf: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        settings = denormalize((start + leaf * scale).clamp(0.0, 1.0))
+        features = style_features(
+            console(vocal, {key: value.expand(len(vocal)) for key, value in settings.items()})
+        )
+        distances = {aspect: target.distance(features, aspect) for aspect in aspects}
+        return features, distances, 0.5 * leaf.square().sum()
+
     for step in range(steps + 1):
         leaf = at.clone().requires_grad_(step < steps)
-        point = (start + leaf * scale).clamp(0.0, 1.0)
-        settings = {k: v.expand(len(vocal)) for k, v in denormalize(point).items()}
-        features = style_features(console(vocal, settings))
-        distances = {aspect: target.distance(features, aspect) for aspect in aspects}
-        prior = 0.5 * leaf.square().sum()
-        value = float(sum(distances.values(), prior).detach())
+        features, distances, prior = measured(leaf)
+        found = _Found(float(sum(distances.values(), prior).detach()), at,
+                       target.deviations(features))  # fmt: skip
         if step == 0:
-            before = target.deviations(features)
-        if value < least or not step:
-            best, least, after = point.detach(), value, target.deviations(features)
+            before, best, allowed = found.off, found, found
+        best = min(best, found, key=lambda each: each.value)
+        if not found.is_further(before):
+            allowed = min(allowed, found, key=lambda each: each.value)
         if step == steps:
             break
         aspect = turns[step % len(turns)]
         mine = moved[aspect]
         taken[aspect] += 1
-        (gradient,) = torch.autograd.grad(distances[aspect] + prior, leaf)
+        (gradient,) = torch.autograd.grad(
+            distances[aspect] + prior + GUARD * target.beyond(features, before), leaf
+        )
         gradient = torch.nan_to_num(gradient)
         momentum = torch.where(mine, momentum + (1.0 - MOMENTUM) * (gradient - momentum), momentum)
         square = torch.where(
@@ -189,4 +239,12 @@ def descend(
         at = torch.maximum(torch.minimum(at, (1.0 - start) / scale), -start / scale)
         at = at.clamp(-FURTHEST, FURTHEST)
         report_progress((step + 1) / steps)
-    return Descent(best.cpu(), steps, before, after)
+    for share in BACK if best is not allowed else ():
+        with torch.no_grad():
+            features, distances, prior = measured(share * best.at)
+        found = _Found(float(sum(distances.values(), prior)), share * best.at,
+                       target.deviations(features))  # fmt: skip
+        if not found.is_further(before):
+            allowed = min(allowed, found, key=lambda each: each.value)
+    point = (start + allowed.at * scale).clamp(0.0, 1.0)
+    return Descent(point.detach().cpu(), steps, before, allowed.off)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +14,13 @@ from .audio import read_audio_file
 from .errors import AudioError, SettingsError
 from .predictor import gain_of
 from .reference_descent import STEPS
+from .reference_sides import sides_of
 from .style_features import ASPECTS
 from .take import Take, take_of
 
 __all__ = ["Reference", "References", "check_weights", "read_references", "without_bar"]
+
+HIGHEST_WEIGHT = 1e6
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Reference:
     sample_rate : int
         Hz.
     weight : float
-        Above 0; against those of the other references.
+        Above 0, up to 10⁶; against those of the other references.
     aspects : mapping of str to float
         By ``"tone"``, ``"dynamics"`` or ``"space"``, the weight in this aspect, 0 or more, where
         it is not `weight`.
@@ -62,6 +64,11 @@ class Reference:
     def take(self) -> Take:
         """What is analysed of it."""
         return take_of(self.samples, self.sample_rate)
+
+    @property
+    def is_widened(self) -> bool:
+        """Whether its sides are doubled voices or a delayed copy: no reverb brings them."""
+        return sides_of(self.samples, self.sample_rate, self.take).widened
 
     @property
     def level(self) -> tuple[float, float]:
@@ -128,7 +135,7 @@ def check_weights(
     ------
     SettingsError
         Another number of weights than of references, a weight that is not above 0 (0 or more for
-        an aspect), an aspect that does not exist, or all aspects without any weight.
+        an aspect) or above 10⁶, an aspect that does not exist, or all aspects without any weight.
     """
     for name, values in (("", weights), *aspects.items()):
         of = f" of {name}" if name else ""
@@ -138,19 +145,36 @@ def check_weights(
             )
         if (values or name) and len(values) != count:
             raise SettingsError(
-                f"{len(values)} weights{of} for {count} references; give one for each, in order"
+                f"{_counted(len(values), 'weight')}{of} for {_counted(count, 'reference')}; "
+                "give one for each, in order"
             )
         for weight in values:
-            if name and not 0.0 <= weight < math.inf:
+            if not 0.0 <= weight <= HIGHEST_WEIGHT or not (name or weight):
+                allowed = "from 0 to" if name else "above 0, up to"
                 raise SettingsError(
-                    f"a reference's weight{of} is {weight:g}; give a number that is 0 or more"
+                    f"a reference's weight{of} is {weight:g}; give a number {allowed} 1000000"
                 )
-            if not name and not 0.0 < weight < math.inf:
-                raise SettingsError(f"a reference's weight is {weight:g}; give a number above 0")
     if all(name in aspects and not any(aspects[name]) for name in ASPECTS):
         raise SettingsError(
             f"every weight of {', '.join(ASPECTS)} is 0; leave the references out instead"
         )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Names of the files, with the folder's where some are the same, with a number if need be."""
+    found = [path.name for path in paths]
+    found = [
+        f"{path.absolute().parent.name}/{name}" if found.count(name) > 1 else name
+        for path, name in zip(paths, found, strict=True)
+    ]
+    return [
+        f"{name} ({found[: i + 1].count(name)})" if found.count(name) > 1 else name
+        for i, name in enumerate(found)
+    ]
 
 
 def read_references(
@@ -180,13 +204,17 @@ def read_references(
     aspects = aspects or {}
     check_weights(len(paths), weights, aspects)
     found = []
+    names = _names(paths)
     for i, (path, weight) in enumerate(zip(paths, weights or [1.0] * len(paths), strict=True)):
         file = read_audio_file(path)
         own = {name: float(values[i]) for name, values in aspects.items()}
-        reference = Reference(path.name, file.samples, file.sample_rate, weight, file.messages, own)
+        reference = Reference(names[i], file.samples, file.sample_rate, weight, file.messages, own)
         try:
             _ = reference.level
         except AudioError as error:
             raise AudioError(f"{path}: as a reference, {error}") from None
+        if reference.weight_of("space") and reference.is_widened:
+            line = f"{path}: the reference is doubled or widened; its width is not followed"
+            reference = replace(reference, messages=(*reference.messages, line))
         found.append(reference)
     return found

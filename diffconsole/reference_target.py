@@ -11,57 +11,12 @@ from torch import Tensor
 from .console import Console
 from .parameters import denormalize
 from .reference_descent import StyleTarget
+from .reference_sides import PASSAGE_SECONDS, passages_of, sides_of
 from .style_features import ASPECTS, SIDE_FEATURES, STYLE_RATE, aspect_of, style_features
 from .style_statistics import StyleStatistics, load
 from .take import Take
 
 __all__ = ["passages_of", "reference_style", "style_target"]
-
-PASSAGE_SECONDS, PASSAGES = 4.0, 2
-REFERENCE_SECONDS = 8.0
-SHORTEST_SECONDS = 1.0
-WIDEST_DB = -8.0
-"""Sides that are louder against the mid are doubled voices or a widener, no reverb."""
-
-PARTNER_DB = 12.0
-MONO = 1e-4
-"""Two channels are one where one of them is 12 dB quieter, or they differ by less of the peak."""
-
-
-def passages_of(samples: np.ndarray, sample_rate: int, seconds: float = PASSAGE_SECONDS) -> Tensor:
-    """Return the loudest passage of each half of a vocal, or all of a short one, at 44.1 kHz.
-
-    Parameters
-    ----------
-    samples : ndarray
-        ``(channels, samples)``.
-    sample_rate : int
-        Hz.
-    seconds : float
-        Length of each.
-
-    Returns
-    -------
-    Tensor
-        ``(passages, channels, samples)`` float32, a second or longer: what is shorter is repeated.
-    """
-    from .audio import resample
-    from .pairs import loudest_start
-
-    length, total = int(seconds * sample_rate), samples.shape[1]
-    if total < 2 * length:
-        parts = [samples]
-    else:
-        # Found on the mean of the channels; half seconds of another rate serve as well.
-        mono = samples.mean(axis=0, keepdims=True)
-        halves = [(i * total // PASSAGES, (i + 1) * total // PASSAGES) for i in range(PASSAGES)]
-        starts = [a + loudest_start(mono[:, a:b], length) for a, b in halves]
-        parts = [samples[:, start : start + length] for start in starts]
-    found = [resample(np.ascontiguousarray(part), sample_rate, STYLE_RATE) for part in parts]
-    shortest = int(SHORTEST_SECONDS * STYLE_RATE)
-    found = [np.tile(f, (1, -(-shortest // f.shape[1]))) if f.shape[1] < shortest else f
-             for f in found]  # fmt: skip
-    return torch.from_numpy(np.ascontiguousarray(np.stack(found), np.float32))
 
 
 @torch.no_grad()
@@ -81,23 +36,11 @@ def reference_style(
     device : device
         Where to compute.
     """
-    is_stereo = _is_stereo(samples)
-    if not is_stereo:
-        samples, sample_rate = take.mono, take.sample_rate
-    audio = passages_of(samples, sample_rate, REFERENCE_SECONDS)
-    style = style_features(audio.to(device)).cpu().numpy().astype(np.float64)
-    if not is_stereo or style[SIDE_FEATURES[1:3]].mean() > WIDEST_DB:
+    sides = sides_of(samples, sample_rate, take)
+    style = style_features(sides.audio.to(device)).cpu().numpy().astype(np.float64)
+    if not sides.show_reverb:
         style[SIDE_FEATURES] = np.nan
     return style
-
-
-def _is_stereo(samples: np.ndarray) -> bool:
-    if len(samples) != 2:
-        return False
-    powers = np.mean(np.square(samples, dtype=np.float64), axis=1)
-    if powers.min() < powers.max() * 10.0 ** (-PARTNER_DB / 10.0):
-        return False
-    return float(np.abs(samples[0] - samples[1]).max()) > MONO * float(np.abs(samples).max())
 
 
 @torch.no_grad()

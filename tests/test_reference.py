@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from diffconsole.audio import loudness_lufs
 from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.errors import AudioError, ModelError, SettingsError
+from diffconsole.parameters import PARAMETERS
 from diffconsole.predictor import Predictor
 from diffconsole.preset import Preset
 from diffconsole.reference import (
@@ -23,6 +25,7 @@ from diffconsole.reference import (
     read_references,
     style_of,
 )
+from diffconsole.reference_descent import Descent
 from diffconsole.render import render
 
 from .commands import done, refused
@@ -133,9 +136,9 @@ def test_references_that_are_none(tmp_path: Path) -> None:
         read_references([good, tmp_path / "silent.wav"])
     with pytest.raises(AudioError, match=r"gone.wav"):
         read_references([tmp_path / "gone.wav"])
-    with pytest.raises(SettingsError, match="2 weights for 1 references"):
+    with pytest.raises(SettingsError, match="2 weights for 1 reference;"):
         read_references([good], [1.0, 2.0])
-    for weight in (0.0, -1.0, math.inf, math.nan):
+    for weight in (0.0, -1.0, 1e308, math.inf, math.nan):
         with pytest.raises(SettingsError, match="weight is"):
             read_references([good], [weight])
 
@@ -167,6 +170,40 @@ def test_each_aspect_follows_its_own_references(model, take) -> None:
     both = towards(dynamics=(1.0, 1.0)).settings
     plain = predict_towards(model, take, RATE, [one, two], steps=0).settings
     assert both == plain
+
+
+def test_switches_are_those_of_the_settings(model, take) -> None:
+    """How likely each is on: the first head's calibration where nothing is followed."""
+    model = copy.deepcopy(model)
+    model.style.switch_line = model.style.switch_line + 0.5
+    plain = model.predict(take, RATE).switches
+    off = {"space": 0.0}
+    towards = Reference("one", reference(2).samples, RATE, 1.0, (), off)
+    found = predict_towards(model, take, RATE, [towards], steps=0).switches
+    styled = predict_towards(model, take, RATE, [reference(2)], steps=0).switches
+    assert found["reverb"] == pytest.approx(plain["reverb"], abs=1e-4)
+    assert found["reverb"] != pytest.approx(styled["reverb"], abs=1e-3)
+    for name in found:
+        if name != "reverb":
+            assert found[name] == pytest.approx(styled[name], abs=1e-4), name
+
+
+def test_switches_follow_the_descent(model, take, monkeypatch) -> None:
+    """A shelf that the descent lifts by 10 dB is likelier on than one that it leaves at 0 dB."""
+    likely = []
+    shelf = next(i for i, p in enumerate(PARAMETERS) if p.key == "eq.high_shelf.gain_db")
+    for gain_db in (0.0, 10.0):
+
+        def lifted(_vocal, mean, *_, steps, gain_db=gain_db, **_options) -> Descent:
+            point = mean.clone()
+            point[shelf] = PARAMETERS[shelf].to_normalised(gain_db)
+            return Descent(point, steps, {}, {})
+
+        monkeypatch.setattr("diffconsole.reference.descend", lifted)
+        found = predict_towards(model, take, RATE, [reference(2)], steps=1)
+        assert found.settings["eq.high_shelf.gain_db"] == pytest.approx(gain_db, abs=1e-3)
+        likely.append(found.switches["eq.high_shelf"])
+    assert likely[1] > likely[0] + 0.1
 
 
 def test_the_descent_moves_what_is_followed_only(model, take) -> None:
@@ -236,11 +273,12 @@ def test_the_commands(model, tmp_path: Path) -> None:
     for arguments, code, words in (
         ([take, "--reference-weights", "1", *target], 2, "goes with --reference"),
         ([*common, "--reference-weights", "1,x", *target], 2, "numbers with commas"),
-        ([*common, "--reference-weights", "1", *target], 1, "1 weights for 2 references"),
+        ([*common, "--reference-weights", "1", *target], 2, "1 weight for 2 references"),
         ([take, "--reference-steps", "3", *target], 2, "--reference-steps goes with --reference"),
-        ([*common, "--reference-weights", "tone=1", *target], 1, "1 weights of tone for 2 ref"),
-        ([*common, "--reference-weights", "tone=1,-1", *target], 1, "weight of tone is -1"),
-        ([*common, "--reference-weights", "tone=1,nan", *target], 1, "weight of tone is nan"),
+        ([*common, "--reference-weights", "Tone=1", *target], 2, "1 weight of tone for 2 ref"),
+        ([*common, "--reference-weights", "1e308,1e308", *target], 2, "is 1e+308; give a number"),
+        ([*common, "--reference-weights", "tone=1,-1", *target], 2, "weight of tone is -1"),
+        ([*common, "--reference-weights", "tone=1,nan", *target], 2, "weight of tone is nan"),
         ([*common, "--reference-weights", "air=1,1", *target], 2, "'air' is no aspect; give tone"),
         ([*common, "--reference-weights", "tone=1,x", *target], 2, "as 2,1 or tone=2,1"),
         ([*common, *weights, "--reference-weights", "1,1", *target], 2, "twice for the whole"),
@@ -254,7 +292,7 @@ def test_the_commands(model, tmp_path: Path) -> None:
                 ),
                 *target,
             ],
-            1,
+            2,
             "every weight of tone, dynamics, space is 0",
         ),
     ):

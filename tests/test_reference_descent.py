@@ -14,7 +14,7 @@ from diffconsole.style_features import SIDE_FEATURES, aspect_of, style_features
 from diffconsole.take import take_of
 from diffconsole.training.targets import eq_curve_db
 
-from .synthetic import RATE, voice
+from .synthetic import RATE, mixed, voice
 
 PLACE = {p.key: i for i, p in enumerate(PARAMETERS)}
 STRIP = {
@@ -97,6 +97,30 @@ def test_dynamics_are_brought_by_the_compressor(vocal, right) -> None:
     assert (1.0 - 1.0 / ratio) * -threshold_db > (1.0 - 1.0 / 1.5) * 22.0
 
 
+def test_what_no_strip_brings_leaves_no_aspect_further_off(vocal) -> None:
+    """Louder sides in pauses that stay: more reverb would spoil tone and dynamics."""
+    impossible = style_after(vocal, {})
+    impossible[SIDE_FEATURES] += 10.0
+    found = found_for(vocal, impossible, ("tone", "dynamics", "space"), steps=12)
+    assert found.before["space"] > 20.0
+    for aspect, before in found.before.items():
+        assert found.after[aspect] <= before + 1e-3, aspect
+
+
+def test_a_figure_far_off_does_not_outweigh_the_others(right) -> None:
+    target = StyleTarget(right, torch.ones_like(right))
+    far, further, both = right.clone(), right.clone(), right.clone()
+    one, other = SIDE_FEATURES[:2]
+    far[one] += 20.0
+    further[one] += 40.0
+    assert float(target.distance(further, "space")) < 2.2 * float(target.distance(far, "space"))
+    both[one] += 1.0
+    both[other] -= 1.0
+    assert float(target.distance(both, "space")) == pytest.approx(
+        40.0 / (aspect_of("space").stop - aspect_of("space").start), rel=1e-5
+    )
+
+
 def test_it_is_deterministic_and_stays_in_range(vocal, right) -> None:
     first, again = (found_for(vocal, right, ("tone", "space"), steps=4) for _ in range(2))
     assert torch.equal(first.point, again.point)
@@ -116,8 +140,7 @@ def test_passages_and_references() -> None:
     twice = np.repeat(mono, 2, axis=0)
     assert np.isnan(plain[SIDE_FEATURES]).all()
     np.testing.assert_allclose(reference_style(twice, RATE, take_of(twice, RATE)), plain, atol=1e-3)
-    side = 0.1 * np.roll(mono[0], 400)
-    sides = np.stack((mono[0] + side, mono[0] - side))
+    sides = mixed(mono[0], {"reverb.wet_db": -15.0})
     assert np.isfinite(reference_style(sides, RATE, take_of(sides, RATE))).all()
     doubled = np.stack((mono[0], voice(2.0, 5)))
     wide = reference_style(doubled, RATE, take_of(doubled, RATE))
