@@ -83,7 +83,8 @@ class Prediction:
     held_below_hz : float or None
         The voice's lowest partial, if the EQ was moved so that it lifts nothing below it.
     switches : dict of str to float
-        How likely each band of the EQ, the compressor and the reverb is on, 0…1.
+        How likely each band of the EQ, the compressor and the reverb is on, 0…1; empty where that
+        was not calibrated, as of models that were fine-tuned.
     """
 
     settings: dict[str, float]
@@ -256,8 +257,8 @@ class Predictor(nn.Module):
             A value is no number.
         """
         gain_db = gain_of(take)
+        answering = self.style if towards_style and self.style is not None else self.head
         if likely is None:
-            answering = self.style if towards_style and self.style is not None else self.head
             likely = answering.switches(centre, spread.to(centre))
         # Finite weights of the network may still overflow here.
         if not bool(torch.stack((centre, spread, chosen)).isfinite().all()):
@@ -288,7 +289,7 @@ class Predictor(nn.Module):
             take.loudness_lufs,
             take.messages,
             None if low_end is None or held == settings else low_end.lowest_hz,
-            dict(zip(RULES, likely.tolist(), strict=True)),
+            dict(zip(RULES, likely.tolist(), strict=True)) if answering.is_calibrated else {},
         )
 
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:

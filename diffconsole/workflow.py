@@ -225,6 +225,7 @@ def predict_preset(
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in strip.uncertainty.items()
     }
+    likely = {name: round(share, 3) for name, share in prediction.switches.items()}
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     towards = [r.record() for r in references]
     style = getattr(prediction, "style", None)
@@ -247,7 +248,7 @@ def predict_preset(
             ),
             **({"simplified": strip.simplified} if strip.simplified else {}),
             "uncertainty": uncertainty,
-            "switches": {name: round(likely, 3) for name, likely in prediction.switches.items()},
+            **({"switches": likely} if likely else {}),
             **({"references": towards} if towards else {}),
             **({"reference_style": style} if style else {}),
         },

@@ -93,3 +93,9 @@ def test_a_prediction_has_them() -> None:
     prediction = Predictor.load().predict(voice(3.0, 2)[None], RATE)
     assert list(prediction.switches) == list(RULES)
     assert all(0.0 < likely < 1.0 for likely in prediction.switches.values())
+
+
+def test_what_was_not_calibrated_is_not_said() -> None:
+    model = Predictor.load()
+    model.head.switch_line.copy_(EVEN.float())
+    assert model.predict(voice(2.0, 2)[None], RATE).switches == {}
