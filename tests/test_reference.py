@@ -175,6 +175,7 @@ def test_each_aspect_follows_its_own_references(model, take) -> None:
 def test_switches_are_those_of_the_settings(model, take) -> None:
     """How likely each is on: the first head's calibration where nothing is followed."""
     model = copy.deepcopy(model)
+    model.head.switch_line = model.head.switch_line + 0.01
     model.style.switch_line = model.style.switch_line + 0.5
     plain = model.predict(take, RATE).switches
     off = {"space": 0.0}
@@ -191,6 +192,8 @@ def test_switches_are_those_of_the_settings(model, take) -> None:
 def test_switches_follow_the_descent(model, take, monkeypatch) -> None:
     """A shelf that the descent lifts by 10 dB is likelier on than one that it leaves at 0 dB."""
     likely = []
+    model = copy.deepcopy(model)
+    model.style.switch_line = model.style.switch_line + 0.01
     shelf = next(i for i, p in enumerate(PARAMETERS) if p.key == "eq.high_shelf.gain_db")
     for gain_db in (0.0, 10.0):
 
