@@ -194,7 +194,9 @@ def predict_towards(
         style |= {name: {aspect: float(f"{value:.4g}") for aspect, value in style[name].items()}
                   for name in ("before", "after")}  # fmt: skip
     likely = _likely(model, centre, deviation, followed)
-    prediction = model.prediction_of(take, chosen, mean, deviation, likely=likely)
+    prediction = model.prediction_of(
+        take, chosen, mean, deviation, towards_style=True, likely=likely
+    )
     share = np.mean([shares[aspect] for aspect in followed], axis=0)
     wanted = float(share @ [reference.level[1] for reference in references])
     levelled = _as_loud(prediction, take, wanted)
