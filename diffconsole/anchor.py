@@ -1,4 +1,4 @@
-"""The one strip that comes nearest to all mixes: what every prediction starts from.
+"""The one strip that matches all mixes best: what every prediction starts from.
 
 Across engineers most of what turns a raw vocal into a mixed one is the same for every voice, and
 follows the voice little. A prediction is therefore this strip plus what the network is sure of.

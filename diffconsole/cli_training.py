@@ -86,7 +86,7 @@ def finetune(
 
     Files pair by name; endings such as _raw or _mix are ignored. Stop with Ctrl-C and repeat the
     command to go on. Ends with distances to the mixes held out, or of few pairs to all, each
-    predicted from the others (smaller is nearer; of longer pairs the loudest 20 s count), the log
+    predicted from the others (lower is better; of longer pairs the loudest 20 s count), the log
     and the curves beside the model. Several GPUs or machines: start it by torchrun.
     """
     from .files import check_folder
@@ -206,7 +206,7 @@ def _finetune(
             for name in STATE_FILES:
                 remove_output(output / name)
     whose = "mixes, each predicted from the others" if crossed else "mixes held out"
-    report.say(f"Distance to the {len(held)} {whose}, mean and median (smaller is nearer):")
+    report.say(f"Distance to the {len(held)} {whose}, mean and median (lower is better):")
     width = max(map(len, table))
     lines = [
         f"  {name:<{width}}  {mean:.3f}  {median:.3f}" for name, (mean, median) in table.items()
@@ -301,7 +301,7 @@ def evaluate(
     mean, median = ({c: both[c][i] for c in columns} for i in range(2))
     ends = [{"pair": "mean", **mean}, {"pair": "median", **median}]
     text = _evaluation_table([*rows, *ends], columns)
-    text += f"\none preset: {fixed.name}; model: {name}; smaller is nearer to the mix"
+    text += f"\none preset: {fixed.name}; model: {name}; lower is better to the mix"
     data = {
         "pairs": rows,
         "mean": mean,

@@ -34,7 +34,7 @@ MOST_DIGITS_Q = 3
 
 
 def dialled(parameter: Parameter, value: float, digits: Digits) -> float:
-    """Return the nearest value that is dialled, inside of the range.
+    """Return the closest value that is dialled, inside of the range.
 
     Parameters
     ----------

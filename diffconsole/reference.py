@@ -130,6 +130,7 @@ def predict_towards(
     sample_rate: int,
     references: Sequence[Reference],
     *,
+    take: Take | None = None,
     steps: int | None = None,
     report_progress: Callable[[float], None] | None = None,
 ) -> StylePrediction:
@@ -145,6 +146,8 @@ def predict_towards(
         Hz.
     references : sequence of Reference
         At least one. An aspect in which none has any weight follows the prediction without them.
+    take : Take, optional
+        The raw vocal, where it was analysed already.
     steps : int, optional
         Of the descent from what the model predicts; at 0 its prediction is the result. By default
         32, or what :class:`References` say.
@@ -168,7 +171,7 @@ def predict_towards(
     if not isinstance(references, References):
         references = References(tuple(references))
     steps = references.steps if steps is None else steps
-    take = take_of(samples, sample_rate)
+    take = take_of(samples, sample_rate) if take is None else take
     shares = {aspect: _weights(references, aspect) for aspect in ASPECTS}
     followed = tuple(aspect for aspect in ASPECTS if shares[aspect].any())
     if not followed:

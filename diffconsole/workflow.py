@@ -216,7 +216,7 @@ def predict_preset(
     if references:
         from .reference import predict_towards
 
-        prediction: Prediction = predict_towards(model, samples, sample_rate, references)
+        prediction: Prediction = predict_towards(model, samples, sample_rate, references, take=take)
     else:
         prediction = model.predict_take(take)
     messages += prediction.messages

@@ -73,7 +73,7 @@ def draw_training(
             HEIGHT_INCHES - TOP_INCHES - BELOW_INCHES,
         )  # fmt: skip
         axes.set_label("training")
-        heading(axes, "Distance to the mixes (smaller is nearer)", "", "")
+        heading(axes, "Distance to the mixes (lower is better)", "", "")
         places = range(len(entries))
         axes.plot(
             places, [e["held_out"] for e in entries], color=HELD_OUT, lw=1.6, marker="o", ms=4,

@@ -26,8 +26,8 @@ from .strips import Strips
 __all__ = ["ANCHOR_SHARE", "USUAL", "settle", "undo_anchoring", "usual_voices"]
 
 ANCHOR_SHARE = 0.4
-"""Of the departures: on simulated raw vocals of people that were not trained on, the EQ's curve
-is nearest with 0.4 to 0.5 of them."""
+"""Of the departures: on simulated raw vocals of validation speakers the error of the
+EQ's curve is lowest with 0.4 to 0.5 of them."""
 
 USUAL = 96
 """Simulated raw vocals that the usual voice is the mean of."""
@@ -76,12 +76,12 @@ def undo_anchoring(
 
 
 @torch.no_grad()
-def settle(pupil: Pupil, usual: Tensor, judged: Judged, share: float) -> None:
+def settle(trained: Pupil, usual: Tensor, judged: Judged, share: float) -> None:
     """Anchor the head that finishes raw vocals, and scale the uncertainty of both heads.
 
     Parameters
     ----------
-    pupil : Pupil
+    trained : Pupil
         Trained.
     usual : Tensor
         What :func:`usual_voices` returned for people that were trained on.
@@ -90,15 +90,15 @@ def settle(pupil: Pupil, usual: Tensor, judged: Judged, share: float) -> None:
     share : float
         Of the departures that the head learnt, 0…1.
     """
-    head, strip = pupil.model.head, anchor()
-    pupil.eval()
+    head, strip = trained.model.head, anchor()
+    trained.eval()
     usual = usual.to(head.mean.weight)
     side = torch.tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
     head.anchor_at(strip, usual, share)
     # What is chosen lies beside the mean by a part of the deviation, and the deviation that is
     # right depends on where the mean is: the second time hardly anything moves.
     for _ in range(2):
-        calibrate(pupil, judged)
+        calibrate(trained, judged)
         _, log_variance = head.answer(usual)
         deviation = (0.5 * log_variance).exp().mean(dim=0).cpu()
         head.anchor_at((strip - side * deviation).clamp(0.0, 1.0), usual, 1.0)

@@ -50,7 +50,7 @@ Fine-tuned from `{info["base"]}` on {info["pairs"]} raw/mixed pairs of one studi
 {info["epochs"]} epochs, {info["steps"]} steps, {info["seconds"]:.0f} s, seed {info["seed"]}.
 Budget: {_budget(info["budget"])}.
 
-Distance to the mixes {_whose(info)} (smaller is nearer):
+Distance to the mixes {_whose(info)} (lower is better):
 
 | pair | {" | ".join(columns)} |
 |---|{"---|" * len(columns)}

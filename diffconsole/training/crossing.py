@@ -189,13 +189,13 @@ def crossed_epochs(
         optimizer = work.optimizer("head")
         others = set(range(count)) - set(fold)
 
-        def tell(event: dict[str, Any], done: int = number) -> None:
+        def report_epoch(event: dict[str, Any], done: int = number) -> None:
             report({**event, "fraction": (done + event["fraction"]) / (len(folds) + 1)})
 
         for epoch in range(epochs):
             if is_over():
                 return None
-            work.epoch(optimizer, "head", epoch, epochs, tell, pairs=others)
+            work.epoch(optimizer, "head", epoch, epochs, report_epoch, pairs=others)
             points[epoch, fold] = _answers(work)[fold]
     return points
 

@@ -66,15 +66,15 @@ def main() -> int:
     for axis, folder in zip(axes.flat, folders, strict=True):
         pair = load_pair(PairFiles(folder.name, folder / "raw.mp3", folder / "mixed.mp3"))
         axis.plot(BANDS_HZ, needed_db(pair), color="0.55", lw=3.0, label="mix against raw")
-        told = []
+        distances = []
         for (name, model), colour in zip(models.items(), COLOURS, strict=True):
             settings = model.predict(pair.raw, PAIR_RATE).settings
             axis.semilogx(freq_hz, curve_db(settings, freq_hz), color=colour, label=f"EQ, {name}")
             distance = preset_distance(pair, Preset.from_settings(settings))
-            told.append(f"{name} {distance:.2f}")
-            print(f"{folder.name} {told[-1]}", flush=True)
+            distances.append(f"{name} {distance:.2f}")
+            print(f"{folder.name} {distances[-1]}", flush=True)
         song = folder.name.split("_")[-1]
-        axis.set_title(f"{song}: distance {', '.join(told)}", fontsize=9)
+        axis.set_title(f"{song}: distance {', '.join(distances)}", fontsize=9)
         axis.axhline(0.0, color="0.8", lw=0.8, zorder=0)
         axis.set_ylim(-12.0, 12.0)
         axis.grid(alpha=0.2, which="both")
