@@ -1,0 +1,1 @@
+"""Where a mix lies in time beside the raw vocal: lag, drift, polarity, what both hold."""

@@ -1,0 +1,1 @@
+"""What the commands do with files: process, apply, match; what Python users call as well."""

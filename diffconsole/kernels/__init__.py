@@ -1,0 +1,1 @@
+"""What compiled loops share: lanes, vectors, bits, threads, FFT, shapes, operators."""

@@ -1,0 +1,1 @@
+"""The style of a finished vocal, and a prediction that leads to it."""

@@ -1,0 +1,1 @@
+"""The modules of the chain, a folder each: equation, differentiable function, kernels."""

@@ -1,0 +1,1 @@
+"""The equalizer: a cascade of second-order sections."""

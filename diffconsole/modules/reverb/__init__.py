@@ -1,0 +1,1 @@
+"""The reverb: decaying noise by bands, convolved."""

@@ -1,0 +1,1 @@
+"""The search for the settings that lead from a raw vocal to its mix."""

@@ -1,0 +1,1 @@
+"""Pretraining on simulated raw vocals, which need no pairs."""
