@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .console import Console
-    from .predictor import Predictor
-    from .preset import Preset
+    from .model.predictor import Predictor
+    from .strip.preset import Preset
 
 __version__ = "0.1.0"
 __all__ = ["Console", "Predictor", "Preset", "__version__"]
 
-_HOMES = {"Console": ".console", "Preset": ".preset", "Predictor": ".predictor"}
+_HOMES = {"Console": ".console", "Preset": ".strip.preset", "Predictor": ".model.predictor"}
 
 
 def __getattr__(name: str) -> Any:

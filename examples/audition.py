@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from diffconsole.audio import loudness_lufs, peak_dbfs, read_audio, write_audio
-from diffconsole.preset import find_preset
-from diffconsole.render import render
+from diffconsole.console.render import render
+from diffconsole.strip.preset import find_preset
 
 HERE = Path(__file__).parent
 LOUDEST_PEAK_DBFS = -1.0

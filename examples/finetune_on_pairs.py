@@ -16,11 +16,11 @@ import numpy as np
 
 from diffconsole import Predictor
 from diffconsole.audio import read_audio, resample, write_audio
-from diffconsole.evaluation import level_distance, model_distance
+from diffconsole.console.render import render
 from diffconsole.pairs import Pair, find_pairs, load_pair
-from diffconsole.preset import find_preset
-from diffconsole.render import render
-from diffconsole.training.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.pairs.evaluation import level_distance, model_distance
+from diffconsole.strip.preset import find_preset
+from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
 
 HERE = Path(__file__).parent
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffconsole.audio import read_audio
 from diffconsole.plots import StripView, plot_presets
-from diffconsole.preset import find_preset
+from diffconsole.strip.preset import find_preset
 
 HERE = Path(__file__).parent
 

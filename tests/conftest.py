@@ -50,7 +50,7 @@ def real_voices(data_folder: Path) -> list[tuple[str, np.ndarray, int]]:
 @pytest.fixture(params=["cpu", "generic"])
 def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test once with each implementation of the recursions."""
-    from diffconsole.console import kernels
+    from diffconsole.kernels import operators as kernels
 
     if request.param == "cpu":
         pytest.importorskip("numba", reason="the CPU kernels need numba")

@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from .cli.test_match import write_pair
 from .commands import contents, one_error, samples_of, write_model, write_take
 from .faults import Outcome, States, run
-from .test_cli_match import write_pair
 
 __all__ = ["CHECKS", "FOUR"]
 

@@ -244,19 +244,19 @@ def short_work() -> Iterator[None]:
 
     Every file is written by the functions that always write it.
     """
-    import diffconsole.evaluation
+    import diffconsole.pairs.evaluation
+    import diffconsole.pairs.residual
     import diffconsole.plots
     import diffconsole.plots.match
     import diffconsole.plots.training
-    import diffconsole.residual
-    import diffconsole.training.finetune
-    import diffconsole.training.match
-    from diffconsole import cli_training
+    import diffconsole.training.finetuning.finetune
+    import diffconsole.training.matching.match
+    from diffconsole.cli import training as cli_training
     from diffconsole.files import atomic_path
-    from diffconsole.parameters import default_settings
+    from diffconsole.strip.parameters import default_settings
     from diffconsole.training.checkpoint import save_checkpoint
-    from diffconsole.training.finetune import CHECKPOINT, LOG, FinetuneResult
-    from diffconsole.training.match import Match
+    from diffconsole.training.finetuning.finetune import CHECKPOINT, LOG, FinetuneResult
+    from diffconsole.training.matching.match import Match
 
     def draw(path: Path, force: bool) -> None:
         with atomic_path(path, force=force) as temporary:
@@ -292,14 +292,14 @@ def short_work() -> Iterator[None]:
         diffconsole.plots.training: {
             "plot_training": lambda _history, path, *, force, **_: draw(path, force),
         },
-        diffconsole.training.match: {"match": search},
-        diffconsole.training.finetune: {"finetune": train},
-        diffconsole.evaluation: {
+        diffconsole.training.matching.match: {"match": search},
+        diffconsole.training.finetuning.finetune: {"finetune": train},
+        diffconsole.pairs.evaluation: {
             "model_distance": lambda _pair, _model: 1.0,
             "fixed_distance": lambda _pair, _fixed: 1.5,
             "level_distance": lambda _pair: 2.0,
         },
-        diffconsole.residual: {
+        diffconsole.pairs.residual: {
             "measure_residual": lambda _pair, _preset: None,
             "in_words": lambda _: [],
         },

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from diffconsole import Preset
-from diffconsole.parameters import EQ_BANDS, MODULES, PARAMETERS, Parameter
+from diffconsole.strip.parameters import EQ_BANDS, MODULES, PARAMETERS, Parameter
 
 
 def values(parameter: Parameter) -> st.SearchStrategy[float]:

@@ -13,9 +13,9 @@ import torch
 
 from diffconsole.console import Console
 from diffconsole.encoders.logmel import LogMelEncoder
+from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
-from diffconsole.parameters import default_settings
-from diffconsole.predictor import Predictor
+from diffconsole.strip.parameters import default_settings
 
 RATE = 44100
 VOWELS_HZ = ((700, 1200, 2600), (330, 2200, 3000), (380, 900, 2400))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffconsole.training.simulate import load_voices
+from diffconsole.training.pretraining.simulate import load_voices
 from tests.benchmarks import more_voices
 
 from .synthetic import RATE, voice, write_people

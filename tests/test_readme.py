@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from diffconsole.audio import read_audio, write_audio
-from diffconsole.preset import find_preset
-from diffconsole.render import render
+from diffconsole.console.render import render
+from diffconsole.strip.preset import find_preset
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from diffconsole.audio import loudness_lufs
+from diffconsole.model.predictor import level_gain_db
 from diffconsole.pairs import PAIR_RATE, Pair, align
-from diffconsole.parameters import PARAMETERS, default_settings
-from diffconsole.predictor import level_gain_db
+from diffconsole.strip.parameters import PARAMETERS, default_settings
 
 from .benchmarks.studio_materials import Label, Materials, digest_of
 from .benchmarks.studio_renderers import ffmpeg_path

@@ -9,15 +9,15 @@ from typing import Protocol
 
 import numpy as np
 
-from .audio_read import (
+from ..errors import AudioError
+from .containers import inspect_container
+from .read import (
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
     check_finite,
     file_name,
     read_audio_file,
 )
-from .containers import inspect_container
-from .errors import AudioError
 
 __all__ = [
     "LONG_BYTES",

@@ -5,8 +5,8 @@ the container itself shows that something is missing. Each check reads a few kil
 walked frame by frame, an Ogg file page by page) and decodes nothing. No length that a header
 states is trusted before it was compared with the file's.
 
-Sources: RFC 9639 (FLAC); of the other formats, :mod:`~diffconsole.chunks`,
-:mod:`~diffconsole.mpeg`, :mod:`~diffconsole.ogg` and :mod:`~diffconsole.foreign_audio`.
+Sources: RFC 9639 (FLAC); of the other formats, :mod:`~diffconsole.audio.chunks`,
+:mod:`~diffconsole.audio.mpeg`, :mod:`~diffconsole.audio.ogg` and :mod:`~diffconsole.audio.foreign`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from .audio_endings import MPEG_SUFFIXES
+from ..errors import AudioError
 from .chunks import NAMES, ChunkError, check_chunks, is_audio_form, locate_chunk
-from .errors import AudioError
-from .foreign_audio import demuxer_of
+from .endings import MPEG_SUFFIXES
+from .foreign import demuxer_of
 from .mpeg import MpegError, Piece, begins_mpeg, find_mpeg, id3_length, walk_mpeg
 from .ogg import OggError, check_end, links_of
 

@@ -1,7 +1,7 @@
 """Audio files and levels: what writes, resamples, and measures loudness, and what reads.
 
 Samples are float32 arrays ``(channels, samples)``, full scale at ±1.0. Reading is in
-:mod:`diffconsole.audio_read`; it and writing use libsndfile (soundfile), resampling soxr, loudness
+:mod:`diffconsole.audio.read`; it and writing use libsndfile (soundfile), resampling soxr, loudness
 pyloudnorm; each is imported when it is first needed.
 """
 
@@ -14,7 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .audio_read import (
+from ..errors import AudioError, OutputError
+from ..files import atomic_path, check_output
+from .broadcast import stamp_time_reference
+from .containers import inspect_container, locate_chunk
+from .loudness import LoudnessMeter, gated_loudness_lufs
+from .quantize import encoded_blocks
+from .read import (
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
     AudioFile,
@@ -25,12 +31,6 @@ from .audio_read import (
     read_audio,
     read_audio_file,
 )
-from .broadcast import stamp_time_reference
-from .containers import inspect_container, locate_chunk
-from .errors import AudioError, OutputError
-from .files import atomic_path, check_output
-from .loudness import LoudnessMeter, gated_loudness_lufs
-from .quantize import encoded_blocks
 
 __all__ = [
     "MAX_SAMPLE_RATE",
@@ -68,7 +68,7 @@ def write_audio(
 ) -> float:
     """Write an audio file, whole or not at all.
 
-    16 and 24 bit get triangular dither (:mod:`diffconsole.quantize`). The same arguments give
+    16 and 24 bit get triangular dither (:mod:`diffconsole.audio.quantize`). The same arguments give
     the same bytes.
 
     Parameters
@@ -154,7 +154,7 @@ def store_blocks(
     force: bool,
     time_reference: int | None = None,
 ) -> None:
-    """Write what :mod:`diffconsole.quantize` yields of ``(channels, samples)``, whole or not.
+    """Write what :mod:`diffconsole.audio.quantize` yields of ``(channels, samples)``, whole or not.
 
     Raises
     ------

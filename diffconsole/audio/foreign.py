@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from .errors import AudioError
+from ..errors import AudioError
 
 __all__ = ["conversion", "decode_foreign", "demuxer_of"]
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from .chatter import without_decoder_words
+from ..errors import AudioError
 from .containers import Container, inspect_container
-from .errors import AudioError
-from .foreign_audio import conversion, decode_foreign
+from .decoder_output import without_decoder_words
+from .foreign import conversion, decode_foreign
 from .mpeg import FRAME_SAMPLES
 
 __all__ = [

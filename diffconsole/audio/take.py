@@ -14,10 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
-from .errors import AudioError
+from ..errors import AudioError
 from .offsets import offset_messages, without_dc
 from .silence import parts_of
-from .wild import without_wild_samples
+from .spikes import without_wild_samples
 
 __all__ = ["Take", "level_lufs", "take_of"]
 
@@ -142,7 +142,7 @@ def _power(channel: np.ndarray) -> float:
 
 
 def _at_most_48_khz(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:
-    from .audio import resample
+    from .files import resample
 
     if sample_rate <= HIGHEST_RATE:
         return samples, sample_rate
@@ -158,7 +158,7 @@ def _joined(channel: np.ndarray, parts: tuple[tuple[int, int], ...]) -> np.ndarr
 
 def level_lufs(channel: np.ndarray, sample_rate: int) -> float:
     """Return the loudness of ``(1, samples)`` in LUFS, which a gain moves by just this gain."""
-    from .audio import loudness_lufs
+    from .files import loudness_lufs
 
     first = loudness_lufs(channel, sample_rate)
     low, high = MEASURED_RANGE_LUFS

@@ -1,5 +1,5 @@
 /**
- * The reverb's noise, sample for sample that of `diffconsole/console/noise.py`: the "lowbias32"
+ * The reverb's noise, sample for sample that of `diffconsole/modules/reverb/noise.py`: the "lowbias32"
  * hash (C. Wellons, public domain) of the index plus a hash of the seed, mapped to ±√3, in octave
  * bands whose crossfades sum to 1.
  */

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..console.render import render
 from ..errors import OutputError, PageSizeError, SettingsError
 from ..files import atomic_path, check_output
-from ..parameters import PARAMETERS, SWITCHES
-from ..preset import Preset
-from ..render import render
-from ..schema import FORMAT, SCHEMA_ID, VERSION
+from ..strip.parameters import PARAMETERS, SWITCHES
+from ..strip.preset import Preset
+from ..strip.schema import FORMAT, SCHEMA_ID, VERSION
 from .bundle import SCRIPTS, bundle
 from .versions import aligned_mix, encode, measured
 

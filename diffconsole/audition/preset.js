@@ -1,6 +1,6 @@
 /**
  * The preset as the page edits it: settings, what is off, amount, rounding, the file. The rules are
- * those of `diffconsole/preset.py`; the table of parameters comes with the page.
+ * those of `diffconsole/strip/preset.py`; the table of parameters comes with the page.
  *
  * A strip is the preset's modules as the file holds them, `{eq: {peak_1: {gain_db: 3}}}`.
  */

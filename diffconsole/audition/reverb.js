@@ -1,5 +1,5 @@
 /**
- * The reverb's impulse response, as `diffconsole/console/reverb.py` makes it:
+ * The reverb's impulse response, as `diffconsole/modules/reverb/process.py` makes it:
  * `Σ_bands n_band(t)·10^(−3·t/T60_band)` of middle and side, left and right `M ± width·S` scaled
  * to a mean power of 1 from 20 Hz to min(20 kHz, fs/2), then the cuts and the fractional pre-delay.
  */

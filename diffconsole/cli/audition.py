@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_common import PATH, Report, command, force_option
+from .common import PATH, Report, command, force_option
 
 if TYPE_CHECKING:
-    from .audition import Vocal
+    from ..audition import Vocal
 
 __all__ = ["audition"]
 
@@ -43,9 +43,9 @@ def audition(
     PRESET is a file or the key of a factory preset. The page holds its audio, needs no network,
     and opens in any browser.
     """
-    from .audition import write_page
-    from .progress import bar
-    from .results import check_results
+    from ..audition import write_page
+    from ..files.results import check_results
+    from ..progress import bar
 
     raws = (raw, *also)
     if len(mixed) > len(raws):
@@ -74,12 +74,12 @@ def _vocals(
     presets: tuple[Path, ...],
     mixed: tuple[Path, ...],
 ) -> list[Vocal]:
-    from .audio import read_audio_file
-    from .audio_blocks import in_memory, is_long
-    from .audition import Vocal
-    from .long_workflow import audition_part
-    from .preset import find_preset
-    from .workflow import open_take
+    from ..audio import read_audio_file
+    from ..audio.blocks import in_memory, is_long
+    from ..audition import Vocal
+    from ..jobs.long_process import audition_part
+    from ..jobs.process import open_take
+    from ..strip.preset import find_preset
 
     strips = []
     for path in presets:

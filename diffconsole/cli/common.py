@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import DiffconsoleError, SettingsError
-from .signals import like_ctrl_c
+from ..errors import DiffconsoleError, SettingsError
+from ..files.signals import like_ctrl_c
 from .terminal import make_writable
 
 if TYPE_CHECKING:
-    from .predictor import Predictor
-    from .preset import Preset
+    from ..model.predictor import Predictor
+    from ..strip.preset import Preset
 
 __all__ = [
     "PATH",
@@ -195,7 +195,7 @@ class Report:
 
 def _say_of_cache(report: Report) -> None:
     """Say once if what was compiled could not be kept; nothing if nothing was compiled."""
-    cache = sys.modules.get("diffconsole.console.kernels.cache")
+    cache = sys.modules.get("diffconsole.kernels.cache")
     if cache is not None and (line := cache.explain_missing()) is not None:
         report.say(f"Note: {line}")
 
@@ -304,7 +304,7 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> None:
         if tail is not None and no_tail:
             raise click.UsageError("--tail and --no-tail exclude each other")
-        from .workflow import AudioOptions, check_device, split_bypass
+        from ..jobs.process import AudioOptions, check_device, split_bypass
 
         try:
             names = split_bypass(bypass)
@@ -347,7 +347,7 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def in_words(preset: Preset) -> str:
     """Say in one line what a strip does."""
-    from .parameters import EQ_BANDS
+    from ..strip.parameters import EQ_BANDS
 
     s, off = preset.settings(), preset.bypass()
     words = []
@@ -379,7 +379,7 @@ def load_model(
 
     `trust` is what ``--trust-checkpoint`` says unless it is given.
     """
-    from .predictor import Predictor, default_model
+    from ..model.predictor import Predictor, default_model
 
     if trust is None:
         context = click.get_current_context(silent=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import add_options, load_model, model_folder_option
+from .common import add_options, load_model, model_folder_option
 
 if TYPE_CHECKING:
-    from .predictor import Predictor
+    from ..model.predictor import Predictor
 
 __all__ = ["StartingModel", "encoder_options", "rate_option", "trust_option"]
 
@@ -70,7 +70,7 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--encoder-rate goes with --encoder script:FILE or rave:FILE")
         if trust_checkpoint and encoder is None and model is None:
             raise click.UsageError("--trust-checkpoint goes with --encoder NAME:PATH or --model")
-        from .results import files_of_model
+        from ..files.results import files_of_model
 
         make = functools.partial(_starting_model, model, encoder, encoder_rate, trust_checkpoint)
         source = (encoder or "").partition(":")[2]
@@ -96,7 +96,7 @@ def _starting_model(
     """Load the model to fine-tune, or build one on an encoder, and tell its name."""
     if encoder is None:
         return load_model(model, trust=trust)
-    from .training.new_model import new_model
+    from ..training.pretraining.new_model import new_model
 
     predictor = new_model(encoder, encoder_rate, seed, trust=trust)
     about, licence = predictor.encoder.about, predictor.encoder.licence

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import FiniteRange, add_options
-from .errors import SettingsError
+from ..errors import SettingsError
+from .common import FiniteRange, add_options
 
 if TYPE_CHECKING:
-    from .enhance import Enhancer
+    from ..jobs.enhance import Enhancer
 
 __all__ = ["enhance_options", "files_of_enhancer"]
 
@@ -23,7 +23,7 @@ def enhance_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any, enhance: str | None, enhance_timeout: float | None, **kwargs: Any) -> None:
-        from .enhance import Enhancer
+        from ..jobs.enhance import Enhancer
 
         if enhance_timeout is not None and enhance is None:
             raise click.UsageError("--enhance-timeout goes with --enhance")
@@ -51,6 +51,6 @@ def files_of_enhancer(enhancer: Enhancer | None) -> list[Path]:
     """Return the files that its command names: the program, its script, its weights."""
     if enhancer is None:
         return []
-    from .enhance import split_command
+    from ..jobs.enhance import split_command
 
     return [path for path in map(Path, split_command(enhancer.command)) if path.is_file()]

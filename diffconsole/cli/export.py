@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cli_common import PATH, Report, command, force_option, in_words
+from .common import PATH, Report, command, force_option, in_words
 
 __all__ = ["export", "import_"]
 
@@ -46,8 +46,8 @@ def export(
         return
     if preset is None or key is None or output is None:
         raise click.UsageError("give PRESET, --to FORMAT and -o PATH; or --list")
-    from .export import export_preset
-    from .preset import find_preset
+    from ..export import export_preset
+    from ..strip.preset import find_preset
 
     files, losses = export_preset(
         find_preset(preset), key, output, sample_rate=sample_rate, channels=channels, force=force,
@@ -61,7 +61,7 @@ def export(
 
 
 def _list(report: Report) -> None:
-    from .export import formats
+    from ..export import formats
 
     rows = [
         {
@@ -96,8 +96,8 @@ def _list(report: Report) -> None:
 @force_option
 def import_(report: Report, path: Path, key: str | None, output: Path, force: bool) -> None:
     """Read a preset back from what export wrote, or the other software saved."""
-    from .export import find_format, import_preset
-    from .results import check_results
+    from ..export import find_format, import_preset
+    from ..files.results import check_results
 
     check_results([output], [], force, inputs=[path])
     preset, found = import_preset(path, key)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from .cli_common import PATH, Report, command, load_model, model_option
-from .cli_encoders import rate_option, trust_option
+from .common import PATH, Report, command, load_model, model_option
+from .encoder_options import rate_option, trust_option
 
 __all__ = ["encoders", "models", "presets"]
 
@@ -21,7 +21,7 @@ def presets() -> None:
 @command("list", "diffconsole presets list")
 def presets_list(report: Report) -> None:
     """List the factory presets, each with what it is for."""
-    from .preset import factory_presets
+    from ..strip.preset import factory_presets
 
     rows = [
         {"key": key, "name": p.name, "description": p.provenance.get("description", "")}
@@ -36,7 +36,7 @@ def presets_list(report: Report) -> None:
 @click.argument("preset", type=PATH)
 def presets_show(_: Report, preset: Path) -> None:
     """Print a preset as JSON, to read or to start from."""
-    from .preset import find_preset
+    from ..strip.preset import find_preset
 
     # Bytes: a preset is UTF-8 whatever the terminal's encoding is.
     click.echo(find_preset(preset).to_json().encode("utf-8"), nl=False)
@@ -50,7 +50,7 @@ def encoders() -> None:
 @command("list", "diffconsole encoders list")
 def encoders_list(report: Report) -> None:
     """List the encoder families, as finetune --encoder takes them."""
-    from .encoders import FAMILIES
+    from ..encoders import FAMILIES
 
     rows = [
         {
@@ -90,7 +90,7 @@ def encoders_info(
 
     The stages are what finetune freezes from the bottom, the first one first.
     """
-    from .encoders import open_encoder, split_spec
+    from ..encoders import open_encoder, split_spec
 
     name, source = split_spec(encoder)
     opened = open_encoder(name, source, encoder_rate, trust=trust_checkpoint)

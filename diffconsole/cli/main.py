@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import __version__
-from .cli_audition import audition
-from .cli_common import (
+from .. import __version__
+from .audition import audition
+from .common import (
     PATH,
     Program,
     Report,
@@ -22,17 +22,17 @@ from .cli_common import (
     load_model,
     model_option,
 )
-from .cli_enhance import enhance_options, files_of_enhancer
-from .cli_export import export, import_
-from .cli_listing import encoders, models, presets
-from .cli_match import match
-from .cli_pretrain import pretrain
-from .cli_reference import load_references, reference_options
-from .cli_training import evaluate, finetune
+from .enhance_options import enhance_options, files_of_enhancer
+from .export import export, import_
+from .listing import encoders, models, presets
+from .match import match
+from .pretrain import pretrain
+from .reference_options import load_references, reference_options
+from .training import evaluate, finetune
 
 if TYPE_CHECKING:
-    from .enhance import Enhancer
-    from .workflow import AudioOptions
+    from ..jobs.enhance import Enhancer
+    from ..jobs.process import AudioOptions
 
 __all__ = ["main"]
 
@@ -75,10 +75,10 @@ def process(
     """
     from dataclasses import replace
 
-    from .files import results_folder
-    from .progress import steps
-    from .results import files_of_model
-    from .workflow import plan_takes, process_take
+    from ..files import results_folder
+    from ..files.results import files_of_model
+    from ..jobs.process import plan_takes, process_take
+    from ..progress import steps
 
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     takes = plan_takes(raws, output, audio.force, inputs)
@@ -137,10 +137,10 @@ def predict(
     no audible difference on this vocal is switched off, and values are round; --full keeps
     everything.
     """
-    from .files import results_folder
-    from .progress import steps
-    from .results import files_of_model
-    from .workflow import check_device, plan_presets, predict_file
+    from ..files import results_folder
+    from ..files.results import files_of_model
+    from ..jobs.process import check_device, plan_presets, predict_file
+    from ..progress import steps
 
     check_device(device)
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
@@ -171,8 +171,8 @@ def predict(
 @audio_options
 def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOptions) -> None:
     """Apply a preset file, or a factory preset by its key, to a vocal."""
-    from .preset import find_preset
-    from .workflow import apply_file
+    from ..jobs.process import apply_file
+    from ..strip.preset import find_preset
 
     (channels, samples), rate, notices = apply_file(
         raw, find_preset(preset), output, audio, [preset], silent=report.silent
@@ -216,12 +216,12 @@ def plot(
     Or how a model's settings change along a song (--over-time --raw take.wav --model studio/), or
     the training curves of a run (--run studio/).
     """
-    from .audio import read_audio_file
-    from .plots import StripView, plot_presets
-    from .plots.names import apart
-    from .preset import find_preset
-    from .results import check_results, files_of_model
-    from .training.log import LOG
+    from ..audio import read_audio_file
+    from ..files.results import check_results, files_of_model
+    from ..plots import StripView, plot_presets
+    from ..plots.names import apart
+    from ..strip.preset import find_preset
+    from ..training.log import LOG
 
     if sum((bool(presets), over_time, run is not None)) != 1:
         raise click.UsageError("give PRESETs, or --over-time, or --run")
@@ -258,9 +258,9 @@ def plot(
 
 
 def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> tuple[str, ...]:
-    from .course import predict_course
-    from .plots.over_time import plot_over_time
-    from .workflow import read_take_file
+    from ..jobs.process import read_take_file
+    from ..model.timeline import predict_course
+    from ..plots.over_time import plot_over_time
 
     file = read_take_file(raw)
     predictor, name = load_model(model)
@@ -271,8 +271,8 @@ def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) ->
 
 
 def _plot_run(run: Path, output: Path, force: bool) -> None:
-    from .plots.training import plot_training
-    from .training.log import read_history
+    from ..plots.training import plot_training
+    from ..training.log import read_history
 
     plot_training(read_history(run), output, force=force)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import (
+from ..errors import DiffconsoleError, PairError
+from .common import (
     PATH,
     FiniteRange,
     Report,
@@ -19,14 +20,13 @@ from .cli_common import (
     one_line,
     seed_option,
 )
-from .cli_pairs import about_pair, find_files, pair_options, try_pair
-from .errors import DiffconsoleError, PairError
+from .pair_options import about_pair, find_files, pair_options, try_pair
 
 if TYPE_CHECKING:
-    from .match_files import PlannedMatch
-    from .pairs import Pair, PairFiles
-    from .preset import Preset
-    from .training.match import Match, MatchOptions
+    from ..jobs.match import PlannedMatch
+    from ..pairs import Pair, PairFiles
+    from ..strip.preset import Preset
+    from ..training.matching.match import Match, MatchOptions
 
 __all__ = ["match"]
 
@@ -74,8 +74,8 @@ def match(
     polarity are found; the settings act on the raw file as it lies. Ctrl-C keeps the best so far.
     Repeated, a command on folders goes on with the pairs that are not done.
     """
-    from .training.match import MatchOptions
-    from .workflow import check_device
+    from ..jobs.process import check_device
+    from ..training.matching.match import MatchOptions
 
     if seconds is not None and quick:
         raise click.UsageError("--seconds and --quick exclude each other")
@@ -102,13 +102,13 @@ def _match_one(
     device: str,
     force: bool,
 ) -> None:
-    from .files import check_output
-    from .match_files import check_inputs, contents_of
-    from .pairs import PairFiles, load_pair
-    from .plots.page import image_format
-    from .progress import bar
-    from .training.match import match as search
-    from .workflow import plan_presets, read_take
+    from ..files import check_output
+    from ..jobs.match import check_inputs, contents_of
+    from ..jobs.process import plan_presets, read_take
+    from ..pairs import PairFiles, load_pair
+    from ..plots.page import image_format
+    from ..progress import bar
+    from ..training.matching.match import match as search
 
     entry = PairFiles(raw.stem, raw, mixed)
     (target,) = plan_presets([raw], output, force).values()
@@ -142,8 +142,8 @@ def _write_one(
     files: PairFiles, target: Path, picture: Path | None, pair: Pair, preset: Preset, force: bool
 ) -> None:
     """Write the preset, and together with it the picture if one is asked for."""
-    from .files import atomic_set
-    from .plots.match import plot_match
+    from ..files import atomic_set
+    from ..plots.match import plot_match
 
     if picture is None:
         preset.write(target, force=force)
@@ -163,9 +163,9 @@ def _tell(
     report: Report, raw: Path, target: Path, pair: Pair, found: Match, preset: Preset
 ) -> dict[str, Any]:
     """Say how near the strip comes, what it is, and what it leaves; return the same as data."""
-    from .match_files import figures
-    from .residual import in_words as words_of
-    from .residual import measure_residual
+    from ..jobs.match import figures
+    from ..pairs.residual import in_words as words_of
+    from ..pairs.residual import measure_residual
 
     row = figures(found.name, target, preset)
     left = words_of(measure_residual(pair, preset))
@@ -201,9 +201,9 @@ def _match_many(
     force: bool,
     inputs: Sequence[Path],
 ) -> None:
-    from .files import results_folder
-    from .match_files import TABLE, plan_matches, write_table
-    from .progress import bar
+    from ..files import results_folder
+    from ..jobs.match import TABLE, plan_matches, write_table
+    from ..progress import bar
 
     planned = plan_matches(files, output, pictures, options, force, inputs)
     waiting = [entry for entry in planned if not entry.is_done]
@@ -242,7 +242,7 @@ def _match_many(
 
 
 def _keep_found(planned: Sequence[PlannedMatch], done: dict[Path, dict[str, Any]]) -> None:
-    from .match_files import figures
+    from ..jobs.match import figures
 
     for entry in planned:
         if entry.found is not None:
@@ -274,8 +274,8 @@ def _batch(
     done: dict[Path, dict[str, Any]],
 ) -> bool:
     """Match some pairs and write each as soon as it is there; whether Ctrl-C ended it."""
-    from .match_files import contents_of
-    from .training.match import match as search
+    from ..jobs.match import contents_of
+    from ..training.matching.match import match as search
 
     loaded = [(entry, try_pair(entry.files, refused)) for entry in some]
     usable = [(entry, pair) for entry, pair in loaded if pair is not None]
@@ -300,7 +300,7 @@ def _batch(
 def _draw(report: Report, entry: PlannedMatch, pair: Pair, preset: Preset) -> None:
     if entry.picture is None:
         return
-    from .plots.match import plot_match
+    from ..plots.match import plot_match
 
     title = f"{entry.files.raw.name} → {entry.files.mixed.name}"
     plot_match(pair, preset, entry.picture, title=title, force=entry.replace)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import PATH, Report, add_options, one_line
-from .errors import AudioError, PairError
+from ..errors import AudioError, PairError
+from .common import PATH, Report, add_options, one_line
 
 if TYPE_CHECKING:
-    from .pairs import Pair, PairFiles
+    from ..pairs import Pair, PairFiles
 
 __all__ = ["about_pair", "find_files", "load_pairs", "pair_options", "shortened", "try_pair"]
 
@@ -32,7 +32,7 @@ def find_files(
     raw: Path | None, mixed: Path | None, pairs: Path | None, report: Report
 ) -> list[PairFiles]:
     """Find the files of the pairs; a line for each that has no partner."""
-    from .pairs import find_pairs, read_pair_list
+    from ..pairs import find_pairs, read_pair_list
 
     if pairs is not None and raw is None and mixed is None:
         return read_pair_list(pairs)
@@ -46,7 +46,7 @@ def find_files(
 
 def try_pair(files: PairFiles, refused: list[str] | None = None) -> Pair | None:
     """Load a pair; one that is refused gets a line, which is kept in `refused` too."""
-    from .pairs import load_pair
+    from ..pairs import load_pair
 
     try:
         return load_pair(files)
@@ -70,8 +70,8 @@ def about_pair(pair: Pair) -> dict[str, Any]:
 
 def shortened(pair: Pair) -> Pair:
     """Return the loudest twenty seconds of a pair: hundreds of them stay in memory."""
-    from .evaluation import WHOLE_SECONDS
-    from .pairs import PAIR_RATE, loudest_start
+    from ..pairs import PAIR_RATE, loudest_start
+    from ..pairs.evaluation import WHOLE_SECONDS
 
     length = int(WHOLE_SECONDS * PAIR_RATE)
     if pair.raw.shape[1] <= length:
@@ -100,7 +100,7 @@ def load_pairs(
     PairError
         None is left.
     """
-    from .progress import steps
+    from ..progress import steps
 
     tried = (try_pair(entry) for entry in steps(files, "reading pairs", silent=report.silent))
     loaded = []

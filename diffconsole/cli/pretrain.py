@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .cli_common import (
+from .common import (
     PATH,
     FiniteRange,
     Report,
@@ -17,8 +17,8 @@ from .cli_common import (
     force_option,
     seed_option,
 )
-from .cli_encoders import trust_option
-from .cli_runs import check_model_folder, stopped
+from .encoder_options import trust_option
+from .runs import check_model_folder, stopped
 
 __all__ = ["pretrain"]
 
@@ -108,12 +108,12 @@ def pretrain(
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
     Ctrl-C and repeat the command to go on.
     """
-    from .files import results_folder
-    from .progress import bar
-    from .results import files_of_model
-    from .training.pretrain import CHECKPOINT, PretrainOptions
-    from .training.pretrain import pretrain as run
-    from .workflow import check_device
+    from ..files import results_folder
+    from ..files.results import files_of_model
+    from ..jobs.process import check_device
+    from ..progress import bar
+    from ..training.pretraining.pretrain import CHECKPOINT, PretrainOptions
+    from ..training.pretraining.pretrain import pretrain as run
 
     check_device(device)
     start = None if start_from in (None, "shipped") else Path(start_from)

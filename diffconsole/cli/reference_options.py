@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import PATH, Report, add_options
-from .errors import SettingsError
+from ..errors import SettingsError
+from .common import PATH, Report, add_options
 
 if TYPE_CHECKING:
-    from .reference import References
+    from ..model.reference.prediction import References
 
 __all__ = ["load_references", "parse_weights", "reference_options"]
 
 MOST_STEPS = 1000
 ASPECTS = ("tone", "dynamics", "space")
-"""As :data:`.style_features.ASPECTS` has them; that module loads torch."""
+"""As :data:`diffconsole.model.reference.style_features.ASPECTS`, whose module loads torch."""
 
 
 def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,7 +97,7 @@ def load_references(
     click.UsageError
         Options without references, or weights that do not fit them.
     """
-    from .reference import References, check_weights, read_references
+    from ..model.reference.prediction import References, check_weights, read_references
 
     for given, option in ((bool(weights), "weights"), (steps is not None, "steps")):
         if given and not paths:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .errors import ModelError, OutputError
+from ..errors import ModelError, OutputError
 
 __all__ = ["check_model_folder", "stopped"]
 
@@ -39,8 +39,8 @@ def check_model_folder(
     OutputError
         As said; a file there is an input, or is of no model and would be replaced.
     """
-    from .files import check_folder, check_output, clear_unfinished
-    from .results import MODEL_FILES, protect_inputs
+    from ..files import check_folder, check_output, clear_unfinished
+    from ..files.results import MODEL_FILES, protect_inputs
 
     check_folder(folder)
     if not folder.is_dir():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import (
+from .common import (
     PATH,
     FiniteRange,
     Report,
@@ -20,16 +20,16 @@ from .cli_common import (
     one_line,
     seed_option,
 )
-from .cli_encoders import StartingModel, encoder_options
-from .cli_pairs import about_pair, find_files, load_pairs, pair_options, shortened
-from .cli_runs import check_model_folder, stopped
+from .encoder_options import StartingModel, encoder_options
+from .pair_options import about_pair, find_files, load_pairs, pair_options, shortened
+from .runs import check_model_folder, stopped
 
 if TYPE_CHECKING:
-    from .evaluation import FixedPreset
-    from .pairs import Pair
-    from .predictor import Predictor
-    from .training.distributed import Workers
-    from .training.finetune import FinetuneOptions
+    from ..model.predictor import Predictor
+    from ..pairs import Pair
+    from ..pairs.evaluation import FixedPreset
+    from ..training.distributed import Workers
+    from ..training.finetuning.finetune import FinetuneOptions
 
 __all__ = ["evaluate", "finetune"]
 
@@ -38,9 +38,9 @@ CURVES = "finetune.png"
 
 def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
     """Choose the factory preset that is nearest to these mixes, with a bar."""
-    from .evaluation import choose_fixed
-    from .preset import factory_presets
-    from .progress import bar
+    from ..pairs.evaluation import choose_fixed
+    from ..progress import bar
+    from ..strip.preset import factory_presets
 
     choice = factory_presets()
     with bar("choosing the fixed preset", silent=report.silent) as update:
@@ -89,10 +89,10 @@ def finetune(
     predicted from the others (lower is better; of longer pairs the loudest 20 s count), the log
     and the curves beside the model. Several GPUs or machines: start it by torchrun.
     """
-    from .files import check_folder
-    from .training.distributed import joined
-    from .training.finetune import LOG, STATE_FILES, FinetuneOptions, split_pairs
-    from .workflow import check_device
+    from ..files import check_folder
+    from ..jobs.process import check_device
+    from ..training.distributed import joined
+    from ..training.finetuning.finetune import LOG, STATE_FILES, FinetuneOptions, split_pairs
 
     options = FinetuneOptions(held_out=held_out, minutes=minutes, steps=steps, seed=seed)
     check_device(device)
@@ -131,15 +131,15 @@ def _finetune(
     force: bool,
 ) -> None:
     """Run; the first process measures before and after, and writes."""
-    from .evaluation import mean_and_median, measure_pair, model_distance, preset_distance
-    from .files import atomic_set, remove_output, results_folder
-    from .plots.training import plot_training
-    from .preset import Preset
-    from .progress import bar
-    from .training.card import finetune_card
-    from .training.crossing import settings_of
-    from .training.finetune import STATE_FILES
-    from .training.finetune import finetune as run
+    from ..files import atomic_set, remove_output, results_folder
+    from ..pairs.evaluation import mean_and_median, measure_pair, model_distance, preset_distance
+    from ..plots.training import plot_training
+    from ..progress import bar
+    from ..strip.preset import Preset
+    from ..training.finetuning.crossing import settings_of
+    from ..training.finetuning.finetune import STATE_FILES
+    from ..training.finetuning.finetune import finetune as run
+    from ..training.pretraining.card import finetune_card
 
     if not workers.is_first:
         run(predictor, train, held, output, options, device=device, workers=workers)
@@ -272,9 +272,9 @@ def evaluate(
     for all, so it is a fair rival. The optimum is the nearest
     that the console's settings come to each mix.
     """
-    from .evaluation import mean_and_median, measure_pair
-    from .progress import steps
-    from .workflow import check_device
+    from ..jobs.process import check_device
+    from ..pairs.evaluation import mean_and_median, measure_pair
+    from ..progress import steps
 
     check_device(device)
     files = find_files(raw, mixed, pairs, report)
@@ -318,8 +318,8 @@ def _optima(
     pairs: Sequence[Pair], quick: bool, device: str, seed: int, report: Report
 ) -> list[float]:
     """Each pair's distance with the settings that match finds for it."""
-    from .progress import bar
-    from .training.match import MatchOptions, match
+    from ..progress import bar
+    from ..training.matching.match import MatchOptions, match
 
     found = []
     with bar("matching", silent=report.silent) as update:

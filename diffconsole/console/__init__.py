@@ -1,10 +1,10 @@
 """The differentiable console: one file a processor family, chained by :class:`Console`."""
 
-from .compressor import compressor
+from ..modules.compressor.process import compressor
+from ..modules.equalizer.process import equalizer, high_pass, high_shelf, low_pass, low_shelf, peak
+from ..modules.gain.process import gain, pan
+from ..modules.reverb.process import impulse_response, reverb
 from .console import Console
-from .equalizer import equalizer, high_pass, high_shelf, low_pass, low_shelf, peak
-from .gain import gain, pan
-from .reverb import impulse_response, reverb
 
 __all__ = [
     "Console",

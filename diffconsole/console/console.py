@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingsError
-from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS, SWITCHES, denormalize
-from .compressor import compressor
-from .equalizer import equalizer
-from .gain import gain, pan
-from .reverb import reverb
-from .shapes import check_audio
+from ..kernels.shapes import check_audio
+from ..modules.compressor.process import compressor
+from ..modules.equalizer.process import equalizer
+from ..modules.gain.process import gain, pan
+from ..modules.reverb.process import reverb
+from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS, SWITCHES, denormalize
 
 __all__ = ["Console"]
 
@@ -163,7 +163,7 @@ class Console(nn.Module):
     def _check_settings(settings: Mapping[str, Tensor], off: Collection[str], batch: int) -> None:
         for key, value in settings.items():
             if key not in BY_KEY:
-                raise SettingsError(f"unknown setting {key!r}; see diffconsole.parameters")
+                raise SettingsError(f"unknown setting {key!r}; see diffconsole.strip.parameters")
             if value.shape != (batch,):
                 raise SettingsError(
                     f"setting {key!r} has shape {tuple(value.shape)}; it must be ({batch},)"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import SettingsError
-from .parameters import BY_KEY, EQ_BANDS, MODULES
-from .preset import Preset
+from ..errors import SettingsError
+from ..strip.parameters import BY_KEY, EQ_BANDS, MODULES
+from ..strip.preset import Preset
 
 __all__ = ["Rendered", "clamped_frequencies", "render", "render_plan"]
 
@@ -67,7 +67,7 @@ def render(
     """
     import torch
 
-    from .console import Console
+    from . import Console
 
     settings, off, tail = render_plan(preset, sample_rate, tail_seconds)
     if off.issuperset(MODULES):
@@ -92,7 +92,7 @@ def render_plan(
     SettingsError
         A negative or infinite tail.
     """
-    from .console.reverb import tail_samples
+    from ..modules.reverb.process import tail_samples
 
     if tail_seconds is not None and not 0.0 <= tail_seconds < math.inf:
         raise SettingsError(f"a tail of {tail_seconds:g} s; give 0 s or more")

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import kernels
-from .compressor import detector_settings
+from ..kernels import operators as kernels
+from ..modules.compressor.process import detector_settings
+from ..modules.equalizer.process import equalizer, equalizer_sections
+from ..modules.reverb.convolution import convolve
+from ..modules.reverb.process import send, send_response
 from .console import Console
-from .convolution import convolve
-from .equalizer import equalizer, equalizer_sections
-from .reverb import send, send_response
 
 __all__ = ["BLOCK_SAMPLES", "StreamingConsole"]
 

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..torchaudio_loader import load_torchaudio
 from .base import Encoder
 from .encodec import fit_channels, hear_chunks
 from .hf_files import UNKNOWN_LICENCE, licence_of, rate_of, read_front, read_json, split_layer
+from .torchaudio_loader import load_torchaudio
 from .weights import load_exactly, read_state
 
 __all__ = ["HfEncoder"]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..torchaudio_loader import load_torchaudio
+from .torchaudio_loader import load_torchaudio
 
 __all__ = ["KALDI_FRAME_MS", "ClapMel", "WhisperMel", "kaldi_mel", "number"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..torchaudio_loader import load_torchaudio
 from .base import Encoder
+from .torchaudio_loader import load_torchaudio
 
 __all__ = ["LogMelEncoder"]
 

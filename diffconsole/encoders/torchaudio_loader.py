@@ -3,7 +3,7 @@
 PyPI's torchaudio wheel is linked to CUDA libraries, and importing it without them raises an
 OSError. Only its compiled extension needs them; with a stand-in for that extension, transforms,
 functional, models and pipelines work. Its file reading and writing needs a further package and is
-not used: :mod:`diffconsole.audio` does that.
+not used: :mod:`diffconsole.audio.files` does that.
 """
 
 from __future__ import annotations

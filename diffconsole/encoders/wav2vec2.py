@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..torchaudio_loader import load_torchaudio
 from .base import Encoder, scaled_level
+from .torchaudio_loader import load_torchaudio
 from .wav2vec2_files import (
     LAYERS,
     architecture_of,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ..errors import ExportError, OutputError, PresetError
 from ..files import atomic_path, atomic_set, clear_unfinished, results_folder
-from ..preset import Preset
-from ..results import check_results
-from ..small_files import read_small
+from ..files.results import check_results
+from ..files.small_files import read_small
+from ..strip.preset import Preset
 from .base import DEFAULT_RATE, Figure, Files, Format, Mapped, Strip
 
 __all__ = [

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
-from ..preset import Preset
+from ..strip.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
+from ..strip.preset import Preset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,7 +151,7 @@ class Strip:
         """Return the reverb's response at wet level 0 dB, ``(2, taps)`` float64."""
         import torch
 
-        from ..console.reverb import impulse_response
+        from ..modules.reverb.process import impulse_response
 
         # In the table's order, which is that of the arguments; the level comes last and stays out.
         wanted = [torch.tensor([v], dtype=torch.float64) for v in self.of("reverb").values()][:-1]

@@ -17,10 +17,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from ..archives import read_member
 from ..errors import ExportError
-from ..parameters import BY_KEY, EQ_BANDS
-from ..preset import Preset
+from ..files.archives import read_member
+from ..strip.parameters import BY_KEY, EQ_BANDS
+from ..strip.preset import Preset
 from .base import Files, Format, Mapped, Strip, imported, number
 from .fit import Filter, fit_bands
 from .ir import wav_bytes

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, EQ_BANDS
-from ..preset import Preset
+from ..strip.parameters import BY_KEY, EQ_BANDS
+from ..strip.preset import Preset
 from .base import Files, Format, Mapped, Strip, imported
 from .easyeffects_read import is_on, plugins, read_chain
 from .ir import wav_bytes

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ExportError
-from ..parameters import BY_KEY
+from ..strip.parameters import BY_KEY
 from .fit import Filter, fit_bands
 from .lsp import time_constant
 

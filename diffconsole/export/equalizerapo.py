@@ -15,9 +15,9 @@ import re
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, EQ_BANDS
-from ..preset import Preset
-from ..small_files import read_small
+from ..files.small_files import read_small
+from ..strip.parameters import BY_KEY, EQ_BANDS
+from ..strip.preset import Preset
 from .base import Files, Format, Mapped, Strip, imported, number
 from .fit import Filter, fit_bands
 

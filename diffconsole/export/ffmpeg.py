@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 
 from ..errors import ExportError, PresetError
-from ..preset import Preset
-from ..small_files import read_small
+from ..files.small_files import read_small
+from ..strip.preset import Preset
 from .base import Figure, Files, Format, Strip, number
 from .ffmpeg_graph import (
     RESPONSE_NAMES,

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .base import DEFAULT_RATE, Mapped, Strip, number
 
 __all__ = ["RESPONSE_NAMES", "depends_on_rate", "graph", "mapped", "normalised_response", "parse"]

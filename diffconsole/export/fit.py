@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..console.equalizer import equalizer_sections, response
-from ..parameters import BY_KEY, EQ_BANDS
+from ..modules.equalizer.process import equalizer_sections, response
+from ..strip.parameters import BY_KEY, EQ_BANDS
 
 __all__ = ["Filter", "Fitted", "fit_bands"]
 

@@ -1,7 +1,8 @@
 """The reverb as an impulse response, for any convolver.
 
-The file holds pre-delay, cuts and width at wet level 0 dB: the return of :mod:`..console.reverb`
-is the mean of the vocal's channels convolved with it, times ``10^(wet_db/20)``, added to the dry.
+The file holds pre-delay, cuts and width at wet level 0 dB: the return of
+:mod:`diffconsole.modules.reverb.process` is the mean of the vocal's channels convolved with it,
+times ``10^(wet_db/20)``, added to the dry.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, EQ_BANDS
-from ..small_files import read_small
+from ..files.small_files import read_small
+from ..strip.parameters import BY_KEY, EQ_BANDS
 from .base import Mapped
 
 __all__ = [

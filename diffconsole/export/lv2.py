@@ -16,8 +16,8 @@ import re
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import EQ_BANDS
-from ..preset import Preset
+from ..strip.parameters import EQ_BANDS
+from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip, number
 from .ir import NAMES, wav_bytes
 from .lsp import (

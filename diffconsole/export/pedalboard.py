@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, EQ_BANDS
-from ..preset import Preset
+from ..strip.parameters import BY_KEY, EQ_BANDS
+from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip
 from .ir import NAMES, wav_bytes
 from .lsp import read_text

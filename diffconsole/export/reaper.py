@@ -17,9 +17,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter, section_name
-from ..preset import Preset
-from ..small_files import read_small
+from ..files.small_files import read_small
+from ..strip.parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter, section_name
+from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip, number
 from .ir import NAMES as RESPONSE_NAMES
 from .ir import wav_bytes
@@ -190,7 +190,7 @@ def _preset(path: Path, values: list[str], name: str) -> Preset:
 def _notes(strip: Strip) -> tuple[str, ...]:
     if not strip.on("reverb"):
         return ()
-    from ..console.reverb import tail_samples
+    from ..modules.reverb.process import tail_samples
 
     shape = ("pre_delay_ms", "decay_s", "low_ratio", "high_ratio")
     lines = [

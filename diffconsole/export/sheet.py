@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..parameters import EQ_BANDS, MODULES, PARAMETERS, Parameter, section_name
+from ..strip.parameters import EQ_BANDS, MODULES, PARAMETERS, Parameter, section_name
 from .base import Strip, number
 
 __all__ = ["Row", "in_a_sentence", "rounded", "rows"]

@@ -11,10 +11,10 @@ import io
 from pathlib import Path
 
 from ..errors import ExportError
-from ..parameters import BY_KEY, PARAMETERS, SWITCHES
-from ..preset import Preset
-from ..small_files import read_small
-from ..spreadsheet import as_text
+from ..files.small_files import read_small
+from ..files.spreadsheet import as_text
+from ..strip.parameters import BY_KEY, PARAMETERS, SWITCHES
+from ..strip.preset import Preset
 from .base import Files, Format, Mapped, Strip
 from .sheet import in_a_sentence, rounded, rows
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ..parameters import PARAMETERS
+from ..strip.parameters import PARAMETERS
 from .base import Files, Format, Mapped, Strip
 from .sheet import Row, in_a_sentence, rows
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ExportError, PresetError
-from ..parameters import BY_KEY, EQ_BANDS
-from ..preset import Preset
-from ..small_files import read_small
+from ..files.small_files import read_small
+from ..strip.parameters import BY_KEY, EQ_BANDS
+from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip, number
 
 __all__ = ["FORMAT"]
@@ -122,7 +122,7 @@ def _room_db(strip: Strip) -> float:
     import torch
     from scipy.signal import sosfilt
 
-    from ..console.equalizer import equalizer_sections
+    from ..modules.equalizer.process import equalizer_sections
 
     most = 1.0
     signal = np.zeros(int(RINGING_SECONDS * strip.sample_rate))

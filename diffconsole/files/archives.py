@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from .errors import ExportError
+from ..errors import ExportError
 
 __all__ = ["read_member"]
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from .errors import OutputError
+from ..errors import OutputError
 from .filesets import FileSet, Member, SetError, place_new, recover
 from .signals import held_back
 from .temporaries import create, sweep

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .errors import OutputError
+from ..errors import OutputError
 from .files import check_output, clear_unfinished
 
 __all__ = ["MODEL_FILES", "check_results", "files_of_model", "protect_inputs"]

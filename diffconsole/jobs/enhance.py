@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from .audio import read_audio, resample, write_audio
-from .errors import AudioError, EnhanceError, SettingsError
+from ..audio import read_audio, resample, write_audio
+from ..errors import AudioError, EnhanceError, SettingsError
 
 __all__ = ["Enhancer", "enhance", "split_command"]
 
@@ -135,7 +135,7 @@ def _fitted(
     result: np.ndarray, raw: np.ndarray, sample_rate: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The result in the shape of the take, and what was done for it."""
-    from .pairs import LOWEST_CORRELATION, PAIR_RATE, align, one_channel
+    from ..pairs import LOWEST_CORRELATION, PAIR_RATE, align, one_channel
 
     notices = []
     if len(result) != len(raw):

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio_blocks import BlockSource
-from .errors import PageSizeError
+from ..audio.blocks import BlockSource
+from ..errors import PageSizeError
+from ..progress import bar
+from ..strip.preset import Preset
 from .long_takes import Survey, page_part, passages, rendered_shape, survey, write_rendered
-from .preset import Preset
-from .progress import bar
 
 if TYPE_CHECKING:
+    from ..model.predictor import Predictor
+    from ..model.reference.prediction import Reference
     from .enhance import Enhancer
-    from .predictor import Predictor
-    from .reference import Reference
-    from .workflow import AudioOptions, TakeFiles
+    from .process import AudioOptions, TakeFiles
 
 __all__ = ["apply_long", "audition_part", "predict_long", "process_long"]
 
@@ -36,9 +36,9 @@ def predict_long(
 ) -> tuple[Preset, Survey]:
     """Predict the strip of a long recording from passages of it; also what was found on the way.
 
-    The parameters are those of :func:`.workflow.predict_preset`.
+    The parameters are those of :func:`.process.predict_preset`.
     """
-    from .workflow import predict_preset
+    from .process import predict_preset
 
     found = survey(source)
     samples, messages = passages(source, found)
@@ -69,12 +69,12 @@ def process_long(
     *,
     silent: bool = True,
 ) -> tuple[Preset, tuple[str, ...]]:
-    """Do what :func:`.workflow.process_take` does; the page holds an excerpt.
+    """Do what :func:`.process.process_take` does; the page holds an excerpt.
 
     Parameters
     ----------
     model, model_name, take, options, references, enhancer
-        As of :func:`.workflow.process_take`.
+        As of :func:`.process.process_take`.
     source : BlockSource
         What is processed: the take, or what the enhancer made of it.
     before : BlockSource, optional
@@ -89,12 +89,12 @@ def process_long(
     notices : tuple of str
         What the user should know.
     """
-    from .audition import Vocal, write_page
-    from .files import atomic_set, remove_output
-    from .plots import StripView, plot_presets
-    from .plots.streamed import StreamedMeasure
-    from .reference import without_bar
-    from .workflow import changed, found_in
+    from ..audition import Vocal, write_page
+    from ..files import atomic_set, remove_output
+    from ..model.reference.prediction import without_bar
+    from ..plots import StripView, plot_presets
+    from ..plots.streamed import StreamedMeasure
+    from .process import changed, found_in
 
     with bar(f"process {take.raw.name}", silent=silent) as tell:
         # One bar at a time.

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio import check_finite, check_room, safe_gain_db, store_blocks
-from .audio_blocks import BlockSource, rechunk
-from .broadcast import time_lost
-from .loudness import LoudnessMeter, gated_loudness_lufs
-from .offsets import offset_messages, without_dc
-from .parameters import MODULES
-from .preset import Preset
-from .quantize import CODED_SAMPLES, encoded
-from .render import clamped_frequencies, render_plan
-from .silence import parts_of
-from .wild import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
+from ..audio.blocks import BlockSource, rechunk
+from ..audio.broadcast import time_lost
+from ..audio.files import check_finite, check_room, safe_gain_db, store_blocks
+from ..audio.loudness import LoudnessMeter, gated_loudness_lufs
+from ..audio.offsets import offset_messages, without_dc
+from ..audio.quantize import CODED_SAMPLES, encoded
+from ..audio.silence import parts_of
+from ..audio.spikes import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
+from ..console.render import clamped_frequencies, render_plan
+from ..strip.parameters import MODULES
+from ..strip.preset import Preset
 
 if TYPE_CHECKING:
-    from .plots.streamed import StreamedMeasure
-    from .workflow import AudioOptions
+    from ..plots.streamed import StreamedMeasure
+    from .process import AudioOptions
 
 __all__ = ["Survey", "page_part", "passages", "rendered_shape", "survey", "write_rendered"]
 
@@ -93,7 +93,7 @@ def survey(source: BlockSource) -> Survey:
 
 
 def _sounding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Leave out wild samples, offsets and digital silence, as :func:`.take.take_of` does."""
+    """Leave out wild samples, offsets and digital silence, as :func:`.audio.take.take_of` does."""
     samples, _ = without_dc(without_wild_samples(samples, sample_rate)[0], sample_rate)
     parts = parts_of(samples, sample_rate)
     if parts == ((0, samples.shape[1]),):
@@ -135,7 +135,7 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
     Returns
     -------
     samples : ndarray
-        ``(channels, samples)`` float32, without wild samples (:mod:`.wild`).
+        ``(channels, samples)`` float32, without wild samples (:mod:`diffconsole.audio.spikes`).
     messages : tuple of str
         Which wild samples there were, by their place in the recording.
     """
@@ -197,7 +197,7 @@ def page_part(source: BlockSource, found: Survey) -> tuple[int, int]:
 def rendered_shape(
     source: BlockSource, preset: Preset, tail_seconds: float | None
 ) -> tuple[int, int]:
-    """Return the channels and samples of what a preset makes, as :func:`.render.render` does.
+    """Return the channels and samples that :func:`diffconsole.console.render.render` makes.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def _rendered(
 ) -> Iterator[np.ndarray]:
     import torch
 
-    from .console.streaming import BLOCK_SAMPLES, StreamingConsole
+    from ..console.streaming import BLOCK_SAMPLES, StreamingConsole
 
     settings, off, tail = render_plan(preset, source.sample_rate, options.tail_seconds)
     channels, samples = source.shape

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import OutputError, PresetError
-from .files import atomic_path, check_folder, check_output, clear_unfinished
-from .pairs import PairFiles
-from .preset import Preset
-from .results import check_results, protect_inputs
-from .spreadsheet import as_text
-from .workflow import ENDINGS, same_result
+from ..errors import OutputError, PresetError
+from ..files import atomic_path, check_folder, check_output, clear_unfinished
+from ..files.results import check_results, protect_inputs
+from ..files.spreadsheet import as_text
+from ..pairs import PairFiles
+from ..strip.preset import Preset
+from .process import ENDINGS, same_result
 
 if TYPE_CHECKING:
-    from .training.match import MatchOptions
+    from ..training.matching.match import MatchOptions
 
 __all__ = [
     "PICTURE_ENDING",

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import __version__
-from .audio import AudioFile, read_audio_file, write_audio
-from .audio_blocks import ArraySource, BlockSource, in_memory, is_long, open_source
-from .broadcast import time_lost
+from .. import __version__
+from ..audio import AudioFile, read_audio_file, write_audio
+from ..audio.blocks import ArraySource, BlockSource, in_memory, is_long, open_source
+from ..audio.broadcast import time_lost
+from ..audio.take import take_of
+from ..console.render import Rendered, render
+from ..errors import AudioError, OutputError, PageSizeError, SettingsError
+from ..files import atomic_set, check_folder, remove_output
+from ..files.results import check_results
+from ..model.predictor import Prediction, Predictor
+from ..strip.parameters import SWITCHES
+from ..strip.preset import Preset
 from .enhance import Enhancer, enhance
-from .errors import AudioError, OutputError, PageSizeError, SettingsError
-from .files import atomic_set, check_folder, remove_output
-from .long_workflow import apply_long, predict_long, process_long
-from .parameters import SWITCHES
-from .predictor import Prediction, Predictor
-from .preset import Preset
-from .render import Rendered, render
-from .results import check_results
-from .take import take_of
+from .long_process import apply_long, predict_long, process_long
 from .written import simple_strip, simplified_at, whole_strip
 
 if TYPE_CHECKING:
-    from .reference import Reference
+    from ..model.reference.prediction import Reference
 
 __all__ = [
     "ENDINGS",
@@ -207,14 +207,16 @@ def predict_preset(
 ) -> Preset:
     """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
 
-    With references the strip that leads to their style (:func:`.reference.predict_towards`).
-    `enhancer` is what made these samples of the source, and `messages` are what was left out of
-    them, both for the provenance. The strip is the simplest one that sounds the same on this vocal
-    (:mod:`.simplify`), unless `full`; `bypass` is what the user will switch off in it.
+    With references the strip that leads to their style
+    (:func:`diffconsole.model.reference.prediction.predict_towards`). `enhancer` is what made these
+    samples of the source, and `messages` are what was left out of them, both for the provenance.
+    The strip is the simplest one that sounds the same on this vocal
+    (:mod:`diffconsole.simplify.strip`), unless `full`; `bypass` is what the user will switch off in
+    it.
     """
     take = take_of(samples, sample_rate)
     if references:
-        from .reference import predict_towards
+        from ..model.reference.prediction import predict_towards
 
         prediction: Prediction = predict_towards(model, samples, sample_rate, references, take=take)
     else:
@@ -355,7 +357,7 @@ def process_take(
 
     The preset that is written holds amount and bypass, so it makes the audio beside it: of the
     take, or of what the enhancer made of it, which the page then compares with the take. A long
-    recording is processed in blocks (:mod:`.long_workflow`), with a progress bar unless `silent`,
+    recording is processed in blocks (:mod:`.long_process`), with a progress bar unless `silent`,
     and its page holds an excerpt.
 
     Returns
@@ -365,8 +367,8 @@ def process_take(
     notices : tuple of str
         What the user should know.
     """
-    from .audition import Vocal, write_page
-    from .plots import StripView, plot_presets
+    from ..audition import Vocal, write_page
+    from ..plots import StripView, plot_presets
 
     raw = open_take(take.raw)
     source, told = _enhanced(raw, enhancer)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .dial import FINEST, dialled
-from .parameters import BY_KEY
+from ..simplify.dial import FINEST, dialled
+from ..strip.parameters import BY_KEY
 
 if TYPE_CHECKING:
-    from .predictor import Prediction
-    from .preset import Preset
-    from .take import Take
+    from ..audio.take import Take
+    from ..model.predictor import Prediction
+    from ..strip.preset import Preset
 
 __all__ = ["WrittenStrip", "simple_strip", "simplified_at", "whole_strip"]
 
@@ -47,7 +47,7 @@ def whole_strip(prediction: Prediction) -> WrittenStrip:
 
 
 def simple_strip(prediction: Prediction, take: Take, bypass: Collection[str] = ()) -> WrittenStrip:
-    """Return the simplest strip that sounds the same (:mod:`.simplify`).
+    """Return the simplest strip that sounds the same (:mod:`diffconsole.simplify.strip`).
 
     The interval of a setting that was moved moves with it, as wide on the table's scale as it was.
 
@@ -61,7 +61,7 @@ def simple_strip(prediction: Prediction, take: Take, bypass: Collection[str] = (
         Modules and bands that the user switches off; none of them counts for what sounds the same,
         and nothing stands in for it.
     """
-    from .simplify import bands_of, simplify_take
+    from ..simplify import bands_of, simplify_take
 
     found = simplify_take(prediction.settings, take, bypass=bypass)
     uncertainty = {
@@ -88,11 +88,11 @@ def simplified_at(preset: Preset, amount: float) -> Preset:
     preset : Preset
         With the amount and the bypass that it is written with.
     amount : float
-        0…1.5, as :meth:`.preset.Preset.at_amount`.
+        0…1.5, as :meth:`diffconsole.strip.preset.Preset.at_amount`.
     """
     if "simplified" not in preset.provenance:
         return preset
-    from .simplify import bands_of
+    from ..simplify import bands_of
 
     simplified = {**preset.provenance["simplified"], "eq_bands": bands_of(preset.bypass())}
     if amount != 1.0:

@@ -4,7 +4,13 @@ The reverb's loops over taps and bins are few beside its transforms and stay tor
 ``TRITON_INTERPRET=1`` in the environment, before triton is imported, all run on CPU tensors.
 """
 
-from .generic_room import (
+from ..modules.compressor.gpu_compressor import compress_backward, compress_forward
+from ..modules.equalizer.gpu_sections import (
+    sections_backward,
+    sections_forward,
+    sections_saved_shape,
+)
+from ..modules.reverb.generic_room import (
     band_powers,
     color,
     color_gradient,
@@ -12,8 +18,6 @@ from .generic_room import (
     decaying_noise,
     spectrum_gradient,
 )
-from .gpu_compressor import compress_backward, compress_forward
-from .gpu_sections import sections_backward, sections_forward, sections_saved_shape
 
 __all__ = [
     "band_powers",

@@ -6,14 +6,14 @@ call these two and do not know which implementation answers:
 
 - CPU tensors with numba installed: time-domain loops (:mod:`.cpu`);
 - CUDA tensors with triton installed, as torch for CUDA brings it: :mod:`.gpu`;
-- anything else: torch operations that run on every device (:mod:`.generic`).
+- anything else: torch operations that run on every device (:mod:`diffconsole.modules.equalizer.generic_sections`).
 
 ``DIFFCONSOLE_KERNEL=generic`` in the environment, or :func:`use`, forces one.
 
 To torch each is one operator with a gradient of its own, so that ``torch.compile`` sees a single
 node in place of a foreign loop. An implementation is a module with ``sections_forward``,
 ``sections_backward``, ``sections_saved_shape``, ``compress_forward`` and ``compress_backward``,
-and with what :mod:`.room` needs for the reverb.
+and with what :mod:`diffconsole.modules.reverb.room` needs for the reverb.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import SettingsError
+from ..errors import SettingsError
 
 __all__ = ["NAMES", "compress", "compress_from", "name_for", "sections", "use"]
 
@@ -194,7 +194,7 @@ def compress(
     knee_db: Tensor,
     makeup_db: Tensor,
 ) -> Tensor:
-    """Run the compressor of :mod:`diffconsole.console.compressor`.
+    """Run the compressor of :mod:`diffconsole.modules.compressor.process`.
 
     Parameters
     ----------

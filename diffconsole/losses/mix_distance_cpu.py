@@ -1,7 +1,7 @@
 """The terms of the distance to a mix on the CPU, by compiled loops with gradients of their own.
 
-The loops (:mod:`.console.kernels.cpu_spectra`, ``cpu_energies``, ``cpu_weighting``) give sums; here
-they become the terms of :mod:`.losses`, and the terms' gradients become weights of the sums.
+The loops (:mod:`.kernels.cpu_spectra`, ``cpu_energies``, ``cpu_weighting``) give sums; here
+they become the terms of :mod:`.mix_distance`, and the terms' gradients become weights of the sums.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .console.kernels import cpu_energies, cpu_spectra
-from .console.kernels.cpu_spectra_gradient import add_frames, differentiate
-from .console.kernels.cpu_weighting import weigh
+from .kernels import cpu_energies, cpu_spectra
+from .kernels.cpu_spectra_gradient import add_frames, differentiate
+from .kernels.cpu_weighting import weigh
 
 __all__ = ["loop_terms"]
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-from .errors import ModelError
+from ..errors import ModelError
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -177,7 +177,7 @@ def _built(
     trust: bool,
 ) -> Predictor:
     """Build the model: without memory first where that can be done, and compare the shapes."""
-    from .encoders import create, has_own_file
+    from ..encoders import create, has_own_file
 
     name, config = sidecar["encoder"]["name"], sidecar["encoder"]["config"]
     size = int(sidecar["hidden"]), bool(sidecar.get("style", False))

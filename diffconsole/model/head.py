@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .parameters import PARAMETERS
+from ..strip.parameters import PARAMETERS
 from .switches import RULES, calibration_line, likely_on
-from .voice import VOICE_FEATURES
+from .voice_features import VOICE_FEATURES
 
 __all__ = ["REACH", "Head"]
 
@@ -24,7 +24,7 @@ class Head(nn.Module):
     ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1. Beside
     the network two linear maps, which fine-tuning fits and pretraining leaves at zero, are added to
     the means before they are squashed into 0…1: one of the standardised mean and deviation, one of
-    the standardised description of the voice (:mod:`diffconsole.voice`).
+    the standardised description of the voice (:mod:`diffconsole.model.voice_features`).
     """
 
     centre: Tensor
@@ -149,7 +149,7 @@ class Head(nn.Module):
         return not bool(torch.equal(self.switch_line, even.expand_as(self.switch_line)))
 
     def switches(self, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Return how likely each switch of :data:`diffconsole.switches.RULES` is on.
+        """Return how likely each switch of :data:`diffconsole.model.switches.RULES` is on.
 
         Parameters
         ----------

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .encoders.base import ENCODER_FILE, Encoder
-from .errors import AudioError, ModelError
+from ..audio.take import Take, take_of
+from ..encoders.base import ENCODER_FILE, Encoder
+from ..errors import AudioError, ModelError
+from ..simplify.low_end import hold_low_end, low_end_of
+from ..strip.parameters import BY_KEY, PARAMETERS, without_inaudible
 from .head import Head
-from .low_end import hold_low_end, low_end_of
-from .parameters import BY_KEY, PARAMETERS, without_inaudible
 from .switches import RULES
-from .take import Take, take_of
-from .voice import describe
+from .voice_features import describe
 
 __all__ = [
     "REFERENCE_LUFS",
@@ -124,7 +124,8 @@ class Predictor(nn.Module):
         audio : Tensor
             ``(batch, channels, samples)`` at the encoder's rate and −18 LUFS.
         described : Tensor, optional
-            ``(batch, features)``, what :func:`diffconsole.voice.describe` tells of each vocal.
+            ``(batch, features)``, what :func:`diffconsole.model.voice_features.describe` tells of
+            each vocal.
 
         Returns
         -------
@@ -181,8 +182,8 @@ class Predictor(nn.Module):
         sample_rate : int
             Hz.
         style : Tensor, optional
-            ``(1, 2·dim)``, of finished vocals (:func:`diffconsole.reference.style_of`): predict
-            what leads there.
+            ``(1, 2·dim)``, of finished vocals
+            (:func:`diffconsole.model.reference.prediction.style_of`): predict what leads there.
 
         Returns
         -------
@@ -309,7 +310,7 @@ class Predictor(nn.Module):
         """
         from safetensors.torch import save
 
-        from .files import atomic_path, atomic_set, remove_output
+        from ..files import atomic_path, atomic_set, remove_output
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -366,8 +367,8 @@ class Predictor(nn.Module):
         ModelError
             Missing, damaged, made for other parameters, or in need of trust.
         """
-        from .files import clear_unfinished
-        from .model_files import load_folder
+        from ..files import clear_unfinished
+        from .files import load_folder
 
         folder = default_model() if folder is None else Path(folder)
         clear_unfinished([folder])
@@ -443,7 +444,7 @@ def windows_of(samples: np.ndarray, sample_rate: int, encoder: Encoder) -> Tenso
     Tensor
         ``(windows, 1, samples)`` float32 at the encoder's rate.
     """
-    from .audio import resample
+    from ..audio import resample
 
     mono = samples.mean(axis=0, keepdims=True)
     length = int(WINDOW_SECONDS * sample_rate)

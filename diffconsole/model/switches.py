@@ -1,8 +1,8 @@
 """How likely each band and module is on, from the distributions of its settings.
 
 They speak of the strip that an engineer would set, not of the one that is written, in which one
-band may stand for two (:mod:`diffconsole.simplify`). A band is on where it changes the sound: a
-bell or a shelf by more than 1 dB, a high-pass above 40 Hz. The probability follows from the
+band may stand for two (:mod:`diffconsole.simplify.strip`). A band is on where it changes the sound:
+a bell or a shelf by more than 1 dB, a high-pass above 40 Hz. The probability follows from the
 predicted mean and deviation of one setting, taken as a normal distribution on the setting's scale,
 and is then calibrated on vocals whose right strips are known (Platt, "Probabilistic outputs for
 support vector machines", 1999):
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 
 __all__ = ["RULES", "Rule", "calibration_line", "is_on", "likely_on"]
 

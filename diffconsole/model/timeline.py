@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .audio import resample
-from .parameters import PARAMETERS
+from ..audio import resample
+from ..audio.take import take_of
+from ..strip.parameters import PARAMETERS
 from .predictor import (
     QUIETEST_WINDOW_DB,
     WINDOW_SECONDS,
@@ -17,8 +18,7 @@ from .predictor import (
     Predictor,
     gain_of,
 )
-from .take import take_of
-from .voice import describe
+from .voice_features import describe
 
 __all__ = ["Course", "predict_course"]
 

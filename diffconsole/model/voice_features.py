@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .take import level_lufs
+from ..audio.take import level_lufs
 
 __all__ = ["BANDS_HZ", "LEAST_SPREADS", "MANNER", "VOICE_FEATURES", "describe"]
 

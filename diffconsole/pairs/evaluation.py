@@ -2,7 +2,7 @@
 
 Results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen and
 applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings; and,
-where it is asked for, the pair's own optimum (:mod:`diffconsole.training.match`).
+where it is asked for, the pair's own optimum (:mod:`diffconsole.training.matching.match`).
 The distance is :func:`diffconsole.losses.mix_distance`, over a whole file or, for long ones, over
 three excerpts.
 """
@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .audio import loudness_lufs
+from ..audio import loudness_lufs
+from ..console.render import render
+from ..model.predictor import Predictor, level_gain_db
+from ..strip.preset import Preset
 from .pairs import PAIR_RATE, Pair, loudest_start
-from .predictor import Predictor, level_gain_db
-from .preset import Preset
-from .render import render
 
 __all__ = [
     "FixedPreset",
@@ -92,7 +92,7 @@ def _between(
 ) -> float:
     import torch
 
-    from .losses import mix_distance
+    from ..losses import mix_distance
 
     ours, theirs = (
         torch.from_numpy(np.require(a, np.float32, ["C", "W"]))[None] for a in (result, mixed)

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..audio_endings import has_audio_ending
+from ..audio.endings import has_audio_ending
 from ..errors import PairError
 
 __all__ = ["PairFiles", "find_pairs", "pair_key", "read_pair_list"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import loudness_lufs, read_audio_file, resample
+from ..audio.alignment.align import Alignment, align, at_speed, measure
+from ..audio.alignment.coarse import LOWEST_CORRELATION, suspected_speed
+from ..audio.alignment.features import PAIR_RATE, one_channel
+from ..audio.alignment.segment import covered, loudest_start
 from ..errors import PairError
-from .align import Alignment, align, at_speed, measure
-from .coarse import LOWEST_CORRELATION, suspected_speed
-from .features import PAIR_RATE, one_channel
 from .find import PairFiles, find_pairs, pair_key, read_pair_list
-from .segment import covered, loudest_start
 
 __all__ = [
     "LOWEST_CORRELATION",

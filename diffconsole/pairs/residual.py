@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .losses import mix_distance_terms
+from ..console.render import render
+from ..losses import mix_distance_terms
+from ..strip.preset import Preset
 from .pairs import PAIR_RATE, Pair
-from .preset import Preset
-from .render import render
 
 __all__ = ["Residual", "in_words", "measure_residual"]
 
@@ -96,7 +96,7 @@ def measure_residual(pair: Pair, preset: Preset) -> Residual:
     preset : Preset
         Acts on the raw vocal as it lies.
     """
-    from .audio import loudness_lufs
+    from ..audio import loudness_lufs
 
     result = render(pair.raw, PAIR_RATE, preset, tail_seconds=0.0).samples
     raw, result = (np.broadcast_to(a, (2, a.shape[1])) for a in (pair.raw, result))

@@ -10,11 +10,11 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from ..console.compressor import static_curve_db
-from ..console.equalizer import HIGHEST_FREQUENCY, equalizer_sections, response
-from ..console.noise import BAND_CENTRES_HZ
-from ..console.reverb import band_decays
-from ..parameters import EQ_BANDS
+from ..modules.compressor.process import static_curve_db
+from ..modules.equalizer.process import HIGHEST_FREQUENCY, equalizer_sections, response
+from ..modules.reverb.noise import BAND_CENTRES_HZ
+from ..modules.reverb.process import band_decays
+from ..strip.parameters import EQ_BANDS
 from .page import FEW, GREY, SMALL_PT, frequency_axis, heading, look, note_off
 from .strip import StripView, tensors
 

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..pairs import PAIR_RATE, Pair
-from ..preset import Preset
-from ..residual import BANDS_HZ, Residual, in_words, measure_residual
+from ..pairs.residual import BANDS_HZ, Residual, in_words, measure_residual
+from ..strip.preset import Preset
 from .curves import (
     FREQUENCY_TICKS,
     draw_compressor,

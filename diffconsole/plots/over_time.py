@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..console.equalizer import equalizer_sections, response
-from ..parameters import BY_KEY, PARAMETERS
+from ..modules.equalizer.process import equalizer_sections, response
+from ..strip.parameters import BY_KEY, PARAMETERS
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
 from .page import (
     COLOURS,
@@ -35,7 +35,7 @@ from .strip import value_text
 from .times import LONG_SECONDS, time_axis
 
 if TYPE_CHECKING:
-    from ..course import Course
+    from ..model.timeline import Course
 
 __all__ = ["draw_over_time", "plot_over_time"]
 
@@ -70,7 +70,7 @@ def plot_over_time(
     Parameters
     ----------
     course : Course
-        What :func:`diffconsole.course.predict_course` returned.
+        What :func:`diffconsole.model.timeline.predict_course` returned.
     raw : (ndarray, int)
         The vocal, ``(channels, samples)``, and its rate in Hz.
     path : str or Path

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..console import Console, compressor
-from ..console.shapes import check_audio
 from ..errors import SettingsError
-from ..parameters import MODULES
+from ..kernels.shapes import check_audio
+from ..strip.parameters import MODULES
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
 from .page import GREY, SMALL_PT, frequency_axis, heading, look, note, note_off
 from .running import BlockPowers, LongTermSpectrum

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
+from ..strip.parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
 __all__ = ["STRIP_INCHES", "StripView", "checked", "draw_strip", "tensors", "value_text"]

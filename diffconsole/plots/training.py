@@ -42,7 +42,7 @@ def plot_training(
     Parameters
     ----------
     history : sequence of mapping
-        As :class:`diffconsole.training.finetune.FinetuneResult` has it.
+        As :class:`diffconsole.training.finetuning.finetune.FinetuneResult` has it.
     path : str or Path
         The picture; ``.png``, ``.svg`` or ``.pdf`` says which kind.
     levels : mapping of str to float, optional

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .parameters import Parameter
+from ..strip.parameters import Parameter
 
 __all__ = ["COARSE", "FINE", "FINEST", "Digits", "dialled"]
 

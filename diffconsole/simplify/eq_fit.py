@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .console.equalizer import equalizer_sections, response
+from ..modules.equalizer.process import equalizer_sections, response
+from ..strip.parameters import BY_KEY, EQ_BANDS
 from .eq_audible import NEPERS, Audible
-from .parameters import BY_KEY, EQ_BANDS
 
 __all__ = ["NAMES", "Fits", "Wanted", "band_curves_db", "fit", "point_of", "settings_of"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .parameters import BY_KEY, EQ_BANDS
+from ..strip.parameters import BY_KEY, EQ_BANDS
 
 __all__ = ["LowEnd", "below_of", "hold_low_end", "low_end_of"]
 
@@ -73,7 +73,7 @@ def low_end_of(mono: np.ndarray, sample_rate: int) -> LowEnd | None:
     Parameters
     ----------
     mono : ndarray
-        ``(samples,)``, as :attr:`diffconsole.take.Take.mono` has it.
+        ``(samples,)``, as :attr:`diffconsole.audio.take.Take.mono` has it.
     sample_rate : int
         Hz.
 
@@ -314,7 +314,7 @@ def curve_db(
 def _section(
     band: str, settings: Mapping[str, float]
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Audio EQ Cookbook, as :mod:`diffconsole.console.equalizer` has it, without torch."""
+    """Audio EQ Cookbook, as :mod:`diffconsole.modules.equalizer.process` has it, without torch."""
     freq_hz, q = settings[f"eq.{band}.freq_hz"], settings[f"eq.{band}.q"]
     w = 2.0 * math.pi * min(freq_hz, 0.49 * CURVE_RATE) / CURVE_RATE
     c, alpha = math.cos(w), math.sin(w) / (2.0 * q)

@@ -2,9 +2,9 @@
 
 Modules and bands of the EQ without which the result stays the same are switched off, bands that
 make one curve together become fewer (:mod:`.eq_search`), and values are rounded to what is dialled
-by hand. The same means a bounded distance (:class:`.losses.MixTarget`) of 0.05 at most between the
-results of both strips, which is measured on up to three passages of the vocal: as much as 0.15 dB
-at all frequencies.
+by hand. The same means a bounded distance (:class:`diffconsole.losses.MixTarget`) of 0.05 at most
+between the results of both strips, which is measured on up to three passages of the vocal: as much
+as 0.15 dB at all frequencies.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .console import Console
-from .console.kernels.threads import one_thread
+from ..audio.take import Take, take_of
+from ..console import Console
+from ..kernels.threads import one_thread
+from ..losses import MixTarget
+from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .dial import COARSE, FINE, FINEST, Digits, dialled
 from .eq_audible import audible_of
 from .eq_fit import Wanted
 from .eq_search import Curve, fewest_bands
-from .losses import MixTarget
 from .low_end import below_of, low_end_of
-from .parameters import BY_KEY, EQ_BANDS, PARAMETERS
-from .take import Take, take_of
 
 __all__ = ["SAME", "Simplified", "bands_of", "simplify", "simplify_take"]
 
@@ -96,7 +96,7 @@ def simplify(
     Parameters
     ----------
     settings : mapping of str to float
-        Every parameter by key, as :attr:`.predictor.Prediction.settings`.
+        Every parameter by key, as :attr:`diffconsole.model.predictor.Prediction.settings`.
     samples : ndarray
         ``(channels, samples)`` float32 as the file holds it.
     sample_rate : int
@@ -117,7 +117,7 @@ def simplify(
     Examples
     --------
     >>> import numpy as np
-    >>> from diffconsole.parameters import default_settings
+    >>> from diffconsole.strip.parameters import default_settings
     >>> noise = 0.1 * np.random.default_rng(0).standard_normal((1, 44100)).astype(np.float32)
     >>> strip = simplify({**default_settings(), "eq.peak_2.gain_db": 6.0}, noise, 44100)
     >>> "eq.peak_3" in strip.bypass

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import PresetError
+from ..errors import PresetError
+from ..files.small_files import read_small
 from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter, default_settings
 from .schema import FORMAT, SCHEMA_ID, VERSION, check, path_of, walk
-from .small_files import read_small
 
 __all__ = ["Preset", "factory_folder", "factory_presets", "find_preset"]
 
@@ -264,7 +264,7 @@ class Preset:
         OutputError
             The file exists and `force` is not set, or cannot be written.
         """
-        from .files import atomic_path
+        from ..files import atomic_path
 
         content = self.to_json().encode("utf-8")
         with atomic_path(Path(path), force=force) as temporary:
@@ -387,8 +387,8 @@ def _scaled(parameter: Parameter, value: float, amount: float) -> float:
 
 def factory_folder() -> Path:
     """Return the folder of the factory presets: installed beside the code, or the checkout's."""
-    installed = Path(__file__).parent / "factory"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "presets"
+    installed = Path(__file__).parents[1] / "factory"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "presets"
 
 
 def factory_presets() -> dict[str, Preset]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import PresetError
+from ..errors import PresetError
 from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter
 
 __all__ = [

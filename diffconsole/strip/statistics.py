@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import ModelError
+from ..errors import ModelError
 from .parameters import BY_KEY, PARAMETERS, default_settings
 
 __all__ = ["SettingsStatistics", "fit", "load"]

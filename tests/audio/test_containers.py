@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 from diffconsole.audio import read_audio
-from diffconsole.containers import inspect_container, locate_chunk
+from diffconsole.audio.containers import inspect_container, locate_chunk
 from diffconsole.errors import AudioError
 
 RATE = 44100

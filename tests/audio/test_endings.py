@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffconsole.audio_endings import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
-from diffconsole.audio_read import read_audio
+from diffconsole.audio.endings import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
+from diffconsole.audio.read import read_audio
 from diffconsole.errors import AudioError
 
 RATE, SECONDS = 48000, 0.5

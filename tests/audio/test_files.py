@@ -16,10 +16,10 @@ import pytest
 import soundfile as sf
 
 from diffconsole.audio import read_audio, read_audio_file, write_audio
-from diffconsole.containers import inspect_container
+from diffconsole.audio.containers import inspect_container
 from diffconsole.errors import AudioError
 
-from .synthetic import voice
+from ..synthetic import voice
 
 RATE = 44100
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
@@ -376,10 +376,10 @@ def test_giants_take_neither_memory_nor_time(tmp_path):
 
 
 def test_apply_keeps_the_time_reference_and_passes_notices_on(tmp_path):
-    from diffconsole.preset import Preset
-    from diffconsole.workflow import AudioOptions, apply_file, predict_file
+    from diffconsole.jobs.process import AudioOptions, apply_file, predict_file
+    from diffconsole.strip.preset import Preset
 
-    from .synthetic import small_model
+    from ..synthetic import small_model
 
     raw = tmp_path / "take.wav"
     samples = np.ascontiguousarray(sung(1.0).T, np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffconsole.quantize import encoded_blocks
+from diffconsole.audio.quantize import encoded_blocks
 
 LSB_SCALE = {"16": (2.0**15, 1), "24": (2.0**23, 256)}
 

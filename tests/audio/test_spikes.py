@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffconsole.wild import without_wild_samples
+from diffconsole.audio.spikes import without_wild_samples
 
-from .synthetic import RATE, voice
+from ..synthetic import RATE, voice
 
 
 def spoilt(take: np.ndarray, places: list[int], value: float) -> np.ndarray:

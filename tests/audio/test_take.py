@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from diffconsole.audio import loudness_lufs, resample
-from diffconsole.course import predict_course
+from diffconsole.audio.take import take_of
 from diffconsole.errors import AudioError
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import Prediction, Predictor, level_gain_db
-from diffconsole.reference import Reference
-from diffconsole.take import take_of
-from diffconsole.training.segments import segments_of
-from diffconsole.voice import describe
+from diffconsole.model.predictor import Prediction, Predictor, level_gain_db
+from diffconsole.model.reference.prediction import Reference
+from diffconsole.model.timeline import predict_course
+from diffconsole.model.voice_features import describe
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.training.finetuning.segments import segments_of
 
-from .synthetic import RATE, small_model, voice
-from .synthetic import pair as pair_of
+from ..synthetic import RATE, small_model, voice
+from ..synthetic import pair as pair_of
 
 BAR_PERCENT = 2.0
 SPIKE = np.float32(10.0 ** (84.9 / 20.0))

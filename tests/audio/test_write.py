@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from diffconsole import audio
+from diffconsole.audio import files as audio
 from diffconsole.audio import peak_dbfs, read_audio, write_audio
 from diffconsole.errors import AudioError, OutputError
 

@@ -14,9 +14,9 @@ import soundfile
 
 from diffconsole import Preset
 from diffconsole.audition import Vocal, write_page
-from diffconsole.parameters import PARAMETERS, SWITCHES
-from diffconsole.preset import factory_presets, find_preset
-from diffconsole.render import render
+from diffconsole.console.render import render
+from diffconsole.strip.parameters import PARAMETERS, SWITCHES
+from diffconsole.strip.preset import factory_presets, find_preset
 from tests.export.helpers import HOSTILE_NAMES, take
 from tests.reference import error_db
 from tests.synthetic import RATE, voice

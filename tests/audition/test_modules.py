@@ -12,10 +12,10 @@ import torch
 
 from diffconsole import Preset
 from diffconsole.console import impulse_response
-from diffconsole.console.equalizer import coefficients
-from diffconsole.console.noise import band_weights, white_noise
-from diffconsole.parameters import PARAMETERS, SWITCHES, default_settings
-from diffconsole.preset import factory_presets
+from diffconsole.modules.equalizer.process import coefficients
+from diffconsole.modules.reverb.noise import band_weights, white_noise
+from diffconsole.strip.parameters import PARAMETERS, SWITCHES, default_settings
+from diffconsole.strip.preset import factory_presets
 from tests.reference import decibels, error_db
 from tests.synthetic import voice
 

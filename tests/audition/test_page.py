@@ -17,9 +17,9 @@ from diffconsole import Preset
 from diffconsole.audio import read_audio, write_audio
 from diffconsole.audition import Vocal, page, write_page
 from diffconsole.audition.bundle import SCRIPTS, bundle
+from diffconsole.console.render import render
 from diffconsole.errors import OutputError, SettingsError
-from diffconsole.preset import factory_presets, find_preset
-from diffconsole.render import render
+from diffconsole.strip.preset import factory_presets, find_preset
 from tests.commands import done, refused, write_model, write_take
 from tests.export.helpers import HOSTILE_NAMES
 from tests.reference import error_db

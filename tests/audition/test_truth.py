@@ -18,8 +18,8 @@ import soundfile
 
 from diffconsole import Preset
 from diffconsole.audition import Vocal, write_page
-from diffconsole.preset import find_preset
-from diffconsole.render import render
+from diffconsole.console.render import render
+from diffconsole.strip.preset import find_preset
 from tests.reference import error_db
 from tests.synthetic import voice
 

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 
 from diffconsole.encoders.logmel import LogMelEncoder
-from diffconsole.head import CALIBRATED_DEVIATIONS, Head
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import Predictor
-from diffconsole.switches import is_on
-from diffconsole.training.examples import Stream
-from diffconsole.training.simulate import load_rooms, load_voices
-from diffconsole.training.strips import Strips
+from diffconsole.model.head import CALIBRATED_DEVIATIONS, Head
+from diffconsole.model.predictor import Predictor
+from diffconsole.model.switches import is_on
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.training.pretraining.examples import Stream
+from diffconsole.training.pretraining.simulate import load_rooms, load_voices
+from diffconsole.training.pretraining.strips import Strips
 from tests.benchmarks.first_model import DATA
 
 LOWEST, HIGHEST, MOST_ECE = 0.75, 0.85, 0.05

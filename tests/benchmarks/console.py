@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffconsole.parameters import PARAMETERS
+from diffconsole.strip.parameters import PARAMETERS
 from tests.benchmarks import peers
 from tests.benchmarks.peers import Contender
 from tests.reference import compress, error_db, sections, strip

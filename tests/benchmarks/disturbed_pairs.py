@@ -27,7 +27,7 @@ import soundfile
 from diffconsole.audio import read_audio, resample
 from diffconsole.errors import DiffconsoleError
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
-from diffconsole.training.match import MatchOptions, match
+from diffconsole.training.matching.match import MatchOptions, match
 from tests.benchmarks.disturbances import SAME_TIME, at_other_speed, later, through_mp3
 from tests.synthetic import mixed
 

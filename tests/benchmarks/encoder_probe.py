@@ -45,10 +45,16 @@ from diffconsole.console import Console
 from diffconsole.encoders import open_encoder
 from diffconsole.encoders.base import Encoder
 from diffconsole.encoders.logmel import LogMel
-from diffconsole.parameters import default_settings
-from diffconsole.predictor import Predictor
-from diffconsole.training.simulate import SAMPLE_RATE, SECONDS, crop, levelled, load_voices
-from diffconsole.training.targets import eq_curve_db
+from diffconsole.model.predictor import Predictor
+from diffconsole.strip.parameters import default_settings
+from diffconsole.training.pretraining.simulate import (
+    SAMPLE_RATE,
+    SECONDS,
+    crop,
+    levelled,
+    load_voices,
+)
+from diffconsole.training.pretraining.targets import eq_curve_db
 from tests.benchmarks.virtual_studios import TEST_PEOPLE, TRAIN_PEOPLE
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

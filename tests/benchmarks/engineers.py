@@ -1,8 +1,9 @@
 """Fit the prior over engineers that fine-tuning starts from, or measure what it brings.
 
-Raw voices are described (:mod:`diffconsole.voice`); simulated engineers decide for them
-(:mod:`diffconsole.training.engineers`); the mean and the covariance of their reactions are written.
-The people of the virtual studios are left out, so that these measure what is new to the prior.
+Raw voices are described (:mod:`diffconsole.model.voice_features`); simulated engineers decide for
+them (:mod:`diffconsole.training.finetuning.engineers`); the mean and the covariance of their
+reactions are written. The people of the virtual studios are left out, so that these measure what is
+new to the prior.
 
 With ``--check`` nothing is written. Engineers that the prior was not fitted to decide, with some
 taste and the error of a search, for voices of the people who were left out: by the number of pairs,
@@ -11,7 +12,7 @@ with the shipped prior and without one.
 
 Run: ``python -m tests.benchmarks.engineers --voices FOLDER -o FILE.safetensors`` (two minutes), or
 ``python -m tests.benchmarks.engineers --check``. The shipped file is
-``diffconsole/data/engineers.safetensors``, of ``../shared/data/voices``.
+``diffconsole/training/finetuning/data/engineers.safetensors``, of ``../shared/data/voices``.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ import numpy as np
 import torch
 
 from diffconsole.audio import read_audio, resample
-from diffconsole.audio_endings import has_audio_ending
-from diffconsole.parameters import PARAMETERS
-from diffconsole.statistics import load as load_statistics
-from diffconsole.training.engineers import draw_engineer, fit_prior, people_mean
-from diffconsole.training.habits import (
+from diffconsole.audio.endings import has_audio_ending
+from diffconsole.model.voice_features import describe
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.statistics import load as load_statistics
+from diffconsole.training.finetuning.engineers import draw_engineer, fit_prior, people_mean
+from diffconsole.training.finetuning.habits import (
     SHIPPED,
     at_strip,
     load_prior,
     save_prior,
     settings_of_reactions,
 )
-from diffconsole.training.ridge import STRENGTHS, fit
-from diffconsole.voice import describe
+from diffconsole.training.finetuning.ridge import STRENGTHS, fit
 from tests.benchmarks.virtual_studios import (
     PRETRAINING_PEOPLE_HELD_OUT,
     TEST_PEOPLE,

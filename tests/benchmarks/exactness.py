@@ -26,8 +26,9 @@ import torch
 from scipy import signal
 
 from diffconsole import Console
-from diffconsole.console import compressor, high_shelf, kernels, low_shelf, peak
-from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings
+from diffconsole.console import compressor, high_shelf, low_shelf, peak
+from diffconsole.kernels import operators as kernels
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings
 from tests.reference import compress, error_db, section, strip
 
 ROOT = Path(__file__).resolve().parents[2]

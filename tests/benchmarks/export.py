@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from diffconsole.console.render import render
 from diffconsole.export import Strip
-from diffconsole.parameters import MODULES
-from diffconsole.preset import factory_presets
-from diffconsole.render import render
+from diffconsole.strip.parameters import MODULES
+from diffconsole.strip.preset import factory_presets
 from tests.benchmarks.match import VOICES, Talk
 from tests.export.consumers_ffmpeg import bundled_ffmpeg, run_ffmpeg, run_sox, system_ffmpeg
 from tests.export.consumers_lv2 import LSP, run_lv2

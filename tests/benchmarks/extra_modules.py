@@ -17,12 +17,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diffconsole.console.compressor import compressor
-from diffconsole.console.gain import gain, pan
-from diffconsole.console.reverb import band_decays, reverb
-from diffconsole.console.shapes import fast_length
+from diffconsole.kernels.shapes import fast_length
+from diffconsole.modules.compressor.process import compressor
+from diffconsole.modules.gain.process import gain, pan
+from diffconsole.modules.reverb.process import band_decays, reverb
 from diffconsole.pairs import PAIR_RATE
-from diffconsole.parameters import PARAMETERS, Parameter, Scale
+from diffconsole.strip.parameters import PARAMETERS, Parameter, Scale
 
 __all__ = ["EXTRAS", "Extra", "reverb_seconds"]
 

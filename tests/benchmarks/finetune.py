@@ -25,13 +25,13 @@ import numpy as np
 import scipy.signal
 import torch
 
-from diffconsole import statistics
 from diffconsole.audio import read_audio, resample
 from diffconsole.console import Console
+from diffconsole.model.predictor import Predictor, level_gain_db
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.parameters import BY_KEY
-from diffconsole.predictor import Predictor, level_gain_db
-from diffconsole.training.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.strip import statistics
+from diffconsole.strip.parameters import BY_KEY
+from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 BANDS_HZ = {"low": (100.0, 300.0), "mid": (300.0, 1200.0), "high": (3000.0, 7000.0),

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from diffconsole import Predictor, Preset
-from diffconsole.console.equalizer import equalizer_sections, response
-from diffconsole.evaluation import preset_distance
+from diffconsole.modules.equalizer.process import equalizer_sections, response
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
-from diffconsole.residual import BANDS_HZ, measure_residual
+from diffconsole.pairs.evaluation import preset_distance
+from diffconsole.pairs.residual import BANDS_HZ, measure_residual
 from tests.benchmarks.first_model import DATA
 
 SONGS = ("Country1", "Disco", "Gospel", "Punk")

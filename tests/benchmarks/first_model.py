@@ -23,15 +23,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffconsole import Predictor, Preset, statistics
-from diffconsole.evaluation import choose_fixed, fixed_distance, level_distance, model_distance
+from diffconsole import Predictor, Preset
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
-from diffconsole.parameters import PARAMETERS
-from diffconsole.preset import factory_presets
-from diffconsole.training.pretrain import held_out_examples
-from diffconsole.training.simulate import load_rooms, load_voices
-from diffconsole.training.strips import Strips
-from diffconsole.training.targets import settings_loss
+from diffconsole.pairs.evaluation import (
+    choose_fixed,
+    fixed_distance,
+    level_distance,
+    model_distance,
+)
+from diffconsole.strip import statistics
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.preset import factory_presets
+from diffconsole.training.pretraining.pretrain import held_out_examples
+from diffconsole.training.pretraining.simulate import load_rooms, load_voices
+from diffconsole.training.pretraining.strips import Strips
+from diffconsole.training.pretraining.targets import settings_loss
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 REFERENCE = ("makam_goekhan", "kathleen")

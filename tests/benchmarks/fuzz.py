@@ -273,7 +273,7 @@ def _made(
 
 def _outcome(kind: Kind, path: Path) -> str:
     """Read a file as the program does; what no reader may do, in words, or nothing."""
-    from diffconsole.cli_common import describe
+    from diffconsole.cli.common import describe
     from diffconsole.errors import DiffconsoleError
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

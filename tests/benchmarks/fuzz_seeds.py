@@ -16,7 +16,7 @@ import torch
 
 from diffconsole import Predictor, Preset
 from diffconsole.audio import read_audio_file, write_audio
-from diffconsole.parameters import BY_KEY, PARAMETERS
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
 
 from ..synthetic import small_model, voice
 
@@ -80,7 +80,7 @@ def _read_log(path: Path) -> None:
 
 def _read_labels(path: Path) -> None:
     from diffconsole.training.distributed import ALONE
-    from diffconsole.training.labels import kept_or_found
+    from diffconsole.training.finetuning.labels import kept_or_found
 
     def found(group: object, _: object) -> list[torch.Tensor]:
         return [torch.full((len(PARAMETERS),), 0.5)]
@@ -192,13 +192,13 @@ def _phone(folder: Path) -> list[Path]:
 
 
 def _strip() -> Preset:
-    from diffconsole.preset import factory_presets
+    from diffconsole.strip.preset import factory_presets
 
     return next(iter(factory_presets().values()))
 
 
 def _presets(folder: Path) -> list[Path]:
-    from diffconsole.preset import factory_presets
+    from diffconsole.strip.preset import factory_presets
 
     folder.mkdir(parents=True)
     for key, preset in list(factory_presets().items())[:3]:

@@ -24,20 +24,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import Predictor
-from diffconsole.training import search
+from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.distributed import ALONE
-from diffconsole.training.finetune_options import FinetuneOptions
-from diffconsole.training.near import near_labels_of
-from diffconsole.training.pupil import Pupil
-from diffconsole.training.search import Plan, Round
-from diffconsole.training.stages import SEEN, TRAINED, Work
+from diffconsole.training.finetuning.finetune_options import FinetuneOptions
+from diffconsole.training.finetuning.near import near_labels_of
+from diffconsole.training.finetuning.stages import SEEN, TRAINED, Work
+from diffconsole.training.matching import search
+from diffconsole.training.matching.search import Plan, Round
+from diffconsole.training.pretraining.pupil import Pupil
 
 from ..synthetic import RATE, pair, voice
 
-TESTS = ("tests/console/test_gpu_kernels.py", "tests/training/test_devices.py")
+TESTS = ("tests/modules/test_gpu_kernels.py", "tests/training/test_devices.py")
 MOST_SECONDS, TESTS_SECONDS, CONSOLE_SECONDS = 345.0, 150.0, 120.0
 ROOT = Path(__file__).parents[2]
 JOBS = ("pretraining", *(f"fine-tuning, {stage}" for stage in TRAINED), "near labels", "matching",

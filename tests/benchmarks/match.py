@@ -33,9 +33,9 @@ import numpy as np
 
 from diffconsole import Preset
 from diffconsole.audio import read_audio
+from diffconsole.console.render import render
 from diffconsole.pairs import PAIR_RATE, PairFiles, load_pair
-from diffconsole.render import render
-from diffconsole.training.match import Match, MatchOptions, match
+from diffconsole.training.matching.match import Match, MatchOptions, match
 from tests.benchmarks.match_cases import Case, known_cases, pedalboard_cases
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffconsole import Preset, statistics
+from diffconsole import Preset
 from diffconsole.audio import read_audio, resample
-from diffconsole.console.equalizer import equalizer_sections, response
+from diffconsole.console.render import render
+from diffconsole.model.predictor import level_gain_db
+from diffconsole.modules.equalizer.process import equalizer_sections, response
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.parameters import BY_KEY
-from diffconsole.predictor import level_gain_db
-from diffconsole.render import render
+from diffconsole.strip import statistics
+from diffconsole.strip.parameters import BY_KEY
 from tests.reference import error_db
 
 TOLERANCES: dict[str, tuple[str, float]] = {

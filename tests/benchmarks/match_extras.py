@@ -41,15 +41,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffconsole.console.compressor import compressor
-from diffconsole.console.equalizer import equalizer
-from diffconsole.console.gain import pan
-from diffconsole.console.reverb import reverb
 from diffconsole.losses import MixTarget
+from diffconsole.modules.compressor.process import compressor
+from diffconsole.modules.equalizer.process import equalizer
+from diffconsole.modules.gain.process import pan
+from diffconsole.modules.reverb.process import reverb
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
-from diffconsole.parameters import denormalize
-from diffconsole.training.scene import Scene
-from diffconsole.training.search import BLIND, INDEX, USUAL, search
+from diffconsole.strip.parameters import denormalize
+from diffconsole.training.matching.scene import Scene
+from diffconsole.training.matching.search import BLIND, INDEX, USUAL, search
 from tests.benchmarks.extra_modules import EXTRAS, Extra, reverb_seconds
 from tests.benchmarks.match import REAL, Talk
 
@@ -242,7 +242,7 @@ def kept(path: Path | None, make: Callable[[], dict[str, Any]]) -> dict[str, Any
 
 def matched(pair: Pair) -> dict[str, Any]:
     """Where the usual match of a pair ends, without its uncertainty, which takes as long again."""
-    with patch("diffconsole.training.search.probe", return_value={}):
+    with patch("diffconsole.training.matching.search.probe", return_value={}):
         (found,), _ = search([pair], USUAL)
     return {"point": found.point.tolist()}
 

@@ -31,8 +31,8 @@ import soundfile
 
 from diffconsole.audio import read_audio, resample
 from diffconsole.errors import DiffconsoleError
-from diffconsole.training.card import MANIFEST
-from diffconsole.training.simulate import SHORTEST_SECONDS
+from diffconsole.training.pretraining.card import MANIFEST
+from diffconsole.training.pretraining.simulate import SHORTEST_SECONDS
 from tests.benchmarks.first_model import DATA
 
 RATE = 44100

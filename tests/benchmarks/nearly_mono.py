@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diffconsole.evaluation import model_distance
+from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
-from diffconsole.predictor import Predictor
-from diffconsole.training.finetune import FinetuneOptions, finetune
+from diffconsole.pairs.evaluation import model_distance
+from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
 from tests.benchmarks.finetune import DATA, Studio, pairs_of
 from tests.synthetic import nearly_mono
 

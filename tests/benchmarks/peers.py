@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 from diffconsole import Console
-from diffconsole.console import compressor, equalizer, kernels
-from diffconsole.console.equalizer import equalizer_sections
-from diffconsole.console.reverb import impulse_response, reverb
-from diffconsole.parameters import EQ_BANDS
-from diffconsole.torchaudio_loader import load_torchaudio
+from diffconsole.console import compressor, equalizer
+from diffconsole.encoders.torchaudio_loader import load_torchaudio
+from diffconsole.kernels import operators as kernels
+from diffconsole.modules.equalizer.process import equalizer_sections
+from diffconsole.modules.reverb.process import impulse_response, reverb
+from diffconsole.strip.parameters import EQ_BANDS
 
 PEERS = ("dasp_pytorch", "torchcomp", "torchaudio", "scipy", "pedalboard")
 PASSES = frozenset({"eq.high_pass", "eq.low_pass"})

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 
 from diffconsole.audio import loudness_lufs
-from diffconsole.cli_pairs import shortened
+from diffconsole.cli.pair_options import shortened
+from diffconsole.console.render import render
 from diffconsole.losses import mix_distance
+from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
-from diffconsole.predictor import Predictor
-from diffconsole.preset import Preset
-from diffconsole.render import render
-from diffconsole.training.finetune import FinetuneOptions, finetune, split_pairs
-from diffconsole.training.labels import LABELS
+from diffconsole.strip.preset import Preset
+from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.training.finetuning.labels import LABELS
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 COLUMNS = ("level", "before", "after")

@@ -24,14 +24,14 @@ import numpy as np
 import torch
 
 from diffconsole.audio import read_audio_file
+from diffconsole.audio.take import take_of
+from diffconsole.console.render import render
 from diffconsole.losses import MixTarget
-from diffconsole.low_end import below_of, curve_db, hold_low_end, low_end_of
-from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings
-from diffconsole.predictor import Predictor
-from diffconsole.preset import Preset
-from diffconsole.render import render
+from diffconsole.model.predictor import Predictor
 from diffconsole.simplify import SAME, Simplified, bands_of, simplify_take
-from diffconsole.take import take_of
+from diffconsole.simplify.low_end import below_of, curve_db, hold_low_end, low_end_of
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings
+from diffconsole.strip.preset import Preset
 
 from .takes import PEOPLE, clips_of
 

@@ -22,7 +22,7 @@ import torch
 from diffconsole import Preset
 from diffconsole.files import atomic_path
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.training.match import QUICK_TOGETHER, TOGETHER_ON_GPU, MatchOptions, match
+from diffconsole.training.matching.match import QUICK_TOGETHER, TOGETHER_ON_GPU, MatchOptions, match
 from tests.benchmarks.virtual_studios import (
     LEVELS_LUFS,
     MOST_SPEED,

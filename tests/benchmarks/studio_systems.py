@@ -16,11 +16,17 @@ from diffconsole import Predictor, Preset
 from diffconsole.audio import loudness_lufs
 from diffconsole.encoders import create
 from diffconsole.encoders.logmel import LogMelEncoder
+from diffconsole.model.predictor import level_gain_db, windows_of
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS
-from diffconsole.predictor import level_gain_db, windows_of
-from diffconsole.training.finetune import FinetuneOptions, finetune, split_pairs
-from diffconsole.training.labels import LABELS, fingerprint_of, keep_labels, label_key, label_of
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.training.finetuning.labels import (
+    LABELS,
+    fingerprint_of,
+    keep_labels,
+    label_key,
+    label_of,
+)
 from tests.benchmarks.match_cases import rendered
 from tests.benchmarks.studio_materials import Label, OutOfTime
 

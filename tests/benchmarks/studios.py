@@ -39,18 +39,18 @@ from typing import Any
 
 from diffconsole import Predictor
 from diffconsole.encoders import FAMILIES
-from diffconsole.evaluation import (
+from diffconsole.model.predictor import default_model
+from diffconsole.pairs import Pair
+from diffconsole.pairs.evaluation import (
     choose_fixed,
     fixed_distance,
     level_distance,
     model_distance,
     preset_distance,
 )
-from diffconsole.pairs import Pair
-from diffconsole.predictor import default_model
-from diffconsole.preset import factory_presets
-from diffconsole.training.finetune import FinetuneOptions
-from diffconsole.training.new_model import new_model
+from diffconsole.strip.preset import factory_presets
+from diffconsole.training.finetuning.finetune import FinetuneOptions
+from diffconsole.training.pretraining.new_model import new_model
 from tests.benchmarks.first_model import middle_of_statistics
 from tests.benchmarks.match import Talk
 from tests.benchmarks.studio_materials import Materials, OutOfTime

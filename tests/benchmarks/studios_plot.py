@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from diffconsole.predictor import default_model
+from diffconsole.model.predictor import default_model
 from tests.benchmarks.studio_materials import Materials
 from tests.benchmarks.studio_results import SYSTEMS, WITHOUT_TRAINING, Result, Table, read
 from tests.benchmarks.studios import model_digest

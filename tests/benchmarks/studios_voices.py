@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 from diffconsole import Predictor
+from diffconsole.model.predictor import default_model
 from diffconsole.pairs import PAIR_RATE
 from diffconsole.plots import StripView, plot_presets
-from diffconsole.predictor import default_model
 from tests.benchmarks.studio_materials import Materials
 from tests.benchmarks.studio_systems import fine_tuned
 from tests.benchmarks.virtual_studios import STUDIOS, TEST_PEOPLE, VOICES, raw_passages

@@ -13,7 +13,7 @@ Four distances of a result to the right one, on the same vocal:
 - mix: :func:`diffconsole.losses.mix_distance`;
 - spectrum: long-term spectrum in third octaves from 50 Hz to 16 kHz, dB rms;
 - voice: the same from the band of the voice's lowest partial on; below it predictions lift nothing
-  (:mod:`diffconsole.low_end`), and strips of real mixes sometimes do;
+  (:mod:`diffconsole.simplify.low_end`), and strips of real mixes sometimes do;
 - dynamics: crest factor, and spread of the level in 0.2 s from its 10th to its 90th percentile, dB
   rms of the two (:mod:`.voice_measures`).
 
@@ -36,16 +36,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffconsole import Predictor, Preset, statistics
+from diffconsole import Predictor, Preset
 from diffconsole.audio import loudness_lufs
-from diffconsole.evaluation import choose_fixed, fixed_distance, level_distance, preset_distance
-from diffconsole.low_end import low_end_of
+from diffconsole.console.render import render
+from diffconsole.model.reference.prediction import Reference, predict_towards
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.preset import factory_presets
-from diffconsole.reference import Reference, predict_towards
-from diffconsole.render import render
-from diffconsole.training.processed import process_two
-from diffconsole.training.simulate import load_rooms, load_voices
+from diffconsole.pairs.evaluation import (
+    choose_fixed,
+    fixed_distance,
+    level_distance,
+    preset_distance,
+)
+from diffconsole.simplify.low_end import low_end_of
+from diffconsole.strip import statistics
+from diffconsole.strip.preset import factory_presets
+from diffconsole.training.pretraining.processed import process_two
+from diffconsole.training.pretraining.simulate import load_rooms, load_voices
 from tests.benchmarks.first_model import DATA, middle_of_statistics
 from tests.benchmarks.voice_measures import BANDS_HZ, measure
 

@@ -24,8 +24,8 @@ import numpy as np
 import soundfile
 
 from diffconsole.audio import resample
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import Predictor
+from diffconsole.model.predictor import Predictor
+from diffconsole.strip.parameters import PARAMETERS
 
 VOICES = Path(__file__).resolve().parents[3] / "shared" / "data" / "voices"
 PEOPLE = (

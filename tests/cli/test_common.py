@@ -15,10 +15,10 @@ import pytest
 
 from diffconsole import __version__
 from diffconsole.cli import main
-from diffconsole.cli_common import Program, Report, command, describe, one_line
+from diffconsole.cli.common import Program, Report, command, describe, one_line
 from diffconsole.errors import AudioError
 
-from .commands import PROGRAM, call, done, one_error, refused, run_program
+from ..commands import PROGRAM, call, done, one_error, refused, run_program
 
 
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

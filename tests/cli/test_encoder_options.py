@@ -11,12 +11,12 @@ import pytest
 import soundfile
 
 from diffconsole import Predictor
-from diffconsole.preset import find_preset
+from diffconsole.strip.preset import find_preset
 
-from .commands import contents, done, refused, write_model, write_take
-from .encoders.tiny import RATE as ENCODER_RATE
-from .encoders.tiny import Convolutions, network, scripted, write
-from .synthetic import RATE, STUDIO, mixed, voice
+from ..commands import contents, done, refused, write_model, write_take
+from ..encoders.tiny import RATE as ENCODER_RATE
+from ..encoders.tiny import Convolutions, network, scripted, write
+from ..synthetic import RATE, STUDIO, mixed, voice
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("name", ["logmel", "wav2vec2", "wavlm", "script"])
 def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
     choice = {"rock_lead": find_preset("rock_lead")}
-    monkeypatch.setattr("diffconsole.preset.factory_presets", lambda: choice)
+    monkeypatch.setattr("diffconsole.strip.preset.factory_presets", lambda: choice)
     source = tmp_path / "source"
     source.mkdir()
     if name == "logmel":

@@ -8,9 +8,9 @@ import pytest
 
 from diffconsole import Preset
 from diffconsole.export import formats
-from diffconsole.preset import find_preset
+from diffconsole.strip.preset import find_preset
 
-from .commands import call, contents
+from ..commands import call, contents
 
 
 def test_the_list_shows_formats_figures_and_losses():

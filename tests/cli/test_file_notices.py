@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .commands import done, write_model, write_take
-from .faults import short_work
-from .test_cli_match import write_pair
+from ..commands import done, write_model, write_take
+from ..faults import short_work
+from .test_match import write_pair
 
 
 def interrupted(path: Path) -> Path:

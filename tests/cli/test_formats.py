@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from .commands import QUIETER, done, samples_of, write_preset
-from .synthetic import voice
+from ..commands import QUIETER, done, samples_of, write_preset
+from ..synthetic import voice
 
 GAIN = 10 ** (-6 / 20)
 ALL_RATES = (16000, 22050, 32000, 44100, 48000, 88200, 96000, 176400, 192000)

@@ -7,15 +7,15 @@ import json
 import pytest
 
 from diffconsole import Preset
-from diffconsole.cli_listing import _non_commercial
+from diffconsole.cli.listing import _non_commercial
 from diffconsole.encoders import FAMILIES, create
-from diffconsole.preset import factory_presets
+from diffconsole.strip.preset import factory_presets
 
-from .commands import QUIETER, done, refused, write_model, write_preset
-from .encoders.tiny import Convolutions, scripted
-from .encoders.tiny_nemo import checkpoint, write
-from .programs import needs_module
-from .synthetic import small_model
+from ..commands import QUIETER, done, refused, write_model, write_preset
+from ..encoders.tiny import Convolutions, scripted
+from ..encoders.tiny_nemo import checkpoint, write
+from ..programs import needs_module
+from ..synthetic import small_model
 
 
 def test_presets_list_says_what_each_is_for():

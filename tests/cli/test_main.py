@@ -12,12 +12,12 @@ import soundfile
 
 from diffconsole import Preset
 from diffconsole.audio import peak_dbfs
+from diffconsole.console.render import render
 from diffconsole.files import atomic_path
-from diffconsole.parameters import PARAMETERS
-from diffconsole.preset import factory_presets
-from diffconsole.render import render
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.preset import factory_presets
 
-from .commands import (
+from ..commands import (
     QUIETER,
     STRIP,
     call,
@@ -30,7 +30,7 @@ from .commands import (
     write_preset,
     write_take,
 )
-from .synthetic import RATE
+from ..synthetic import RATE
 
 ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
 
@@ -172,7 +172,7 @@ def test_quiet_says_nothing(tmp_path, take, model):
     assert len(contents(tmp_path / "out")) == 4
 
 
-@pytest.mark.parametrize("moment", ["workflow.render", "plots.plot_presets"])
+@pytest.mark.parametrize("moment", ["jobs.process.render", "plots.plot_presets"])
 def test_interrupt_leaves_nothing(tmp_path, take, model, monkeypatch, moment):
     def stop(*_args, **_options):
         raise KeyboardInterrupt

@@ -18,16 +18,16 @@ import pytest
 import soundfile
 
 from diffconsole import Preset
-from diffconsole.evaluation import level_distance
 from diffconsole.files import atomic_path
-from diffconsole.match_files import figures
+from diffconsole.jobs.match import figures
 from diffconsole.pairs import Pair
-from diffconsole.parameters import default_settings
-from diffconsole.training.match import Match, MatchOptions
+from diffconsole.pairs.evaluation import level_distance
+from diffconsole.strip.parameters import default_settings
+from diffconsole.training.matching.match import Match, MatchOptions
 
-from .benchmarks.disturbances import at_other_speed
-from .commands import PROGRAM, call, contents, done, one_error, refused, write_take
-from .synthetic import RATE, STUDIO, mixed, voice
+from ..benchmarks.disturbances import at_other_speed
+from ..commands import PROGRAM, call, contents, done, one_error, refused, write_take
+from ..synthetic import RATE, STUDIO, mixed, voice
 
 LAG = 300
 COLUMNS = [
@@ -97,7 +97,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             if stopped:
                 return
 
-    monkeypatch.setattr("diffconsole.training.match.match", stand_in)
+    monkeypatch.setattr("diffconsole.training.matching.match.match", stand_in)
     return names
 
 
@@ -427,10 +427,10 @@ def test_ctrl_c_in_a_child(folder):
 @pytest.mark.slow
 @pytest.mark.usefixtures("searched")
 def test_evaluate_with_the_optimum(folder, monkeypatch):
-    from diffconsole.preset import find_preset
+    from diffconsole.strip.preset import find_preset
 
     choice = {"telephone": find_preset("telephone")}
-    monkeypatch.setattr("diffconsole.preset.factory_presets", lambda: choice)
+    monkeypatch.setattr("diffconsole.strip.preset.factory_presets", lambda: choice)
     given = ("--raw", folder / "raw", "--mixed", folder / "mixed")
     data = json.loads(done("evaluate", *given, "--optimum", "quick", "--json").stdout)
     assert data["optimum"] == "quick"

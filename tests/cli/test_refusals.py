@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from .commands import (
+from ..commands import (
     QUIETER,
     STRIP,
     as_ordinary_user,
@@ -28,7 +28,7 @@ from .commands import (
     write_preset,
     write_take,
 )
-from .synthetic import RATE, voice
+from ..synthetic import RATE, voice
 
 
 @pytest.fixture(scope="module")

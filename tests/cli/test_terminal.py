@@ -14,16 +14,16 @@ import pytest
 import soundfile
 
 from diffconsole.audio import loudness_lufs, read_audio
-from diffconsole.chatter import without_decoder_words
-from diffconsole.cli_common import LONGEST_LINE, describe, one_line
+from diffconsole.audio.decoder_output import without_decoder_words
+from diffconsole.cli.common import LONGEST_LINE, describe, one_line
+from diffconsole.cli.terminal import in_plain_words
 from diffconsole.errors import AudioError, PresetError
-from diffconsole.predictor import level_gain_db
-from diffconsole.spreadsheet import as_text
-from diffconsole.terminal import in_plain_words
+from diffconsole.files.spreadsheet import as_text
+from diffconsole.model.predictor import level_gain_db
 
-from .commands import call, done, refused, write_model, write_preset, write_take
-from .synthetic import RATE, voice
-from .test_cli_match import write_pair
+from ..commands import call, done, refused, write_model, write_preset, write_take
+from ..synthetic import RATE, voice
+from .test_match import write_pair
 
 ALL = """
 import sys
@@ -50,7 +50,7 @@ for run in runs:
 @pytest.mark.parametrize("encoding", ["cp437", "cp1252", "latin-1", "ascii", "utf-8"])
 def test_every_help_and_list_in_every_encoding(encoding, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     finished = subprocess.run(
         [sys.executable, "-c", ALL], cwd=tmp_path, env=environment, capture_output=True, check=False
     )

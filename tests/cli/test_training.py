@@ -15,11 +15,11 @@ import safetensors
 import soundfile
 
 from diffconsole import Predictor
-from diffconsole.preset import find_preset
-from diffconsole.training.finetune import CHECKPOINT, STATE_FILES
+from diffconsole.strip.preset import find_preset
+from diffconsole.training.finetuning.finetune import CHECKPOINT, STATE_FILES
 
-from .commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
-from .synthetic import RATE, STUDIO, mixed, voice, write_people
+from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
+from ..synthetic import RATE, STUDIO, mixed, voice, write_people
 
 LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
 """What a run that has ended leaves in its folder."""
@@ -60,7 +60,7 @@ def _rows(table: str) -> dict[str, float]:
 def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer factory presets to choose from: hearing all of them takes longer than training."""
     choice = {key: find_preset(key) for key in ("rock_lead", "telephone")}
-    monkeypatch.setattr("diffconsole.preset.factory_presets", lambda: choice)
+    monkeypatch.setattr("diffconsole.strip.preset.factory_presets", lambda: choice)
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_interrupt_before_the_first_state(tmp_path, folders, model, monkeypatch)
     def stop(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("diffconsole.training.finetune.finetune", stop)
+    monkeypatch.setattr("diffconsole.training.finetuning.finetune.finetune", stop)
     raw, mix = folders
     result = call(
         "finetune", "--raw", raw, "--mixed", mix, "--model", model, "-o", tmp_path / "m", "-q"
@@ -196,7 +196,7 @@ def test_evaluate(tmp_path, folders, model):
 @pytest.mark.usefixtures("two_presets")
 def test_evaluate_measures_as_finetune_does(tmp_path, folders, model, monkeypatch):
     """The same part of a long pair, by the same function: equal figures for equal models."""
-    monkeypatch.setattr("diffconsole.evaluation.WHOLE_SECONDS", 1.0)
+    monkeypatch.setattr("diffconsole.pairs.evaluation.WHOLE_SECONDS", 1.0)
     raw, mix = folders
     where = ("--raw", raw, "--mixed", mix)
     # One step of one stage: the run ends with the model as it was, or with another that is kept.

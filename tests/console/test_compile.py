@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from diffconsole import Console
-from diffconsole.console.equalizer import longest_ringing
+from diffconsole.modules.equalizer.process import longest_ringing
 
-from .helpers import noise
+from ..modules.helpers import noise
 
 
 @pytest.mark.parametrize("kernel", ["cpu", "generic"])

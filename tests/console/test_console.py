@@ -9,10 +9,10 @@ import torch
 from diffconsole import Console
 from diffconsole.console import compressor, equalizer, gain, pan, reverb
 from diffconsole.errors import SettingsError
-from diffconsole.parameters import EQ_BANDS, MODULES, PARAMETERS, SWITCHES
+from diffconsole.strip.parameters import EQ_BANDS, MODULES, PARAMETERS, SWITCHES
 from tests import reference
 
-from .helpers import (
+from ..modules.helpers import (
     RATES,
     assert_finite_with_gradients,
     check_gradients,

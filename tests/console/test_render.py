@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from diffconsole import Preset
+from diffconsole.console.render import clamped_frequencies, render
 from diffconsole.errors import SettingsError
-from diffconsole.parameters import EQ_BANDS, MODULES, PARAMETERS
-from diffconsole.preset import factory_presets
-from diffconsole.render import clamped_frequencies, render
+from diffconsole.strip.parameters import EQ_BANDS, MODULES, PARAMETERS
+from diffconsole.strip.preset import factory_presets
 
-from . import reference
+from .. import reference
 
 RATE = 44100
 ALL_ON = {module: {} for module in MODULES} | {"eq": {band: {} for band in EQ_BANDS}}

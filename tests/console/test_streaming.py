@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.console import Console, kernels
+from diffconsole.console import Console
 from diffconsole.console.streaming import StreamingConsole
-from diffconsole.parameters import PARAMETERS
+from diffconsole.kernels import operators as kernels
+from diffconsole.strip.parameters import PARAMETERS
 
 RATE = 16000
 SAMPLES = 20 * 1024 + 77

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from diffconsole import Predictor
 from diffconsole.encoders import create, open_encoder
+from diffconsole.encoders.torchaudio_loader import load_torchaudio
 from diffconsole.errors import ModelError
-from diffconsole.torchaudio_loader import load_torchaudio
 
 from ..programs import needs_module
 from ..synthetic import RATE, voice

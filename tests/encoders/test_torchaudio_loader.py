@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffconsole.torchaudio_loader import load_torchaudio
+from diffconsole.encoders.torchaudio_loader import load_torchaudio
 
 # A package as PyPI's: the extension needs libraries that are not there, and the rest asks it.
 FAKE = {
@@ -39,7 +39,7 @@ def run(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter that finds `folder` first."""
     start = f"import sys; sys.path.insert(0, {str(folder)!r})\n"
     command = [sys.executable, "-c", start + textwrap.dedent(code)]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     return subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
 
 
@@ -60,7 +60,7 @@ def test_an_extension_that_does_not_load_is_stood_in_for(tmp_path: Path) -> None
     done = run(
         write_fake(tmp_path),
         """
-        from diffconsole.torchaudio_loader import load_torchaudio
+        from diffconsole.encoders.torchaudio_loader import load_torchaudio
         torchaudio = load_torchaudio()
         assert torchaudio is sys.modules["torchaudio"] is load_torchaudio()
         assert torchaudio.transforms.MelSpectrogram == "mel"
@@ -78,7 +78,7 @@ def test_an_extension_that_loads_is_used(tmp_path: Path) -> None:
     done = run(
         write_fake(tmp_path, **{"_extension/__init__.py": working}),
         """
-        from diffconsole.torchaudio_loader import load_torchaudio
+        from diffconsole.encoders.torchaudio_loader import load_torchaudio
         print(load_torchaudio().functional.forced_align())
         """,
     )
@@ -89,7 +89,7 @@ def test_another_error_is_not_hidden(tmp_path: Path) -> None:
     done = run(
         write_fake(tmp_path, **{"functional/__init__.py": "raise RuntimeError('too old')\n"}),
         """
-        from diffconsole.torchaudio_loader import load_torchaudio
+        from diffconsole.encoders.torchaudio_loader import load_torchaudio
         load_torchaudio()
         """,
     )
@@ -101,7 +101,7 @@ def test_importing_the_package_does_not_load_it() -> None:
     done = run(
         Path(__file__).parent,
         """
-        import diffconsole, diffconsole.torchaudio_loader
+        import diffconsole, diffconsole.encoders.torchaudio_loader
         print([n for n in ("torch", "torchaudio", "scipy", "matplotlib") if n in sys.modules])
         """,
     )

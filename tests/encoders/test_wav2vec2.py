@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from diffconsole import Predictor
 from diffconsole.encoders import create, open_encoder
 from diffconsole.encoders.base import scaled_level
+from diffconsole.encoders.torchaudio_loader import load_torchaudio
 from diffconsole.encoders.wav2vec2 import Wav2Vec2Encoder, _licence
 from diffconsole.encoders.wav2vec2_files import architecture_of, take_weights
 from diffconsole.errors import ModelError
-from diffconsole.torchaudio_loader import load_torchaudio
 
 from ..synthetic import voice
 from .tiny import KINDS, RATE, arguments, network, write

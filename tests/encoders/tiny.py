@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from diffconsole.torchaudio_loader import load_torchaudio
+from diffconsole.encoders.torchaudio_loader import load_torchaudio
 
 RATE = 16000
 CONVS = [(16, 10, 5), *[(24, 3, 2)] * 4, (24, 2, 2), (32, 2, 2)]

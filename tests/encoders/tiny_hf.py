@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from diffconsole.torchaudio_loader import load_torchaudio
+from diffconsole.encoders.torchaudio_loader import load_torchaudio
 
 from ..programs import needs_module
 

@@ -16,8 +16,8 @@ from diffconsole import Preset
 from diffconsole.errors import DiffconsoleError, ExportError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.dawproject import FORMAT, PROJECT, RESPONSE
-from diffconsole.parameters import EQ_BANDS, PARAMETERS
-from diffconsole.preset import factory_presets
+from diffconsole.strip.parameters import EQ_BANDS, PARAMETERS
+from diffconsole.strip.preset import factory_presets
 
 from .dawproject_rules import check
 from .helpers import HOSTILE_NAMES, hostile, same

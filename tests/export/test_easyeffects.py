@@ -17,8 +17,8 @@ from diffconsole import Preset
 from diffconsole.errors import ExportError, OutputError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.easyeffects import FORMAT
-from diffconsole.parameters import BY_KEY, PARAMETERS
-from diffconsole.preset import factory_presets
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
+from diffconsole.strip.preset import factory_presets
 from tests import reference
 from tests.export.helpers import (
     HOSTILE_NAMES,

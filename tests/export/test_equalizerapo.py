@@ -8,8 +8,8 @@ import pytest
 from diffconsole import Preset
 from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, find_format, import_preset
-from diffconsole.parameters import EQ_BANDS
-from diffconsole.preset import factory_presets, find_preset
+from diffconsole.strip.parameters import EQ_BANDS
+from diffconsole.strip.preset import factory_presets, find_preset
 from tests import reference
 from tests.export.helpers import same
 

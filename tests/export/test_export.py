@@ -13,8 +13,8 @@ from diffconsole import export as package
 from diffconsole.errors import ExportError, OutputError
 from diffconsole.export import Strip, export_preset, find_format, formats, import_preset
 from diffconsole.export.base import Figure, Format, number, plain_name
-from diffconsole.parameters import EQ_BANDS, MODULES, PARAMETERS, default_settings
-from diffconsole.preset import factory_presets, find_preset
+from diffconsole.strip.parameters import EQ_BANDS, MODULES, PARAMETERS, default_settings
+from diffconsole.strip.preset import factory_presets, find_preset
 from tests.commands import contents
 from tests.export.helpers import HOSTILE_NAMES, hostile, no_file_escaped
 

@@ -18,8 +18,8 @@ from diffconsole import Preset
 from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, find_format, import_preset
 from diffconsole.export.ffmpeg_graph import graph, parse
-from diffconsole.parameters import BY_KEY, MODULES, PARAMETERS
-from diffconsole.preset import factory_presets
+from diffconsole.strip.parameters import BY_KEY, MODULES, PARAMETERS
+from diffconsole.strip.preset import factory_presets
 from tests.reference import error_db
 from tests.strategies import presets
 

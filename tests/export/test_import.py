@@ -10,7 +10,7 @@ import pytest
 from diffconsole import Preset
 from diffconsole.errors import ExportError, OutputError
 from diffconsole.export import Strip, export_preset, formats, import_preset
-from diffconsole.preset import find_preset
+from diffconsole.strip.preset import find_preset
 from tests.commands import call
 
 READABLE = [key for key, form in formats().items() if form.read is not None]

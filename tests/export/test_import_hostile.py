@@ -16,7 +16,7 @@ from diffconsole import Preset
 from diffconsole.errors import ExportError, PresetError
 from diffconsole.export import export_preset, formats, import_preset
 from diffconsole.export.lv2 import _from_recipe
-from diffconsole.preset import find_preset
+from diffconsole.strip.preset import find_preset
 
 MANY = 900_000
 TEXTS = {
@@ -195,7 +195,7 @@ def test_devices_do_not_hang(key: str, tmp_path: Path) -> None:
 def test_a_pipe_without_a_writer_does_not_hang(
     key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diffconsole.small_files.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("diffconsole.files.small_files.PATIENCE_SECONDS", 0.1)
     path = tmp_path / f"a{formats()[key].ending}"
     os.mkfifo(path)
     with pytest.raises(ExportError) as error:

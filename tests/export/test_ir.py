@@ -9,9 +9,9 @@ import pytest
 import scipy.signal
 import soundfile
 
+from diffconsole.console.render import render
 from diffconsole.export import Strip, find_format
-from diffconsole.preset import factory_presets, find_preset
-from diffconsole.render import render
+from diffconsole.strip.preset import factory_presets, find_preset
 from tests.export.helpers import in_float64, take
 from tests.reference import error_db
 

@@ -19,8 +19,8 @@ from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.lv2 import FORMAT, plugins
 from diffconsole.export.turtle import quoted, things
-from diffconsole.parameters import BY_KEY, PARAMETERS
-from diffconsole.preset import factory_presets
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
+from diffconsole.strip.preset import factory_presets
 from tests import reference
 from tests.export.consumers_lv2 import needs_lsp, run_lv2, write
 from tests.export.helpers import (

@@ -14,7 +14,7 @@ from diffconsole import Preset
 from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.pedalboard import FORMAT, corner_curve
-from diffconsole.preset import factory_presets
+from diffconsole.strip.preset import factory_presets
 from tests import reference
 from tests.export.consumers_pedalboard import load, run_pedalboard, write
 from tests.export.helpers import (

@@ -12,8 +12,8 @@ from diffconsole import Preset
 from diffconsole.errors import DiffconsoleError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.reaper import EFFECT, FOLDER, FORMAT, LONGEST_RESPONSE, SLIDERS, slider_name
-from diffconsole.parameters import BY_KEY, PARAMETERS, SWITCHES
-from diffconsole.preset import factory_presets
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES
+from diffconsole.strip.preset import factory_presets
 from tests.reference import error_db
 
 from .helpers import (

@@ -10,7 +10,7 @@ import pytest
 from diffconsole import Preset
 from diffconsole.export import Strip, export_preset
 from diffconsole.export.reaper import FOLDER, SLIDERS
-from diffconsole.parameters import EQ_BANDS, SWITCHES
+from diffconsole.strip.parameters import EQ_BANDS, SWITCHES
 
 from .test_reaper import BLOCK, chain_of, effect, slider_values
 

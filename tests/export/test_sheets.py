@@ -11,8 +11,8 @@ from diffconsole import Preset
 from diffconsole.errors import DiffconsoleError
 from diffconsole.export import Strip, export_preset, find_format, import_preset
 from diffconsole.export.sheet import in_a_sentence, rows
-from diffconsole.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS, SWITCHES
-from diffconsole.preset import factory_presets
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS, SWITCHES
+from diffconsole.strip.preset import factory_presets
 
 from .helpers import HOSTILE_NAMES, hostile, needs_module, same
 

@@ -13,8 +13,8 @@ import soundfile
 from diffconsole import Preset
 from diffconsole.errors import ExportError
 from diffconsole.export import Strip, find_format, import_preset
-from diffconsole.parameters import BY_KEY, MODULES, PARAMETERS
-from diffconsole.preset import factory_presets
+from diffconsole.strip.parameters import BY_KEY, MODULES, PARAMETERS
+from diffconsole.strip.preset import factory_presets
 from tests.reference import error_db
 
 from .consumers_ffmpeg import run_sox

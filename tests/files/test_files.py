@@ -10,7 +10,7 @@ import pytest
 from diffconsole.errors import OutputError
 from diffconsole.files import atomic_path, check_folder, check_output, results_folder
 
-from .commands import contents
+from ..commands import contents
 
 
 def _names(folder: Path) -> list[str]:

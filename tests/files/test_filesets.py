@@ -14,9 +14,9 @@ import pytest
 from diffconsole.errors import OutputError
 from diffconsole.files import atomic_path, atomic_set, clear_unfinished, remove_output
 
-from .commands import contents
+from ..commands import contents
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def _write(path: Path, text: str, force: bool = False) -> None:

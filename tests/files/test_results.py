@@ -10,11 +10,20 @@ import pytest
 from diffconsole.encoders.base import ENCODER_FILE
 from diffconsole.errors import OutputError
 from diffconsole.files import atomic_path
-from diffconsole.filesets import place_new
-from diffconsole.results import MODEL_FILES, check_results, protect_inputs
+from diffconsole.files.filesets import place_new
+from diffconsole.files.results import MODEL_FILES, check_results, protect_inputs
 
-from .commands import QUIETER, STRIP, contents, done, refused, write_model, write_preset, write_take
-from .test_cli_match import write_pair
+from ..cli.test_match import write_pair
+from ..commands import (
+    QUIETER,
+    STRIP,
+    contents,
+    done,
+    refused,
+    write_model,
+    write_preset,
+    write_take,
+)
 
 READ = "is read by this command and would be replaced; choose another name"
 
@@ -133,7 +142,7 @@ def test_a_file_that_appears_between_check_and_rename_survives(tmp_path, monkeyp
 
         monkeypatch.setattr(os, "link", refuse)
     if missing == "links and exclusive renames":
-        monkeypatch.setattr("diffconsole.filesets._renameat2", lambda: None)
+        monkeypatch.setattr("diffconsole.files.filesets._renameat2", lambda: None)
     for exists in (False, True):
         temporary, target = tmp_path / "new", tmp_path / f"target {exists}"
         temporary.write_text("mine")

@@ -17,12 +17,12 @@ import pytest
 import soundfile
 
 from diffconsole import Preset
-from diffconsole.enhance import Enhancer, enhance, split_command
 from diffconsole.errors import EnhanceError, SettingsError
 from diffconsole.files import atomic_path
+from diffconsole.jobs.enhance import Enhancer, enhance, split_command
 
-from .commands import call, contents, done, refused, samples_of, write_model, write_take
-from .synthetic import RATE, voice
+from ..commands import call, contents, done, refused, samples_of, write_model, write_take
+from ..synthetic import RATE, voice
 
 START = """
 import sys, time, os, pathlib

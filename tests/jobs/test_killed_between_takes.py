@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .commands import contents, done, refused, write_model, write_take
-from .faults import short_work
+from ..commands import contents, done, refused, write_model, write_take
+from ..faults import short_work
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .commands import contents, write_model, write_take
-from .fault_checks import CHECKS, FOUR
-from .faults import FAULTS, run, short_work, states
+from ..commands import contents, write_model, write_take
+from ..fault_checks import CHECKS, FOUR
+from ..faults import FAULTS, run, short_work, states
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX systems")
 
@@ -39,7 +39,7 @@ def test_processes_that_are_really_killed(tmp_path):
     command = [sys.executable, "-m", "tests.benchmarks.faults", "--every", "9"]
     finished = subprocess.run(
         [*command, "--command", "process", "--fault", "kill"],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False, timeout=300,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "process, kill: " in finished.stdout

@@ -12,17 +12,27 @@ import pyloudnorm
 import pytest
 import soundfile
 
-from diffconsole import audio_blocks, long_takes
+from diffconsole.audio import blocks as audio_blocks
 from diffconsole.audio import loudness_lufs, read_audio
-from diffconsole.audio_blocks import ArraySource, FileSource, open_source, rechunk
+from diffconsole.audio.blocks import ArraySource, FileSource, open_source, rechunk
+from diffconsole.audio.loudness import LoudnessMeter, gated_loudness_lufs
+from diffconsole.console.render import render
 from diffconsole.errors import AudioError
-from diffconsole.loudness import LoudnessMeter, gated_loudness_lufs
-from diffconsole.predictor import level_gain_db
-from diffconsole.preset import Preset
-from diffconsole.render import render
+from diffconsole.jobs import long_takes
+from diffconsole.model.predictor import level_gain_db
+from diffconsole.strip.preset import Preset
 
-from .commands import QUIETER, STRIP, contents, done, refused, samples_of, write_model, write_preset
-from .synthetic import RATE, voice
+from ..commands import (
+    QUIETER,
+    STRIP,
+    contents,
+    done,
+    refused,
+    samples_of,
+    write_model,
+    write_preset,
+)
+from ..synthetic import RATE, voice
 
 SECONDS = 30.0
 
@@ -159,7 +169,7 @@ def test_lossy_files_decode_in_blocks_as_in_one_call(
     path = tmp_path / "a.file"
     soundfile.write(path, recording.T, 24000, format=kind, subtype=subtype)
     whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    monkeypatch.setattr("diffconsole.audio._BLOCK_SAMPLES", 3001)
+    monkeypatch.setattr("diffconsole.audio.files._BLOCK_SAMPLES", 3001)
     samples, _ = read_audio(path)
     # The MP3 decoder rounds by where its buffer lies in memory; a seek would lose whole frames.
     assert samples.shape == whole.T.shape and samples.flags.c_contiguous
@@ -261,10 +271,10 @@ def test_settings_of_parts_are_near_those_of_the_whole(tmp_path, take, model, mo
 
 
 def test_the_picture_is_that_of_the_whole(recording, tmp_path, everything_is_long):
+    from diffconsole.jobs.process import AudioOptions
     from diffconsole.plots import StripView
     from diffconsole.plots.signals import measure
     from diffconsole.plots.streamed import StreamedMeasure
-    from diffconsole.workflow import AudioOptions
 
     preset = Preset.read(write_preset(tmp_path / "strip.json", STRIP))
     result = render(recording, RATE, preset).samples
@@ -289,10 +299,10 @@ def test_the_picture_is_that_of_the_whole(recording, tmp_path, everything_is_lon
 CHILD = """
 import sys
 from pathlib import Path
-import diffconsole.audio_blocks as audio_blocks
+import diffconsole.audio.blocks as audio_blocks
 import diffconsole.console.streaming as streaming
-from diffconsole.preset import find_preset
-from diffconsole.workflow import AudioOptions, apply_file
+from diffconsole.strip.preset import find_preset
+from diffconsole.jobs.process import AudioOptions, apply_file
 
 def peak_megabytes(take, out, long_bytes):
     audio_blocks.LONG_BYTES = long_bytes

@@ -9,16 +9,16 @@ import pytest
 import soundfile
 
 from diffconsole.errors import OutputError, SettingsError
-from diffconsole.parameters import SWITCHES
-from diffconsole.workflow import (
+from diffconsole.jobs.process import (
     plan_presets,
     plan_takes,
     predict_file,
     split_bypass,
 )
+from diffconsole.strip.parameters import SWITCHES
 
-from .commands import contents
-from .synthetic import RATE, small_model, voice
+from ..commands import contents
+from ..synthetic import RATE, small_model, voice
 
 
 def test_names_beside_the_take_and_in_a_folder(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("numba", reason="the transforms are compiled by numba")
 
-from diffconsole.console.kernels.fourier import (  # noqa: E402
+from diffconsole.kernels.fourier import (  # noqa: E402
     LANES,
     plan_for,
     to_bins,

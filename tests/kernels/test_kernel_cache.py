@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("numba")
 
-from diffconsole.console.kernels import cache
-from diffconsole.console.kernels.jit import compiled
+from diffconsole.kernels import cache
+from diffconsole.kernels.jit import compiled
 
-from .commands import QUIETER, done, write_preset, write_take
+from ..commands import QUIETER, done, write_preset, write_take
 
 SOURCE = """
-from diffconsole.console.kernels.jit import compiled
+from diffconsole.kernels.jit import compiled
 
 @compiled
 def double(value):

@@ -13,10 +13,11 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from diffconsole import losses
-from diffconsole.losses import WEIGHTS, mix_distance, mix_distance_terms, spectral_distance
+from diffconsole.losses import mix_distance, mix_distance_terms, spectral_distance
+from diffconsole.losses import mix_distance as losses
+from diffconsole.losses.mix_distance import WEIGHTS
 
-from .synthetic import RATE, mixed, voice
+from ..synthetic import RATE, mixed, voice
 
 RESOLUTIONS = {
     "fft_sizes": [128, 512, 2048],
@@ -41,7 +42,7 @@ def raw_and_mix() -> tuple[Tensor, Tensor]:
 
 def mixscore() -> ModuleType:
     """The script that the published figures come from, where it lies beside the project."""
-    path = Path(__file__).resolve().parents[2] / "shared" / "tools" / "mixscore.py"
+    path = Path(__file__).resolve().parents[3] / "shared" / "tools" / "mixscore.py"
     if not path.is_file():
         pytest.skip("no ../shared/tools/mixscore.py beside the project")
     spec = importlib.util.spec_from_file_location("mixscore", path)
@@ -73,7 +74,7 @@ def test_spectral_terms_are_those_of_auraloss() -> None:
 )
 def test_the_weighting_is_curve_a(freq_hz: float, expected_db: float) -> None:
     """IEC 61672 at octave centres, as near as a filter of 101 taps comes."""
-    from diffconsole.losses import _weigh
+    from diffconsole.losses.mix_distance import _weigh
 
     sine = torch.sin(2 * torch.pi * freq_hz / RATE * torch.arange(RATE, dtype=torch.float64))
     inside = slice(1000, -1000)

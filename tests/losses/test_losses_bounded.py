@@ -7,16 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffconsole.console import kernels
-from diffconsole.losses import (
-    WEIGHTS,
-    MixTarget,
-    _torch_terms,
-    mix_distance,
-    mix_distance_terms,
-)
+from diffconsole.kernels import operators as kernels
+from diffconsole.losses import MixTarget, mix_distance, mix_distance_terms
+from diffconsole.losses.mix_distance import WEIGHTS, _torch_terms
 
-from .synthetic import RATE, voice
+from ..synthetic import RATE, voice
 
 
 def with_side(side_db: float, seed: int = 1, seconds: float = 1.0) -> Tensor:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffconsole.losses import MixTarget, _torch_terms, mix_distance
+from diffconsole.losses import MixTarget, mix_distance
+from diffconsole.losses.mix_distance import _torch_terms
 
-from .synthetic import RATE, voice
+from ..synthetic import RATE, voice
 
 pytest.importorskip("numba", reason="the loops are compiled by numba")
 WEIGHTS = torch.tensor([1.0, 0.5, 0.5, 0.25], dtype=torch.float64)

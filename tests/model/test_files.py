@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from diffconsole import Predictor
 from diffconsole.errors import ModelError
 
-from .commands import refused, write_take
-from .encoders.tiny import RATE as ENCODER_RATE
-from .encoders.tiny import Convolutions, scripted
-from .synthetic import small_model, voice
+from ..commands import refused, write_take
+from ..encoders.tiny import RATE as ENCODER_RATE
+from ..encoders.tiny import Convolutions, scripted
+from ..synthetic import small_model, voice
 
 MEBIBYTE = 1 << 20
 
@@ -197,7 +197,7 @@ def test_every_command_with_a_model_asks(scripted_folder, tmp_path):
 
 
 def test_a_trusted_model_predicts(scripted_folder, tmp_path):
-    from .commands import done
+    from ..commands import done
 
     take = write_take(tmp_path / "take.wav", seconds=1.0)
     out = tmp_path / "p.json"
@@ -206,7 +206,7 @@ def test_a_trusted_model_predicts(scripted_folder, tmp_path):
 
 
 def test_a_new_model_on_a_torchscript_model_passes_trust_on(scripted_folder):
-    from diffconsole.training.new_model import new_model
+    from diffconsole.training.pretraining.new_model import new_model
 
     spec = f"script:{scripted_folder}"
     with pytest.raises(ModelError, match="add --trust-checkpoint"):

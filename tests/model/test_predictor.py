@@ -13,9 +13,8 @@ import pytest
 import torch
 
 from diffconsole.errors import AudioError, ModelError
-from diffconsole.head import REACH
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import (
+from diffconsole.model.head import REACH
+from diffconsole.model.predictor import (
     MOST_WINDOWS,
     REFERENCE_LUFS,
     Prediction,
@@ -24,8 +23,9 @@ from diffconsole.predictor import (
     level_gain_db,
     windows_of,
 )
+from diffconsole.strip.parameters import PARAMETERS
 
-from .synthetic import RATE, small_model, voice
+from ..synthetic import RATE, small_model, voice
 
 WEIGHTS, SIDECAR = "model.safetensors", "model.json"
 
@@ -382,7 +382,7 @@ def test_models_saved_before_the_linear_map(tmp_path: Path) -> None:
     """Without its weights a model answers as it did; with them, they are saved and read."""
     from safetensors.torch import load_file, save_file
 
-    from diffconsole.predictor import LATER
+    from diffconsole.model.predictor import LATER
 
     model = small_model()
     pooled = torch.randn(3, model.head.skip.in_features)
@@ -412,8 +412,8 @@ def test_models_saved_before_the_linear_map(tmp_path: Path) -> None:
 
 def test_what_is_told_of_the_voice_moves_the_settings(tmp_path: Path) -> None:
     """By what it differs from usual voices; kept in the file; heard by predict and its course."""
-    from diffconsole.course import predict_course
-    from diffconsole.voice import VOICE_FEATURES, describe
+    from diffconsole.model.timeline import predict_course
+    from diffconsole.model.voice_features import VOICE_FEATURES, describe
 
     model = small_model()
     take = voice(6.0, 1)[None]

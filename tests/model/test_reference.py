@@ -12,12 +12,12 @@ import soundfile
 import torch
 
 from diffconsole.audio import loudness_lufs
+from diffconsole.console.render import render
 from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.errors import AudioError, ModelError, SettingsError
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import Predictor
-from diffconsole.preset import Preset
-from diffconsole.reference import (
+from diffconsole.model.predictor import Predictor
+from diffconsole.model.reference.descent import Descent
+from diffconsole.model.reference.prediction import (
     Reference,
     References,
     StylePrediction,
@@ -25,11 +25,11 @@ from diffconsole.reference import (
     read_references,
     style_of,
 )
-from diffconsole.reference_descent import Descent
-from diffconsole.render import render
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.preset import Preset
 
-from .commands import done, refused
-from .synthetic import RATE, small_model, voice
+from ..commands import done, refused
+from ..synthetic import RATE, small_model, voice
 
 FEW = 2
 """Steps of the descent: more change nothing of what is asserted here."""
@@ -202,7 +202,7 @@ def test_switches_follow_the_descent(model, take, monkeypatch) -> None:
             point[shelf] = PARAMETERS[shelf].to_normalised(gain_db)
             return Descent(point, steps, {}, {})
 
-        monkeypatch.setattr("diffconsole.reference.descend", lifted)
+        monkeypatch.setattr("diffconsole.model.reference.prediction.descend", lifted)
         found = predict_towards(model, take, RATE, [reference(2)], steps=1)
         assert found.settings["eq.high_shelf.gain_db"] == pytest.approx(gain_db, abs=1e-3)
         likely.append(found.switches["eq.high_shelf"])

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from diffconsole.audio.take import take_of
 from diffconsole.console import Console
-from diffconsole.parameters import PARAMETERS, default_settings, denormalize
-from diffconsole.reference_descent import StyleTarget, descend, moved_by
-from diffconsole.reference_target import passages_of, reference_style
-from diffconsole.style_features import SIDE_FEATURES, aspect_of, style_features
-from diffconsole.take import take_of
-from diffconsole.training.targets import eq_curve_db
+from diffconsole.model.reference.descent import StyleTarget, descend, moved_by
+from diffconsole.model.reference.style_features import SIDE_FEATURES, aspect_of, style_features
+from diffconsole.model.reference.target import passages_of, reference_style
+from diffconsole.strip.parameters import PARAMETERS, default_settings, denormalize
+from diffconsole.training.pretraining.targets import eq_curve_db
 
-from .synthetic import RATE, mixed, voice
+from ..synthetic import RATE, mixed, voice
 
 PLACE = {p.key: i for i, p in enumerate(PARAMETERS)}
 STRIP = {

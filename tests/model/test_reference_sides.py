@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffconsole.reference import Reference, read_references
-from diffconsole.reference_sides import sides_of
-from diffconsole.reference_target import reference_style
-from diffconsole.style_features import SIDE_FEATURES
-from diffconsole.take import take_of
+from diffconsole.audio.take import take_of
+from diffconsole.model.reference.prediction import Reference, read_references
+from diffconsole.model.reference.sides import sides_of
+from diffconsole.model.reference.style_features import SIDE_FEATURES
+from diffconsole.model.reference.target import reference_style
 
-from .synthetic import RATE, mixed, voice
+from ..synthetic import RATE, mixed, voice
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from diffconsole.console import Console
-from diffconsole.parameters import default_settings
-from diffconsole.style_features import (
+from diffconsole.model.reference.style_features import (
     SIDE_FEATURES,
     STYLE_FEATURES,
     aspect_of,
     style_features,
 )
+from diffconsole.strip.parameters import default_settings
 
-from .synthetic import RATE, voice
+from ..synthetic import RATE, voice
 
 PLACE = {name: i for i, name in enumerate(STYLE_FEATURES)}
 

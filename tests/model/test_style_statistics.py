@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from diffconsole.errors import ModelError
-from diffconsole.style_features import STYLE_FEATURES
-from diffconsole.style_statistics import load
-from diffconsole.training.style_pairs import StylePairs, fit_statistics
+from diffconsole.model.reference.style_features import STYLE_FEATURES
+from diffconsole.model.reference.style_statistics import load
+from diffconsole.training.pretraining.style_pairs import StylePairs, fit_statistics
 
 COUNT = len(STYLE_FEATURES)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.parameters import BY_KEY, PARAMETERS, SWITCHES, default_settings
-from diffconsole.predictor import Predictor
-from diffconsole.switches import RULES, calibration_line, is_on, likely_on
+from diffconsole.model.predictor import Predictor
+from diffconsole.model.switches import RULES, calibration_line, is_on, likely_on
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES, default_settings
 
-from .synthetic import RATE, voice
+from ..synthetic import RATE, voice
 
 EVEN = torch.tensor([[1.0], [0.0]]).repeat(1, len(RULES)).double()
 PLACE = {p.key: i for i, p in enumerate(PARAMETERS)}

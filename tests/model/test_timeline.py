@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffconsole.course import predict_course
 from diffconsole.errors import AudioError
-from diffconsole.parameters import BY_KEY
+from diffconsole.model.timeline import predict_course
+from diffconsole.strip.parameters import BY_KEY
 
-from .synthetic import RATE, small_model, voice
+from ..synthetic import RATE, small_model, voice
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from diffconsole.voice import BANDS_HZ, VOICE_FEATURES, describe
+from diffconsole.model.voice_features import BANDS_HZ, VOICE_FEATURES, describe
 
 RATE = 44100
 

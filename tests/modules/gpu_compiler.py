@@ -1,7 +1,7 @@
 """Compile every GPU kernel as it is launched, for a GPU that need not be there.
 
 Triton's interpreter takes what its compiler refuses, so the tests run both. Run with
-``TRITON_INTERPRET=0 python -m tests.console.gpu_compiler`` for a list of what was compiled.
+``TRITON_INTERPRET=0 python -m tests.modules.gpu_compiler`` for a list of what was compiled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from diffconsole.console import kernels
+from diffconsole.kernels import operators as kernels
 
 from .helpers import noise, values
 

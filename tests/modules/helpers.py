@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffconsole.parameters import BY_KEY
+from diffconsole.strip.parameters import BY_KEY
 
 RATES = (16000, 44100, 48000, 96000, 192000)
 # Where gradients are checked: close to both ends of the normalised range, and in the middle.

@@ -8,14 +8,14 @@ from dasp_pytorch.signal import biquad
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from diffconsole.console import kernels
-from diffconsole.console.equalizer import (
+from diffconsole.kernels import operators as kernels
+from diffconsole.modules.equalizer.process import (
     FILTER_OF_BAND,
     HIGHEST_FREQUENCY,
     coefficients,
     equalizer_sections,
 )
-from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 
 from .helpers import noise
 

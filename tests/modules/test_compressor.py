@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from diffconsole.console import compressor
-from diffconsole.console.compressor import smoothing, static_curve_db
-from diffconsole.parameters import PARAMETERS
+from diffconsole.modules.compressor.process import smoothing, static_curve_db
+from diffconsole.strip.parameters import PARAMETERS
 from tests import reference
 
 from .helpers import (

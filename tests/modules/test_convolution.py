@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import signal
 
-from diffconsole.console import convolution
-from diffconsole.console.convolution import convolve, delay
-from diffconsole.console.shapes import fast_length, transform_length
+from diffconsole.kernels.shapes import fast_length, transform_length
+from diffconsole.modules.reverb import convolution
+from diffconsole.modules.reverb.convolution import convolve, delay
 from tests import reference
 
 from .helpers import noise, values

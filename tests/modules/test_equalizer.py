@@ -9,18 +9,11 @@ import pytest
 import torch
 from scipy import signal
 
-from diffconsole.console import (
-    equalizer,
-    high_pass,
-    high_shelf,
-    kernels,
-    low_pass,
-    low_shelf,
-    peak,
-)
-from diffconsole.console.equalizer import coefficients, equalizer_sections, response
+from diffconsole.console import equalizer, high_pass, high_shelf, low_pass, low_shelf, peak
 from diffconsole.errors import SettingsError
-from diffconsole.parameters import EQ_BANDS, PARAMETERS
+from diffconsole.kernels import operators as kernels
+from diffconsole.modules.equalizer.process import coefficients, equalizer_sections, response
+from diffconsole.strip.parameters import EQ_BANDS, PARAMETERS
 from tests import reference
 
 from .helpers import RATES, gain_at, impulse, noise, values

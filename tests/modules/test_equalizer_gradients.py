@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffconsole.console import equalizer, high_pass, high_shelf, low_pass, low_shelf, peak
-from diffconsole.parameters import PARAMETERS
+from diffconsole.strip.parameters import PARAMETERS
 
 from .helpers import (
     PLACES,

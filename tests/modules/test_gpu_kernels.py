@@ -13,18 +13,15 @@ import torch
 from scipy import signal
 
 from diffconsole import Console
-from diffconsole.console import kernels
+from diffconsole.kernels import operators as kernels
 from tests import reference
 
 from .helpers import noise, square_wave, values
 
 pytest.importorskip("triton", reason="the GPU kernels need triton")
 
-from diffconsole.console.kernels import (  # noqa: E402
-    gpu_compressor,
-    gpu_compressor_gradient,
-    gpu_sections,
-)
+from diffconsole.modules.compressor import gpu_compressor, gpu_compressor_gradient  # noqa: E402
+from diffconsole.modules.equalizer import gpu_sections  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CHUNK = 16
@@ -303,7 +300,7 @@ def test_every_kernel_compiles_for_a_gpu(tmp_path):
     """The interpreter takes what the compiler refuses; the compiler needs no GPU."""
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.console.gpu_compiler"],
+        [sys.executable, "-m", "tests.modules.gpu_compiler"],
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

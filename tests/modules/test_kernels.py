@@ -13,8 +13,8 @@ import pytest
 import torch
 from scipy import signal
 
-from diffconsole.console import kernels
-from diffconsole.console.kernels import generic
+from diffconsole.kernels import operators as kernels
+from diffconsole.modules.equalizer import generic_sections as generic
 from tests import reference
 
 from .helpers import noise, values

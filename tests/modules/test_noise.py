@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.console.noise import BAND_CENTRES_HZ, band_noise, band_weights, white_noise
-from diffconsole.console.shapes import constant
+from diffconsole.kernels.shapes import constant
+from diffconsole.modules.reverb.noise import BAND_CENTRES_HZ, band_noise, band_weights, white_noise
 from tests import reference
 
 from .helpers import RATES

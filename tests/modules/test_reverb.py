@@ -10,9 +10,9 @@ import torch
 from scipy import signal
 
 from diffconsole.console import impulse_response, reverb
-from diffconsole.console.noise import band_noise
-from diffconsole.console.reverb import band_decays, tail_samples
-from diffconsole.parameters import PARAMETERS
+from diffconsole.modules.reverb.noise import band_noise
+from diffconsole.modules.reverb.process import band_decays, tail_samples
+from diffconsole.strip.parameters import PARAMETERS
 from tests import reference
 
 from .helpers import (

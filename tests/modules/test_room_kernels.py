@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.console import impulse_response, kernels, reverb
-from diffconsole.console.kernels import generic_room
-from diffconsole.console.kernels.room import room_response, room_spectrum
-from diffconsole.console.noise import band_noise
-from diffconsole.console.reverb import band_decays
-from diffconsole.parameters import PARAMETERS
+from diffconsole.console import impulse_response, reverb
+from diffconsole.kernels import operators as kernels
+from diffconsole.modules.reverb import generic_room
+from diffconsole.modules.reverb.noise import band_noise
+from diffconsole.modules.reverb.process import band_decays
+from diffconsole.modules.reverb.room import room_response, room_spectrum
+from diffconsole.strip.parameters import PARAMETERS
 from tests import reference
 
 from .helpers import noise, values
@@ -66,7 +67,7 @@ def test_decaying_noise_is_its_formula(kernel, samples):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bins", [[3, 19000, 1], [8, 19992, 4], [0, 20000, 1]])
 def test_the_two_implementations_agree(dtype, bins):
-    cpu = pytest.importorskip("diffconsole.console.kernels.cpu")
+    cpu = pytest.importorskip("diffconsole.kernels.cpu")
     t60, batch, length, samples = decays(), 4, 40000, 17000
     bands = band_noise(RATE, samples, 0, dtype, CPU)
     spectrum, error = spectra(batch, length // 2 + 1, dtype), spectra(batch, 20001, dtype, seed=1)
@@ -120,7 +121,7 @@ def test_gradcheck_of_mix_cuts_and_pre_delay(kernel):
 
 
 def test_the_number_of_threads_changes_nothing():
-    cpu = pytest.importorskip("diffconsole.console.kernels.cpu")
+    cpu = pytest.importorskip("diffconsole.kernels.cpu")
     bands = band_noise(RATE, 30000, 0, torch.float32, CPU)
     spectrum, by_tap = spectra(4, 20001, torch.float32), noise(4, 2, 30000).float()
     threads = torch.get_num_threads()

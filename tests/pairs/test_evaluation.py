@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffconsole import evaluation
 from diffconsole.audio import loudness_lufs
-from diffconsole.evaluation import (
+from diffconsole.model.predictor import REFERENCE_LUFS, Prediction, Predictor, level_gain_db
+from diffconsole.pairs import PAIR_RATE, Pair, evaluation
+from diffconsole.pairs.evaluation import (
     FixedPreset,
     choose_fixed,
     distance,
@@ -21,12 +22,10 @@ from diffconsole.evaluation import (
     measure_pair,
     model_distance,
 )
-from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.predictor import REFERENCE_LUFS, Prediction, Predictor, level_gain_db
-from diffconsole.preset import Preset
+from diffconsole.strip.preset import Preset
 
-from . import synthetic
-from .synthetic import mixed, nearly_mono, small_model, voice
+from .. import synthetic
+from ..synthetic import mixed, nearly_mono, small_model, voice
 
 STRIP: dict[str, Any] = {
     "eq": {"high_shelf": {"gain_db": 9.0}, "peak_1": {"gain_db": -6.0}},
@@ -42,7 +41,7 @@ def levelled(raw: np.ndarray) -> np.ndarray:
 
 def mix_by(preset: Preset, raw: np.ndarray, gain_db: float = 0.0) -> Pair:
     """The pair of a studio that levels every raw vocal and puts one preset on it."""
-    from diffconsole.render import render
+    from diffconsole.console.render import render
 
     result = render(levelled(raw)[None], PAIR_RATE, preset, tail_seconds=0.0).samples
     result = np.broadcast_to(result, (2, len(raw))) * np.float32(10.0 ** (gain_db / 20.0))
@@ -202,7 +201,7 @@ class Told(Predictor):
 
 
 def test_a_model_that_knows_the_mix() -> None:
-    from diffconsole.parameters import default_settings
+    from diffconsole.strip.parameters import default_settings
 
     settings = {**default_settings(), **synthetic.STUDIO, "reverb.wet_db": -6.0}
     raw = voice(2.0, 6)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffconsole import pairs
 from diffconsole.audio import resample
 from diffconsole.errors import AudioError, PairError
 from diffconsole.pairs import (
@@ -22,10 +21,11 @@ from diffconsole.pairs import (
     find_pairs,
     load_pair,
     pair_key,
+    pairs,
     read_pair_list,
 )
 
-from .synthetic import mixed, voice
+from ..synthetic import mixed, voice
 
 HEAVY = {
     "input_gain.gain_db": 6.0,
@@ -368,7 +368,7 @@ def test_real_pairs_are_accepted_where_they_lie(data_folder: Path) -> None:
 
 @pytest.mark.slow
 def test_crossed_real_pairs_are_refused(data_folder: Path) -> None:
-    from diffconsole.pairs import _at_pair_rate
+    from diffconsole.pairs.pairs import _at_pair_rate
 
     songs = sorted(real_lags(data_folder))
     sides = [

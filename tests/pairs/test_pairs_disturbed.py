@@ -20,10 +20,10 @@ from diffconsole.pairs import (
     load_pair,
     loudest_start,
 )
-from diffconsole.training.segments import places_of
+from diffconsole.training.finetuning.segments import places_of
 
-from .benchmarks.disturbances import SAME_TIME, at_other_speed, later, through_mp3
-from .synthetic import STUDIO, mixed, voice
+from ..benchmarks.disturbances import SAME_TIME, at_other_speed, later, through_mp3
+from ..synthetic import STUDIO, mixed, voice
 
 KEPT = ("doubled", "doubled exactly", "band-limited", "noise bed")
 """What leaves the raw vocal's waveform in the mix: its lag can be found."""

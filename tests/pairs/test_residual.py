@@ -10,14 +10,14 @@ import scipy.signal
 
 from diffconsole import Preset
 from diffconsole.errors import OutputError
-from diffconsole.evaluation import level_distance, preset_distance
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.parameters import default_settings
+from diffconsole.pairs.evaluation import level_distance, preset_distance
+from diffconsole.pairs.residual import BANDS_HZ, in_words, measure_residual
 from diffconsole.plots.match import TERMS, draw_match, plot_match
-from diffconsole.residual import BANDS_HZ, in_words, measure_residual
+from diffconsole.strip.parameters import default_settings
 
-from .synthetic import STUDIO, mixed, pair, voice
-from .test_plots import lines, texts
+from ..plots.test_plots import lines, texts
+from ..synthetic import STUDIO, mixed, pair, voice
 
 PRESET = Preset.from_settings({**default_settings(), **STUDIO}, name="the studio's")
 

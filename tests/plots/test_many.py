@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from diffconsole.export import Strip, formats
 from diffconsole.export.reaper import slider_name
-from diffconsole.parameters import BY_KEY, EQ_BANDS, default_settings, section_name
 from diffconsole.plots import StripView, draw_presets, plot_presets
 from diffconsole.plots.names import apart, numbered
 from diffconsole.plots.times import time_axis
-from diffconsole.preset import find_preset
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, default_settings, section_name
+from diffconsole.strip.preset import find_preset
 from tests.commands import call
 
 RATE = 16000
@@ -191,5 +191,5 @@ def test_a_band_has_one_name_everywhere() -> None:
         assert slider_name(f"eq.{band}") == name
         assert f"EQ, {name.lower()}" in sheet
     assert not any("bell" in parameter.meaning for parameter in BY_KEY.values())
-    page = Path(__file__).parents[1] / "diffconsole" / "audition" / "ui" / "fields.js"
+    page = Path(__file__).parents[2] / "diffconsole" / "audition" / "ui" / "fields.js"
     assert "bell" not in page.read_text(encoding="utf-8")

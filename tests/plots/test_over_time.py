@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffconsole.course import predict_course
 from diffconsole.errors import OutputError
+from diffconsole.model.timeline import predict_course
 from diffconsole.plots.over_time import SHOWN, draw_over_time, plot_over_time
 
-from .commands import call, write_model, write_take
-from .synthetic import RATE, small_model, voice
+from ..commands import call, write_model, write_take
+from ..synthetic import RATE, small_model, voice
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import torch
 from matplotlib.lines import Line2D
 
 from diffconsole.console import Console
-from diffconsole.console.equalizer import equalizer_sections, response
 from diffconsole.errors import OutputError, SettingsError
-from diffconsole.parameters import BY_KEY, EQ_BANDS, MODULES, default_settings
+from diffconsole.modules.equalizer.process import equalizer_sections, response
 from diffconsole.plots import StripView, draw_presets, plot_presets
 from diffconsole.plots.page import shorten
 from diffconsole.plots.strip import tensors, value_text
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, MODULES, default_settings
 
 RATE = 44100
 ODD_NAMES = [
@@ -80,7 +80,7 @@ def test_equal_bytes_in_another_process_and_with_another_configuration(tmp_path)
     code = (
         "import matplotlib, sys\n"
         "matplotlib.rcParams.update({'font.size': 20, 'svg.hashsalt': 'x', 'axes.grid': True})\n"
-        "from diffconsole.parameters import default_settings\n"
+        "from diffconsole.strip.parameters import default_settings\n"
         "from diffconsole.plots import plot_presets\n"
         "plot_presets([('a vocal', default_settings(), ())], sys.argv[1])\n"
         "assert matplotlib.rcParams['font.size'] == 20\n"

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from diffconsole.audio import read_audio
-from diffconsole.console.equalizer import equalizer_sections, response
-from diffconsole.low_end import LowEnd, curve_db, hold_low_end, low_end_of
-from diffconsole.parameters import BY_KEY, PARAMETERS, default_settings
-from diffconsole.predictor import Predictor
+from diffconsole.model.predictor import Predictor
+from diffconsole.modules.equalizer.process import equalizer_sections, response
+from diffconsole.simplify.low_end import LowEnd, curve_db, hold_low_end, low_end_of
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings
 
-from .synthetic import RATE, small_model, voice
+from ..synthetic import RATE, small_model, voice
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "vocal.wav"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "vocal.wav"
 ALLOWED_DB = 0.1
 
 

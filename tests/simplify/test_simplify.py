@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.cli_common import in_words
+from diffconsole.audio.take import take_of
+from diffconsole.cli.common import in_words
 from diffconsole.console import Console
 from diffconsole.export import formats
+from diffconsole.jobs.written import simple_strip, whole_strip
 from diffconsole.losses import MixTarget
-from diffconsole.low_end import below_of, curve_db, low_end_of
-from diffconsole.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings
-from diffconsole.predictor import Prediction
-from diffconsole.preset import Preset
+from diffconsole.model.predictor import Prediction
 from diffconsole.simplify import SAME, Simplified, bands_of, simplify
-from diffconsole.take import take_of
-from diffconsole.written import simple_strip, whole_strip
+from diffconsole.simplify.low_end import below_of, curve_db, low_end_of
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS, default_settings
+from diffconsole.strip.preset import Preset
 
-from .commands import done, write_model, write_take
-from .synthetic import RATE, voice
+from ..commands import done, write_model, write_take
+from ..synthetic import RATE, voice
 
 CROOKED = {
     "input_gain.gain_db": 2.37,

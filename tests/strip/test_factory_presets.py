@@ -10,11 +10,11 @@ from scipy import signal
 
 from diffconsole import Preset
 from diffconsole.audio import loudness_lufs
-from diffconsole.parameters import EQ_BANDS
-from diffconsole.preset import factory_folder, factory_presets, find_preset
-from diffconsole.render import render
+from diffconsole.console.render import render
+from diffconsole.strip.parameters import EQ_BANDS
+from diffconsole.strip.preset import factory_folder, factory_presets, find_preset
 
-from . import reference
+from .. import reference
 
 EXPECTED = {
     "lead_vocal_pop", "warm_intimate", "rap", "backing_vocals", "broadcast_voice", "podcast",

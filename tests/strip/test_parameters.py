@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.parameters import (
+from diffconsole.strip.parameters import (
     BY_KEY,
     EQ_BANDS,
     MODULES,
@@ -144,7 +144,7 @@ def test_ranges_cover_what_engineers_do(data_folder: Path):
 
 def test_importing_the_table_loads_nothing_heavy():
     code = (
-        "import sys, diffconsole.parameters;"
+        "import sys, diffconsole.strip.parameters;"
         "print([m for m in ('torch', 'scipy', 'numba', 'matplotlib') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,10 +16,17 @@ from hypothesis import strategies as st
 
 from diffconsole import Preset
 from diffconsole.errors import OutputError, PresetError
-from diffconsole.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS, SWITCHES, default_settings
-from diffconsole.preset import find_preset
+from diffconsole.strip.parameters import (
+    BY_KEY,
+    EQ_BANDS,
+    MODULES,
+    PARAMETERS,
+    SWITCHES,
+    default_settings,
+)
+from diffconsole.strip.preset import find_preset
 
-from . import strategies
+from .. import strategies
 
 HEAD = {"format": "diffconsole.channel-strip", "version": "1.0"}
 quick = configure(max_examples=40, deadline=None)

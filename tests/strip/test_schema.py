@@ -12,8 +12,8 @@ from hypothesis import settings as configure
 
 from diffconsole import Preset
 from diffconsole.errors import PresetError
-from diffconsole.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS, default_settings
-from diffconsole.schema import (
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS, default_settings
+from diffconsole.strip.schema import (
     SCHEMA_ID,
     SCHEMA_PATH,
     check,
@@ -23,7 +23,7 @@ from diffconsole.schema import (
     write_schema,
 )
 
-from . import strategies
+from .. import strategies
 
 # The format's own example: it must stay valid for every version 1.x.
 EXAMPLE = """

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from diffconsole import statistics
 from diffconsole.errors import ModelError
-from diffconsole.parameters import BY_KEY, PARAMETERS
-from diffconsole.statistics import RISE_TIME, SEND_EQ_DB, SettingsStatistics
+from diffconsole.strip import statistics
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
+from diffconsole.strip.statistics import RISE_TIME, SEND_EQ_DB, SettingsStatistics
 
 DRAWS = 2000
 # column of the fits: key of the strip, and the column's value in the strip's unit

@@ -14,23 +14,26 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.console import Console, kernels
-from diffconsole.console.noise import band_noise
-from diffconsole.console.reverb import _ramps
-from diffconsole.losses import MixTarget, _taps_at
-from diffconsole.parameters import PARAMETERS, denormalize
-from diffconsole.predictor import Predictor
-from diffconsole.preset import Preset
-from diffconsole.reference import Reference, predict_towards
-from diffconsole.render import render
-from diffconsole.training import departing, labels, near, search, starts
-from diffconsole.training.finetune import FinetuneOptions, finetune
-from diffconsole.training.match import MatchOptions, match
-from diffconsole.training.pretrain import PretrainOptions, pretrain
+from diffconsole.console import Console
+from diffconsole.console.render import render
+from diffconsole.kernels import operators as kernels
+from diffconsole.losses import MixTarget
+from diffconsole.losses.mix_distance import _taps_at
+from diffconsole.model.predictor import Predictor
+from diffconsole.model.reference.prediction import Reference, predict_towards
+from diffconsole.modules.reverb.noise import band_noise
+from diffconsole.modules.reverb.process import _ramps
+from diffconsole.strip.parameters import PARAMETERS, denormalize
+from diffconsole.strip.preset import Preset
+from diffconsole.training.finetuning import departing, labels, near
+from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
+from diffconsole.training.matching import search, starts
+from diffconsole.training.matching.match import MatchOptions, match
+from diffconsole.training.pretraining.pretrain import PretrainOptions, pretrain
 
 from ..pretend_gpu import MixedDevicesError, WaitingError, pretend_gpu
 from ..synthetic import RATE, mixed, pair, small_model, voice, write_people
-from .finetuning import base_model, short_windows
+from .finetuning.helpers import base_model, short_windows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -210,8 +213,8 @@ def few_starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("few_starts")
 @pytest.mark.parametrize("thorough", [False, True])
 def test_matching(device: str, thorough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffconsole.training import match as matching
-    from diffconsole.training import polish
+    from diffconsole.training.matching import match as matching
+    from diffconsole.training.matching import polish
 
     monkeypatch.setattr(matching, "plan_for", lambda _: short_plan(thorough=thorough))
     monkeypatch.setattr(polish, "STEPS", 1)

@@ -52,7 +52,7 @@ def _run(folder: Path, size: int) -> None:
     for rank in range(size):
         given = {"WORLD_SIZE": str(size), "RANK": str(rank), "LOCAL_RANK": str(rank),
                  "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
-        command = [sys.executable, "-m", "tests.training.finetuning", str(folder)]
+        command = [sys.executable, "-m", "tests.training.finetuning.helpers", str(folder)]
         processes.append(
             subprocess.Popen(command, env={**os.environ, **given}, cwd=Path(__file__).parents[2])
         )

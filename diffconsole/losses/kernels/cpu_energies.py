@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bits import log2
-from .jit import compiled, compiled_sums
-from .threads import run_tasks
-from .vectors import load, spread, store
+from ...kernels.bits import log2
+from ...kernels.jit import compiled, compiled_sums
+from ...kernels.threads import run_tasks
+from ...kernels.vectors import load, spread, store
 
 __all__ = [
     "Times",

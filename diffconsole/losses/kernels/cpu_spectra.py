@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .fourier import LANES, Plan, plan_for, to_bins
-from .jit import compiled
-from .threads import run_tasks
-from .vectors import absolute, larger, load, log2_of, root, spread, store, total
+from ...kernels.fourier import LANES, Plan, plan_for, to_bins
+from ...kernels.jit import compiled
+from ...kernels.threads import run_tasks
+from ...kernels.vectors import absolute, larger, load, log2_of, root, spread, store, total
 
 __all__ = [
     "COLUMNS",

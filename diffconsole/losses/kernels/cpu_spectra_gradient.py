@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...kernels.fourier import LANES, to_bins, to_samples
+from ...kernels.jit import compiled
+from ...kernels.threads import run_tasks
+from ...kernels.vectors import if_above, larger, load, root, spread, store
 from .cpu_spectra import (
     COLUMNS,
     FLOOR,
@@ -16,10 +20,6 @@ from .cpu_spectra import (
     pad,
     unpack,
 )
-from .fourier import LANES, to_bins, to_samples
-from .jit import compiled
-from .threads import run_tasks
-from .vectors import if_above, larger, load, root, spread, store
 
 __all__ = ["add_frames", "differentiate"]
 

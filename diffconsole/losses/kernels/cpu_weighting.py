@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import compiled
-from .threads import run_tasks
-from .vectors import load, spread, store
+from ...kernels.jit import compiled
+from ...kernels.threads import run_tasks
+from ...kernels.vectors import load, spread, store
 
 __all__ = ["weigh"]
 

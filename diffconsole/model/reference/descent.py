@@ -30,8 +30,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .console import Console
-from .parameters import PARAMETERS, denormalize
+from ...console import Console
+from ...strip.parameters import PARAMETERS, denormalize
 from .style_features import ASPECTS, STYLE_RATE, aspect_of, style_features
 
 __all__ = ["ASPECT_MODULES", "Descent", "StyleTarget", "descend", "moved_by"]

@@ -10,13 +10,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from .audio import read_audio_file
-from .errors import AudioError, SettingsError
-from .predictor import gain_of
-from .reference_descent import STEPS
-from .reference_sides import sides_of
+from ...audio import read_audio_file
+from ...audio.take import Take, take_of
+from ...errors import AudioError, SettingsError
+from ..predictor import gain_of
+from .descent import STEPS
+from .sides import sides_of
 from .style_features import ASPECTS
-from .take import Take, take_of
 
 __all__ = ["Reference", "References", "check_weights", "read_references", "without_bar"]
 

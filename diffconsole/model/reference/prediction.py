@@ -3,7 +3,7 @@
 The model's second head hears the raw vocal beside the style of the references: mean and deviation
 of the encoder's frames over the windows of each, averaged by the references' weights. It is their
 sound that is averaged, not settings: between a bright and a dull one lies one in the middle, not a
-strip with two halves of an EQ. From there a descent through the console (:mod:`.reference_descent`)
+strip with two halves of an EQ. From there a descent through the console (:mod:`.descent`)
 goes on to the style of the references in plain figures, by aspect: the EQ brings the tone, the
 compressor the dynamics, the reverb the space, and each aspect may have weights of its own. The
 output gain is measured, not predicted: the result gets the references' mean loudness.
@@ -20,20 +20,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import loudness_lufs
-from .errors import ModelError, SettingsError
-from .head import Head
-from .parameters import BY_KEY, PARAMETERS, without_inaudible
-from .predictor import Prediction, Predictor, gain_of, windows_of
-from .preset import Preset
-from .progress import bar
-from .reference_descent import descend, moved_by
-from .reference_files import Reference, References, check_weights, read_references, without_bar
-from .reference_target import passages_of, style_target
-from .render import render
+from ...audio import loudness_lufs
+from ...audio.take import Take, take_of
+from ...console.render import render
+from ...errors import ModelError, SettingsError
+from ...progress import bar
+from ...strip.parameters import BY_KEY, PARAMETERS, without_inaudible
+from ...strip.preset import Preset
+from ..head import Head
+from ..predictor import Prediction, Predictor, gain_of, windows_of
+from ..switches import RULES
+from .descent import descend, moved_by
+from .files import Reference, References, check_weights, read_references, without_bar
 from .style_features import ASPECTS
-from .switches import RULES
-from .take import Take, take_of
+from .target import passages_of, style_target
 
 __all__ = [
     "Reference",
@@ -260,7 +260,7 @@ def _as_loud(prediction: Prediction, take: Take, wanted_lufs: float) -> Predicti
 
 
 def _loudest(samples: np.ndarray, length: int) -> np.ndarray:
-    from .pairs import loudest_start
+    from ...audio.alignment.segment import loudest_start
 
     if samples.shape[1] <= length:
         return samples

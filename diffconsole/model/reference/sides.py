@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...audio.take import Take
 from .style_features import STYLE_RATE
-from .take import Take
 
 __all__ = ["Sides", "passages_of", "sides_of"]
 
@@ -85,8 +85,8 @@ def passages_of(samples: np.ndarray, sample_rate: int, seconds: float = PASSAGE_
     Tensor
         ``(passages, channels, samples)`` float32, a second or longer: what is shorter is repeated.
     """
-    from .audio import resample
-    from .pairs import loudest_start
+    from ...audio import resample
+    from ...audio.alignment.segment import loudest_start
 
     length, total = int(seconds * sample_rate), samples.shape[1]
     if total < 2 * length:

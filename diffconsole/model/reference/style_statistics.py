@@ -10,7 +10,7 @@ style that is expected of the right result is, by least squares,
 with ``a`` the style of the raw vocal, ``r`` that of the reference, ``h`` that of the model's
 prediction on the raw vocal; ``W z + b`` is what ``[a, r]`` alone say of the strip's effect, by
 ridge regression. ``deviation`` is that of what the right results had instead. The shipped file
-was made by ``python -m diffconsole.training.style_pairs``.
+was made by ``python -m diffconsole.training.pretraining.style_pairs``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ModelError
+from ...errors import ModelError
 from .style_features import STYLE_FEATURES
 
 __all__ = ["StyleStatistics", "load"]

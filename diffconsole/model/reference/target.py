@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .console import Console
-from .parameters import denormalize
-from .reference_descent import StyleTarget
-from .reference_sides import PASSAGE_SECONDS, passages_of, sides_of
+from ...audio.take import Take
+from ...console import Console
+from ...strip.parameters import denormalize
+from .descent import StyleTarget
+from .sides import PASSAGE_SECONDS, passages_of, sides_of
 from .style_features import ASPECTS, SIDE_FEATURES, STYLE_RATE, aspect_of, style_features
 from .style_statistics import StyleStatistics, load
-from .take import Take
 
 __all__ = ["passages_of", "reference_style", "style_target"]
 

@@ -1,8 +1,8 @@
 """Compressor on the CPU: blocks that stay in the first caches, eight recursions side by side.
 
 A block passes three stages: the level of the input, the branching recursion in float64 on eight
-lanes (:mod:`.lanes`), and the static curve with its logarithm and exponential, which run in
-vectors in the precision of the audio (:mod:`.bits`).
+lanes (:mod:`diffconsole.kernels.lanes`), and the static curve with its logarithm and exponential,
+which run in vectors in the precision of the audio (:mod:`diffconsole.kernels.bits`).
 
 The recursions that run together are rows of a batch, or segments of one long row. A segment
 starts from silence; once the level at the end of the one before is known, it is run again from
@@ -16,6 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.jit import compiled
+from ...kernels.lanes import LANES, detect_block, peaks_to_rows, to_rows, to_slab
+from ...kernels.prefetch import expect, expect_written
+from ...kernels.threads import lane_groups, run_tasks
 from .cpu_compressor_gradient import compress_backward
 from .cpu_curve import (
     ATTACK,
@@ -32,10 +36,6 @@ from .cpu_curve import (
     prepare_settings,
     segments_of,
 )
-from .jit import compiled
-from .lanes import LANES, detect_block, peaks_to_rows, to_rows, to_slab
-from .prefetch import expect, expect_written
-from .threads import lane_groups, run_tasks
 
 __all__ = ["compress_backward", "compress_forward", "compress_from"]
 
@@ -47,7 +47,7 @@ MEET = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-8}
 
 @compiled
 def _detectors(settings, lanes):
-    """What :func:`~.lanes.detect_block` reads, for each lane's item."""
+    """What :func:`~diffconsole.kernels.lanes.detect_block` reads, for each lane's item."""
     own = np.zeros((5, LANES))
     for k in range(lanes.shape[0]):
         item = settings[lanes[k, 0]]
@@ -166,7 +166,7 @@ def _run(x, settings, lanes, length, start, at_least, meet, states, y, saved, re
 
 
 def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    """Compress; see :func:`diffconsole.console.kernels.compress`.
+    """Compress; see :func:`diffconsole.kernels.operators.compress`.
 
     Returns the audio and, if kept, the levels: ``(batch, samples)``, negative where they rose.
     """
@@ -175,7 +175,7 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
 
 
 def compress_from(audio: Tensor, parameters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Compress a part of a signal; see :func:`diffconsole.console.kernels.compress_from`."""
+    """Compress a part of a signal; see :func:`diffconsole.kernels.operators.compress_from`."""
     y, _, states = _compress(audio, parameters, False, state.numpy())
     _, length = segments_of(audio.shape[-1])
     segment, block = divmod(-(-audio.shape[-1] // BLOCK) - 1, length // BLOCK)

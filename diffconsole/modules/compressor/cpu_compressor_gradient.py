@@ -12,6 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.jit import compiled, compiled_sums
+from ...kernels.lanes import LANES, add_carried_block, carry_block, to_rows, to_slab
+from ...kernels.prefetch import expect, expect_written
+from ...kernels.threads import run_tasks
 from .cpu_curve import (
     ATTACK,
     BLOCK,
@@ -23,10 +27,6 @@ from .cpu_curve import (
     prepare_settings,
     segments_of,
 )
-from .jit import compiled, compiled_sums
-from .lanes import LANES, add_carried_block, carry_block, to_rows, to_slab
-from .prefetch import expect, expect_written
-from .threads import run_tasks
 
 __all__ = ["compress_backward"]
 

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from .bits import exp2, log2
-from .jit import compiled
+from ...kernels.bits import exp2, log2
+from ...kernels.jit import compiled
 
 __all__ = [
     "above_low",

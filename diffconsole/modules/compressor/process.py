@@ -20,8 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import kernels
-from .shapes import check_audio
+from ...kernels import operators as kernels
+from ...kernels.shapes import check_audio
 
 __all__ = ["compressor", "detector_settings", "smoothing", "static_curve_db"]
 
@@ -105,7 +105,7 @@ def detector_settings(
     knee_db: Tensor,
     makeup_db: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Return what :func:`.kernels.compress` takes, from the settings of :func:`compressor`."""
+    """Return what :func:`diffconsole.kernels.operators.compress` takes, from the settings of :func:`compressor`."""
     return (
         smoothing(attack_ms, sample_rate),
         smoothing(release_ms, sample_rate),

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import NAMESPACE, _library, _module, _operator, generic_coefficients, name_for
+from ...kernels.operators import NAMESPACE, _library, _module, _operator, name_for
+from . import generic_coefficients
 from .generic_coefficients import KINDS
 
 __all__ = ["section_coefficients"]

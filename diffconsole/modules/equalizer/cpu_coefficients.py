@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.jit import compiled_exactly
 from .generic_coefficients import KINDS, WITHOUT_GAIN
-from .jit import compiled_exactly
 
 __all__ = ["coefficients_backward", "coefficients_forward", "coefficients_saved_shape"]
 

@@ -1,9 +1,9 @@
 """Second-order sections on the CPU: float64, eight signals side by side.
 
 A row is cut into stretches; eight stretches, of one row or of several, run together
-(:mod:`.lanes`). A stretch that does not begin its row starts earlier, from silence, by the time
-that the cascade's slowest pole needs to forget that. The result does not depend on the number
-of threads, nor on which stretches run together.
+(:mod:`diffconsole.kernels.lanes`). A stretch that does not begin its row starts earlier, from
+silence, by the time that the cascade's slowest pole needs to forget that. The result does not
+depend on the number of threads, nor on which stretches run together.
 """
 
 from __future__ import annotations
@@ -12,10 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .jit import compiled
-from .lanes import LANES, adjoint_block, adjoint_block_only, section_block, to_rows, to_slab
-from .prefetch import expect, expect_written
-from .threads import lane_groups, run_tasks
+from ...kernels.jit import compiled
+from ...kernels.lanes import (
+    LANES,
+    adjoint_block,
+    adjoint_block_only,
+    section_block,
+    to_rows,
+    to_slab,
+)
+from ...kernels.prefetch import expect, expect_written
+from ...kernels.threads import lane_groups, run_tasks
 
 __all__ = ["sections_backward", "sections_forward", "sections_saved_shape"]
 
@@ -207,7 +214,7 @@ def sections_saved_shape(rows: int, samples: int, sections: int, keep: bool) -> 
 def sections_forward(
     audio: Tensor, coefficients: Tensor, ringing: int, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """Filter; see :func:`diffconsole.console.kernels.sections`. Returns audio and histories."""
+    """Filter; see :func:`diffconsole.kernels.operators.sections`. Returns audio and histories."""
     _, channels, samples = audio.shape
     x = audio.detach().contiguous().numpy().reshape(-1, samples)
     sos = coefficients.detach().contiguous().numpy()

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..shapes import fast_length
-from .generic_room import (
+from ...kernels.shapes import fast_length
+from ..reverb.generic_room import (
     band_powers,
     color,
     color_gradient,
@@ -268,7 +268,7 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
 
 
 def compress_from(audio: Tensor, parameters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Compress a part of a signal; see :func:`diffconsole.console.kernels.compress_from`."""
+    """Compress a part of a signal; see :func:`diffconsole.kernels.operators.compress_from`."""
     start = state.to(audio.device)
     levels, _ = scan_levels(_peaks(audio), parameters[:, 0], parameters[:, 1], start)
     factor = torch.pow(10.0, _change_db(levels, parameters)[0] / 20.0)

@@ -5,8 +5,8 @@ in place by the response of the whole cascade, which is never written to memory;
 kernel makes it again, turns the error's spectrum into the audio's gradient and sums the
 coefficients' gradients block by block.
 
-The response is evaluated as in :mod:`.generic`: from the analogue prototype at tan(ω/2), which
-float32 can do at low frequencies too.
+The response is evaluated as in :mod:`.generic_sections`: from the analogue prototype at tan(ω/2),
+which float32 can do at low frequencies too.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..shapes import fast_length
-from . import generic
+from ...kernels.shapes import fast_length
+from . import generic_sections as generic
 
 __all__ = ["sections_backward", "sections_forward", "sections_saved_shape"]
 
@@ -168,9 +168,9 @@ def _length(samples: int, coefficients: Tensor, ringing: int) -> int:
 def sections_forward(
     audio: Tensor, coefficients: Tensor, ringing: int, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """Filter; see :func:`diffconsole.console.kernels.sections`.
+    """Filter; see :func:`diffconsole.kernels.operators.sections`.
 
-    Returns the audio and the length of the transform; see :mod:`.generic` for that length.
+    Returns the audio and the length of the transform; see :mod:`.generic_sections` for that length.
     """
     batch, channels, samples = audio.shape
     sections = coefficients.shape[1]

@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from ..parameters import BY_KEY, EQ_BANDS
-from . import kernels
-from .gain import gain
-from .kernels.coefficients import section_coefficients
-from .shapes import check_audio, constant
+from ...kernels import operators as kernels
+from ...kernels.shapes import check_audio, constant
+from ...strip.parameters import BY_KEY, EQ_BANDS
+from ..gain.process import gain
+from .coefficients import section_coefficients
 
 __all__ = [
     "coefficients",

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from .shapes import per_item
+from ...kernels.shapes import per_item
 
 __all__ = ["gain", "pan"]
 

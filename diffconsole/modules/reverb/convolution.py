@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .kernels import convolution as operator
-from .shapes import fast_length, transform_length
+from ...kernels.shapes import fast_length, transform_length
+from . import convolution_operator as operator
 
 __all__ = ["convolve", "delay"]
 

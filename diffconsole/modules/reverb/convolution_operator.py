@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import NAMESPACE, _library, _needs_gradient, _operator, _refuse
+from ...kernels.operators import NAMESPACE, _library, _needs_gradient, _operator, _refuse
 from .room import complex_type, groups, zero_padded
 
 __all__ = ["convolve"]

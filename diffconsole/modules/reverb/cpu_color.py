@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.threads import run_tasks
 from .cpu_room import BLOCK, SEGMENT, compiled, from_real_pairs, real_pairs, segment_count
 from .generic_room import CUT_Q
-from .threads import run_tasks
 
 __all__ = ["color", "color_gradient"]
 

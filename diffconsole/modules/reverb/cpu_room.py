@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .jit import compiler
-from .threads import run_tasks
+from ...kernels.jit import compiler
+from ...kernels.threads import run_tasks
 
 __all__ = [
     "BLOCK",

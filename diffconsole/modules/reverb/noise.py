@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .shapes import constant
+from ...kernels.shapes import constant
 
 __all__ = ["BAND_CENTRES_HZ", "band_noise", "band_weights", "white_noise"]
 

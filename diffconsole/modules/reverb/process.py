@@ -18,11 +18,11 @@ import math
 import torch
 from torch import Tensor
 
+from ...kernels.shapes import check_audio, constant, fast_length
+from ..equalizer.process import HIGHEST_FREQUENCY
 from .convolution import convolve
-from .equalizer import HIGHEST_FREQUENCY
-from .kernels.room import room_response, room_spectrum
 from .noise import BAND_CENTRES_HZ
-from .shapes import check_audio, constant, fast_length
+from .room import room_response, room_spectrum
 
 __all__ = [
     "band_decays",

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..noise import band_noise
-from . import NAMESPACE, _library, _module, _operator, _refuse, name_for
+from ...kernels.operators import NAMESPACE, _library, _module, _operator, _refuse, name_for
+from .noise import band_noise
 
 __all__ = ["complex_type", "groups", "room_response", "room_spectrum", "zero_padded"]
 

@@ -24,7 +24,7 @@ def groups_of(described: Tensor, most: int) -> list[list[int]]:
     Parameters
     ----------
     described : Tensor
-        ``(voices, features)``, as :func:`diffconsole.voice.describe` has them.
+        ``(voices, features)``, as :func:`diffconsole.model.voice_features.describe` has them.
     most : int
         Groups, unless one of them would hold more than half of the voices.
 

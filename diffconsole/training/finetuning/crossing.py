@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pairs import PAIR_RATE, Pair
-from ..parameters import BY_KEY, PARAMETERS
-from ..predictor import level_gain_db
+from ...model.predictor import level_gain_db
+from ...pairs import PAIR_RATE, Pair
+from ...strip.parameters import BY_KEY, PARAMETERS
 from .alike import groups_of
 from .departing import answer_departures, blended_departures, moved_points
 from .studio_strip import middle_of

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..parameters import MODULES, PARAMETERS
-from ..predictor import SAFE_SIDE
+from ...model.predictor import SAFE_SIDE
+from ...strip.parameters import MODULES, PARAMETERS
 from .alike import groups_of
 from .amounts import choose_amounts, weigh
 from .certainty import certainty_of

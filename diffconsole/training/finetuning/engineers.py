@@ -1,14 +1,14 @@
 """How settings usually follow a voice: a prior over engineers, learnt from simulated ones.
 
-A few pairs of a studio say little of how its settings follow the voice, and a regression that
-knows nothing beforehand needs a hundred. But engineers have habits in common: they turn down what
-a voice has too much of, move the threshold with the level, leave a roomy recording drier. Here
-engineers are drawn who differ in taste (the tone that they aim at, where they correct it and by
-which means), in strictness (how far settings follow the voice, for a part of them not at all) and
-in habits of the dynamics and the room. Each decides for many voices; a linear regression of the
-decisions on the description of the voice (:mod:`diffconsole.voice`) gives the engineer's
-*reactions*, and over all engineers these have a mean and a covariance: an empirical-Bayes prior
-(Efron and Morris, 1973) for :mod:`.ridge`.
+A few pairs of a studio say little of how its settings follow the voice, and a regression that knows
+nothing beforehand needs a hundred. But engineers have habits in common: they turn down what a voice
+has too much of, move the threshold with the level, leave a roomy recording drier. Here engineers
+are drawn who differ in taste (the tone that they aim at, where they correct it and by which means),
+in strictness (how far settings follow the voice, for a part of them not at all) and in habits of
+the dynamics and the room. Each decides for many voices; a linear regression of the decisions on the
+description of the voice (:mod:`diffconsole.model.voice_features`) gives the engineer's *reactions*,
+and over all engineers these have a mean and a covariance: an empirical-Bayes prior (Efron and
+Morris, 1973) for :mod:`.ridge`.
 
 The tone's reactions are curves of gain over frequency, whatever bands a strip has: which settings
 make them is a matter of the strip at hand (:mod:`.habits`).
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..voice import BANDS_HZ, LEAST_SPREADS, MANNER, VOICE_FEATURES
+from ...model.voice_features import BANDS_HZ, LEAST_SPREADS, MANNER, VOICE_FEATURES
 
 __all__ = [
     "MODULES",
@@ -124,7 +124,7 @@ class Engineer:
         Parameters
         ----------
         voices : ndarray
-            ``(voices, features)``, as :func:`diffconsole.voice.describe` has them.
+            ``(voices, features)``, as :func:`diffconsole.model.voice_features.describe` has them.
         usual : ndarray
             ``(features,)``: the usual voice.
         """

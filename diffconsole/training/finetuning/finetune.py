@@ -10,12 +10,12 @@
 5. ``head``: strip and departures together, by the distance through the console.
 6. ``top``: the encoder's top stages too, at a low rate.
 
-A part of the pairs is held out: each stage stops by them, the next begins at the best state so
-far, and the best of all counts, the model as it was included. Fewer than 20 pairs are all learnt
-from, and each decides as those with other voices predict it (:mod:`.crossing`); the encoder then
-stays as it is. No single pair decides (:mod:`.selection`), and the side of a nearly mono mix counts
-no lower than it is audible (:mod:`diffconsole.losses`). The state is kept after each epoch and each
-label, so a run that was stopped, however, goes on where it was and ends the same.
+A part of the pairs is held out: each stage stops by them, the next begins at the best state so far,
+and the best of all counts, the model as it was included. Fewer than 20 pairs are all learnt from,
+and each decides as those with other voices predict it (:mod:`.crossing`); the encoder then stays as
+it is. No single pair decides (:mod:`.selection`), and the side of a nearly mono mix counts no lower
+than it is audible (:mod:`diffconsole.losses.mix_distance`). The state is kept after each epoch and
+each label, so a run that was stopped, however, goes on where it was and ends the same.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from ..files import atomic_path
-from ..pairs import Pair
-from ..parameters import PARAMETERS
-from ..predictor import Predictor
+from ...errors import ModelError
+from ...files import atomic_path
+from ...model.predictor import Predictor
+from ...pairs import Pair
+from ...strip.parameters import PARAMETERS
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..distributed import ALONE, Workers
+from ..log import LOG
 from .alike import groups_of
-from .checkpoint import load_checkpoint, save_checkpoint
 from .crossing import (
     TRAINED_FOLDS,
     Fitted,
@@ -54,11 +56,9 @@ from .departing import (
     crossed_departures,
     mean_strength,
 )
-from .distributed import ALONE, Workers
 from .finetune_options import FinetuneOptions, FinetuneResult
 from .finetune_state import STAGES, is_whole, rounded, run_fingerprint
 from .labels import LABELS, fingerprint_of, labels_of
-from .log import LOG
 from .selection import relative_score, split_pairs
 from .stages import MOST_STEPS, TRAINED, Work
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..predictor import Predictor
+from ...model.predictor import Predictor
 from .finetune_options import FinetuneOptions
 
 __all__ = ["STAGES", "is_whole", "rounded", "run_fingerprint"]

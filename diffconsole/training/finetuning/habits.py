@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..console.equalizer import equalizer_sections, response
-from ..errors import ModelError
-from ..parameters import BY_KEY, PARAMETERS, denormalize
-from ..voice import BANDS_HZ, VOICE_FEATURES
+from ...errors import ModelError
+from ...model.voice_features import BANDS_HZ, VOICE_FEATURES
+from ...modules.equalizer.process import equalizer_sections, response
+from ...strip.parameters import BY_KEY, PARAMETERS, denormalize
 from .engineers import HABITS, MODULES, REACTIONS, Prior
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "shipped_prior",
 ]
 
-SHIPPED = Path(__file__).parents[1] / "data" / "engineers.safetensors"
+SHIPPED = Path(__file__).parent / "data" / "engineers.safetensors"
 
 CURVE_RATE = 44100
 STIFFNESS = 20.0

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pairs import Pair
-from ..parameters import BY_KEY, EQ_BANDS, PARAMETERS
-from .distributed import ALONE, Workers
-from .log import read_lines
-from .match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
-from .search import plan_for, search
-from .side_by_side import side_by_side
+from ...pairs import Pair
+from ...strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from ..distributed import ALONE, Workers
+from ..log import read_lines
+from ..matching.match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
+from ..matching.search import plan_for, search
+from ..matching.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from typing import TypeGuard

@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..console import Console
-from ..losses import mix_distance
-from ..pairs import PAIR_RATE
-from ..parameters import denormalize
-from .distributed import ALONE, Workers
+from ...console import Console
+from ...losses import mix_distance
+from ...pairs import PAIR_RATE
+from ...strip.parameters import denormalize
+from ..distributed import ALONE, Workers
 from .labels import LABELS, kept_or_found
 from .segments import Cutter, Place
 

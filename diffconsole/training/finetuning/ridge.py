@@ -28,8 +28,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..parameters import PARAMETERS
-from ..voice import MANNER
+from ...model.voice_features import MANNER
+from ...strip.parameters import PARAMETERS
 from .habits import Habits
 
 __all__ = ["STRENGTHS", "Departures", "blend", "fit"]
@@ -136,7 +136,8 @@ def fit(
     heard : Tensor
         ``(pairs, 2·dim)``, the encoder's features, standardised.
     described : Tensor
-        ``(pairs, features)``, the descriptions (:mod:`diffconsole.voice`), standardised.
+        ``(pairs, features)``, the descriptions (:mod:`diffconsole.model.voice_features`),
+        standardised.
     departures : Tensor
         ``(pairs, parameters)``; their mean is no matter of the voice, and left out.
     strength : float

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pairs import PAIR_RATE, Pair
-from ..pairs.segment import uncovered
-from ..predictor import WINDOW_SECONDS, Predictor, gain_of, windows_of
-from ..take import take_of
+from ...audio.alignment.segment import uncovered
+from ...audio.take import take_of
+from ...model.predictor import WINDOW_SECONDS, Predictor, gain_of, windows_of
+from ...pairs import PAIR_RATE, Pair
 
 __all__ = ["Cutter", "Place", "Segments", "places_of", "segments_of"]
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import PairError
-from ..pairs import Pair
+from ...errors import PairError
+from ...pairs import Pair
 from .finetune_options import FinetuneOptions
 
 __all__ = ["relative_score", "split_pairs", "trimmed_mean"]

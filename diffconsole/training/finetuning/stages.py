@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..console import Console
-from ..head import Head
-from ..losses import mix_distance
-from ..pairs import PAIR_RATE, Pair
-from ..parameters import PARAMETERS, denormalize
-from ..predictor import SAFE_SIDE, WINDOW_SECONDS, Predictor
-from ..voice import LEAST_SPREADS, describe
-from .distributed import Workers
+from ...console import Console
+from ...losses import mix_distance
+from ...model.head import Head
+from ...model.predictor import SAFE_SIDE, WINDOW_SECONDS, Predictor
+from ...model.voice_features import LEAST_SPREADS, describe
+from ...pairs import PAIR_RATE, Pair
+from ...strip.parameters import PARAMETERS, denormalize
+from ..distributed import Workers
+from ..matching.search import BLIND
 from .finetune_options import FinetuneOptions
 from .habits import shipped_prior
 from .near import HARDLY_HEARD, LOSS_STRIDE, near_labels_of
-from .search import BLIND
 from .segments import Cutter, Place, places_of
 from .studio_strip import in_terms_of, middle_of, spread_of
 

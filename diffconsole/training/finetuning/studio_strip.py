@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..console.compressor import static_curve_db
-from ..parameters import PARAMETERS, denormalize
-from .scene import INDEX
-from .targets import eq_curve_db, relevance
+from ...modules.compressor.process import static_curve_db
+from ...strip.parameters import PARAMETERS, denormalize
+from ..matching.scene import INDEX
+from ..pretraining.targets import eq_curve_db, relevance
 
 __all__ = ["in_terms_of", "middle_of", "spread_of"]
 

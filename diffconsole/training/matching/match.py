@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from .. import __version__
-from ..evaluation import level_distance, preset_distance
-from ..pairs import Pair
-from ..preset import Preset
+from ... import __version__
+from ...pairs import Pair
+from ...pairs.evaluation import level_distance, preset_distance
+from ...strip.preset import Preset
 from .search import Found, Plan, plan_for, search
 from .side_by_side import side_by_side
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..pairs import PAIR_RATE
-from ..parameters import BY_KEY
+from ...pairs import PAIR_RATE
+from ...strip.parameters import BY_KEY
 from .scene import HELD, INDEX, KEYS, Scene
 
 __all__ = ["pre_delay_heard", "solved"]

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio import loudness_lufs
-from ..console import Console
-from ..console.reverb import band_decays
-from ..losses import MixTarget
-from ..pairs import PAIR_RATE, Pair, loudest_start
-from ..parameters import PARAMETERS, denormalize
-from ..predictor import level_gain_db
+from ...audio import loudness_lufs
+from ...console import Console
+from ...losses import MixTarget
+from ...model.predictor import level_gain_db
+from ...modules.reverb.process import band_decays
+from ...pairs import PAIR_RATE, Pair, loudest_start
+from ...strip.parameters import PARAMETERS, denormalize
 
 __all__ = ["HELD", "INDEX", "KEYS", "Scene", "render_all"]
 

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pairs import Pair
-from ..parameters import BY_KEY, denormalize, without_inaudible
+from ...pairs import Pair
+from ...strip.parameters import BY_KEY, denormalize, without_inaudible
 from .polish import pre_delay_heard, solved
 from .scene import HELD, INDEX, KEYS, Scene, render_all
 from .starts import first_guesses, move_idle_bells, ordinary

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import statistics
-from ..console.equalizer import equalizer_sections, response
-from ..pairs import PAIR_RATE
-from ..parameters import BY_KEY, PARAMETERS, default_settings, denormalize
-from ..predictor import Predictor
-from ..preset import factory_presets
+from ...model.predictor import Predictor
+from ...modules.equalizer.process import equalizer_sections, response
+from ...pairs import PAIR_RATE
+from ...strip import statistics
+from ...strip.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
+from ...strip.preset import factory_presets
 
 if TYPE_CHECKING:
     from .scene import Scene

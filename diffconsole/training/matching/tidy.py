@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..parameters import BY_KEY, EQ_BANDS
+from ...strip.parameters import BY_KEY, EQ_BANDS
 from .scene import HELD, INDEX, KEYS, Scene
 
 __all__ = ["levelled", "probe", "unheard"]

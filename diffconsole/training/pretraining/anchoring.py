@@ -2,8 +2,8 @@
 
 Trained on simulated raw vocals, a network answers the mean of what their strips were, and how it
 departs with the voice. Of real raw vocals both are worse than one good strip for all. So the head
-is made to answer the anchor (:mod:`diffconsole.anchor`) for the usual voice, and to depart from
-it by a share of what it learnt; then its uncertainty is scaled again, about the anchor.
+is made to answer the anchor (:mod:`diffconsole.strip.anchor`) for the usual voice, and to depart
+from it by a share of what it learnt; then its uncertainty is scaled again, about the anchor.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..anchor import anchor
-from ..encoders.logmel import LogMelEncoder
-from ..head import Head
-from ..parameters import PARAMETERS
-from ..predictor import SAFE_SIDE, Predictor
+from ...encoders.logmel import LogMelEncoder
+from ...model.head import Head
+from ...model.predictor import SAFE_SIDE, Predictor
+from ...strip.anchor import anchor
+from ...strip.parameters import PARAMETERS
 from .pupil import Judged, Pupil, calibrate
 from .simulate import Voices, simulate
 from .strips import Strips

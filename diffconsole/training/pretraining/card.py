@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import AudioError
+from ...errors import AudioError
 
 __all__ = ["finetune_card", "pretrain_card", "sources_of"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from ..anchor import anchor
-from ..encoders import FAMILIES, open_encoder, split_spec
-from ..encoders.base import Encoder
-from ..errors import ModelError
-from ..predictor import Predictor, default_model
+from ...encoders import FAMILIES, open_encoder, split_spec
+from ...encoders.base import Encoder
+from ...errors import ModelError
+from ...model.predictor import Predictor, default_model
+from ...strip.anchor import anchor
 
 __all__ = ["new_model"]
 

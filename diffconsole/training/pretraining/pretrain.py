@@ -33,16 +33,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..anchor import anchor
-from ..encoders.logmel import LogMelEncoder
-from ..errors import ModelError
-from ..parameters import PARAMETERS
-from ..predictor import Predictor, default_model
+from ...encoders.logmel import LogMelEncoder
+from ...errors import ModelError
+from ...model.predictor import Predictor, default_model
+from ...strip.anchor import anchor
+from ...strip.parameters import PARAMETERS
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..interrupts import uninterrupted
 from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
-from .checkpoint import load_checkpoint, save_checkpoint
 from .examples import Pool, Schedule, Stream
-from .interrupts import uninterrupted
 from .pupil import Pupil, judge, judged_of, means_of
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate

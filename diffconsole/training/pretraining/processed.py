@@ -15,11 +15,11 @@ import numpy as np
 import scipy.signal
 import torch
 
-from ..audio import loudness_lufs
-from ..console import Console
-from ..parameters import BY_KEY, PARAMETERS, default_settings
-from ..predictor import REFERENCE_LUFS
-from ..statistics import SettingsStatistics
+from ...audio import loudness_lufs
+from ...console import Console
+from ...model.predictor import REFERENCE_LUFS
+from ...strip.parameters import BY_KEY, PARAMETERS, default_settings
+from ...strip.statistics import SettingsStatistics
 from .simulate import SAMPLE_RATE, SECONDS, Voices, crop, levelled
 
 __all__ = ["Processed", "process_two", "taken", "wide_strip"]

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..encoders import create
-from ..encoders.logmel import LogMelEncoder
-from ..head import Head
-from ..predictor import Predictor
+from ...encoders import create
+from ...encoders.logmel import LogMelEncoder
+from ...model.head import Head
+from ...model.predictor import Predictor
 from .examples import Stream
 from .targets import settings_loss
 

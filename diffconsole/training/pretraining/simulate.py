@@ -23,11 +23,11 @@ import numpy as np
 import scipy.signal
 import torch
 
-from ..audio_endings import has_audio_ending
-from ..console import Console, equalizer
-from ..errors import AudioError
-from ..parameters import BY_KEY, PARAMETERS
-from ..predictor import REFERENCE_LUFS
+from ...audio.endings import has_audio_ending
+from ...console import Console, equalizer
+from ...errors import AudioError
+from ...model.predictor import REFERENCE_LUFS
+from ...strip.parameters import BY_KEY, PARAMETERS
 from .strips import Strips
 
 __all__ = ["Example", "Voices", "crop", "levelled", "load_rooms", "load_voices", "simulate"]
@@ -139,7 +139,7 @@ def load_voices(
         No folder, nobody in it, a person of the reference is not there, or a file cannot be
         read.
     """
-    from ..audio import read_audio, resample
+    from ...audio import read_audio, resample
 
     folder = Path(folder)
     if not folder.is_dir():
@@ -180,7 +180,7 @@ def _finished_spectra(
     folder: Path, paths: Sequence[Path]
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Mean long-term spectrum of mixed vocals, and each one's departure from it, in dB."""
-    from ..audio import read_audio, resample
+    from ...audio import read_audio, resample
 
     spectra = []
     for path in paths:
@@ -207,7 +207,7 @@ def load_rooms(folder: str | Path | None) -> list[np.ndarray]:
     AudioError
         No folder, no audio in it, or a file that is silent or cannot be read.
     """
-    from ..audio import read_audio, resample
+    from ...audio import read_audio, resample
 
     if folder is None:
         return []
@@ -268,7 +268,7 @@ def simulate(
 
 def levelled(mono: np.ndarray) -> np.ndarray:
     """Return a mono passage at −18 LUFS."""
-    from ..audio import loudness_lufs
+    from ...audio import loudness_lufs
 
     loudness = loudness_lufs(mono[None], SAMPLE_RATE)
     gain_db = REFERENCE_LUFS - max(loudness, -70.0)
@@ -297,7 +297,7 @@ def _correction(difference_db: np.ndarray) -> np.ndarray:
 
 def crop(clips: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
     """A part of the clips of one person, sometimes faster or slower than it was."""
-    from ..audio import resample
+    from ...audio import resample
 
     speed = 2.0 ** rng.uniform(-WIDEST_SPEED, WIDEST_SPEED) if rng.uniform() < 0.7 else 1.0
     need = int(length * speed) + 64
@@ -349,7 +349,7 @@ def _noise(
 
 def _closing_gain_db(raw: np.ndarray, settings: Mapping[str, float]) -> float:
     """Output gain that brings the mix to −18 LUFS, the reverb's energy counted as unrelated."""
-    from ..audio import loudness_lufs
+    from ...audio import loudness_lufs
 
     console = Console(SAMPLE_RATE, bypass=("pan", "reverb", "output_gain"))
     with torch.inference_mode():

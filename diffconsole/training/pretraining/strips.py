@@ -1,10 +1,10 @@
 """Strips for simulated raw vocals: those of real mixes, drawn about one strip.
 
-The settings of real mixes that :mod:`diffconsole.statistics` holds were fitted one by one, and
-the medians of each setting make no good strip: compensating settings (a shelf up and a bell down)
-are averaged apart. What the fits do say is how settings vary together. So a strip here is the
-anchor (:mod:`diffconsole.anchor`) plus a share of a fitted strip's departure from
-those medians, in the normalised scale of each setting:
+The settings of real mixes that :mod:`diffconsole.strip.statistics` holds were fitted one by one,
+and the medians of each setting make no good strip: compensating settings (a shelf up and a bell
+down) are averaged apart. What the fits do say is how settings vary together. So a strip here is the
+anchor (:mod:`diffconsole.strip.anchor`) plus a share of a fitted strip's departure from those
+medians, in the normalised scale of each setting:
 
 ``u = u_anchor + share·(u_fitted − u_median)``, held in 0…1.
 """
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..anchor import anchor_settings
-from ..parameters import BY_KEY, PARAMETERS
-from ..statistics import SEND_EQ_DB, SettingsStatistics, load
+from ...strip.anchor import anchor_settings
+from ...strip.parameters import BY_KEY, PARAMETERS
+from ...strip.statistics import SEND_EQ_DB, SettingsStatistics, load
 
 __all__ = ["SHARE", "Strips"]
 

@@ -2,9 +2,10 @@
 
 For each strip, drawn from the statistics of real mixes, some singers pass through it; each of them
 in turn is the reference of each other one, whose right result is known. From the figures of all
-(:mod:`diffconsole.style_features`) comes what :mod:`diffconsole.style_statistics` holds.
+(:mod:`diffconsole.model.reference.style_features`) comes what
+:mod:`diffconsole.model.reference.style_statistics` holds.
 
-Run: ``python -m diffconsole.training.style_pairs --voices FOLDER [--rooms FOLDER]
+Run: ``python -m diffconsole.training.pretraining.style_pairs --voices FOLDER [--rooms FOLDER]
 [--without SINGER ...] [--strips 150] [--seconds 8] [--seed 0] -o style_statistics.json``. Singers
 that the model was held out from are left out too.
 """
@@ -23,15 +24,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import statistics
-from ..console import Console
-from ..errors import DiffconsoleError
-from ..head import Head
-from ..parameters import BY_KEY, denormalize
-from ..predictor import REFERENCE_LUFS, Predictor, windows_of
-from ..progress import bar
-from ..style_features import STYLE_FEATURES, style_features
-from ..style_statistics import REACH, StyleStatistics
+from ...console import Console
+from ...errors import DiffconsoleError
+from ...model.head import Head
+from ...model.predictor import REFERENCE_LUFS, Predictor, windows_of
+from ...model.reference.style_features import STYLE_FEATURES, style_features
+from ...model.reference.style_statistics import REACH, StyleStatistics
+from ...progress import bar
+from ...strip import statistics
+from ...strip.parameters import BY_KEY, denormalize
 from .processed import taken, wide_strip
 from .simulate import SAMPLE_RATE, Voices, crop, levelled, load_rooms, load_voices
 
@@ -99,7 +100,7 @@ def _styles(audio: Tensor) -> np.ndarray:
 
 def _predicted(model: Predictor, raw: np.ndarray, finished: np.ndarray) -> Tensor:
     """What the model predicts for each, with the next one as the reference, ``(singers, …)``."""
-    from ..audio import loudness_lufs
+    from ...audio import loudness_lufs
 
     pooled = []
     for mono in (*raw, *finished):

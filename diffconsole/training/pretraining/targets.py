@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..console.equalizer import equalizer_sections, response
-from ..parameters import EQ_BANDS, PARAMETERS, denormalize
+from ...modules.equalizer.process import equalizer_sections, response
+from ...strip.parameters import EQ_BANDS, PARAMETERS, denormalize
 
 __all__ = ["eq_curve_db", "relevance", "settings_loss"]
 

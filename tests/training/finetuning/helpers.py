@@ -1,7 +1,7 @@
 """What the tests of fine-tuning share, in this process and in others that they start.
 
-``python -m tests.training.finetuning FOLDER`` is a run in a process of its own, or in one of
-several, by torchrun's environment; the first leaves ``end.safetensors`` and ``end.json``.
+``python -m tests.training.finetuning.helpers FOLDER`` is a run in a process of its own, or in one
+of several, by torchrun's environment; the first leaves ``end.safetensors`` and ``end.json``.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from diffconsole import predictor
+from diffconsole.model import predictor
+from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
-from diffconsole.parameters import PARAMETERS, default_settings
-from diffconsole.predictor import Predictor
-from diffconsole.training import labels, segments, stages
+from diffconsole.strip.parameters import PARAMETERS, default_settings
 from diffconsole.training.distributed import joined
-from diffconsole.training.finetune import FinetuneOptions, finetune
+from diffconsole.training.finetuning import labels, segments, stages
+from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
 
-from ..synthetic import STUDIO, pair, small_model
+from ...synthetic import STUDIO, pair, small_model
 
 
 def short_windows(patch: Callable[[Any, str, Any], None]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from diffconsole.training.amounts import CHANCE, LADDER, choose_amounts, weigh
-from diffconsole.training.certainty import LEAST_CERTAINTY, certainty_of
+from diffconsole.training.finetuning.amounts import CHANCE, LADDER, choose_amounts, weigh
+from diffconsole.training.finetuning.certainty import LEAST_CERTAINTY, certainty_of
 
 MODULES = ("input_gain", "eq", "compressor", "reverb")
 

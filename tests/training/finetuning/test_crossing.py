@@ -13,18 +13,23 @@ import pytest
 import torch
 
 from diffconsole.audio import loudness_lufs
+from diffconsole.model.predictor import Predictor
+from diffconsole.model.voice_features import VOICE_FEATURES
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import Predictor
-from diffconsole.training import labels
-from diffconsole.training.alike import groups_of
-from diffconsole.training.crossing import settings_of, shifts_of
-from diffconsole.training.finetune import FinetuneOptions, FinetuneResult, finetune, split_pairs
-from diffconsole.training.habits import shipped_prior
-from diffconsole.voice import VOICE_FEATURES
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.training.finetuning import labels
+from diffconsole.training.finetuning.alike import groups_of
+from diffconsole.training.finetuning.crossing import settings_of, shifts_of
+from diffconsole.training.finetuning.finetune import (
+    FinetuneOptions,
+    FinetuneResult,
+    finetune,
+    split_pairs,
+)
+from diffconsole.training.finetuning.habits import shipped_prior
 
-from ..synthetic import pair
-from .finetuning import base_model, known_labels, short_windows
+from ...synthetic import pair
+from .helpers import base_model, known_labels, short_windows
 
 QUICK = FinetuneOptions(studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from diffconsole.errors import ModelError
-from diffconsole.parameters import PARAMETERS
 from diffconsole.plots.training import draw_training
+from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.distributed import ALONE
-from diffconsole.training.labels import kept_or_found
+from diffconsole.training.finetuning.labels import kept_or_found
 from diffconsole.training.log import LOG, read_history
 
 
@@ -81,7 +81,7 @@ def test_a_damaged_log_is_read_as_far_as_it_is_one(tmp_path):
     ids=str,
 )
 def test_a_run_that_names_what_is_not_there_does_not_go_on(changes):
-    from diffconsole.training.finetune_state import is_whole
+    from diffconsole.training.finetuning.finetune_state import is_whole
 
     whole = {"stage": "near", "scores": {"before": 2.5}, "history": [{"stage": "before"}]}
     states = {"before": {}, "anchor": {}}

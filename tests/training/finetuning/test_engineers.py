@@ -12,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from diffconsole.errors import ModelError
-from diffconsole.parameters import PARAMETERS, default_settings
-from diffconsole.training.engineers import (
+from diffconsole.model.voice_features import BANDS_HZ, VOICE_FEATURES
+from diffconsole.strip.parameters import PARAMETERS, default_settings
+from diffconsole.training.finetuning.engineers import (
     MODULES,
     REACTIONS,
     Prior,
@@ -21,7 +22,7 @@ from diffconsole.training.engineers import (
     fit_prior,
     reactions_of,
 )
-from diffconsole.training.habits import (
+from diffconsole.training.finetuning.habits import (
     SHIPPED,
     at_strip,
     curve_db,
@@ -29,7 +30,6 @@ from diffconsole.training.habits import (
     save_prior,
     shipped_prior,
 )
-from diffconsole.voice import BANDS_HZ, VOICE_FEATURES
 
 KEYS = [p.key for p in PARAMETERS]
 TONES = len(BANDS_HZ)

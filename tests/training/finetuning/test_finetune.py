@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from diffconsole.errors import ModelError, PairError
+from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
-from diffconsole.predictor import Predictor
-from diffconsole.training import labels
-from diffconsole.training.finetune import (
+from diffconsole.training.finetuning import labels
+from diffconsole.training.finetuning.finetune import (
     CHECKPOINT,
     FinetuneOptions,
     FinetuneResult,
@@ -30,8 +30,8 @@ from diffconsole.training.finetune import (
 )
 from diffconsole.training.log import LOG
 
-from ..synthetic import pair, small_model
-from .finetuning import base_model, known_labels, short_windows
+from ...synthetic import pair, small_model
+from .helpers import base_model, known_labels, short_windows
 
 QUICK = FinetuneOptions(
     studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
@@ -104,7 +104,7 @@ def test_a_studios_sound_is_learnt(tmp_path: Path) -> None:
     model, result = run(pairs, tmp_path, options, held=2)
     assert result.scores[result.best] < 0.5 * result.scores["before"]
     # And by the program's own measure, over whole files.
-    from diffconsole.evaluation import model_distance
+    from diffconsole.pairs.evaluation import model_distance
 
     ours = np.mean([model_distance(p, model) for p in pairs[:2]])
     theirs = np.mean([model_distance(p, base_model()) for p in pairs[:2]])
@@ -231,9 +231,9 @@ def test_kill_9(tmp_path: Path) -> None:
 
     def command(folder: Path) -> list[str]:
         folder.mkdir(exist_ok=True)
-        return [sys.executable, "-m", "tests.training.finetuning", str(folder)]
+        return [sys.executable, "-m", "tests.training.finetuning.helpers", str(folder)]
 
-    root, killed, whole = Path(__file__).parents[2], tmp_path / "killed", tmp_path / "whole"
+    root, killed, whole = Path(__file__).parents[3], tmp_path / "killed", tmp_path / "whole"
     with subprocess.Popen(command(killed), cwd=root) as process:
         patience = time.monotonic() + 300.0
         log = killed / LOG

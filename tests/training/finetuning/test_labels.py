@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from diffconsole.model.voice_features import MANNER, VOICE_FEATURES
 from diffconsole.pairs import Pair
-from diffconsole.parameters import BY_KEY, PARAMETERS, default_settings
-from diffconsole.training.labels import fingerprint_of, label_of
-from diffconsole.training.ridge import fit
-from diffconsole.training.search import Found
-from diffconsole.training.studio_strip import curves_db, in_terms_of, middle_of
-from diffconsole.voice import MANNER, VOICE_FEATURES
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings
+from diffconsole.training.finetuning.labels import fingerprint_of, label_of
+from diffconsole.training.finetuning.ridge import fit
+from diffconsole.training.finetuning.studio_strip import curves_db, in_terms_of, middle_of
+from diffconsole.training.matching.search import Found
 
 KEYS = [p.key for p in PARAMETERS]
 

@@ -9,12 +9,12 @@ import torch
 
 from diffconsole.console import Console
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.parameters import PARAMETERS, default_settings
-from diffconsole.training import near
-from diffconsole.training.near import near_labels_of
-from diffconsole.training.segments import Cutter, Place
+from diffconsole.strip.parameters import PARAMETERS, default_settings
+from diffconsole.training.finetuning import near
+from diffconsole.training.finetuning.near import near_labels_of
+from diffconsole.training.finetuning.segments import Cutter, Place
 
-from ..synthetic import pair, small_model
+from ...synthetic import pair, small_model
 
 KEYS = [p.key for p in PARAMETERS]
 
@@ -27,8 +27,8 @@ def strip_of(**changes: float) -> torch.Tensor:
 
 def mixed_by(strip: torch.Tensor, number: int) -> Pair:
     """A raw vocal and what the console makes of it, levelled as fine-tuning levels it."""
-    from diffconsole.parameters import denormalize
-    from diffconsole.predictor import level_gain_db
+    from diffconsole.model.predictor import level_gain_db
+    from diffconsole.strip.parameters import denormalize
 
     raw = pair(number, seconds=2.0).raw
     gain = 10.0 ** (level_gain_db(raw, PAIR_RATE)[0] / 20.0)
@@ -52,7 +52,7 @@ def found(pairs: list[Pair], strip: torch.Tensor, folder: Path, **more: object) 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffconsole.training import segments
+    from diffconsole.training.finetuning import segments
 
     monkeypatch.setattr(segments, "WINDOW_SECONDS", 2.0)
 

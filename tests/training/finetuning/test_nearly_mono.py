@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffconsole.evaluation import mean_and_median, model_distance
+from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
-from diffconsole.predictor import Predictor
-from diffconsole.training import labels, near
-from diffconsole.training.finetune import FinetuneOptions, FinetuneResult, finetune
+from diffconsole.pairs.evaluation import mean_and_median, model_distance
+from diffconsole.training.finetuning import labels, near
+from diffconsole.training.finetuning.finetune import FinetuneOptions, FinetuneResult, finetune
 
-from ..synthetic import STUDIO, nearly_mono, pair
-from .finetuning import base_model, known_labels, short_windows
+from ...synthetic import STUDIO, nearly_mono, pair
+from .helpers import base_model, known_labels, short_windows
 
 
 @pytest.fixture(autouse=True)

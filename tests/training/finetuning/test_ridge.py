@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.parameters import PARAMETERS
-from diffconsole.training.habits import Habits
-from diffconsole.training.ridge import FEWEST, HABIT_SCALES, fit
-from diffconsole.voice import MANNER
+from diffconsole.model.voice_features import MANNER
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.training.finetuning.habits import Habits
+from diffconsole.training.finetuning.ridge import FEWEST, HABIT_SCALES, fit
 
 TONES = 6
 FEATURES = TONES + len(MANNER)

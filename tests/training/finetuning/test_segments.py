@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from diffconsole.audio import loudness_lufs
+from diffconsole.model.predictor import REFERENCE_LUFS, Predictor
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.predictor import REFERENCE_LUFS, Predictor
-from diffconsole.training import segments
-from diffconsole.training.segments import segments_of
+from diffconsole.training.finetuning import segments
+from diffconsole.training.finetuning.segments import segments_of
 
-from ..synthetic import small_model
+from ...synthetic import small_model
 
 LENGTH = 5 * PAIR_RATE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffconsole.training.selection import relative_score, trimmed_mean
+from diffconsole.training.finetuning.selection import relative_score, trimmed_mean
 
 
 def test_the_trimmed_mean() -> None:

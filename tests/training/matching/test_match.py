@@ -12,15 +12,15 @@ import soundfile
 import torch
 
 from diffconsole import Preset
-from diffconsole.evaluation import level_distance, preset_distance
+from diffconsole.console.render import render
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
-from diffconsole.parameters import BY_KEY, PARAMETERS, SWITCHES
-from diffconsole.render import render
-from diffconsole.training.match import Match, MatchOptions, match
-from diffconsole.training.search import Found
-from diffconsole.training.targets import eq_curve_db
+from diffconsole.pairs.evaluation import level_distance, preset_distance
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES
+from diffconsole.training.matching.match import Match, MatchOptions, match
+from diffconsole.training.matching.search import Found
+from diffconsole.training.pretraining.targets import eq_curve_db
 
-from ..synthetic import STUDIO, mixed, pair, voice
+from ...synthetic import STUDIO, mixed, pair, voice
 
 QUICK = MatchOptions(quick=True)
 
@@ -159,7 +159,7 @@ def test_known_settings_are_found() -> None:
     assert result.uncertainty.keys() == result.settings.keys()
     for key, (low, high) in result.uncertainty.items():
         assert BY_KEY[key].low <= low <= high <= BY_KEY[key].high
-    from diffconsole.parameters import default_settings
+    from diffconsole.strip.parameters import default_settings
 
     curves = []
     for settings, off in ((result.settings, result.bypass), (STUDIO, frozenset())):

@@ -10,11 +10,11 @@ import scipy.signal
 import torch
 
 from diffconsole.pairs import PAIR_RATE
-from diffconsole.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
-from diffconsole.training.polish import pre_delay_heard, solved
-from diffconsole.training.scene import INDEX, Scene
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
+from diffconsole.training.matching.polish import pre_delay_heard, solved
+from diffconsole.training.matching.scene import INDEX, Scene
 
-from ..synthetic import STUDIO, pair, voice
+from ...synthetic import STUDIO, pair, voice
 
 PRE_DELAY = BY_KEY["reverb.pre_delay_ms"]
 KNOWN = {**STUDIO, "reverb.pre_delay_ms": 33.337, "reverb.width": 0.8}

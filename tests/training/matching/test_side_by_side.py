@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from diffconsole.training.side_by_side import side_by_side
+from diffconsole.training.matching.side_by_side import side_by_side
 
 Tell = Callable[[float, float], None]
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffconsole.anchor import anchor
-from diffconsole.head import Head
-from diffconsole.parameters import PARAMETERS
-from diffconsole.training.anchoring import settle, undo_anchoring, usual_voices
-from diffconsole.training.pupil import Judged, Pupil
-from diffconsole.training.simulate import load_voices
-from diffconsole.training.strips import Strips
+from diffconsole.model.head import Head
+from diffconsole.strip.anchor import anchor
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.training.pretraining.anchoring import settle, undo_anchoring, usual_voices
+from diffconsole.training.pretraining.pupil import Judged, Pupil
+from diffconsole.training.pretraining.simulate import load_voices
+from diffconsole.training.pretraining.strips import Strips
 
-from ..synthetic import write_people
+from ...synthetic import write_people
 
 DIM = 8
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffconsole.anchor import anchor
 from diffconsole.errors import ModelError
-from diffconsole.predictor import Predictor
-from diffconsole.training.new_model import new_model
+from diffconsole.model.predictor import Predictor
+from diffconsole.strip.anchor import anchor
+from diffconsole.training.pretraining.new_model import new_model
 
-from ..encoders.tiny import RATE, Convolutions, network, scripted, write
-from ..synthetic import small_model
+from ...encoders.tiny import RATE, Convolutions, network, scripted, write
+from ...synthetic import small_model
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.anchor import anchor_settings
 from diffconsole.errors import AudioError, ModelError
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import Predictor
-from diffconsole.training.examples import POOL, Example, Pool, Schedule
-from diffconsole.training.pretrain import (
+from diffconsole.model.predictor import Predictor
+from diffconsole.strip.anchor import anchor_settings
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.training.pretraining.examples import POOL, Example, Pool, Schedule
+from diffconsole.training.pretraining.pretrain import (
     CHECKPOINT,
     PretrainOptions,
     held_out_examples,
     mean_with,
     pretrain,
 )
-from diffconsole.training.simulate import load_voices
+from diffconsole.training.pretraining.simulate import load_voices
 
-from ..synthetic import RATE, voice, write_people
+from ...synthetic import RATE, voice, write_people
 
 FIGURES = {"total", "likelihood", "error", "curve_db"}
 TASKS = {"listen", "style", "match", "sum"}

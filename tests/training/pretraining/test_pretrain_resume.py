@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.predictor import Predictor
-from diffconsole.training import examples
-from diffconsole.training import pretrain as pretraining
-from diffconsole.training.examples import Pool, Schedule, Stream
+from diffconsole.model.predictor import Predictor
 from diffconsole.training.interrupts import uninterrupted
-from diffconsole.training.pretrain import PretrainOptions, pretrain
+from diffconsole.training.pretraining import examples
+from diffconsole.training.pretraining import pretrain as pretraining
+from diffconsole.training.pretraining.examples import Pool, Schedule, Stream
+from diffconsole.training.pretraining.pretrain import PretrainOptions, pretrain
 
-from ..synthetic import write_people
+from ...synthetic import write_people
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from diffconsole import statistics
-from diffconsole.parameters import BY_KEY, PARAMETERS
-from diffconsole.training.processed import WIDE, process_two, wide_strip
-from diffconsole.training.simulate import SAMPLE_RATE, Voices, load_voices
+from diffconsole.strip import statistics
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
+from diffconsole.training.pretraining.processed import WIDE, process_two, wide_strip
+from diffconsole.training.pretraining.simulate import SAMPLE_RATE, Voices, load_voices
 
-from ..synthetic import write_people
+from ...synthetic import write_people
 
 
 @pytest.fixture(scope="module")

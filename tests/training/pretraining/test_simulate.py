@@ -12,13 +12,13 @@ import torch
 
 from diffconsole.audio import loudness_lufs
 from diffconsole.errors import AudioError
-from diffconsole.parameters import PARAMETERS
-from diffconsole.predictor import REFERENCE_LUFS
-from diffconsole.training import simulate as module
-from diffconsole.training.simulate import Voices, load_rooms, load_voices, simulate
-from diffconsole.training.strips import Strips
+from diffconsole.model.predictor import REFERENCE_LUFS
+from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.training.pretraining import simulate as module
+from diffconsole.training.pretraining.simulate import Voices, load_rooms, load_voices, simulate
+from diffconsole.training.pretraining.strips import Strips
 
-from ..synthetic import RATE, voice, write_people
+from ...synthetic import RATE, voice, write_people
 
 PEOPLE = {"anna": 1, "ben": 2, "carla": 3}
 SECONDS = 2.0
@@ -142,7 +142,7 @@ def test_the_whole_strip_comes_nearer_to_the_finished_tone(
 def test_undoing_an_eq_and_applying_it_is_nothing(voices: Voices) -> None:
     """Bells and shelves of opposite gains are inverse; the cuts are left to the strip."""
     from diffconsole.console import equalizer
-    from diffconsole.parameters import default_settings
+    from diffconsole.strip.parameters import default_settings
 
     settings = default_settings() | {
         "eq.low_shelf.gain_db": 9.0,

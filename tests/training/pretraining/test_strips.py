@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffconsole import statistics
-from diffconsole.anchor import anchor, anchor_settings
-from diffconsole.parameters import BY_KEY, PARAMETERS
-from diffconsole.statistics import SEND_EQ_DB
-from diffconsole.training.strips import Strips
+from diffconsole.strip import statistics
+from diffconsole.strip.anchor import anchor, anchor_settings
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
+from diffconsole.strip.statistics import SEND_EQ_DB
+from diffconsole.training.pretraining.strips import Strips
 
 
 @pytest.fixture(scope="module")

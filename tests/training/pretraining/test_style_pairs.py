@@ -9,13 +9,13 @@ import pytest
 import soundfile
 import torch
 
-from diffconsole import statistics
 from diffconsole.encoders.logmel import LogMelEncoder
-from diffconsole.predictor import Predictor
-from diffconsole.style_features import STYLE_FEATURES
-from diffconsole.style_statistics import load
-from diffconsole.training import style_pairs
-from diffconsole.training.simulate import load_voices
+from diffconsole.model.predictor import Predictor
+from diffconsole.model.reference.style_features import STYLE_FEATURES
+from diffconsole.model.reference.style_statistics import load
+from diffconsole.strip import statistics
+from diffconsole.training.pretraining import style_pairs
+from diffconsole.training.pretraining.simulate import load_voices
 from tests.synthetic import RATE, voice
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffconsole.parameters import EQ_BANDS, PARAMETERS, default_settings
-from diffconsole.training.targets import eq_curve_db, relevance, settings_loss
+from diffconsole.strip.parameters import EQ_BANDS, PARAMETERS, default_settings
+from diffconsole.training.pretraining.targets import eq_curve_db, relevance, settings_loss
 
-from .. import reference
+from ... import reference
 
 KEYS = [p.key for p in PARAMETERS]
 
