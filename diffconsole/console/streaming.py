@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels import operators as kernels
+from ..modules.compressor.compressor_operator import compress_from
 from ..modules.compressor.process import detector_settings
 from ..modules.equalizer.process import equalizer, equalizer_sections
 from ..modules.reverb.convolution import convolve
@@ -82,7 +82,7 @@ class StreamingConsole(Console):
 
     def _compressed(self, audio: Tensor, dynamics: dict[str, Tensor]) -> Tensor:
         settings = detector_settings(self.sample_rate, **dynamics)
-        compressed, self._level = kernels.compress_from(audio, settings, self._level)
+        compressed, self._level = compress_from(audio, settings, self._level)
         if self.on_dynamics is not None:
             self.on_dynamics(audio, compressed, float(dynamics["makeup_db"]))
         return compressed

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from ..kernels import operators as kernels
 from ..kernels.shapes import fast_length
+from ..modules.equalizer.sections_operator import sections
 
 __all__ = ["MixTarget", "mix_distance", "mix_distance_terms", "spectral_distance"]
 
@@ -169,7 +170,7 @@ def _average(energy: Tensor, time_ms: float, sample_rate: float) -> Tensor:
     step = 1.0 - math.exp(-per_sample)
     if kernels.name_for(energy) == "cpu":
         one_pole = torch.tensor([[[step, 0.0, 0.0, step - 1.0, 0.0]]], dtype=torch.float64)
-        return kernels.sections(energy, one_pole.expand(len(energy), 1, 5))
+        return sections(energy, one_pole.expand(len(energy), 1, 5))
     # By its response, as long as the sound: nothing wraps around, of which the first averages,
     # that of near silence, would have gradients of any size, and nothing is waited for.
     samples = energy.shape[-1]

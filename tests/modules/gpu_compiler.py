@@ -14,6 +14,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from diffconsole.kernels import operators as kernels
+from diffconsole.modules.compressor.compressor_operator import compress
+from diffconsole.modules.equalizer.sections_operator import sections as run_sections
 
 from .helpers import noise, values
 
@@ -54,7 +56,7 @@ def main() -> None:
         coefficients = torch.tensor([[[1.0, 0.5, 0.1, -0.4, 0.2]] * 8]).double().requires_grad_()
         settings = [values(v).requires_grad_() for v in (0.98, 0.9995, -20.0, -0.75, 6.0, 2.0)]
         with kernels.use("gpu"):
-            y = kernels.compress(kernels.sections(x, coefficients, 100), *settings)
+            y = compress(run_sections(x, coefficients, 100), *settings)
         y.sum().backward()
     print(*sorted(compiled))
 

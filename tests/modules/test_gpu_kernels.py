@@ -14,6 +14,8 @@ from scipy import signal
 
 from diffconsole import Console
 from diffconsole.kernels import operators as kernels
+from diffconsole.modules.compressor.compressor_operator import compress as run_compressor
+from diffconsole.modules.equalizer.sections_operator import sections as run_sections
 from tests import reference
 
 from .helpers import noise, square_wave, values
@@ -53,7 +55,7 @@ def compress(audio: torch.Tensor, *rows: dict[str, float]) -> torch.Tensor:
         [row["knee_db"] for row in rows],
         [row["makeup_db"] for row in rows],
     )
-    return kernels.compress(audio.to(DEVICE), *(values(*c).to(DEVICE) for c in columns)).cpu()
+    return run_compressor(audio.to(DEVICE), *(values(*c).to(DEVICE) for c in columns)).cpu()
 
 
 def worst_error(output: torch.Tensor, audio: torch.Tensor, *rows: dict[str, float]) -> float:
@@ -68,7 +70,7 @@ def gradients(name: str, audio: torch.Tensor, *rows: tuple[float, ...]) -> list[
     sections = sections.to(DEVICE).clone().requires_grad_()
     settings = [values(*c).to(DEVICE).requires_grad_() for c in zip(*rows, strict=True)]
     with kernels.use(name):
-        y = kernels.compress(kernels.sections(x, sections, 3000), *settings)
+        y = run_compressor(run_sections(x, sections, 3000), *settings)
     weights = noise(*x.shape, seed=9).to(x)
     found = torch.autograd.grad((y * weights).sum(), (x, sections, *settings))
     return [y.detach().cpu(), *(g.cpu() for g in found)]
@@ -195,7 +197,7 @@ def test_low_frequencies_in_single_precision(freq_hz, q):
     row = reference.section("high_pass", RATE, freq_hz, q)
     x = torch.from_numpy(np.cumsum(noise(1, 2, 20000).numpy(), axis=-1)).float() / 20.0
     section = torch.from_numpy(np.delete(row, 3))[None, None].to(DEVICE)
-    y = kernels.sections(x.to(DEVICE), section).cpu()
+    y = run_sections(x.to(DEVICE), section).cpu()
     expected = signal.sosfilt(row[None], x.double().numpy())
     assert reference.error_db(y, expected) < -110.0
 
@@ -205,7 +207,7 @@ def test_any_number_of_sections(sections):
     rows = np.concatenate([cascade()] * 6)[:sections]
     x = noise(2, 2, 500)
     given = torch.from_numpy(np.delete(rows, 3, axis=1)).expand(2, -1, -1).to(DEVICE)
-    y = kernels.sections(x.to(DEVICE), given, 4000).cpu()
+    y = run_sections(x.to(DEVICE), given, 4000).cpu()
     assert reference.error_db(y, signal.sosfilt(rows, x.numpy())) < -150.0
 
 
@@ -218,7 +220,7 @@ def test_a_section_that_lets_nothing_through_has_gradients():
     for name in ("gpu", "generic"):
         own = given.to(DEVICE).requires_grad_()
         with kernels.use(name):
-            y = kernels.sections(x, own, 3000)
+            y = run_sections(x, own, 3000)
         (found[name],) = torch.autograd.grad((y * noise(1, 1, 64, seed=3).to(DEVICE)).sum(), own)
     assert torch.isfinite(found["gpu"]).all()
     assert found["gpu"][0, 1, 0] != 0.0
@@ -270,7 +272,7 @@ def test_compressor_gradients_are_those_of_finite_differences(small_chunks, chan
     small_chunks.setattr(gpu_compressor, "ROWS_THAT_FILL", 0)
     x = noise(1, channels, 10, seed=4).to(DEVICE).requires_grad_()
     settings = [values(v).to(DEVICE).requires_grad_() for v in (0.6, 0.9, -25.0, -0.7, 6.0, 1.0)]
-    assert torch.autograd.gradcheck(kernels.compress, (x, *settings), eps=1e-6, atol=1e-6)
+    assert torch.autograd.gradcheck(run_compressor, (x, *settings), eps=1e-6, atol=1e-6)
 
 
 def test_section_gradients_are_those_of_finite_differences(small_chunks):
@@ -281,7 +283,7 @@ def test_section_gradients_are_those_of_finite_differences(small_chunks):
     given = given.double().to(DEVICE).requires_grad_()
 
     def run(audio: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
-        return kernels.sections(audio, coefficients, 90)
+        return run_sections(audio, coefficients, 90)
 
     assert torch.autograd.gradcheck(run, (x, given), eps=1e-6, atol=1e-7)
 

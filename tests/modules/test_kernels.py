@@ -14,7 +14,9 @@ import torch
 from scipy import signal
 
 from diffconsole.kernels import operators as kernels
-from diffconsole.modules.equalizer import generic_sections as generic
+from diffconsole.modules.compressor import generic_compressor as generic
+from diffconsole.modules.compressor.compressor_operator import compress
+from diffconsole.modules.equalizer.sections_operator import sections as run_sections
 from tests import reference
 
 from .helpers import noise, values
@@ -47,7 +49,7 @@ def test_sections_do_not_feel_their_blocks(kernel, samples):
     coefficients, rows = cascade()
     x = noise(1, 1, samples)
     expected = signal.sosfilt(rows, x.numpy())
-    assert reference.error_db(kernels.sections(x, coefficients), expected) < -155.0
+    assert reference.error_db(run_sections(x, coefficients), expected) < -155.0
 
 
 @pytest.mark.parametrize("samples", [1, BLOCK, BLOCK + 1, 5000])
@@ -59,8 +61,8 @@ def test_the_two_implementations_agree(samples, dtype):
         coefficients = cascade(2)[0].requires_grad_()
         settings = [s.requires_grad_() for s in compressor_settings(2)]
         with kernels.use(name):
-            filtered = kernels.sections(x, coefficients)
-            y = kernels.compress(filtered, *settings)
+            filtered = run_sections(x, coefficients)
+            y = compress(filtered, *settings)
         weights = noise(2, 2, samples, seed=2).to(dtype)
         grads = torch.autograd.grad((y * weights).sum(), (x, coefficients, *settings))
         found[name] = (filtered.detach(), y.detach(), *grads)
@@ -81,9 +83,7 @@ def test_real_voices_agree(real_voices):
     outputs = []
     for name in ("cpu", "generic"):
         with kernels.use(name):
-            outputs.append(
-                kernels.compress(kernels.sections(x, cascade()[0]), *compressor_settings())
-            )
+            outputs.append(compress(run_sections(x, cascade()[0]), *compressor_settings()))
     assert reference.error_db(*outputs) < -125.0
 
 
@@ -138,28 +138,28 @@ def test_layouts_do_not_matter(kernel):
     x = noise(2, 2, 700)
     strided = x.transpose(1, 2).contiguous().transpose(1, 2)
     assert not strided.is_contiguous()
-    assert torch.equal(kernels.sections(strided, coefficients), kernels.sections(x, coefficients))
+    assert torch.equal(run_sections(strided, coefficients), run_sections(x, coefficients))
     settings = compressor_settings(2)
-    assert torch.equal(kernels.compress(strided, *settings), kernels.compress(x, *settings))
+    assert torch.equal(compress(strided, *settings), compress(x, *settings))
     broadcast = noise(1, 1, 700).expand(2, 2, -1)
-    whole = kernels.sections(broadcast, coefficients)
-    assert torch.equal(whole, kernels.sections(broadcast.contiguous(), coefficients))
+    whole = run_sections(broadcast, coefficients)
+    assert torch.equal(whole, run_sections(broadcast.contiguous(), coefficients))
 
 
 def test_the_input_is_not_changed(kernel):
     x = noise(1, 2, 700)
     copy = x.clone()
-    kernels.compress(x, *compressor_settings())
-    kernels.sections(x, cascade()[0])
+    compress(x, *compressor_settings())
+    run_sections(x, cascade()[0])
     assert torch.equal(x, copy)
 
 
 def test_calls_from_many_threads_give_the_same_samples():
     x, (coefficients, _) = noise(4, 2, 20000), cascade(4)
-    expected = kernels.compress(kernels.sections(x, coefficients), *compressor_settings(4))
+    expected = compress(run_sections(x, coefficients), *compressor_settings(4))
 
     def again(_: int) -> torch.Tensor:
-        return kernels.compress(kernels.sections(x, coefficients), *compressor_settings(4))
+        return compress(run_sections(x, coefficients), *compressor_settings(4))
 
     with ThreadPoolExecutor(4) as pool:
         assert all(torch.equal(y, expected) for y in pool.map(again, range(8)))
@@ -167,11 +167,11 @@ def test_calls_from_many_threads_give_the_same_samples():
 
 def test_one_thread_gives_the_same_samples():
     x, (coefficients, _) = noise(3, 2, 5000), cascade(3)
-    expected = kernels.sections(x, coefficients)
+    expected = run_sections(x, coefficients)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert torch.equal(kernels.sections(x, coefficients), expected)
+        assert torch.equal(run_sections(x, coefficients), expected)
     finally:
         torch.set_num_threads(threads)
 
@@ -188,7 +188,7 @@ def test_silence_after_sound_is_not_slow():
         best = float("inf")
         for _ in range(3):
             start = time.perf_counter()
-            kernels.compress(kernels.sections(x, cascade()[0]), *settings)
+            compress(run_sections(x, cascade()[0]), *settings)
             best = min(best, time.perf_counter() - start)
         return best
 
@@ -200,7 +200,7 @@ def test_silence_after_sound_is_not_slow():
 def test_a_second_backward_pass_is_refused_not_wrong():
     x = noise(1, 1, 50).requires_grad_()
     with kernels.use("cpu"):
-        y = kernels.sections(x, cascade()[0])
+        y = run_sections(x, cascade()[0])
     (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="first derivatives only"):
         first.square().sum().backward()
@@ -238,11 +238,11 @@ def test_without_numba_the_console_still_runs():
 def test_a_forked_process_does_not_hang():
     code = (
         "import os, torch; torch.set_num_threads(2)\n"
-        "from diffconsole.console import kernels\n"
+        "from diffconsole.modules.equalizer.sections_operator import sections\n"
         "x = torch.ones(4, 1, 100); c = torch.tensor([[[1., 0, 0, 0, 0]]] * 4).double()\n"
-        "kernels.sections(x, c); pid = os.fork()\n"
+        "sections(x, c); pid = os.fork()\n"
         "if pid == 0:\n"
-        "    ok = torch.equal(kernels.sections(x, c), x); os._exit(0 if ok else 3)\n"
+        "    ok = torch.equal(sections(x, c), x); os._exit(0 if ok else 3)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
     )
     run = subprocess.run(

@@ -10,10 +10,9 @@ import torch
 
 from diffconsole.console import impulse_response, reverb
 from diffconsole.kernels import operators as kernels
-from diffconsole.modules.reverb import generic_room
 from diffconsole.modules.reverb.noise import band_noise
 from diffconsole.modules.reverb.process import band_decays
-from diffconsole.modules.reverb.room import room_response, room_spectrum
+from diffconsole.modules.reverb.room import _loops, room_response, room_spectrum
 from diffconsole.strip.parameters import PARAMETERS
 from tests import reference
 
@@ -55,7 +54,7 @@ def test_decaying_noise_is_its_formula(kernel, samples):
     t60 = decays()
     bands = band_noise(RATE, samples, 1, torch.float64, CPU)
     target = torch.full((len(t60), 2, samples + 3), 7.0, dtype=torch.float64)
-    kernels._module(kernel).decaying_noise(bands, t60, RATE, target)
+    _loops(kernel).decaying_noise(bands, t60, RATE, target)
     time = np.arange(samples) / RATE
     for item, seconds in enumerate(t60.numpy()):
         shape = 10.0 ** (-3.0 * time / seconds[:, None]) * (time < seconds.max())
@@ -67,16 +66,17 @@ def test_decaying_noise_is_its_formula(kernel, samples):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bins", [[3, 19000, 1], [8, 19992, 4], [0, 20000, 1]])
 def test_the_two_implementations_agree(dtype, bins):
-    cpu = pytest.importorskip("diffconsole.kernels.cpu")
+    pytest.importorskip("numba")
     t60, batch, length, samples = decays(), 4, 40000, 17000
     bands = band_noise(RATE, samples, 0, dtype, CPU)
     spectrum, error = spectra(batch, length // 2 + 1, dtype), spectra(batch, 20001, dtype, seed=1)
     by_tap, by_power = noise(batch, 2, samples, seed=2).to(dtype), noise(batch, 3, seed=3)
     found = {}
-    for name, module in (("cpu", cpu), ("generic", generic_room)):
+    for name in ("cpu", "generic"):
+        module, bins_of = _loops(name), _loops(name, "color")
         target, by_spectrum = torch.zeros(batch, 2, length, dtype=dtype), torch.empty_like(spectrum)
         module.decaying_noise(bands, t60, RATE, target)
-        by_setting = module.color_gradient(
+        by_setting = bins_of.color_gradient(
             error.clone(), spectrum, settings(batch), length, by_spectrum
         )
         found[name] = {
@@ -86,7 +86,7 @@ def test_the_two_implementations_agree(dtype, bins):
             "spectrum": torch.view_as_real(
                 module.spectrum_gradient(error, by_power, spectrum, bins)
             ),
-            "colored": torch.view_as_real(module.color(spectrum, settings(batch), length)),
+            "colored": torch.view_as_real(bins_of.color(spectrum, settings(batch), length)),
             "by spectrum": torch.view_as_real(by_spectrum),
             "by setting": by_setting * settings(batch),
         }
@@ -121,7 +121,8 @@ def test_gradcheck_of_mix_cuts_and_pre_delay(kernel):
 
 
 def test_the_number_of_threads_changes_nothing():
-    cpu = pytest.importorskip("diffconsole.kernels.cpu")
+    cpu = pytest.importorskip("diffconsole.modules.reverb.cpu_room")
+    cpu_color = pytest.importorskip("diffconsole.modules.reverb.cpu_color")
     bands = band_noise(RATE, 30000, 0, torch.float32, CPU)
     spectrum, by_tap = spectra(4, 20001, torch.float32), noise(4, 2, 30000).float()
     threads = torch.get_num_threads()
@@ -131,12 +132,12 @@ def test_the_number_of_threads_changes_nothing():
             torch.set_num_threads(count)
             target, by_spectrum = torch.zeros(4, 2, 30000), torch.empty_like(spectrum)
             cpu.decaying_noise(bands, decays(), RATE, target)
-            by_setting = cpu.color_gradient(
+            by_setting = cpu_color.color_gradient(
                 spectrum.clone(), spectrum, settings(4), 40000, by_spectrum
             )
             by_decay = cpu.decay_gradient(bands, decays(), RATE, by_tap)
             powers = cpu.band_powers(spectrum, [1, 19999, 1])
-            colored = cpu.color(spectrum, settings(4), 40000)
+            colored = cpu_color.color(spectrum, settings(4), 40000)
             found.append((target, by_spectrum, by_setting, by_decay, powers, colored))
     finally:
         torch.set_num_threads(threads)

@@ -166,7 +166,7 @@ def _run(x, settings, lanes, length, start, at_least, meet, states, y, saved, re
 
 
 def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    """Compress; see :func:`diffconsole.kernels.operators.compress`.
+    """Compress; see :func:`.compressor_operator.compress`.
 
     Returns the audio and, if kept, the levels: ``(batch, samples)``, negative where they rose.
     """
@@ -175,7 +175,7 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
 
 
 def compress_from(audio: Tensor, parameters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Compress a part of a signal; see :func:`diffconsole.kernels.operators.compress_from`."""
+    """Compress a part of a signal; see :func:`.compressor_operator.compress_from`."""
     y, _, states = _compress(audio, parameters, False, state.numpy())
     _, length = segments_of(audio.shape[-1])
     segment, block = divmod(-(-audio.shape[-1] // BLOCK) - 1, length // BLOCK)

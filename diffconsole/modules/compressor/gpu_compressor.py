@@ -287,7 +287,7 @@ def levels_in_columns(audio: Tensor, settings: Tensor) -> Tensor:
 
 
 def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    """Compress; see :func:`diffconsole.kernels.operators.compress`.
+    """Compress; see :func:`.compressor_operator.compress`.
 
     Returns the audio and, if kept, the levels: ``(batch, samples)``, negative where they rose.
     """

@@ -20,8 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...kernels import operators as kernels
 from ...kernels.shapes import check_audio
+from .compressor_operator import compress
 
 __all__ = ["compressor", "detector_settings", "smoothing", "static_curve_db"]
 
@@ -93,7 +93,7 @@ def compressor(
     settings = detector_settings(
         sample_rate, threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db
     )
-    return kernels.compress(audio, *(s.to(audio.device, torch.float64) for s in settings))
+    return compress(audio, *(s.to(audio.device, torch.float64) for s in settings))
 
 
 def detector_settings(
@@ -105,7 +105,7 @@ def detector_settings(
     knee_db: Tensor,
     makeup_db: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Return what :func:`diffconsole.kernels.operators.compress` takes, from the settings of :func:`compressor`."""
+    """Return what :func:`.compressor_operator.compress` takes, of those of :func:`compressor`."""
     return (
         smoothing(attack_ms, sample_rate),
         smoothing(release_ms, sample_rate),

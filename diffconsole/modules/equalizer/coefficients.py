@@ -60,9 +60,9 @@ _SHAPE = "int[] kinds, float sample_rate, float highest_hz"
 def _coefficients(
     settings: Tensor, kinds: list[int], sample_rate: float, highest_hz: float
 ) -> tuple[Tensor, Tensor]:
-    found: tuple[Tensor, Tensor] = _module("cpu").coefficients_forward(
-        settings, kinds, sample_rate, highest_hz
-    )
+    found: tuple[Tensor, Tensor] = _module(
+        f"{__package__}.coefficients", "cpu"
+    ).coefficients_forward(settings, kinds, sample_rate, highest_hz)
     return found
 
 
@@ -71,7 +71,9 @@ def _(
     settings: Tensor, kinds: list[int], sample_rate: float, highest_hz: float
 ) -> tuple[Tensor, Tensor]:
     rows, batch = settings.shape
-    shape = _module("cpu").coefficients_saved_shape(rows, len(kinds), batch)
+    shape = _module(f"{__package__}.coefficients", "cpu").coefficients_saved_shape(
+        rows, len(kinds), batch
+    )
     return settings.new_empty((batch, len(kinds), 5)), settings.new_empty(shape)
 
 
@@ -88,7 +90,7 @@ def _coefficients_backward(
     sample_rate: float,
     highest_hz: float,
 ) -> Tensor:
-    found: Tensor = _module("cpu").coefficients_backward(
+    found: Tensor = _module(f"{__package__}.coefficients", "cpu").coefficients_backward(
         gradient, settings, saved, kinds, sample_rate, highest_hz
     )
     return found

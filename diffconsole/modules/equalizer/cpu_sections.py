@@ -214,7 +214,7 @@ def sections_saved_shape(rows: int, samples: int, sections: int, keep: bool) -> 
 def sections_forward(
     audio: Tensor, coefficients: Tensor, ringing: int, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """Filter; see :func:`diffconsole.kernels.operators.sections`. Returns audio and histories."""
+    """Filter; see :func:`.sections_operator.sections`. Returns audio and histories."""
     _, channels, samples = audio.shape
     x = audio.detach().contiguous().numpy().reshape(-1, samples)
     sos = coefficients.detach().contiguous().numpy()

@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...kernels.shapes import fast_length
-from . import generic_sections as generic
+from . import generic_sections
 
 __all__ = ["sections_backward", "sections_forward", "sections_saved_shape"]
 
@@ -32,7 +32,7 @@ PROTOTYPE = 6
 
 PI = tl.constexpr(math.pi)
 
-sections_saved_shape = generic.sections_saved_shape
+sections_saved_shape = generic_sections.sections_saved_shape
 
 
 def _prototypes(coefficients: Tensor) -> Tensor:
@@ -162,20 +162,20 @@ def _filter_back(
 
 
 def _length(samples: int, coefficients: Tensor, ringing: int) -> int:
-    return fast_length(samples + (ringing or generic.ringing_samples(coefficients)))
+    return fast_length(samples + (ringing or generic_sections.ringing_samples(coefficients)))
 
 
 def sections_forward(
     audio: Tensor, coefficients: Tensor, ringing: int, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """Filter; see :func:`diffconsole.kernels.operators.sections`.
+    """Filter; see :func:`.sections_operator.sections`.
 
     Returns the audio and the length of the transform; see :mod:`.generic_sections` for that length.
     """
     batch, channels, samples = audio.shape
     sections = coefficients.shape[1]
     if sections > MOST_SECTIONS:
-        return generic.sections_forward(audio, coefficients, ringing, keep)
+        return generic_sections.sections_forward(audio, coefficients, ringing, keep)
     length = _length(samples, coefficients, ringing)
     with torch.cuda.device_of(audio):
         spectrum = torch.fft.rfft(audio, length).contiguous()
@@ -196,7 +196,7 @@ def sections_backward(
     batch, channels, samples = audio.shape
     sections = coefficients.shape[1]
     if sections > MOST_SECTIONS:
-        return generic.sections_backward(gradient, audio, coefficients, saved, ringing)
+        return generic_sections.sections_backward(gradient, audio, coefficients, saved, ringing)
     length = fast_length(samples + ringing) if ringing else int(saved)
     with torch.cuda.device_of(audio):
         error = torch.fft.rfft(gradient, length).contiguous()

@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from ...kernels import operators as kernels
 from ...kernels.shapes import check_audio, constant
 from ...strip.parameters import BY_KEY, EQ_BANDS
 from ..gain.process import gain
 from .coefficients import section_coefficients
+from .sections_operator import sections as filter_sections
 
 __all__ = [
     "coefficients",
@@ -184,7 +184,7 @@ def equalizer(
     if not sections.shape[1]:
         return audio if gain_db is None else gain(audio, gain_db)
     length = _ringing_on(audio.device, sample_rate, bypass)
-    return kernels.sections(audio, sections.to(audio.device), length)
+    return filter_sections(audio, sections.to(audio.device), length)
 
 
 def response(sections: Tensor, sample_rate: float, freq_hz: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ def _single(
     section = coefficients(kind, sample_rate, freq_hz, q, gain_db)
     others = [f"eq.{band}" for band, own in FILTER_OF_BAND.items() if own != kind]
     length = _ringing_on(audio.device, sample_rate, others)
-    return kernels.sections(audio, section.unsqueeze(1).to(audio.device), length)
+    return filter_sections(audio, section.unsqueeze(1).to(audio.device), length)
 
 
 def high_pass(audio: Tensor, sample_rate: float, freq_hz: Tensor, q: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ uses the spectrum again. The loops over taps and bins are those of :mod:`.cpu_ro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,6 +22,16 @@ from .noise import band_noise
 __all__ = ["complex_type", "groups", "room_response", "room_spectrum", "zero_padded"]
 
 ROWS_TOGETHER = 8
+
+
+def _loops(name: str, of: str = "room") -> ModuleType:
+    """Return the loops over taps, or those ``of="color"`` over bins, of one implementation.
+
+    They are few beside the transforms, so a GPU takes torch's own, which serve both.
+    """
+    if name == "cpu":
+        return _module(f"{__package__}.{of}", name)
+    return _module(f"{__package__}.room", "generic" if name == "gpu" else name)
 
 
 def groups(batch: int, rows: int, device: torch.device) -> list[slice]:
@@ -105,7 +116,7 @@ def _spectrum(
     bins: list[int],
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    module = _module(name_for(t60))
+    module = _loops(name_for(t60))
     noise = band_noise(sample_rate, samples, seed, dtype, t60.device)
     spectrum = t60.new_empty((len(t60), 2, length // 2 + 1), dtype=complex_type(dtype))
     powers = t60.new_empty((len(t60), 3))
@@ -151,7 +162,7 @@ def _spectrum_backward(
     dtype: torch.dtype,
     kernel: str,
 ) -> Tensor:
-    module = _module(kernel)
+    module = _loops(kernel)
     noise = band_noise(sample_rate, samples, seed, dtype, t60.device)
     found = torch.empty_like(t60)
     for part in groups(len(t60), 2, t60.device):
@@ -211,7 +222,7 @@ def room_response(spectrum: Tensor, settings: Tensor, length: int, taps: int) ->
 
 @_operator("room_response", "(Tensor spectrum, Tensor settings, int length, int taps)", "Tensor")
 def _response(spectrum: Tensor, settings: Tensor, length: int, taps: int) -> Tensor:
-    module = _module(name_for(spectrum))
+    module = _loops(name_for(spectrum), "color")
     response = spectrum.new_empty((*spectrum.shape[:2], taps), dtype=spectrum.real.dtype)
     for part in groups(len(spectrum), 2, spectrum.device):
         colored = module.color(spectrum[part], settings[part], length)
@@ -232,7 +243,7 @@ def _(spectrum: Tensor, settings: Tensor, length: int, taps: int) -> Tensor:
 def _response_backward(
     gradient: Tensor, spectrum: Tensor, settings: Tensor, length: int, kernel: str
 ) -> tuple[Tensor, Tensor]:
-    module = _module(kernel)
+    module = _loops(kernel, "color")
     by_spectrum = torch.empty_like(spectrum)
     by_setting = torch.empty_like(settings)
     parts = groups(len(spectrum), 2, spectrum.device)
