@@ -1,5 +1,5 @@
 """Losses: the distance between a mix and its target."""
 
-from .mix_distance import MixTarget, mix_distance, mix_distance_terms, spectral_distance
+from .distance import MixTarget, mix_distance, mix_distance_terms, spectral_distance
 
 __all__ = ["MixTarget", "mix_distance", "mix_distance_terms", "spectral_distance"]

@@ -1,7 +1,7 @@
 """How far an error of an EQ's curve moves a processed vocal away, without rendering it.
 
 Where two strips differ by ``e(f)`` dB before everything that follows the EQ, the distance between
-their results (:mod:`diffconsole.losses.mix_distance`) comes close to
+their results (:mod:`diffconsole.losses.distance`) comes close to
 
 ``k·Σ w(f)·|e(f)| + k·√(1.5·Σ v(f)·e(f)²) + 1.5·k·mean |Σ m(t, f)·e(f)|``, ``k = ln(10)/20``,
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..losses.mix_distance import ENERGY_TIMES_MS, MASKED_DB, POWER_FLOOR, _spectrum, _weigh
+from ..losses.distance import ENERGY_TIMES_MS, MASKED_DB, POWER_FLOOR, _spectrum, _weigh
 
 __all__ = ["NEPERS", "Audible", "audible_of"]
 

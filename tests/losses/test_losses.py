@@ -13,9 +13,9 @@ import scipy.signal
 import torch
 from torch import Tensor
 
+from diffconsole.losses import distance as losses
 from diffconsole.losses import mix_distance, mix_distance_terms, spectral_distance
-from diffconsole.losses import mix_distance as losses
-from diffconsole.losses.mix_distance import WEIGHTS
+from diffconsole.losses.distance import WEIGHTS
 
 from ..synthetic import RATE, mixed, voice
 
@@ -74,7 +74,7 @@ def test_spectral_terms_are_those_of_auraloss() -> None:
 )
 def test_the_weighting_is_curve_a(freq_hz: float, expected_db: float) -> None:
     """IEC 61672 at octave centres, as near as a filter of 101 taps comes."""
-    from diffconsole.losses.mix_distance import _weigh
+    from diffconsole.losses.distance import _weigh
 
     sine = torch.sin(2 * torch.pi * freq_hz / RATE * torch.arange(RATE, dtype=torch.float64))
     inside = slice(1000, -1000)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffconsole.kernels import operators as kernels
 from diffconsole.losses import MixTarget, mix_distance, mix_distance_terms
-from diffconsole.losses.mix_distance import WEIGHTS, _torch_terms
+from diffconsole.losses.distance import WEIGHTS, _torch_terms
 
 from ..synthetic import RATE, voice
 

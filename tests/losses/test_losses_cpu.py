@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffconsole.losses import MixTarget, mix_distance
-from diffconsole.losses.mix_distance import _torch_terms
+from diffconsole.losses.distance import _torch_terms
 
 from ..synthetic import RATE, voice
 

@@ -14,7 +14,7 @@ A part of the pairs is held out: each stage stops by them, the next begins at th
 and the best of all counts, the model as it was included. Fewer than 20 pairs are all learnt from,
 and each decides as those with other voices predict it (:mod:`.crossing`); the encoder then stays as
 it is. No single pair decides (:mod:`.selection`), and the side of a nearly mono mix counts no lower
-than it is audible (:mod:`diffconsole.losses.mix_distance`). The state is kept after each epoch and
+than it is audible (:mod:`diffconsole.losses.distance`). The state is kept after each epoch and
 each label, so a run that was stopped, however, goes on where it was and ends the same.
 """
 

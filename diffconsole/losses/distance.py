@@ -10,7 +10,7 @@ Yu et al., *DiffVox* (DAFx 2025):
   for 50/1000 ms and 100/2000 ms: what a compressor does to the micro-dynamics.
 
 :class:`MixTarget` keeps what depends on the mix alone, for many distances to the same one. On the
-CPU compiled loops (:mod:`.mix_distance_cpu`) serve, where numba is; elsewhere torch operations do.
+CPU compiled loops (:mod:`.distance_cpu`) serve, where numba is; elsewhere torch operations do.
 
 The side of a nearly mono mix lies 60 dB and more below its mid. As reported, the distance compares
 it with the side of a reverb all the same, and comes to some ten times what it is elsewhere, for
@@ -264,7 +264,7 @@ class MixTarget:
         self.audio = audio.expand(-1, 2, -1)
         if self._is_for_loops():
             # Brings numba along, which is not loaded before it is needed.
-            prepare = importlib.import_module(".mix_distance_cpu", __package__).loop_terms
+            prepare = importlib.import_module(".distance_cpu", __package__).loop_terms
             taps = _a_weighting(sample_rate)
             masked_db = MASKED_DB if bounded else None
             self._compute = prepare(

@@ -1,7 +1,7 @@
 """The terms of the distance to a mix on the CPU, by compiled loops with gradients of their own.
 
 The loops (:mod:`.kernels.cpu_spectra`, ``cpu_energies``, ``cpu_weighting``) give sums; here
-they become the terms of :mod:`.mix_distance`, and the terms' gradients become weights of the sums.
+they become the terms of :mod:`.distance`, and the terms' gradients become weights of the sums.
 """
 
 from __future__ import annotations
