@@ -18,7 +18,7 @@ from .enhance import Enhancer, enhance
 from .errors import AudioError, OutputError, PageSizeError, SettingsError
 from .files import atomic_set, check_folder, remove_output
 from .long_workflow import apply_long, predict_long, process_long
-from .parameters import SWITCHES
+from .parameters import BY_KEY, SWITCHES
 from .predictor import Prediction, Predictor
 from .preset import Preset
 from .render import Rendered, render
@@ -155,6 +155,9 @@ def _check_several(
     )
 
 
+NARROWEST_INTERVAL = 1e-3
+"""On the normalised scale; what is narrower is left out of the provenance."""
+
 ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
 """Of the results of a take: preset, audio, picture, audition page."""
 
@@ -224,6 +227,7 @@ def predict_preset(
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in strip.uncertainty.items()
+        if _varies(key, low, high)
     }
     likely = {name: round(share, 3) for name, share in prediction.switches.items()}
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
@@ -253,6 +257,13 @@ def predict_preset(
             **({"reference_style": style} if style else {}),
         },
     )
+
+
+def _varies(key: str, low: float, high: float) -> bool:
+    """Whether an interval says anything: one of no width is that of a setting never trained on."""
+    parameter = BY_KEY[key]
+    width = parameter.to_normalised(high) - parameter.to_normalised(low)
+    return width > NARROWEST_INTERVAL
 
 
 def predict_file(
