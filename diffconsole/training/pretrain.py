@@ -5,9 +5,10 @@ Four tasks share the encoder:
 - *finish*: a simulated raw vocal (:mod:`.simulate`); tell the strip that finishes it. This head
   is kept: it is the shipped predictor's.
 - *listen*: a voice through a random strip (:mod:`.processed`); tell the strip.
-- *style*: a voice before the strip, and another after it, or another passage of the same; tell the
-  strip. This head is kept too: it brings a raw vocal to the style of a finished one.
-- *match*: of two passages through one strip, find the other among the batch, whoever sings.
+- *style*: a voice before the strip, and one or two others after it, or other passages of the same;
+  tell the strip. This head is kept too: it brings a raw vocal to the style of a finished one.
+- *match*: of passages through one strip, find the others among the batch, whoever sings, and beside
+  the same passage through another strip.
 
 The loss of the first three is the likelihood of the known settings and the error of the EQ's curve
 (:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
@@ -41,7 +42,7 @@ from ..predictor import Predictor, default_model
 from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
 from .checkpoint import load_checkpoint, save_checkpoint
-from .examples import Pool, Schedule, Stream
+from .examples import SOUNDS, Pool, Schedule, Stream
 from .interrupts import uninterrupted
 from .pupil import Pupil, judge, judged_of, means_of
 from .simulate import Example as Raw
@@ -89,7 +90,7 @@ class PretrainOptions:
         Steps, instead of the time budget: the result then does not depend on how fast the
         machine is. With 0 the model is only anchored and its uncertainty scaled.
     batch : int
-        Sounds a step: a quarter raw vocals, three quarters voices before and after a strip.
+        Sounds per step: a sixth raw vocals, the others voices before and after a strip.
     learning_rate : float
         At the start; it falls to nothing along a cosine of the budget.
     start_from : str, optional
@@ -117,7 +118,7 @@ class PretrainOptions:
     finished: str | None = None
     minutes: float = 50.0
     steps: int | None = None
-    batch: int = 32
+    batch: int = 48
     learning_rate: float = 1e-3
     start_from: str | None = None
     average: bool = False
@@ -254,7 +255,7 @@ def pretrain(
             "held_out": began_with,
         }
 
-    units = max(1, options.batch // 4)
+    units = max(1, options.batch // SOUNDS)
     fresh = max(1, round(units / TIMES_HEARD))
     schedule = Schedule(options.seed, fresh, units)
     stream = Stream(voices.of(people), rooms, strips, mel, options.seed, progress["step"], schedule)
