@@ -48,6 +48,7 @@ from .pupil import Pupil, judge, judged_of, means_of
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
 from .strips import Strips
+from .style_pairs import fit_model_statistics
 from .targets import settings_loss
 
 __all__ = ["PretrainOptions", "held_out_examples", "mean_with", "pretrain"]
@@ -108,6 +109,9 @@ class PretrainOptions:
     bfloat16 : bool
         Whether the convolutions are learnt in half the digits: twice as fast where the processor
         has them, as most since 2020 do.
+    style_strips : int
+        Simulated strips, with several singers each, by which the statistics of references are
+        fitted in the end (:mod:`.style_pairs`); with 0 the model has none of its own.
     """
 
     voices: str
@@ -125,6 +129,7 @@ class PretrainOptions:
     seed: int = 0
     anchor_share: float = ANCHOR_SHARE
     bfloat16: bool = False
+    style_strips: int = 400
 
 
 def held_out_examples(
@@ -341,6 +346,13 @@ def pretrain(
     at = anchor().to(device).expand(len(judged), -1)
     truth = judged.target[:, 0].to(device)
     figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), truth))
+    if options.style_strips:
+        # On the CPU: another device would give other statistics.
+        pupil.to("cpu")
+        model.style_statistics = fit_model_statistics(
+            model, voices.of(people), strangers, rooms, options.style_strips, options.seed,
+            report_progress=lambda share: report({"statistics": share}),
+        )  # fmt: skip
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),
