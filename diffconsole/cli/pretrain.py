@@ -74,6 +74,11 @@ __all__ = ["pretrain"]
     "share; 0: one strip for every vocal.",
 )  # fmt: skip
 @click.option(
+    "--style-strips", type=click.IntRange(min=0), default=400, show_default=True,
+    help="Simulated strips that show, in the end, how surely a reference's style carries over to "
+    "another singer; 0: the package's own figures serve.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Processes that make examples; a GPU wants as many as there are cores.",
 )  # fmt: skip
@@ -97,6 +102,7 @@ def pretrain(
     learning_rate: float,
     bfloat16: bool,
     anchor_share: float,
+    style_strips: int,
     workers: int,
     trust_checkpoint: bool,
     device: str,
@@ -133,6 +139,7 @@ def pretrain(
         seed=seed,
         anchor_share=anchor_share,
         bfloat16=bfloat16,
+        style_strips=style_strips,
     )
     with results_folder(output):
         try:
@@ -167,6 +174,8 @@ def _pretrain_progress(update: Callable[[float, str], None]) -> Callable[[dict[s
         nonlocal held_out
         if "held_out" in event:
             held_out = f", held out {event['held_out']['sum']:.3f}"
+        elif "statistics" in event:
+            update(1.0, f"style statistics {100 * event['statistics']:.0f} %")
         else:
             note = f"step {event['step']}, loss {event['loss']:.3f}{held_out}"
             update(event["fraction"], note)

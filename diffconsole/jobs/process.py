@@ -20,7 +20,7 @@ from ..errors import AudioError, OutputError, PageSizeError, SettingsError
 from ..files import atomic_set, check_folder, remove_output
 from ..files.results import check_results
 from ..model.predictor import Prediction, Predictor
-from ..strip.parameters import SWITCHES
+from ..strip.parameters import BY_KEY, SWITCHES
 from ..strip.preset import Preset
 from .enhance import Enhancer, enhance
 from .long_process import apply_long, predict_long, process_long
@@ -155,6 +155,9 @@ def _check_several(
     )
 
 
+NARROWEST_INTERVAL = 1e-3
+"""On the normalised scale; what is narrower is left out of the provenance."""
+
 ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
 """Of the results of a take: preset, audio, picture, audition page."""
 
@@ -226,6 +229,7 @@ def predict_preset(
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in strip.uncertainty.items()
+        if _varies(key, low, high)
     }
     likely = {name: round(share, 3) for name, share in prediction.switches.items()}
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
@@ -255,6 +259,13 @@ def predict_preset(
             **({"reference_style": style} if style else {}),
         },
     )
+
+
+def _varies(key: str, low: float, high: float) -> bool:
+    """Whether an interval says anything: one of no width is that of a setting never trained on."""
+    parameter = BY_KEY[key]
+    width = parameter.to_normalised(high) - parameter.to_normalised(low)
+    return width > NARROWEST_INTERVAL
 
 
 def predict_file(

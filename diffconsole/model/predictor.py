@@ -23,6 +23,7 @@ from ..errors import AudioError, ModelError
 from ..simplify.low_end import hold_low_end, low_end_of
 from ..strip.parameters import BY_KEY, PARAMETERS, without_inaudible
 from .head import Head
+from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
 from .switches import RULES
 from .voice_features import describe
 
@@ -114,6 +115,7 @@ class Predictor(nn.Module):
         self.head = Head(encoder.dim, hidden)
         self.style = Head(2 * encoder.dim, hidden) if has_style else None
         self.hidden = hidden
+        self.style_statistics: StyleStatistics | None = None
         self.info: dict[str, Any] = {}
 
     def forward(self, audio: Tensor, described: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -337,6 +339,11 @@ class Predictor(nn.Module):
                     path.write_bytes(self.encoder.file)
             with atomic_path(folder / "model.safetensors", force=True) as path:
                 path.write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
+            if self.style is None or self.style_statistics is None:
+                remove_output(folder / STATISTICS_FILE)
+            else:
+                with atomic_path(folder / STATISTICS_FILE, force=True) as path:
+                    path.write_bytes(self.style_statistics.to_bytes())
             with atomic_path(folder / "model.json", force=True) as path:
                 path.write_text(json_text(sidecar), encoding="utf-8")
             if card:
@@ -375,6 +382,8 @@ class Predictor(nn.Module):
         keys = [p.key for p in PARAMETERS]
         expected = {"format": FORMAT, "version": VERSION, "parameters": keys}
         model = load_folder(cls, folder, LATER, expected, trust=trust_checkpoint)
+        if model.style is not None:
+            model.style_statistics = load_of_model(folder, 2 * model.encoder.dim)
         return model.to(device).eval()
 
 

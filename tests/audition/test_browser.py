@@ -469,6 +469,36 @@ def test_another_vocal_at_another_rate(opened):
     opened.wait("audition.report().playing && audition.player.context.sampleRate === 48000")
 
 
+def test_edits_are_kept_when_another_vocal_is_opened(opened, page_file, tmp_path):
+    opened.rendered()
+    tab = opened.tab
+    tab.keyboard.press("2")
+    field = '[data-key="eq.peak_1.gain_db"]'
+    tab.fill(field, "-9")
+    tab.press(field, "Enter")
+    tab.fill("#amount-number", "80")
+    tab.press("#amount-number", "Enter")
+    tab.select_option("#vocal", "1")
+    opened.wait("audition.session.sampleRate === 48000")
+    opened.ready()
+    # Nothing of it went to the other vocal's version of the same preset.
+    assert not opened.run("audition.session.versions.some(v => v.edited)")
+    tab.select_option("#vocal", "0")
+    opened.wait(f"audition.session.sampleRate === {RATE}")
+    opened.ready()
+    opened.rendered()
+    assert opened.run("audition.session.versions.map(v => v.edited)") == [False, True, False, False]
+    preset = Preset.read(downloaded(opened, "#download-preset", tmp_path))
+    assert preset.settings()["eq.peak_1.gain_db"] == pytest.approx(-9.0 * 0.8, abs=1e-3)
+    applied = render(raw_of(page_file), RATE, preset).samples
+    meter = pyloudnorm.Meter(RATE)
+    opened.wait("!audition.session.versions[1].isEstimate")
+    stated = opened.run("audition.session.versions[1].loudness")
+    assert stated == pytest.approx(meter.integrated_loudness(applied.T), abs=0.1)
+    tab.click("#reset")
+    assert not opened.run("audition.session.shown.edited")
+
+
 def test_everything_has_a_name_for_screen_readers(opened):
     nameless = opened.run(
         """[...document.querySelectorAll('button, input, select, canvas[role]')].filter((e) => {

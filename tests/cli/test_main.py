@@ -80,6 +80,15 @@ def test_process_writes_preset_audio_and_plot_that_belong_together(tmp_path, tak
     assert set(preset.provenance["uncertainty"]) == {p.key for p in PARAMETERS}
 
 
+def test_the_shipped_model_claims_no_certainty_of_what_it_never_varied(tmp_path, take):
+    done("predict", take, "-o", tmp_path / "take.json")
+    uncertainty = Preset.read(tmp_path / "take.json").provenance["uncertainty"]
+    assert all(low < high for low, high in uncertainty.values())
+    # No simulated strip has a pan, or a shelf of another Q.
+    assert not {"pan.position", "eq.low_shelf.q", "eq.high_shelf.q"} & uncertainty.keys()
+    assert {"compressor.ratio", "reverb.wet_db", "eq.peak_4.gain_db"} <= uncertainty.keys()
+
+
 @pytest.mark.usefixtures("quick_plot")
 def test_process_without_output_writes_beside_the_raw(tmp_path, take, model):
     done("process", take, "--model", model)

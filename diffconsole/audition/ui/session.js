@@ -55,6 +55,8 @@ export class Session {
     this.matching = true;
     this.selected = null;
     this.rendering = new Map();
+    /** By vocal what was edited of its versions, so that it is there when the vocal is opened again. */
+    this.edits = new Map();
     /** Counts the vocals opened: what comes late for an earlier one is dropped. */
     this.generation = 0;
     this.isLoaded = false;
@@ -78,6 +80,7 @@ export class Session {
 
   async begin(index, generation) {
     const vocal = this.page.vocals[index];
+    if (this.versions) this.edits.set(this.index, this.versions.map(({ strip, amount, edited }) => ({ strip, amount, edited })));
     this.index = index;
     this.vocal = vocal;
     this.sampleRate = vocal.sampleRate;
@@ -105,6 +108,10 @@ export class Session {
     this.selected = Math.min(this.selected ?? Math.max(this.lastPreset, 0), this.versions.length - 1);
     this.versions.forEach((version, i) => {
       if (version.kind === "preset") version.known = version.measured = this.levelWith(i, version);
+    });
+    // The levels above are those of the presets as they came; an edited one is measured again.
+    this.edits.get(index)?.forEach((kept, i) => {
+      if (kept.edited) Object.assign(this.versions[i], kept, { revision: 1 });
     });
     this.length = vocal.samples + vocal.tailSamples;
     this.player.open(vocal.sampleRate);

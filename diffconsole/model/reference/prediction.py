@@ -104,14 +104,16 @@ def _styles_of(model: Predictor, references: Sequence[Reference]) -> Tensor:
             "is none of ours; leave --model out to use the shipped one"
         )
     model.eval()
+    return torch.stack([_embedding(model, reference.take) for reference in references])
+
+
+@torch.inference_mode()
+def _embedding(model: Predictor, take: Take) -> Tensor:
+    """Mean and deviation of the encoder's frames, the mean over the windows, ``(2·dim,)``."""
+    levelled = take.mono * np.float32(10.0 ** (gain_of(take) / 20.0))
+    windows = windows_of(levelled, take.sample_rate, model.encoder)
     device = next(model.parameters()).device
-    styles = []
-    for reference in references:
-        take = reference.take
-        levelled = take.mono * np.float32(10.0 ** (gain_of(take) / 20.0))
-        windows = windows_of(levelled, take.sample_rate, model.encoder)
-        styles.append(Head.pool(model.encoder(windows.to(device))).mean(dim=0))
-    return torch.stack(styles)
+    return Head.pool(model.encoder(windows.to(device))).mean(dim=0)
 
 
 def _weights(references: Sequence[Reference], aspect: str | None) -> np.ndarray:
@@ -176,7 +178,8 @@ def predict_towards(
     followed = tuple(aspect for aspect in ASPECTS if shares[aspect].any())
     if not followed:
         raise SettingsError("no reference has any weight; leave them out instead")
-    mean, deviation = _distribution(model, take, _styles_of(model, references), shares)
+    styles = _styles_of(model, references)
+    mean, deviation = _distribution(model, take, styles, shares)
     chosen, centre = model.choose(mean, deviation), mean
     style: dict[str, Any] = {"steps": 0, "aspects": list(followed)}
     if steps:
@@ -184,7 +187,10 @@ def predict_towards(
         vocal = passages_of(take.mono * np.float32(10.0 ** (gain_of(take) / 20.0)),
                             take.sample_rate).to(device)  # fmt: skip
         finished = [(r.samples, r.sample_rate, r.take) for r in references]
-        target = style_target(vocal, mean.to(device), finished, shares)
+        embeddings = _embedding(model, take).double().cpu().numpy(), styles.double().cpu().numpy()
+        target = style_target(
+            vocal, mean.to(device), finished, shares, model.style_statistics, embeddings
+        )
         with bar("style", silent=references.silent) as show:
             found = descend(
                 vocal, mean, deviation, target, aspects=followed, steps=steps,

@@ -3,7 +3,7 @@
 Every figure is measured on passages of a vocal, at whatever level, and follows the strip: the EQ
 moves the tone, the compressor the distribution of short-time levels, the reverb what lies between
 the two sides and in the pauses. Singers differ in all of them; how much is measured once, in
-:mod:`diffconsole.style_likelihood`.
+:mod:`.style_statistics`.
 """
 
 from __future__ import annotations

@@ -1,21 +1,29 @@
-"""How surely the style of a result follows from a reference: measured once, on simulated pairs.
+"""How surely the style of a result follows from references: measured once, on simulated pairs.
 
-Two singers through one strip: the raw vocal of the first, the finished one of the second, and the
-first through the strip, which is the right result. Between the figures of both finished vocals
-lies what the singers differ in; how much of it, figure by figure, is what the file holds. The
+Several singers through one strip: the raw vocal of the first, the finished ones of others, and the
+first through the strip, which is the right result. Between the figures of the finished vocals lies
+what the singers differ in; how much of it, figure by figure, is what the statistics hold. The
 style that is expected of the right result is, by least squares,
 
-``t = a + p·(h − a) + q·(W z + b) + c``,  ``z = ([a, r] − mean)/deviation``, within ±3,
+``t = a + p·(h − a) + q·(W z + b) + c``,  ``z = ([a, r, e, f] − mean)/deviation``, within ±3,
 
-with ``a`` the style of the raw vocal, ``r`` that of the reference, ``h`` that of the model's
-prediction on the raw vocal; ``W z + b`` is what ``[a, r]`` alone say of the strip's effect, by
-ridge regression. ``deviation`` is that of what the right results had instead. The shipped file
-was made by ``python -m diffconsole.training.pretraining.style_pairs``.
+with ``a`` the style of the raw vocal, ``r`` that of the references, ``h`` that of the model's
+prediction on the raw vocal, and ``e`` and ``f`` the encoder's embeddings of the raw vocal and of
+the references, which know the singers better than figures do; ``W z + b`` is what these alone say
+of the strip's effect, by ridge regression. ``deviation`` is that of what the right results had
+instead. The more references there are, by different singers, the less of a singer is left in their
+mean: what one reference says is measured, and what the mean of three does, and what lies between
+or beyond goes by the inverse of their number.
+
+Statistics with embeddings belong to one encoder and lie in the model's folder, where ``pretrain``
+writes them. Of models without them the figures alone tell, by the file that is shipped with the
+package, which ``python -m diffconsole.training.pretraining.style_pairs`` made.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,28 +33,43 @@ import numpy as np
 from ...errors import ModelError
 from .style_features import STYLE_FEATURES
 
-__all__ = ["StyleStatistics", "load"]
+__all__ = ["SEVERAL", "STATISTICS_FILE", "StyleStatistics", "load", "load_of_model"]
 
 SHIPPED = Path(__file__).parent / "data" / "style_statistics.json"
+STATISTICS_FILE = "style_statistics.safetensors"
+"""In the folder of a model."""
+
 FORMAT = "diffconsole.style-statistics"
+LARGEST_BYTES = 1 << 26
 REACH = 3.0
 """Deviations beyond which a figure that no simulated vocal has moves nothing further."""
+
+SEVERAL = 3
+"""References whose mean is measured beside a single one."""
+
+_BY_FEATURE = ("of_prediction", "of_reference", "offset", "deviation")
+_ARRAYS = ("input_mean", "input_deviation", "weights", "bias", *_BY_FEATURE)
 
 
 @dataclass(frozen=True)
 class StyleStatistics:
     """What simulated pairs say of references.
 
+    All but the first two have two rows, for one reference and for the mean of
+    :data:`SEVERAL`, or one row that serves for both.
+
     Attributes
     ----------
     input_mean, input_deviation : ndarray
-        ``(2·features,)``, of the styles of raw vocals, then of references.
+        ``(inputs,)``, of the styles of raw vocals, then of references, then, where they are used,
+        of the embeddings of both.
     weights, bias : ndarray
-        ``(2·features, features)`` and ``(features,)``: the strip's effect by ridge regression.
+        ``(rows, inputs, features)`` and ``(rows, features)``: the strip's effect by ridge
+        regression.
     of_prediction, of_reference, offset : ndarray
-        ``(features,)`` each: ``p``, ``q`` and ``c``.
+        ``(rows, features)`` each: ``p``, ``q`` and ``c``.
     deviation : ndarray
-        ``(features,)``, dB: of the right results from what is expected.
+        ``(rows, features)``, dB: of the right results from what is expected.
     source : str
         How it was made.
     """
@@ -61,36 +84,93 @@ class StyleStatistics:
     deviation: np.ndarray
     source: str = ""
 
-    def effect(self, raw: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """Return what a strip does to a raw vocal, by its style and that of a reference, dB.
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers of an embedding; 0 where none are used."""
+        return (len(self.input_mean) - 2 * len(STYLE_FEATURES)) // 2
+
+    def for_references(self, count: float) -> StyleStatistics:
+        """Return the statistics for a number of references, with one row.
+
+        Parameters
+        ----------
+        count : float
+            At least 1; of references with different weights, the number of equal ones that are as
+            independent: ``1/Σ share²``.
+        """
+        if len(self.weights) == 1:
+            return self
+        share = np.clip((1.0 / count - 1.0 / SEVERAL) / (1.0 - 1.0 / SEVERAL), 0.0, 1.0)
+        rows = {
+            name: share * getattr(self, name)[:1] + (1.0 - share) * getattr(self, name)[1:]
+            for name in ("weights", "bias", *_BY_FEATURE)
+        }
+        return StyleStatistics(self.input_mean, self.input_deviation, **rows, source=self.source)
+
+    def effect(
+        self,
+        raw: np.ndarray,
+        reference: np.ndarray,
+        embedding: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return what a strip does to a raw vocal, by its style and that of references, dB.
 
         Parameters
         ----------
         raw, reference : ndarray
             ``(…, features)``.
+        embedding : ndarray, optional
+            ``(…, 2·embedding_dim)``, of the raw vocal, then of the references.
         """
-        inputs = np.concatenate((raw, reference), axis=-1)
-        z = np.clip((inputs - self.input_mean) / self.input_deviation, -REACH, REACH)
-        return np.asarray(z @ self.weights + self.bias)
+        inputs = [raw, reference, *([] if embedding is None else [embedding])]
+        z = standardised(np.concatenate(inputs, axis=-1), self.input_mean, self.input_deviation)
+        return np.asarray(z @ self.weights[0] + self.bias[0])
 
-    def expected(self, raw: np.ndarray, reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    def expected(
+        self,
+        raw: np.ndarray,
+        reference: np.ndarray,
+        predicted: np.ndarray,
+        embedding: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return the style that is expected of the right result, ``(…, features)``.
 
         Parameters
         ----------
         raw, reference, predicted : ndarray
-            ``(…, features)``: of the raw vocal, of the finished one, and of the raw vocal through
+            ``(…, features)``: of the raw vocal, of the finished ones, and of the raw vocal through
             the strip that the model predicts.
+        embedding : ndarray, optional
+            As in :meth:`effect`.
         """
-        from_reference = self.of_reference * self.effect(raw, reference)
-        return raw + self.of_prediction * (predicted - raw) + from_reference + self.offset
+        from_reference = self.of_reference[0] * self.effect(raw, reference, embedding)
+        of_prediction = self.of_prediction[0] * (predicted - raw)
+        return np.asarray(raw + of_prediction + from_reference + self.offset[0])
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, to four digits."""
         data: dict[str, Any] = {"format": FORMAT, "features": list(STYLE_FEATURES)}
-        for name, value in vars(self).items():
-            data[name] = value if isinstance(value, str) else _rounded(value)
+        data |= {name: _rounded(getattr(self, name)) for name in _ARRAYS}
+        data["source"] = self.source
         Path(path).write_text(json.dumps(data, separators=(",", ":")) + "\n", encoding="utf-8")
+
+    def to_bytes(self) -> bytes:
+        """Return what :func:`load_of_model` reads: safetensors, weights in half precision."""
+        from safetensors.numpy import save
+
+        arrays = {
+            name: np.ascontiguousarray(
+                getattr(self, name), np.float16 if name == "weights" else np.float32
+            )
+            for name in _ARRAYS
+        }
+        features = json.dumps(list(STYLE_FEATURES))
+        return save(arrays, {"format": FORMAT, "features": features, "source": self.source})
+
+
+def standardised(inputs: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return ``(inputs − mean)/deviation``, within ±3."""
+    return np.clip((inputs - mean) / deviation, -REACH, REACH)
 
 
 def _rounded(values: np.ndarray) -> list[Any]:
@@ -107,25 +187,72 @@ def load(path: str | Path = SHIPPED) -> StyleStatistics:
     ModelError
         The file is missing, damaged, or of other figures.
     """
-    count = len(STYLE_FEATURES)
-    shapes: dict[str, tuple[int, ...]] = {
-        "input_mean": (2 * count,),
-        "input_deviation": (2 * count,),
-        "weights": (2 * count, count),
-        **dict.fromkeys(("bias", "of_prediction", "of_reference", "offset", "deviation"), (count,)),
-    }
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         if data["format"] != FORMAT or data["features"] != list(STYLE_FEATURES):
             raise ValueError("it was made for other figures")
-        arrays = {name: np.array(data[name], float) for name in shapes}
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
-                raise ValueError(f"{name} is not {shape} finite numbers")
-        if not all((arrays[name] > 0.0).all() for name in ("input_deviation", "deviation")):
-            raise ValueError("a deviation is not above 0")
-        source = str(data["source"])
+        arrays = {name: np.array(data[name], float) for name in _ARRAYS}
+        if arrays["weights"].ndim == 2:
+            # Files of before there were statistics for several references have one row.
+            for name in ("weights", "bias", *_BY_FEATURE):
+                arrays[name] = arrays[name][None]
+        return _checked(arrays, str(data["source"]), 0)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: not statistics of styles ({reason})") from None
-    return StyleStatistics(**arrays, source=source)
+
+
+def load_of_model(folder: Path, embedding_dim: int) -> StyleStatistics | None:
+    """Read the statistics in a model's folder; None where there are none.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the model.
+    embedding_dim : int
+        Numbers of an embedding of its encoder.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged, or of other figures or another encoder.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / STATISTICS_FILE
+    if not path.exists():
+        return None
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+            raise ValueError(f"no ordinary file of at most {LARGEST_BYTES >> 20} MB")
+        with safe_open(str(path), "np") as file:
+            facts = file.metadata() or {}
+            arrays = {name: np.asarray(file.get_tensor(name), float) for name in _ARRAYS}
+        if facts.get("format") != FORMAT or facts.get("features") != json.dumps(
+            list(STYLE_FEATURES)
+        ):
+            raise ValueError("it was made for other figures")
+        return _checked(arrays, facts.get("source", ""), embedding_dim)
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: not statistics of styles ({reason})") from None
+
+
+def _checked(arrays: Mapping[str, np.ndarray], source: str, embedding_dim: int) -> StyleStatistics:
+    count = len(STYLE_FEATURES)
+    inputs = 2 * count + 2 * embedding_dim
+    rows = len(arrays["weights"])
+    if rows not in (1, 2):
+        raise ValueError(f"{rows} rows of weights")
+    shapes: dict[str, tuple[int, ...]] = {
+        "input_mean": (inputs,),
+        "input_deviation": (inputs,),
+        "weights": (rows, inputs, count),
+        **dict.fromkeys(("bias", *_BY_FEATURE), (rows, count)),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not {shape} finite numbers")
+    if not all((arrays[name] > 0.0).all() for name in ("input_deviation", "deviation")):
+        raise ValueError("a deviation is not above 0")
+    return StyleStatistics(**{name: arrays[name] for name in shapes}, source=source)

@@ -13,7 +13,14 @@ from ...console import Console
 from ...strip.parameters import denormalize
 from .descent import StyleTarget
 from .sides import PASSAGE_SECONDS, passages_of, sides_of
-from .style_features import ASPECTS, SIDE_FEATURES, STYLE_RATE, aspect_of, style_features
+from .style_features import (
+    ASPECTS,
+    SIDE_FEATURES,
+    STYLE_FEATURES,
+    STYLE_RATE,
+    aspect_of,
+    style_features,
+)
 from .style_statistics import StyleStatistics, load
 
 __all__ = ["passages_of", "reference_style", "style_target"]
@@ -50,6 +57,7 @@ def style_target(
     references: Sequence[tuple[np.ndarray, int, Take]],
     shares: Mapping[str, np.ndarray],
     statistics: StyleStatistics | None = None,
+    embeddings: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> StyleTarget:
     """Return the style that is expected of the right result, and how surely.
 
@@ -64,10 +72,13 @@ def style_target(
     shares : mapping of str to ndarray
         By aspect, ``(references,)``; an aspect with nothing but zeros is not followed.
     statistics : StyleStatistics, optional
-        By default the shipped ones.
+        Of the model; by default the shipped ones, which serve any.
+    embeddings : tuple of ndarray, optional
+        ``(dim,)`` of the raw vocal and ``(references, dim)``, by the model's encoder, where its
+        statistics use them.
     """
     table = load() if statistics is None else statistics
-    count = len(table.bias)
+    count = len(STYLE_FEATURES)
     console = Console(STYLE_RATE, bypass={"pan", "output_gain"}, reverb_seconds=PASSAGE_SECONDS)
     settings = denormalize(mean.float().expand(len(vocal), -1))
     raw, predicted = (
@@ -76,15 +87,20 @@ def style_target(
     )
     styles = np.stack([reference_style(*each, vocal.device) for each in references])
     expected, known = raw.copy(), np.zeros(count, bool)
+    deviation = np.full(count, np.inf)
     for aspect in ASPECTS:
         if not shares[aspect].any():
             continue
         style = _mean(styles, shares[aspect])
         mine = aspect_of(aspect)
         known[mine] = np.isfinite(style[mine])
-        style = np.where(np.isfinite(style), style, table.input_mean[count:])
-        expected[mine] = table.expected(raw, style, predicted)[mine]
-    deviation = np.where(known, table.deviation, np.inf)
+        style = np.where(np.isfinite(style), style, table.input_mean[count : 2 * count])
+        fitting = table.for_references(1.0 / float(np.square(shares[aspect]).sum()))
+        embedding = None
+        if embeddings is not None and table.embedding_dim:
+            embedding = np.concatenate((embeddings[0], shares[aspect] @ embeddings[1]))
+        expected[mine] = fitting.expected(raw, style, predicted, embedding)[mine]
+        deviation[mine] = np.where(known[mine], fitting.deviation[0][mine], np.inf)
     return StyleTarget(*(torch.from_numpy(a).float().to(vocal.device)
                          for a in (expected, deviation)))  # fmt: skip
 

@@ -230,6 +230,8 @@ def _command(options: Mapping[str, Any]) -> str:
         command += " --bfloat16"
     if "anchor_share" in options:
         command += f" --anchor-share {options['anchor_share']:g}"
+    if "style_strips" in options:
+        command += f" --style-strips {options['style_strips']}"
     if options.get("steps") is not None:
         budget = f"--steps {options['steps']}"
     else:

@@ -1,4 +1,4 @@
-"""What pretraining hears: examples made on the fly, and a pool of the latest of them."""
+"""Examples for pretraining, made on the fly, and a pool of the latest of them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .processed import process_two
+from .processed import Processed, process_several, random_strip, through_strip
 from .simulate import Voices, simulate
 from .strips import Strips
 
-__all__ = ["POOL", "Example", "Pool", "Schedule", "Stream"]
+__all__ = ["POOL", "SOUNDS", "Example", "Pool", "Schedule", "Stream"]
 
 POOL = 2000
 SAME_SHARE = 0.25
-"""Of the pairs of voices: the same singer, as a studio's reference often is."""
+"""Share of the examples whose passages are of one singer, as a studio's references often are."""
+
+SOUNDS = 6
+"""In an example."""
 
 Example = tuple[Tensor, Tensor]
-"""``(4, mels, frames)`` heard and ``(4, parameters)``, normalised:
+"""``(6, mels, frames)`` of the sounds and ``(6, parameters)`` of their strips, normalised:
 
 0. a raw vocal, and the strip that finishes it;
 1. a voice after a strip, and this strip;
 2. another voice, or another passage of the same, after this strip, at −18 LUFS a side, and the
    strip with the gain that levels it;
-3. the first voice before the strip, and the strip with the gain that levels its result."""
+3. the first voice before the strip, and the strip with the gain that levels its result;
+4. a third voice, or a third passage of the same, as the second;
+5. the first voice, the same passage, after another strip, and that strip: what tells it from
+   sound 1 is the processing alone."""
 
 TWO_SIDES_DB = 10.0 * math.log10(2.0)
 
@@ -106,16 +112,16 @@ class Stream(IterableDataset):
         rng = np.random.default_rng(seed)
         raw = simulate(self.voices, self.rooms, self.strips, rng)
         table = self.strips.table
-        processed = process_two(self.voices, self.rooms, table, rng, same_share=SAME_SHARE)
-        first_db, second_db = processed.levelling_db
-        level_db = second_db + TWO_SIDES_DB
-        second = processed.heard[1] * np.float32(10.0 ** (level_db / 20.0))
-        heard = self.mel(
-            torch.from_numpy(np.stack((raw.raw, processed.heard[0], second, processed.raw[0])))
-        )
-        gains_db = (0.0, level_db, first_db)
-        target = np.stack((raw.normalised(), *(processed.normalised(g) for g in gains_db)))
-        return heard.half().clone(), torch.from_numpy(target)
+        alike = process_several(self.voices, self.rooms, table, rng, count=3, same_share=SAME_SHARE)
+        other = Processed(alike.raw[:1], *through_strip(alike.raw[:1], random_strip(table, rng)))
+        levels_db = [gain_db + TWO_SIDES_DB for gain_db in alike.levelling_db]
+        second, third = (alike.heard[n] * np.float32(10.0 ** (levels_db[n] / 20.0)) for n in (1, 2))
+        sounds = (raw.raw, alike.heard[0], second, alike.raw[0], third, other.heard[0])
+        gains_db = (0.0, levels_db[1], alike.levelling_db[0], levels_db[2])
+        target = np.stack((
+            raw.normalised(), *(alike.normalised(g) for g in gains_db), other.normalised()
+        ))  # fmt: skip
+        return self.mel(torch.from_numpy(np.stack(sounds))).half().clone(), torch.from_numpy(target)
 
 
 class Pool:

@@ -5,9 +5,10 @@ Four tasks share the encoder:
 - *finish*: a simulated raw vocal (:mod:`.simulate`); tell the strip that finishes it. This head
   is kept: it is the shipped predictor's.
 - *listen*: a voice through a random strip (:mod:`.processed`); tell the strip.
-- *style*: a voice before the strip, and another after it, or another passage of the same; tell the
-  strip. This head is kept too: it brings a raw vocal to the style of a finished one.
-- *match*: of two passages through one strip, find the other among the batch, whoever sings.
+- *style*: a voice before the strip, and one or two others after it, or other passages of the same;
+  tell the strip. This head is kept too: it brings a raw vocal to the style of a finished one.
+- *match*: of passages through one strip, find the others among the batch, whoever sings, and beside
+  the same passage through another strip.
 
 The loss of the first three is the likelihood of the known settings and the error of the EQ's curve
 (:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
@@ -42,11 +43,12 @@ from ..checkpoint import load_checkpoint, save_checkpoint
 from ..interrupts import uninterrupted
 from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
-from .examples import Pool, Schedule, Stream
+from .examples import SOUNDS, Pool, Schedule, Stream
 from .pupil import Pupil, judge, judged_of, means_of
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
 from .strips import Strips
+from .style_pairs import fit_model_statistics
 from .targets import settings_loss
 
 __all__ = ["PretrainOptions", "held_out_examples", "mean_with", "pretrain"]
@@ -89,7 +91,7 @@ class PretrainOptions:
         Steps, instead of the time budget: the result then does not depend on how fast the
         machine is. With 0 the model is only anchored and its uncertainty scaled.
     batch : int
-        Sounds a step: a quarter raw vocals, three quarters voices before and after a strip.
+        Sounds per step: a sixth raw vocals, the others voices before and after a strip.
     learning_rate : float
         At the start; it falls to nothing along a cosine of the budget.
     start_from : str, optional
@@ -107,6 +109,9 @@ class PretrainOptions:
     bfloat16 : bool
         Whether the convolutions are learnt in half the digits: twice as fast where the processor
         has them, as most since 2020 do.
+    style_strips : int
+        Simulated strips, with several singers each, by which the statistics of references are
+        fitted in the end (:mod:`.style_pairs`); with 0 the model has none of its own.
     """
 
     voices: str
@@ -117,13 +122,14 @@ class PretrainOptions:
     finished: str | None = None
     minutes: float = 50.0
     steps: int | None = None
-    batch: int = 32
+    batch: int = 48
     learning_rate: float = 1e-3
     start_from: str | None = None
     average: bool = False
     seed: int = 0
     anchor_share: float = ANCHOR_SHARE
     bfloat16: bool = False
+    style_strips: int = 400
 
 
 def held_out_examples(
@@ -254,7 +260,7 @@ def pretrain(
             "held_out": began_with,
         }
 
-    units = max(1, options.batch // 4)
+    units = max(1, options.batch // SOUNDS)
     fresh = max(1, round(units / TIMES_HEARD))
     schedule = Schedule(options.seed, fresh, units)
     stream = Stream(voices.of(people), rooms, strips, mel, options.seed, progress["step"], schedule)
@@ -340,6 +346,13 @@ def pretrain(
     at = anchor().to(device).expand(len(judged), -1)
     truth = judged.target[:, 0].to(device)
     figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), truth))
+    if options.style_strips:
+        # On the CPU: another device would give other statistics.
+        pupil.to("cpu")
+        model.style_statistics = fit_model_statistics(
+            model, voices.of(people), strangers, rooms, options.style_strips, options.seed,
+            report_progress=lambda share: report({"statistics": share}),
+        )  # fmt: skip
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": _recorded(options),

@@ -1,9 +1,10 @@
-"""Two voices through one strip: what an encoder must hear, whoever sings.
+"""Several voices through one strip: what an encoder must recognise, whoever sings.
 
 Half of the strips are drawn from the statistics of real mixes, half widely, each setting for
-itself, so that no setting can be guessed from another. Two people share each strip: what their
-voices have in common is the processing. Before the strip both are at −18 LUFS; after it the levels
-are left as they come, since gain is a setting, and what would level them is told.
+itself, so that no setting can be guessed from another. Several singers, or several passages of one
+singer, share each strip: what they have in common is the processing. Before the strip each is at
+−18 LUFS; after it the levels are left as they come, since gain is a setting; the gain that would
+level each result comes with it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from ...strip.parameters import BY_KEY, PARAMETERS, default_settings
 from ...strip.statistics import SettingsStatistics
 from .simulate import SAMPLE_RATE, SECONDS, Voices, crop, levelled
 
-__all__ = ["Processed", "process_two", "taken", "wide_strip"]
+__all__ = [
+    "Processed",
+    "process_several",
+    "process_two",
+    "random_strip",
+    "taken",
+    "through_strip",
+    "wide_strip",
+]
 
 WIDE: dict[str, tuple[float, float]] = {
     "eq.high_pass.freq_hz": (20.0, 200.0),
@@ -59,14 +68,14 @@ MICROPHONE_DB, ROOM_SHARE = 3.0, 0.3
 
 @dataclass(frozen=True)
 class Processed:
-    """Two voices after one strip.
+    """Voices after one strip.
 
     Attributes
     ----------
     raw : ndarray
-        ``(2, samples)`` float32 at 44.1 kHz: the voices before the strip, each at −18 LUFS.
+        ``(voices, samples)`` float32 at 44.1 kHz: before the strip, each at −18 LUFS.
     heard : ndarray
-        ``(2, samples)``: after it, the mean of the two sides.
+        ``(voices, samples)``: after it, the mean of the two sides.
     settings : dict of str to float
         The strip.
     levelling_db : tuple of float
@@ -76,7 +85,7 @@ class Processed:
     raw: np.ndarray
     heard: np.ndarray
     settings: dict[str, float]
-    levelling_db: tuple[float, float]
+    levelling_db: tuple[float, ...]
 
     def normalised(self, gain_db: float = 0.0) -> np.ndarray:
         """Return the settings in 0…1, in the order of the table, with more output gain."""
@@ -97,6 +106,13 @@ def wide_strip(rng: np.random.Generator) -> dict[str, float]:
     return strip
 
 
+def random_strip(
+    statistics: SettingsStatistics, rng: np.random.Generator, wide_share: float = WIDE_SHARE
+) -> dict[str, float]:
+    """Draw a strip, widely with a probability of `wide_share`, otherwise as real mixes have it."""
+    return wide_strip(rng) if rng.uniform() < wide_share else statistics.sample(rng)[0]
+
+
 def process_two(
     voices: Voices,
     rooms: Sequence[np.ndarray],
@@ -107,34 +123,55 @@ def process_two(
     same_share: float = 0.0,
     seconds: float = SECONDS,
 ) -> Processed:
-    """Draw a strip and two voices, and send a passage of each through it.
+    """Draw a strip and two voices; see :func:`process_several`."""
+    return process_several(
+        voices, rooms, statistics, rng,
+        count=2, wide_share=wide_share, same_share=same_share, seconds=seconds,
+    )  # fmt: skip
+
+
+def process_several(
+    voices: Voices,
+    rooms: Sequence[np.ndarray],
+    statistics: SettingsStatistics,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    wide_share: float = WIDE_SHARE,
+    same_share: float = 0.0,
+    seconds: float = SECONDS,
+) -> Processed:
+    """Draw a strip and several voices, and send a passage of each through it.
 
     Parameters
     ----------
     voices : Voices
-        Levelled clips by person; of one person two passages.
+        Levelled clips per singer; of one singer several passages.
     rooms : sequence of ndarray
         Impulse responses; some voices stand in one before the strip.
     statistics : SettingsStatistics
         Of real mixes.
     rng : Generator
-        Of everything random.
+        The source of every random choice.
+    count : int
+        Number of voices.
     wide_share : float
         Share of the strips that are drawn widely.
     same_share : float
-        Share of the examples in which both passages are of one person, as one microphone in one
-        room took them; the others are of two people.
+        Share of the examples in which all passages are of one singer, as one microphone in one
+        room took them; the others are of different singers.
     seconds : float
-        Length.
+        Length of each passage.
     """
-    settings = wide_strip(rng) if rng.uniform() < wide_share else statistics.sample(rng)[0]
+    settings = random_strip(statistics, rng, wide_share)
     people = sorted(voices.clips)
     length = int(seconds * SAMPLE_RATE)
     if same_share and rng.uniform() < same_share:
         person, take = people[int(rng.integers(len(people)))], int(rng.integers(2**32))
-        drawn = [(person, np.random.default_rng(take)) for _ in range(2)]
+        drawn = [(person, np.random.default_rng(take)) for _ in range(count)]
     else:
-        drawn = [(people[i], rng) for i in rng.choice(len(people), 2, replace=len(people) < 2)]
+        chosen = rng.choice(len(people), count, replace=len(people) < count)
+        drawn = [(people[i], rng) for i in chosen]
     raw = np.stack([
         levelled(
             taken(
@@ -143,11 +180,33 @@ def process_two(
         )
         for person, of in drawn
     ])  # fmt: skip
+    return Processed(raw, *through_strip(raw, settings))
+
+
+def through_strip(
+    raw: np.ndarray, settings: dict[str, float]
+) -> tuple[np.ndarray, dict[str, float], tuple[float, ...]]:
+    """Process voices with one strip.
+
+    Parameters
+    ----------
+    raw : ndarray
+        ``(voices, samples)`` float32 at 44.1 kHz.
+    settings : dict of str to float
+        The strip.
+
+    Returns
+    -------
+    tuple
+        The means of the two sides, ``(voices, samples)``; the strip; and per voice the gain in dB
+        that would bring the two sides together to −18 LUFS.
+    """
+    seconds = raw.shape[1] / SAMPLE_RATE
     with torch.inference_mode():
-        mixed = _console(seconds)(torch.from_numpy(raw)[:, None], _tensors(settings))
+        mixed = _console(seconds)(torch.from_numpy(raw)[:, None], _tensors(settings, len(raw)))
     loudness = (max(loudness_lufs(two.numpy(), SAMPLE_RATE), -70.0) for two in mixed)
-    first, second = (REFERENCE_LUFS - lufs for lufs in loudness)
-    return Processed(raw, mixed.mean(dim=1).numpy(), settings, (first, second))
+    levelling_db = tuple(REFERENCE_LUFS - lufs for lufs in loudness)
+    return mixed.mean(dim=1).numpy(), settings, levelling_db
 
 
 def taken(
@@ -180,5 +239,5 @@ def _console(seconds: float) -> Console:
     return Console(SAMPLE_RATE, bypass=HELD_MODULES, reverb_seconds=min(seconds, 4.0))
 
 
-def _tensors(settings: Mapping[str, float]) -> dict[str, torch.Tensor]:
-    return {key: torch.full((2,), BY_KEY[key].clip(value)) for key, value in settings.items()}
+def _tensors(settings: Mapping[str, float], count: int) -> dict[str, torch.Tensor]:
+    return {key: torch.full((count,), BY_KEY[key].clip(value)) for key, value in settings.items()}

@@ -14,12 +14,14 @@ from ...encoders import create
 from ...encoders.logmel import LogMelEncoder
 from ...model.head import Head
 from ...model.predictor import Predictor
-from .examples import Stream
+from .examples import SOUNDS, Stream
 from .targets import settings_loss
 
-__all__ = ["Judged", "Pupil", "calibrate", "judge", "judged_of", "means_of"]
+__all__ = ["Judged", "Pupil", "calibrate", "judge", "judged_of", "match_loss", "means_of"]
 
 LISTEN_WEIGHT, STYLE_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 1.0, 0.1, 0.1
+PROCESSED = [1, 2, 4, 5]
+"""The sounds of an example that went through a strip."""
 
 
 class Pupil(nn.Module):
@@ -34,8 +36,38 @@ class Pupil(nn.Module):
         self.projection = nn.Linear(2 * dim, 64)
 
     def forward(self, heard: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses of ``(batch, 4, mels, frames)`` and ``(batch, 4, parameters)``, ``(batch,)``."""
-        batch = len(heard)
+        """Return the losses, ``(batch,)`` each, of examples as :data:`.examples.Example` has them.
+
+        Parameters
+        ----------
+        heard : Tensor
+            ``(batch, sounds, mels, frames)``.
+        target : Tensor
+            ``(batch, sounds, parameters)``.
+        """
+        pooled = self._pooled(heard)
+        finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])
+        processed = pooled[:, PROCESSED]
+        listen = _mean_loss(*self.listener.answer(processed), target[:, PROCESSED])
+        references = (pooled[:, 2], pooled[:, 4], pooled[:, [2, 4]].mean(dim=1))
+        style = torch.stack([
+            settings_loss(*self.model.style_answer(pooled[:, 3], reference), target[:, 3])["total"]
+            for reference in references
+        ]).mean(dim=0)  # fmt: skip
+        match = match_loss(*self.projection(processed).unbind(dim=1))
+        return {
+            **finish,
+            "listen": listen,
+            "style": style,
+            "match": match,
+            "sum": finish["total"]
+            + LISTEN_WEIGHT * listen
+            + STYLE_WEIGHT * style
+            + MATCH_WEIGHT * match,
+        }
+
+    def _pooled(self, heard: Tensor) -> Tensor:
+        """Mean and deviation of each sound's frames, ``(batch, sounds, 2·dim)``."""
         encoder = self.model.encoder
         assert isinstance(encoder, LogMelEncoder)
         half: AbstractContextManager[Any] = contextlib.nullcontext()
@@ -43,33 +75,44 @@ class Pupil(nn.Module):
             half = torch.autocast(heard.device.type, torch.bfloat16)
         with half:
             frames = encoder.frames_of(heard.float().flatten(0, 1))
-        pooled = Head.pool(frames.float()).reshape(batch, 4, -1)
-        finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])
-        both = pooled[:, 1:3].flatten(0, 1)
-        listen = settings_loss(*self.listener.answer(both), target[:, 1:3].flatten(0, 1))
-        style = settings_loss(*self.model.style_answer(pooled[:, 3], pooled[:, 2]), target[:, 3])
-        seen = nn.functional.normalize(self.projection(both), dim=-1).reshape(batch, 2, -1)
-        alike = seen[:, 0] @ seen[:, 1].T / TEMPERATURE
-        own = torch.arange(batch, device=alike.device)
-        match = 0.5 * sum(
-            nn.functional.cross_entropy(a, own, reduction="none") for a in (alike, alike.T)
-        )
-        listened = listen["total"].reshape(batch, 2).mean(dim=1)
-        return {
-            **finish,
-            "listen": listened,
-            "style": style["total"],
-            "match": torch.as_tensor(match),
-            "sum": finish["total"]
-            + LISTEN_WEIGHT * listened
-            + STYLE_WEIGHT * style["total"]
-            + MATCH_WEIGHT * match,
-        }
+        return Head.pool(frames.float()).reshape(len(heard), SOUNDS, -1)
+
+
+def match_loss(first: Tensor, second: Tensor, third: Tensor, other: Tensor) -> Tensor:
+    """Return how badly passages through one strip are recognised among others, ``(batch,)``.
+
+    ``−log(exp(a·p/τ) / (Σ exp(a·b/τ) + exp(a·o/τ)))``, cosine similarities, τ = 0.1: the first
+    passage of each example has to find its second and its third among those of the batch, and
+    they have to find it; beside them lies the first passage after another strip, `other`, which
+    has the same singer and other processing (InfoNCE with a hard negative: van den Oord et al.,
+    2018; Robinson et al., "Contrastive learning with hard negative samples", 2021).
+
+    Parameters
+    ----------
+    first, second, third, other : Tensor
+        ``(batch, dim)``.
+    """
+    first, second, third, other = (
+        nn.functional.normalize(each, dim=-1) for each in (first, second, third, other)
+    )
+    own = torch.arange(len(first), device=first.device)
+    losses = []
+    for anchor, positive in ((first, second), (second, first), (first, third), (third, first)):
+        alike = torch.cat((anchor @ positive.T, (anchor * other).sum(-1, keepdim=True)), dim=1)
+        losses.append(nn.functional.cross_entropy(alike / TEMPERATURE, own, reduction="none"))
+    return torch.stack(losses).mean(dim=0)
+
+
+def _mean_loss(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+    """Mean loss of several sounds, ``(batch,)`` of ``(batch, sounds, parameters)`` each."""
+    batch, sounds = target.shape[:2]
+    flat = (part.flatten(0, 1) for part in (mean, log_variance, target))
+    return settings_loss(*flat)["total"].reshape(batch, sounds).mean(dim=1)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Examples of the people that judge, ``(examples, 4, …)`` each."""
+    """Examples of validation speakers, ``(examples, sounds, …)`` each."""
 
     heard: Tensor
     target: Tensor
@@ -90,11 +133,7 @@ def calibrate(pupil: Pupil, judged: Judged) -> None:
     model = pupil.model
     assert isinstance(model.encoder, LogMelEncoder) and model.style is not None
     device = next(pupil.parameters()).device
-    found = [
-        Head.pool(model.encoder.frames_of(some.float().flatten(0, 1).to(device)))
-        for some in judged.heard.split(4)
-    ]
-    pooled = torch.cat(found).reshape(len(judged), 4, -1)
+    pooled = torch.cat([pupil._pooled(some.to(device)) for some in judged.heard.split(4)])
     for head, answer, task in (
         (model.head, model.head.answer(pooled[:, 0]), 0),
         (model.style, model.style_answer(pooled[:, 3], pooled[:, 2]), 3),

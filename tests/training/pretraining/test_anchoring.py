@@ -11,6 +11,7 @@ from diffconsole.model.head import Head
 from diffconsole.strip.anchor import anchor
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.pretraining.anchoring import settle, undo_anchoring, usual_voices
+from diffconsole.training.pretraining.examples import SOUNDS
 from diffconsole.training.pretraining.pupil import Judged, Pupil
 from diffconsole.training.pretraining.simulate import load_voices
 from diffconsole.training.pretraining.strips import Strips
@@ -62,7 +63,7 @@ def test_what_is_chosen_for_the_usual_voice_is_the_anchor(tmp_path: Path) -> Non
     again = usual_voices(pupil.model.encoder, voices, [], strips, seed=0, count=6)
     assert torch.equal(usual, again)
     mels = pupil.model.encoder.config()["mels"]
-    judged = Judged(torch.randn(4, 4, mels, 20).half(), torch.rand(4, 4, len(PARAMETERS)))
+    judged = Judged(torch.randn(4, SOUNDS, mels, 20).half(), torch.rand(4, SOUNDS, len(PARAMETERS)))
     before = logits(pupil.model.head, usual)
     settle(pupil, usual, judged, 0.4)
     mean, log_variance = pupil.model.head.answer(usual)

@@ -34,7 +34,9 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> PretrainOptions:
     """Three people, one held out; three examples a step, four seconds."""
     people = {"anna": 1, "ben": 2, "carla": 3}
     folder = write_people(tmp_path_factory.mktemp("data") / "voices", people)
-    return PretrainOptions(str(folder), held_out=("ben",), minutes=6.0 / 60.0, batch=3)
+    return PretrainOptions(
+        str(folder), held_out=("ben",), minutes=6.0 / 60.0, batch=3, style_strips=5
+    )
 
 
 def stop_after(steps: int) -> Any:
@@ -90,7 +92,7 @@ def test_the_model_loads_and_predicts(
     assert not (folder / CHECKPOINT).exists()
     model = Predictor.load(folder)
     assert model.info["held_out"] == figures
-    assert model.info["steps"] == events[-1]["step"]
+    assert model.info["steps"] == max(event.get("step", 0) for event in events)
     assert model.info["options"]["held_out"] == ["ben"]
     assert model.info["options"]["voices"] == "voices", "not where it lies on this machine"
     assert options.voices not in (folder / "model.json").read_text()
@@ -101,6 +103,12 @@ def test_the_model_loads_and_predicts(
     assert found.settings["compressor.ratio"] == pytest.approx(strip["compressor.ratio"], rel=0.2)
     assert found.settings["reverb.wet_db"] == pytest.approx(strip["reverb.wet_db"], abs=6.0)
     assert model.info["anchor_share"] == options.anchor_share
+    table = model.style_statistics
+    assert table is not None
+    assert table.embedding_dim == 2 * model.encoder.dim
+    assert "5 strips, 4 singers of 2 each" in table.source
+    assert table.source.endswith("5 strips for validation by ben")
+    assert events[-1] == {"statistics": 1.0}
 
 
 def test_another_run_does_not_go_on_with_this_one(options: PretrainOptions, tmp_path: Path) -> None:

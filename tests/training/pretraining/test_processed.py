@@ -8,7 +8,13 @@ import scipy.signal
 
 from diffconsole.strip import statistics
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS
-from diffconsole.training.pretraining.processed import WIDE, process_two, wide_strip
+from diffconsole.training.pretraining.processed import (
+    WIDE,
+    process_several,
+    process_two,
+    through_strip,
+    wide_strip,
+)
 from diffconsole.training.pretraining.simulate import SAMPLE_RATE, Voices, load_voices
 
 from ...synthetic import write_people
@@ -119,6 +125,37 @@ def test_one_singer_is_taken_by_one_microphone() -> None:
         spectra = [scipy.signal.welch(raw, SAMPLE_RATE, nperseg=512)[1][:, 4:120] for raw in made]
         off_db[share] = [np.std(10.0 * np.log10(first / second)) for first, second in spectra]
     assert max(off_db[1.0]) < 0.45 < 0.55 < min(off_db[0.0])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_several_voices_share_one_strip(share: float) -> None:
+    made = [
+        process_several(
+            hummers(), [], statistics.load(), np.random.default_rng(seed),
+            count=3, same_share=share, seconds=1.0,
+        )
+        for seed in range(6)
+    ]  # fmt: skip
+    for each in made:
+        assert each.raw.shape == each.heard.shape == (3, SAMPLE_RATE)
+        assert len(each.levelling_db) == 3
+        again, strip, levelling_db = through_strip(each.raw, each.settings)
+        assert strip == each.settings
+        np.testing.assert_array_equal(again, each.heard)
+        assert levelling_db == each.levelling_db
+        singers = {is_low(raw) for raw in each.raw}
+        # Three of two singers: one comes twice.
+        assert share == 0.0 or len(singers) == 1
+    assert share == 1.0 or any(len({is_low(raw) for raw in each.raw}) == 2 for each in made)
+
+
+def test_two_are_drawn_as_ever(voices: Voices) -> None:
+    heard, settings = drawn(voices, 7)
+    several = process_several(
+        voices, [], statistics.load(), np.random.default_rng(7), count=2, seconds=1.0
+    )
+    assert several.settings == settings
+    np.testing.assert_array_equal(several.heard, heard)
 
 
 def test_one_person_gives_two_passages(voices: Voices) -> None:
