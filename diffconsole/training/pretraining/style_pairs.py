@@ -2,9 +2,10 @@
 
 For each strip, drawn from the statistics of real mixes, some singers pass through it; each of them
 in turn is the reference of each other one, whose right result is known, and so is the mean of all
-others. From the figures of all (:mod:`diffconsole.model.reference.style_features`), and the embeddings of the
-model's encoder, comes what :mod:`diffconsole.model.reference.style_statistics` holds. How far the regression and
-the model's prediction are to be believed is measured on singers that neither was fitted to.
+others. From the figures of all (:mod:`diffconsole.model.reference.style_features`), and the
+embeddings of the model's encoder, comes what :mod:`diffconsole.model.reference.style_statistics`
+holds. How far the regression and the model's prediction are to be believed is measured on singers
+that neither was fitted to.
 
 ``pretrain`` does this for the model that it trained.
 
