@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import os
+
+# Several processes share the cores (pytest-xdist); each library reads this when it is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(_name, str(max(1, (os.cpu_count() or 1) // _processes)))
+
 import signal
 from collections.abc import Iterator
 from pathlib import Path

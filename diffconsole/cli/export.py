@@ -61,8 +61,9 @@ def export(
 
 
 def _list(report: Report) -> None:
-    from ..export import formats
+    from ..export import added_formats, formats
 
+    known = formats()
     rows = [
         {
             "format": form.key,
@@ -74,10 +75,10 @@ def _list(report: Report) -> None:
             "conditions": list(form.conditions),
             "import": form.read is not None,
         }
-        for form in formats().values()
+        for form in known.values()
     ]
     lines = []
-    for form in formats().values():
+    for form in known.values():
         back = "" if form.read is None else "; import reads it back"
         lines.append(f"{form.key:<13} {form.title}")
         lines.append(f"{'':<13} writes a {form.ending or 'folder'}{back}")
@@ -86,6 +87,8 @@ def _list(report: Report) -> None:
             lines.append(f"{'':<13} error, measured with {form.consumer}: {told}")
         lines += [f"{'':<13} {name}: {words}" for name, words in form.lost.items()]
         lines += [f"{'':<13} {words}" for words in form.conditions]
+    for name, reason in added_formats().broken.items():
+        report.say(f"Note: format {name} is left out: {reason}")
     report.result({"formats": rows}, "\n".join(lines))
 
 

@@ -50,8 +50,9 @@ def encoders() -> None:
 @command("list", "diffconsole encoders list")
 def encoders_list(report: Report) -> None:
     """List the encoder families, as finetune --encoder takes them."""
-    from ..encoders import FAMILIES
+    from ..encoders import added_families, families
 
+    known, broken = families(), added_families().broken
     rows = [
         {
             "name": name,
@@ -63,9 +64,9 @@ def encoders_list(report: Report) -> None:
             "needs": family.needs,
             "published": family.published,
         }
-        for name, family in FAMILIES.items()
+        for name, family in known.items()
     ]
-    width = max(len(name) for name in FAMILIES)
+    width = max(map(len, known))
     lines = []
     for row in rows:
         rate = f"{row['sample_rate']} Hz" if row["sample_rate"] else "any rate"
@@ -76,6 +77,8 @@ def encoders_list(report: Report) -> None:
             f"{'':<{width}}  weights: {row['licence']}; {row['published']}",
             f"{'':<{width}}  needs {row['needs']}",
         ]
+    for name, reason in broken.items():
+        report.say(f"Note: encoder {name} is left out: {reason}")
     report.result({"encoders": rows}, "\n".join(lines))
 
 

@@ -1,6 +1,10 @@
-"""Pretrained encoders: one file a family, all with the interface of :class:`Encoder`.
+"""Pretrained encoders: one file per family, all with the interface of :class:`Encoder`.
 
-A new family is one file here and one line in ``FAMILIES``.
+A new family is one file here and one line in ``FAMILIES``; another package adds one by an entry
+point ``diffconsole.encoders`` that names a :class:`Family`:
+
+``[project.entry-points."diffconsole.encoders"]``
+``mynet = "my_package:FAMILY"``
 """
 
 from __future__ import annotations
@@ -11,11 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ModelError
+from ..files.plugins import Plugins, installed
 
 if TYPE_CHECKING:
     from .base import Encoder
 
-__all__ = ["FAMILIES", "Family", "create", "has_own_file", "open_encoder", "split_spec"]
+__all__ = [
+    "ENTRY_POINTS",
+    "FAMILIES",
+    "Family",
+    "added_families",
+    "create",
+    "families",
+    "family_of",
+    "has_own_file",
+    "open_encoder",
+    "split_spec",
+]
+
+ENTRY_POINTS = "diffconsole.encoders"
 
 
 class Family(NamedTuple):
@@ -24,7 +42,8 @@ class Family(NamedTuple):
     Attributes
     ----------
     module, class_name : str
-        Where it lies.
+        Where its subclass of :class:`~diffconsole.encoders.base.Encoder` lies: a file of this
+        package, or of another package the whole name of the module.
     about : str
         One line on what it is.
     sources : str
@@ -125,7 +144,38 @@ FAMILIES = {
         "wherever you have it from",
     ),
 }  # fmt: skip
-"""By key."""
+"""What is built in, by key."""
+
+
+def added_families() -> Plugins[Family]:
+    """Return the families that other packages add."""
+    return installed(ENTRY_POINTS, Family, FAMILIES)
+
+
+def families() -> dict[str, Family]:
+    """Return all families by key: those built in, then those of other packages."""
+    return {**FAMILIES, **added_families().found}
+
+
+def family_of(name: str) -> Family:
+    """Return what is known of a family.
+
+    Raises
+    ------
+    ModelError
+        There is none, or the package that adds it cannot be loaded.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name]
+    added = added_families()
+    if name in added.broken:
+        raise ModelError(f"encoder {name!r}: {added.broken[name]}")
+    if name not in added.found:
+        there = ", ".join((*FAMILIES, *added.found))
+        raise ModelError(
+            f"unknown encoder {name!r}; there are: {there}; a package that adds it is not installed"
+        )
+    return added.found[name]
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
@@ -137,7 +187,7 @@ def split_spec(spec: str) -> tuple[str, str | None]:
         No such family, or nothing behind the colon.
     """
     name, colon, source = spec.partition(":")
-    _family(name)
+    family_of(name)
     if colon and not source:
         raise ModelError(f"encoder {spec!r}: nothing follows the colon; give NAME or NAME:PATH")
     return name, source or None
@@ -209,7 +259,7 @@ def open_encoder(
     ModelError
         No such family, no such weights, or weights of another kind.
     """
-    family = _family(name)
+    family = family_of(name)
     if sample_rate is not None and family.sample_rate is not None:
         raise ModelError(
             f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script and rave"
@@ -217,15 +267,31 @@ def open_encoder(
     return _class(name).open(source, sample_rate, trust=trust).eval()
 
 
-def _family(name: str) -> Family:
-    if name not in FAMILIES:
-        raise ModelError(f"unknown encoder {name!r}; there are: {', '.join(FAMILIES)}")
-    return FAMILIES[name]
-
-
 def _class(name: str) -> type[Encoder]:
-    family = _family(name)
-    found: type[Encoder] = getattr(
-        importlib.import_module(f".{family.module}", __name__), family.class_name
-    )
+    family = family_of(name)
+    if name in FAMILIES:
+        module = importlib.import_module(f".{family.module}", __name__)
+        built_in: type[Encoder] = getattr(module, family.class_name)
+        return built_in
+    return _added_class(name, family)
+
+
+def _added_class(name: str, family: Family) -> type[Encoder]:
+    """The class of a family that another package adds, if it keeps to the interface."""
+    from .base import Encoder
+
+    place = f"{family.module}.{family.class_name}"
+    try:
+        found = getattr(importlib.import_module(family.module), family.class_name)
+    except Exception as error:  # noqa: BLE001 - importing a package runs whatever is in it.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"encoder {name!r}: {place} cannot be loaded ({reason})") from None
+    if not (isinstance(found, type) and issubclass(found, Encoder)):
+        raise ModelError(f"encoder {name!r}: {place} is no subclass of diffconsole's Encoder")
+    if getattr(found, "name", None) != name:
+        # A saved model names its encoder by this, and would not find it again.
+        raise ModelError(
+            f"encoder {name!r}: {place} calls itself {getattr(found, 'name', None)!r}; its name "
+            "must be that of the entry point"
+        )
     return found

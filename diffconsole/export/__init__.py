@@ -1,6 +1,10 @@
-"""Presets for other software: one file a format, found by its file.
+"""Presets for other software: one file per format, found by its file.
 
-A new format is one file here with a :class:`~diffconsole.export.base.Format` named ``FORMAT``.
+A new format is one file here with a :class:`~diffconsole.export.base.Format` named ``FORMAT``;
+another package adds one by an entry point ``diffconsole.formats`` that names such an object:
+
+``[project.entry-points."diffconsole.formats"]``
+``mydaw = "my_package:FORMAT"``
 """
 
 from __future__ import annotations
@@ -9,27 +13,32 @@ import contextlib
 import importlib
 import pkgutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ..errors import ExportError, OutputError, PresetError
 from ..files import atomic_path, atomic_set, clear_unfinished, results_folder
+from ..files.plugins import Plugins, installed
 from ..files.results import check_results
 from ..files.small_files import read_small
 from ..strip.preset import Preset
 from .base import DEFAULT_RATE, Figure, Files, Format, Mapped, Strip
 
 __all__ = [
+    "ENTRY_POINTS",
     "Figure",
     "Files",
     "Format",
     "Mapped",
     "Strip",
+    "added_formats",
     "export_preset",
     "find_format",
     "formats",
     "import_preset",
 ]
+
+ENTRY_POINTS = "diffconsole.formats"
 
 # As the formats are listed: what people mix in first. Others follow by their names.
 FIRST = ("ffmpeg", "pedalboard", "lv2", "easyeffects", "reaper", "dawproject", "sox",
@@ -43,8 +52,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeErr
 LONGEST_REASON = 400
 
 
-def formats() -> dict[str, Format]:
-    """Return every format by its key."""
+def _built_in() -> dict[str, Format]:
     found = {}
     for module in pkgutil.iter_modules(__path__):
         made = getattr(importlib.import_module(f"{__name__}.{module.name}"), "FORMAT", None)
@@ -52,6 +60,28 @@ def formats() -> dict[str, Format]:
             found[made.key] = made
     order = {key: place for place, key in enumerate(FIRST)}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def added_formats() -> Plugins[Format]:
+    """Return the formats that other packages add."""
+    return _added(_built_in())
+
+
+def _added(built_in: Collection[str]) -> Plugins[Format]:
+    plugins = installed(ENTRY_POINTS, Format, built_in)
+    for name, form in list(plugins.found.items()):
+        if form.key != name:
+            del plugins.found[name]
+            plugins.broken[name] = (
+                f"its key is {form.key!r}, and must be the name of the entry point, {name!r}"
+            )
+    return plugins
+
+
+def formats() -> dict[str, Format]:
+    """Return every format by its key: those built in, then those of other packages."""
+    built_in = _built_in()
+    return {**built_in, **_added(built_in).found}
 
 
 def find_format(key: str) -> Format:
@@ -64,6 +94,9 @@ def find_format(key: str) -> Format:
     """
     known = formats()
     if key not in known:
+        broken = added_formats().broken.get(key)
+        if broken:
+            raise ExportError(f"format {key!r}: {broken}")
         raise ExportError(f"no format {key!r}; there are {', '.join(known)}")
     return known[key]
 

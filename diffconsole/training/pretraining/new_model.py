@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ...encoders import FAMILIES, open_encoder, split_spec
+from ...encoders import family_of, open_encoder, split_spec
 from ...encoders.base import Encoder
 from ...errors import ModelError
 from ...model.predictor import Predictor, default_model
@@ -52,7 +52,7 @@ def new_model(
 
 def _pretrained(spec: str, sample_rate: int | None, trust: bool) -> Encoder:
     name, source = split_spec(spec)
-    if source is None and FAMILIES[name].shipped:
+    if source is None and family_of(name).shipped:
         folder = default_model()
     elif source is not None and (Path(source) / "model.json").is_file():
         folder = Path(source)
