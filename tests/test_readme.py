@@ -18,15 +18,16 @@ from diffconsole.render import render
 from tests.docs.documents import PAGES, README, ROOT, blocks, commands, documents, named, pages
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A folder as the README's reader has it: the examples, a take, pairs of one's own."""
+    tmp_path = tmp_path_factory.mktemp("reader")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     samples, rate = read_audio(ROOT / "examples" / "vocal.wav")
     write_audio(tmp_path / "take.wav", samples, rate)
     take_mix = render(samples, rate, find_preset("rap"), tail_seconds=0.0).samples
     write_audio(tmp_path / "take_mix.wav", take_mix, rate)
-    write_audio(tmp_path / "finished.wav", take_mix, rate)
+    write_audio(tmp_path / "reference.wav", take_mix, rate)
     (tmp_path / "raw").mkdir()
     (tmp_path / "mixed").mkdir()
     preset = find_preset("warm_intimate")
@@ -44,6 +45,21 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
         words[:1] = [sys.executable, "-m", "diffconsole"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def printed(folder):
+    """Runs the commands of a document in that folder, those that another printed not again."""
+    seen = set()
+
+    def run_all(path):
+        for line in commands(path, "sh"):
+            if line not in seen:
+                done = run(line, folder)
+                assert done.returncode == 0, f"{named(path)}: {line}\n{done.stderr}"
+            seen.add(line)
+
+    return run_all
 
 
 def test_the_set_up_is_two_commands_that_this_project_has():
@@ -67,10 +83,8 @@ def test_the_main_job_works_as_printed(folder):
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_four_jobs_work_as_printed(folder):
-    for line in commands(README, "sh"):
-        done = run(line, folder)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+def test_the_commands_of_the_four_jobs_work_as_printed(folder, printed):
+    printed(README)
     for made in (
         "studio/model.json",
         "vocal.preset.json",
@@ -85,15 +99,9 @@ def test_the_commands_of_the_four_jobs_work_as_printed(folder):
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_documentation_work_as_printed(folder):
-    seen = set()
+def test_the_commands_of_the_documentation_work_as_printed(folder, printed):
     for page in pages():
-        for line in commands(page, "sh"):
-            # A file that an earlier page made is there for the later ones.
-            if line not in seen:
-                done = run(line, folder)
-                assert done.returncode == 0, f"{named(page)}: {line}\n{done.stderr}"
-            seen.add(line)
+        printed(page)
     for made in (
         "studio/model.json",
         "vocal.mixed.wav",
@@ -126,8 +134,7 @@ def test_every_benchmark_that_is_named_exists():
 
 
 def test_every_benchmark_is_named():
-    text = (PAGES / "benchmarks.md").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in documents())
     for path in (ROOT / "tests" / "benchmarks").glob("*.py"):
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8"):
-            known = "".join(document.read_text(encoding="utf-8") for document in documents())
-            assert f"tests.benchmarks.{path.stem}" in text or path.stem in known, path.stem
+            assert path.stem in text, path.stem

@@ -20,7 +20,7 @@ from diffconsole.plots.curves import (
     draw_decay_over_time,
     draw_eq,
 )
-from diffconsole.plots.page import heading, plain_style
+from diffconsole.plots.page import heading, look, plain_style
 from diffconsole.plots.signals import draw_gain_reduction, draw_levels, measure
 from diffconsole.plots.strip import StripView
 from diffconsole.preset import find_preset
@@ -74,10 +74,9 @@ def _pan(figure: Figure) -> None:
     sides = pan(one, position)[..., 0].square().clamp(min=1e-4)
     axes: Axes = figure.subplots()
     heading(axes, "Pan", "position", "dB")
-    for side, label, style in zip(
-        sides.unbind(dim=-1), ("left", "right"), ("-", "--"), strict=True
-    ):
-        axes.plot(position.numpy(), 10.0 * np.log10(side.numpy()), style, lw=2.0, label=label)
+    for index, label in enumerate(("left", "right")):
+        level_db = 10.0 * np.log10(sides[:, index].numpy())
+        axes.plot(position.numpy(), level_db, lw=2.0, label=label, **look(index))
     axes.set(xlim=(-1.0, 1.0), ylim=(-24.0, 6.0), yticks=range(-24, 7, 6))
     axes.legend(loc="lower center", frameon=False)
 

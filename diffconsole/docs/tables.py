@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
 def parameters(section: str) -> str:
     """Return the parameters of a module, or of an EQ and all its bands, as a table."""
     rows = [p for p in PARAMETERS if f"{p.section}.".startswith(f"{section}.")]
@@ -107,16 +110,13 @@ def losses() -> str:
 def encoders() -> str:
     """Return the families of encoders that a model can be built on."""
     return _table(
-        ["`--encoder`", "Network", "Rate", "Features", "Licence of the weights", "Needs", "From"],
+        ["`--encoder`", "Network", "Weights", "Needs"],
         (
             [
                 f"`{name}{f':{family.sources}' if family.sources else ''}`",
-                family.about,
-                f"{family.sample_rate} Hz" if family.sample_rate else "the file's",
-                str(family.dim) if family.dim else "the file's",
-                family.licence,
+                f"{family.about}; {_shape(family.sample_rate, family.dim)}",
+                f"{family.licence}; {_linked(family.published)}",
                 family.needs,
-                _linked(family.published),
             ]
             for name, family in FAMILIES.items()
         ),
@@ -159,19 +159,29 @@ def _helps(group: click.Group, name: str, context: click.Context) -> list[str]:
 
 
 def _range(parameter: Parameter) -> str:
-    return _minus(f"{parameter.low:g} … {parameter.high:g}")
+    return _minus(f"{parameter.low:g} … {parameter.high:g}").replace(" ", NO_BREAK)
 
 
 def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
+def _shape(sample_rate: int | None, features: int | None) -> str:
+    rate = f"{sample_rate}{NO_BREAK}Hz" if sample_rate else "any rate"
+    return f"{rate}, {features or 'as many'} features{'' if features else ' as the file has'}"
+
+
 def _linked(text: str) -> str:
-    return re.sub(r"https://[^\s;,)]+", r"<\g<0>>", text)
+    """Return a text with its addresses as links that are named by their host."""
+    return re.sub(r"https://([^/\s;,)]+)[^\s;,)]*", r"[\1](\g<0>)", text)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    )
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    # Not even escaped may a bar stand in a table's code.
+    code = re.sub(r"`([^`]*\|[^`]*)`", lambda found: f"<code>{found[1]}</code>", text)
+    return code.replace("|", "&#124;")

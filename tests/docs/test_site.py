@@ -84,6 +84,7 @@ def test_each_parameter_stands_with_its_range(site):
     text = "".join(path.read_text(encoding="utf-8") for path in (site / "strip").glob("*.html"))
     for parameter in PARAMETERS:
         shown = f"{parameter.low:g} … {parameter.high:g}".replace("-", "−")
+        shown = shown.replace(" ", "\N{NO-BREAK SPACE}")
         assert parameter.meaning in text
         assert shown in text
 
