@@ -15,7 +15,7 @@ import pytest
 from diffconsole.audio import read_audio, write_audio
 from diffconsole.preset import find_preset
 from diffconsole.render import render
-from tests.docs.documents import PAGES, README, ROOT, blocks, commands, documents, named, pages
+from tests.docs.documents import README, ROOT, blocks, commands, documents, named, pages
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,8 @@ def printed() -> list[tuple[Path, str]]:
     for path in documents():
         lines += [(path, line) for line in commands(path, "sh", "bash", "text", "yaml")]
         text = path.read_text(encoding="utf-8")
+        found = re.findall(r"^(?:torchrun|python)\b.* -m diffconsole (.*)$", text, re.MULTILINE)
+        lines += [(path, f"diffconsole {words}") for words in found]
         # Commands in running text that are complete enough to be parsed.
         for words in re.findall(r"`(diffconsole [^`…]+)`", text):
             if not re.search(r"\b[A-Z]{3,}\b", words):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffconsole import __version__
-from tests.docs.documents import COMMUNITY, PAGES, README, ROOT
+from diffconsole import Preset, __version__
+from diffconsole.export import formats
+from tests.docs.documents import COMMUNITY, PAGES, README, ROOT, blocks
 
 INPUTS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
 FORMS = sorted(
@@ -59,6 +60,23 @@ def test_citation_and_changes_are_of_this_version():
 
 def test_the_readme_is_short():
     assert len(README.read_text(encoding="utf-8").split()) < 900
+
+
+def test_what_is_counted_in_words_is_counted_right():
+    numbers = {"ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13}
+    for path in (README, PAGES / "changes.md"):
+        text = path.read_text(encoding="utf-8")
+        (count,) = re.findall(r"(\w+) formats for other software", text)
+        assert numbers[count] == len(formats())
+
+
+def test_the_printed_preset_is_one():
+    printed = blocks(PAGES / "preset-format.md", "json")
+    assert printed
+    for text in printed:
+        preset = Preset.from_json(text)
+        assert preset.settings()["compressor.ratio"] == 3.3
+        assert "eq.low_pass" in preset.bypass()
 
 
 def test_the_package_is_marked_as_typed():
