@@ -1,4 +1,4 @@
-"""The README's commands and its Python work as printed."""
+"""The commands and the Python of the README and of the documentation work as printed."""
 
 from __future__ import annotations
 
@@ -15,29 +15,19 @@ import pytest
 from diffconsole.audio import read_audio, write_audio
 from diffconsole.console.render import render
 from diffconsole.strip.preset import find_preset
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from tests.docs.documents import README, ROOT, blocks, commands, documents, named, pages
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
-
-def commands() -> list[str]:
-    lines = [line for block in blocks("sh")[2:] for line in block.splitlines()]
-    return [line for line in lines if line.startswith("diffconsole ")]
-
-
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A folder as the README's reader has it: the examples, a take, pairs of one's own."""
+    tmp_path = tmp_path_factory.mktemp("reader")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     samples, rate = read_audio(ROOT / "examples" / "vocal.wav")
     write_audio(tmp_path / "take.wav", samples, rate)
     take_mix = render(samples, rate, find_preset("rap"), tail_seconds=0.0).samples
     write_audio(tmp_path / "take_mix.wav", take_mix, rate)
-    write_audio(tmp_path / "finished.wav", take_mix, rate)
+    write_audio(tmp_path / "reference.wav", take_mix, rate)
     (tmp_path / "raw").mkdir()
     (tmp_path / "mixed").mkdir()
     preset = find_preset("warm_intimate")
@@ -57,8 +47,23 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.fixture(scope="module")
+def printed(folder):
+    """Runs the commands of a document in that folder, those that another printed not again."""
+    seen = set()
+
+    def run_all(path):
+        for line in commands(path, "sh"):
+            if line not in seen:
+                done = run(line, folder)
+                assert done.returncode == 0, f"{named(path)}: {line}\n{done.stderr}"
+            seen.add(line)
+
+    return run_all
+
+
 def test_the_set_up_is_two_commands_that_this_project_has():
-    first, second = (block.strip() for block in blocks("sh")[:2])
+    first, second = (block.strip() for block in blocks(README, "sh")[:2])
     assert first.endswith("diffconsole process examples/vocal.wav -o out")
     assert 'pip install -e ".[test]" && pytest' in second
     assert "\n" not in first
@@ -67,7 +72,7 @@ def test_the_set_up_is_two_commands_that_this_project_has():
 
 @pytest.mark.slow
 def test_the_main_job_works_as_printed(folder):
-    done = run(blocks("sh")[0].strip().rpartition("&& ")[2], folder)
+    done = run(blocks(README, "sh")[0].strip().rpartition("&& ")[2], folder)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in (folder / "out").iterdir()}
     assert made == {"vocal.preset.json", "vocal.processed.wav", "vocal.png", "vocal.html"}
@@ -78,32 +83,58 @@ def test_the_main_job_works_as_printed(folder):
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_four_jobs_work_as_printed(folder):
-    for line in commands():
-        done = run(line, folder)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+def test_the_commands_of_the_four_jobs_work_as_printed(folder, printed):
+    printed(README)
     for made in (
         "studio/model.json",
         "vocal.preset.json",
-        "vocal.mixed.wav",
+        "vocal.pop.wav",
         "compared.svg",
-        "matched/match.csv",
+        "take.html",
+        "vocal_ffmpeg/run.sh",
     ):
         assert (folder / made).stat().st_size > 0
-    processed = read_audio(folder / "out" / "take.processed.wav")[0]
+    processed = read_audio(folder / "studio_out" / "take.processed.wav")[0]
     assert np.isfinite(processed).all()
 
 
 @pytest.mark.slow
+def test_the_commands_of_the_documentation_work_as_printed(folder, printed):
+    for page in pages():
+        printed(page)
+    for made in (
+        "studio/model.json",
+        "vocal.mixed.wav",
+        "take.match.png",
+        "vocal.md",
+        "vocal.again.json",
+        "matched/match.csv",
+        "over_time.png",
+    ):
+        assert (folder / made).stat().st_size > 0
+
+
+@pytest.mark.slow
 def test_the_python_works_as_printed(folder):
-    for block in blocks("python"):
+    found = [block for path in (README, *pages()) for block in blocks(path, "python")]
+    assert len(found) >= 3
+    for block in found:
         done = run(shlex.join([sys.executable, "-c", block]), folder)
         assert done.returncode == 0, done.stderr
         assert re.search(r"tensor\(\[-?\d", done.stdout)
 
 
-def test_every_benchmark_that_the_readme_names_exists():
-    named = re.findall(r"python -m (tests\.benchmarks\.\w+)", README)
-    assert named
-    for module in named:
-        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+def test_every_benchmark_that_is_named_exists():
+    text = "".join(path.read_text(encoding="utf-8") for path in documents())
+    modules = set(re.findall(r"python -m ((?:tests|diffconsole)\.[\w.]+\w)", text))
+    assert len([name for name in modules if name.startswith("tests.benchmarks.")]) > 20
+    for module in modules:
+        place = ROOT / module.replace(".", "/")
+        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), module
+
+
+def test_every_benchmark_is_named():
+    text = "".join(path.read_text(encoding="utf-8") for path in documents())
+    for path in (ROOT / "tests" / "benchmarks").glob("*.py"):
+        if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8"):
+            assert path.stem in text, path.stem

@@ -17,7 +17,7 @@ ROOMS = (
     ("errors", "files", "progress"),
     ("strip",), ("audio",), ("encoders",), ("kernels",), ("modules",), ("console",), ("losses",),
     ("simplify",), ("model",), ("pairs",), ("training",), ("export",), ("plots",), ("audition",),
-    ("jobs",), ("cli",),
+    ("jobs",), ("cli",), ("docs",),
 )  # fmt: skip
 
 # Within training: the search serves both kinds of training, fine-tuning starts from pretraining.

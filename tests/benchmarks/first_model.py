@@ -78,9 +78,10 @@ def compare(pairs: list[Pair], model: Predictor, presets: dict[str, Preset]) -> 
         f"one preset: {fixed.name}": [fixed_distance(p, fixed) for p in pairs],
         "model": [model_distance(p, model) for p in pairs],
     }
-    print(f"  {'':<45}{'mean':>8}{'median':>8}")
+    print(f"  {'':<45}{'mean':>8}{'sd':>8}{'median':>8}{'lowest':>8}{'highest':>8}")
     for name, values in rows.items():
-        print(f"  {name:<45}{np.mean(values):8.3f}{np.median(values):8.3f}")
+        figures = (np.mean(values), np.std(values), np.median(values), min(values), max(values))
+        print(f"  {name:<45}" + "".join(f"{figure:8.3f}" for figure in figures))
     preset, ours = list(rows.values())[1:]
     wins = float(np.mean(np.array(ours) < np.array(preset)))
     print(f"  the model is nearer than the preset on {100 * wins:.0f} % of {len(pairs)}")
