@@ -86,7 +86,15 @@ def test_what_is_wrong_does_not_parse(line, wrong):
 
 
 def test_options_in_running_text_exist():
-    known = {"--help", "--version", "--nproc-per-node", "--no-deps", "--index-url", "--strict"}
+    known = {
+        "--help",
+        "--version",
+        "--nproc-per-node",
+        "--no-deps",
+        "--index-url",
+        "--strict",
+        "--dist",
+    }
     waiting: list[click.Command] = [main]
     while waiting:
         command = waiting.pop()
