@@ -9,8 +9,16 @@ import torch
 from diffconsole.audio.take import take_of
 from diffconsole.console import Console
 from diffconsole.model.reference.descent import StyleTarget, descend, moved_by
-from diffconsole.model.reference.style_features import SIDE_FEATURES, aspect_of, style_features
-from diffconsole.model.reference.target import passages_of, reference_style
+from diffconsole.model.reference.style_features import (
+    ASPECTS,
+    BANDS_HZ,
+    SIDE_FEATURES,
+    STYLE_FEATURES,
+    aspect_of,
+    style_features,
+)
+from diffconsole.model.reference.style_statistics import StyleStatistics
+from diffconsole.model.reference.target import passages_of, reference_style, style_target
 from diffconsole.strip.parameters import PARAMETERS, default_settings, denormalize
 from diffconsole.training.pretraining.targets import eq_curve_db
 
@@ -147,3 +155,44 @@ def test_passages_and_references() -> None:
     assert np.isnan(wide[SIDE_FEATURES]).all()
     one_sided = np.stack((mono[0], 0.01 * mono[0]))
     assert np.isnan(reference_style(one_sided, RATE, take_of(one_sided, RATE))[SIDE_FEATURES]).all()
+
+
+def test_nothing_is_expected_to_rise_below_the_voice(vocal) -> None:
+    boosted = mixed(voice(3.0, 7), {"eq.low_shelf.gain_db": 15.0, "eq.low_shelf.freq_hz": 100.0})
+    finished = [(boosted, RATE, take_of(boosted, RATE))]
+    shares = {aspect: np.ones(1) for aspect in ASPECTS}
+    lifting = point_of({"eq.low_shelf.gain_db": 15.0, "eq.low_shelf.freq_hz": 200.0})
+    free, held = (
+        style_target(vocal, lifting, finished, shares, lowest_hz=hz) for hz in (0.0, 180.0)
+    )
+    tone = aspect_of("tone")
+    below = torch.tensor([hz < 160.0 for hz in BANDS_HZ])
+    raw = style_features(vocal)[tone]
+    assert (free.mean[tone][below] > raw[below] + 1.0).any()
+    assert (held.mean[tone][below] <= raw[below] + 1e-4).all()
+    torch.testing.assert_close(held.mean[tone][~below], free.mean[tone][~below])
+
+
+def test_more_references_are_surer_of_the_tone(vocal) -> None:
+    finished = [
+        (sides, RATE, take_of(sides, RATE))
+        for seed in range(3)
+        for sides in [mixed(voice(2.0, 10 + seed), {"eq.high_shelf.gain_db": 6.0})]
+    ]
+    embedding = np.zeros(4)
+    count = len(STYLE_FEATURES)
+    rng = np.random.default_rng(0)
+    table = StyleStatistics(
+        np.zeros(2 * count + 8), np.ones(2 * count + 8),
+        0.01 * rng.standard_normal((2, 2 * count + 8, count)), np.zeros((2, count)),
+        np.ones((2, count)), np.ones((2, count)), np.zeros((2, count)),
+        np.stack((np.full(count, 3.0), np.full(count, 1.0))),
+    )  # fmt: skip
+    found = []
+    for used in (1, 3):
+        shares = {aspect: np.full(used, 1.0 / used) for aspect in ASPECTS}
+        embeddings = embedding, np.zeros((used, 4))
+        found.append(style_target(vocal, point_of({}), finished[:used], shares, table, embeddings))
+    tone = aspect_of("tone")
+    torch.testing.assert_close(found[0].deviation[tone], torch.full((len(BANDS_HZ),), 3.0))
+    torch.testing.assert_close(found[1].deviation[tone], torch.full((len(BANDS_HZ),), 1.0))

@@ -25,6 +25,7 @@ from ...audio.take import Take, take_of
 from ...console.render import render
 from ...errors import ModelError, SettingsError
 from ...progress import bar
+from ...simplify.low_end import low_end_of
 from ...strip.parameters import BY_KEY, PARAMETERS, without_inaudible
 from ...strip.preset import Preset
 from ..head import Head
@@ -188,9 +189,11 @@ def predict_towards(
                             take.sample_rate).to(device)  # fmt: skip
         finished = [(r.samples, r.sample_rate, r.take) for r in references]
         embeddings = _embedding(model, take).double().cpu().numpy(), styles.double().cpu().numpy()
+        low_end = low_end_of(take.mono[0], take.sample_rate)
         target = style_target(
-            vocal, mean.to(device), finished, shares, model.style_statistics, embeddings
-        )
+            vocal, mean.to(device), finished, shares, model.style_statistics, embeddings,
+            0.0 if low_end is None else low_end.lowest_hz,
+        )  # fmt: skip
         with bar("style", silent=references.silent) as show:
             found = descend(
                 vocal, mean, deviation, target, aspects=followed, steps=steps,

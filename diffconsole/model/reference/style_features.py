@@ -15,6 +15,7 @@ from torch import Tensor
 
 __all__ = [
     "ASPECTS",
+    "BANDS_HZ",
     "SIDE_FEATURES",
     "STYLE_FEATURES",
     "STYLE_RATE",

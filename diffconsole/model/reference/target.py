@@ -15,6 +15,7 @@ from .descent import StyleTarget
 from .sides import PASSAGE_SECONDS, passages_of, sides_of
 from .style_features import (
     ASPECTS,
+    BANDS_HZ,
     SIDE_FEATURES,
     STYLE_FEATURES,
     STYLE_RATE,
@@ -58,6 +59,7 @@ def style_target(
     shares: Mapping[str, np.ndarray],
     statistics: StyleStatistics | None = None,
     embeddings: tuple[np.ndarray, np.ndarray] | None = None,
+    lowest_hz: float = 0.0,
 ) -> StyleTarget:
     """Return the style that is expected of the right result, and how surely.
 
@@ -76,6 +78,9 @@ def style_target(
     embeddings : tuple of ndarray, optional
         ``(dim,)`` of the raw vocal and ``(references, dim)``, by the model's encoder, where its
         statistics use them.
+    lowest_hz : float
+        Of the voice's lowest partial: what lies below is not lifted, whatever a reference has
+        there.
     """
     table = load() if statistics is None else statistics
     count = len(STYLE_FEATURES)
@@ -101,6 +106,9 @@ def style_target(
             embedding = np.concatenate((embeddings[0], shares[aspect] @ embeddings[1]))
         expected[mine] = fitting.expected(raw, style, predicted, embedding)[mine]
         deviation[mine] = np.where(known[mine], fitting.deviation[0][mine], np.inf)
+    below = np.array([hz * 10.0**0.05 < lowest_hz for hz in BANDS_HZ])
+    tone = expected[aspect_of("tone")]
+    tone[below] = np.minimum(tone, raw[aspect_of("tone")])[below]
     return StyleTarget(*(torch.from_numpy(a).float().to(vocal.device)
                          for a in (expected, deviation)))  # fmt: skip
 
