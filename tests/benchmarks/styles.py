@@ -20,9 +20,12 @@ Four distances of a result to the right one, on the same vocal:
 Gap closed = (fixed − model) / fixed, of the means. A published blind search with a prior closed
 27 % of the spectrum and 46 % of the dynamics, a regression 4 %, each on its own task (ST-ITO).
 
+A single reference by another singer says little of a strip's tone, since singers differ in tone
+more than strips do; with ``--references 3`` three singers' mixes are the references.
+
 Run: ``python -m tests.benchmarks.styles [--model FOLDER] [--examples 60] [--seconds 20]
-[--seed 31] [--singers NAME ...] [--json]``. With other singers than those that the model was held
-out from, and another seed, it validates. Exits with 1 where a bar is missed.
+[--seed 31] [--references 1] [--singers NAME ...] [--json]``. With other singers than those that
+the model was held out from, and another seed, it validates. Exits with 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ from diffconsole.pairs.evaluation import (
 from diffconsole.simplify.low_end import low_end_of
 from diffconsole.strip import statistics
 from diffconsole.strip.preset import factory_presets
-from diffconsole.training.pretraining.processed import process_two
+from diffconsole.training.pretraining.processed import process_several
 from diffconsole.training.pretraining.simulate import load_rooms, load_voices
 from tests.benchmarks.first_model import DATA, middle_of_statistics
 from tests.benchmarks.voice_measures import BANDS_HZ, measure
@@ -61,26 +64,37 @@ WITHOUT, BEFORE, AFTER = "no reference", "reference, before the descent", "refer
 
 
 def cases(
-    held_out: list[str], reference: list[str], count: int, seconds: float, seed: int = SEED
-) -> list[tuple[Pair, Reference]]:
-    """Raw vocals with what is right, and a reference in the same style for each."""
+    held_out: list[str],
+    reference: list[str],
+    count: int,
+    seconds: float,
+    seed: int = SEED,
+    references: int = 1,
+) -> list[tuple[Pair, list[Reference]]]:
+    """Raw vocals with what is right, and references in the same style for each."""
     voices = load_voices(DATA / "voices", reference).of(held_out)
     rooms, table = load_rooms(DATA / "ir"), statistics.load()
     found = []
     for number in range(count):
         rng = np.random.default_rng((seed, number))
-        two = process_two(voices, rooms, table, rng, wide_share=0.0, seconds=seconds)
+        two = process_several(
+            voices, rooms, table, rng, count=1 + references, wide_share=0.0, seconds=seconds
+        )
         raw = two.raw[:1]
         mixes = [
             render(part[None], PAIR_RATE, Preset.from_settings(two.settings), tail_seconds=0.0)
             for part in two.raw
         ]
         sides = [np.broadcast_to(m.samples, (2, raw.shape[1])) for m in mixes]
-        # Both mixes were levelled by their engineers: the reference tells no level but its own.
-        gains_db = [loudness_lufs(sides[1], PAIR_RATE) - loudness_lufs(s, PAIR_RATE) for s in sides]
-        mixed = np.ascontiguousarray(sides[0]) * np.float32(10.0 ** (gains_db[0] / 20.0))
+        # All mixes were levelled by their engineers: the references have no level but their own.
+        levels = [loudness_lufs(s, PAIR_RATE) for s in sides]
+        mixed = np.ascontiguousarray(sides[0]) * np.float32(10.0 ** ((levels[1] - levels[0]) / 20))
         pair = Pair(str(number), raw, mixed.astype(np.float32), 0.0, 1, 1.0)
-        found.append((pair, Reference(str(number), np.ascontiguousarray(sides[1]), PAIR_RATE)))
+        like = [
+            np.ascontiguousarray(s * np.float32(10.0 ** ((levels[1] - level) / 20.0)))
+            for s, level in zip(sides[1:], levels[1:], strict=True)
+        ]
+        found.append((pair, [Reference(str(number), s, PAIR_RATE) for s in like]))
     return found
 
 
@@ -108,17 +122,17 @@ def differences(pair: Pair, settings: dict[str, float]) -> tuple[float, ...]:
 
 
 def settings_of(
-    model: Predictor, made: list[tuple[Pair, Reference]]
+    model: Predictor, made: list[tuple[Pair, list[Reference]]]
 ) -> tuple[dict[str, list[dict[str, float]]], list[float]]:
     """What the model predicts without a reference, with it, and after the descent; its seconds."""
     found: dict[str, list[dict[str, float]]] = {WITHOUT: [], BEFORE: [], AFTER: []}
     seconds = []
-    for number, (pair, reference) in enumerate(made):
+    for number, (pair, references) in enumerate(made):
         raw = pair.raw
         found[WITHOUT].append(as_loud(pair, model.predict(raw, PAIR_RATE).settings).settings())
-        found[BEFORE].append(predict_towards(model, raw, PAIR_RATE, [reference], steps=0).settings)
+        found[BEFORE].append(predict_towards(model, raw, PAIR_RATE, references, steps=0).settings)
         began = time.perf_counter()
-        found[AFTER].append(predict_towards(model, raw, PAIR_RATE, [reference]).settings)
+        found[AFTER].append(predict_towards(model, raw, PAIR_RATE, references).settings)
         seconds.append(time.perf_counter() - began)
         print(f"\r{number + 1} of {len(made)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -134,6 +148,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each vocal")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--references", type=int, default=1, help="for each vocal, by singers each")
     parser.add_argument("--singers", nargs="+", help="by default those the model was held out from")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -144,8 +159,9 @@ def main() -> int:
     options = model.info["options"]
     people = arguments.singers or options["held_out"]
     made = cases(
-        people, options["reference"], arguments.examples, arguments.seconds, arguments.seed
-    )
+        people, options["reference"], arguments.examples, arguments.seconds, arguments.seed,
+        arguments.references,
+    )  # fmt: skip
     pairs = [pair for pair, _ in made]
     presets = {**factory_presets(), "middle of the statistics": middle_of_statistics()}
     fixed = choose_fixed(pairs, presets)
