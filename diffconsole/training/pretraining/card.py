@@ -164,7 +164,7 @@ who also chose the best state, against the anchor for everybody:
 {rows}
 
 Distances to mixes, simulated and real: `python -m tests.benchmarks.first_model`.
-
+{_references(info)}
 **Limits.** Lead vocals, one voice at a time. Made of few people: it hears tone, level, rumble and
 room, and answers near the middle of real mixes where it is not sure; the uncertainty of each
 setting says so. It does not know your taste: fine-tune it on your pairs.
@@ -187,6 +187,17 @@ def _anchored(info: Mapping[str, Any]) -> str:
         " For the usual voice it answers the anchor, and departs from it by\n"
         f"{info['anchor_share']:g} of what it learnt: most of what turns a raw vocal into a mixed "
         "one is common to all."
+    )
+
+
+def _references(info: Mapping[str, Any]) -> str:
+    """How it was measured what references say."""
+    if not info.get("style_statistics"):
+        return ""
+    return (
+        "\n**References.** How much of a mixed vocal's style is the strip's, and how much the\n"
+        "singer's, was measured on several singers through one strip each time: "
+        f"{info['style_statistics']}.\n"
     )
 
 

@@ -363,6 +363,8 @@ def pretrain(
         "held_out": figures,
         "sources": sources,
     }
+    if model.style_statistics is not None:
+        info["style_statistics"] = model.style_statistics.source
     if "started_from" in progress:
         info["started_from"] = progress["started_from"]
     model.save(folder, info, pretrain_card(info))

@@ -109,6 +109,7 @@ def test_the_model_loads_and_predicts(
     assert "5 strips, 4 singers of 2 each" in table.source
     assert table.source.endswith("5 strips for validation by ben")
     assert events[-1] == {"statistics": 1.0}
+    assert table.source in (folder / "README.md").read_text()
 
 
 def test_another_run_does_not_go_on_with_this_one(options: PretrainOptions, tmp_path: Path) -> None:
