@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from torch import Tensor
 from ..kernels import operators as kernels
 from ..kernels.shapes import fast_length
 from ..modules.equalizer.sections_operator import sections
+from .terms import REPORTED, Term, combined_weights
 
 __all__ = ["MixTarget", "mix_distance", "mix_distance_terms", "spectral_distance"]
 
@@ -43,7 +44,6 @@ MASKED_DB = -40.0
 
 # Frames that a part of the spectra takes or leaves together.
 FRAME_RUN = 32
-WEIGHTS = {"mss_lr": 1.0, "mss_ms": 0.5, "mldr_lr": 0.5, "mldr_ms": 0.25}
 
 
 @functools.lru_cache(maxsize=8)
@@ -251,6 +251,15 @@ class MixTarget:
     bounded : bool
         Whether neither mid nor side counts as lower than 40 dB below the mix's other one. False
         is the reported distance.
+    weights : mapping of str to float, optional
+        Weights of terms by name, in place of the reported ones.
+    extra : sequence of Term
+        Terms beside the four of the reported distance.
+
+    Raises
+    ------
+    SettingsError
+        A weight is for no term, or two terms have one name.
 
     Notes
     -----
@@ -259,9 +268,18 @@ class MixTarget:
     """
 
     def __init__(
-        self, audio: Tensor, sample_rate: float, *, stride: int = 1, bounded: bool = False
+        self,
+        audio: Tensor,
+        sample_rate: float,
+        *,
+        stride: int = 1,
+        bounded: bool = False,
+        weights: Mapping[str, float] | None = None,
+        extra: Sequence[Term] = (),
     ) -> None:
+        self.weights = combined_weights(weights, extra)
         self.audio = audio.expand(-1, 2, -1)
+        self._extra = {term.name: term.prepare(self.audio, sample_rate) for term in extra}
         if self._is_for_loops():
             # Brings numba along, which is not loaded before it is needed.
             prepare = importlib.import_module(".distance_cpu", __package__).loop_terms
@@ -285,7 +303,7 @@ class MixTarget:
         )
 
     def terms(self, predicted: Tensor, *, part: tuple[int, int] = (0, 1)) -> dict[str, Tensor]:
-        """Return the four terms and their weighted total, each ``(batch,)``.
+        """Return every term and their weighted total, each ``(batch,)``.
 
         Parameters
         ----------
@@ -299,7 +317,8 @@ class MixTarget:
         Returns
         -------
         dict of str to Tensor
-            ``mss_lr``, ``mss_ms``, ``mldr_lr``, ``mldr_ms`` and ``total``.
+            ``mss_lr``, ``mss_ms``, ``mldr_lr``, ``mldr_ms``, those that were added, and
+            ``total``.
         """
         predicted = predicted.expand(-1, 2, -1)
         if predicted.shape[-1] != self.audio.shape[-1]:
@@ -309,8 +328,9 @@ class MixTarget:
             raise ValueError(f"{len(self.audio)} mixes for {len(predicted)} items")
         if predicted.dtype != self.audio.dtype:
             raise ValueError(f"the mix is {self.audio.dtype}, the sound {predicted.dtype}")
-        terms = dict(zip(WEIGHTS, self._compute(predicted, part), strict=True))
-        terms["total"] = torch.stack([WEIGHTS[k] * v for k, v in terms.items()]).sum(dim=0)
+        terms = dict(zip(REPORTED, self._compute(predicted, part), strict=True))
+        terms |= {name: compute(predicted) for name, compute in self._extra.items()}
+        terms["total"] = torch.stack([self.weights[k] * v for k, v in terms.items()]).sum(dim=0)
         return terms
 
     def distance(self, predicted: Tensor, *, part: tuple[int, int] = (0, 1)) -> Tensor:
@@ -325,8 +345,10 @@ def mix_distance_terms(
     *,
     stride: int = 1,
     bounded: bool = False,
+    weights: Mapping[str, float] | None = None,
+    extra: Sequence[Term] = (),
 ) -> dict[str, Tensor]:
-    """Return the four terms and their weighted total, each ``(batch,)``.
+    """Return every term and their weighted total, each ``(batch,)``.
 
     For many distances to the same target make a :class:`MixTarget` of it.
 
@@ -342,6 +364,10 @@ def mix_distance_terms(
     bounded : bool
         Whether neither mid nor side counts as lower than 40 dB below the mix's other one. False
         is the reported distance.
+    weights : mapping of str to float, optional
+        Weights of terms by name, in place of the reported ones.
+    extra : sequence of Term
+        Terms beside the four of the reported distance.
 
     Returns
     -------
@@ -349,7 +375,10 @@ def mix_distance_terms(
         ``mss_lr``, ``mss_ms``, ``mldr_lr``, ``mldr_ms`` and ``total``.
     """
     target = target.to(predicted.dtype)
-    return MixTarget(target, sample_rate, stride=stride, bounded=bounded).terms(predicted)
+    mix = MixTarget(
+        target, sample_rate, stride=stride, bounded=bounded, weights=weights, extra=extra
+    )
+    return mix.terms(predicted)
 
 
 def mix_distance(
@@ -359,7 +388,12 @@ def mix_distance(
     *,
     stride: int = 1,
     bounded: bool = False,
+    weights: Mapping[str, float] | None = None,
+    extra: Sequence[Term] = (),
 ) -> Tensor:
     """Return the total distance of each item, ``(batch,)``; see :func:`mix_distance_terms`."""
-    terms = mix_distance_terms(predicted, target, sample_rate, stride=stride, bounded=bounded)
+    terms = mix_distance_terms(
+        predicted, target, sample_rate,
+        stride=stride, bounded=bounded, weights=weights, extra=extra,
+    )  # fmt: skip
     return terms["total"]
