@@ -259,7 +259,7 @@ seed_option = click.option(
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="Of everything random.",
+    help="Random seed.",
 )
 model_folder_option = click.option(
     "--model", type=PATH, help="Folder that finetune or pretrain wrote.  [default: the shipped one]"

@@ -82,8 +82,8 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
         model_folder_option,
         click.option(
             "--encoder", metavar="NAME[:PATH]",
-            help="Start anew on this encoder instead of --model (see 'encoders list'). A script "
-            "and a RAVE run code of their author: use files that you trust.",
+            help="Start from scratch on this encoder instead of --model (see 'encoders list'). A "
+            "script and a RAVE run code of their author: use files that you trust.",
         ),
         rate_option,
         trust_option,

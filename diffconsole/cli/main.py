@@ -259,15 +259,15 @@ def plot(
 
 def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> tuple[str, ...]:
     from ..jobs.process import read_take_file
-    from ..model.timeline import predict_course
+    from ..model.timeline import predict_timeline
     from ..plots.over_time import plot_over_time
 
     file = read_take_file(raw)
     predictor, name = load_model(model)
-    course = predict_course(predictor, file.samples, file.sample_rate)
+    timeline = predict_timeline(predictor, file.samples, file.sample_rate)
     title = f"{raw.stem}: settings by {name}"
-    plot_over_time(course, (file.samples, file.sample_rate), output, title=title, force=force)
-    return file.messages + tuple(f"{raw}: {line}" for line in course.whole.messages)
+    plot_over_time(timeline, (file.samples, file.sample_rate), output, title=title, force=force)
+    return file.messages + tuple(f"{raw}: {line}" for line in timeline.whole.messages)
 
 
 def _plot_run(run: Path, output: Path, force: bool) -> None:

@@ -45,7 +45,7 @@ BATCH = 16
     "--seconds", type=FiniteRange(min=0.1),
     help="Time for a pair.  [default: a fixed effort, up to a minute]",
 )  # fmt: skip
-@click.option("--quick", is_flag=True, help="Coarser, in seconds.")
+@click.option("--quick", is_flag=True, help="Fast, less accurate search.")
 @click.option(
     "--report", "picture", type=PATH,
     help="Picture of the strip and of what it leaves unexplained: PNG, SVG or PDF by its ending; "
@@ -209,7 +209,7 @@ def _match_many(
     waiting = [entry for entry in planned if not entry.is_done]
     kept = len(planned) - len(waiting)
     if kept:
-        report.say(f"{kept} of {len(planned)} pairs are done already; --force searches them anew")
+        report.say(f"{kept} of {len(planned)} pairs are done already; --force searches them again")
     refused: list[str] = []
     done: dict[Path, dict[str, Any]] = {}
     _keep_found(planned, done)

@@ -30,22 +30,26 @@ __all__ = ["pretrain"]
 @click.argument("voices", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
 @click.option("--rooms", type=PATH, help="Folder of impulse responses.")
-@click.option("--held-out", default="", metavar="NAMES", help="People never heard.")
 @click.option(
-    "--judges", default="", metavar="NAMES",
-    help="People that are not trained on, but choose the best state.  [default: those held out]",
+    "--held-out", default="", metavar="NAMES", help="Test speakers, who are not used at all."
+)
+@click.option(
+    "--validation", default="", metavar="NAMES",
+    help="Validation speakers: not trained on, they choose the best state.  [default: those of "
+    "--held-out]",
 )  # fmt: skip
+@click.option("--judges", default="", hidden=True, help="Former name of --validation.")
 @click.option(
     "--reference", default="", metavar="NAMES",
-    help="People whose recordings sound finished.  [default: the mean of all]",
+    help="Speakers whose recordings have a finished tone.  [default: the mean of all]",
 )  # fmt: skip
 @click.option(
     "--finished", type=PATH,
-    help="Folder of mixed vocals, in place of --reference: finished voices have their tone.",
+    help="Folder of mixed vocals, in place of --reference: simulated mixes have their tone.",
 )  # fmt: skip
 @click.option(
     "--minutes", type=FiniteRange(min=0.01), default=50.0, show_default=True,
-    help="Time budget.",
+    help="Time budget in minutes.",
 )  # fmt: skip
 @click.option(
     "--steps", type=click.IntRange(min=0),
@@ -54,19 +58,19 @@ __all__ = ["pretrain"]
 )  # fmt: skip
 @click.option(
     "--start-from", metavar="MODEL",
-    help="Pretrained model to go on from: its folder, or shipped.  [default: from nothing]",
+    help="Pretrained model to continue from: its folder, or shipped.  [default: from scratch]",
 )  # fmt: skip
 @click.option(
     "--average", is_flag=True,
-    help="Leave the mean of the start's weights and the best ones: nearer on unlike voices.",
+    help="Write the mean of the start's weights and the best ones; it generalises better.",
 )  # fmt: skip
 @click.option(
     "--learning-rate", type=FiniteRange(min=1e-6, max=0.1), default=1e-3, show_default=True,
-    help="At the start; it falls to nothing by the end. To go on from a model wants less: 5e-4.",
+    help="At the start; it falls to 0 along a cosine. To continue from a model use less: 5e-4.",
 )  # fmt: skip
 @click.option(
     "--bfloat16", is_flag=True,
-    help="Learn in half the digits: twice as fast on processors that have them.",
+    help="Train in bfloat16 mixed precision: twice as fast on processors that have it.",
 )  # fmt: skip
 @click.option(
     "--anchor-share", type=FiniteRange(0.0, 1.0), default=0.4, show_default=True,
@@ -92,6 +96,7 @@ def pretrain(
     output: Path,
     rooms: Path | None,
     held_out: str,
+    validation: str,
     judges: str,
     reference: str,
     finished: Path | None,
@@ -109,10 +114,10 @@ def pretrain(
     seed: int,
     force: bool,
 ) -> None:
-    """Train an encoder and a head on folders of voices, one folder a person.
+    """Train an encoder and a head on folders of voices, one folder per speaker or singer.
 
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
-    Ctrl-C and repeat the command to go on.
+    Ctrl-C and repeat the command to resume.
     """
     from ..files import results_folder
     from ..files.results import files_of_model
@@ -128,7 +133,7 @@ def pretrain(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),
         held_out=_names(held_out),
-        judges=_names(judges),
+        judges=_names(validation or judges),
         reference=_names(reference),
         finished=None if finished is None else str(finished),
         minutes=minutes,

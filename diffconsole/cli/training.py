@@ -54,7 +54,7 @@ def _choose_fixed(pairs: Sequence[Pair], report: Report) -> FixedPreset:
 @encoder_options
 @click.option(
     "--minutes", type=FiniteRange(min=0.01), default=10.0, show_default=True,
-    help="Most time for labels and training.",
+    help="Time budget in minutes, for labels and training.",
 )  # fmt: skip
 @click.option(
     "--steps", type=click.IntRange(min=1),

@@ -95,7 +95,7 @@ def plan_matches(
     options : MatchOptions
         Of the search.
     force : bool
-        Search every pair anew, and replace whatever is there.
+        Search every pair again, and replace whatever is there.
     inputs : sequence of Path
         What else the command reads: the list of the pairs.
 

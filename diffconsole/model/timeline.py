@@ -20,7 +20,7 @@ from .predictor import (
 )
 from .voice_features import describe
 
-__all__ = ["Course", "predict_course"]
+__all__ = ["Course", "SettingsTimeline", "predict_course", "predict_timeline"]
 
 TOGETHER = 16
 """Windows that the encoder hears at once: memory does not grow with the length of the song."""
@@ -31,7 +31,7 @@ LEAST_SUNG = 0.1
 
 
 @dataclass(frozen=True)
-class Course:
+class SettingsTimeline:
     """Settings along a song.
 
     Attributes
@@ -53,9 +53,9 @@ class Course:
 
 
 @torch.inference_mode()
-def predict_course(
+def predict_timeline(
     model: Predictor, samples: np.ndarray, sample_rate: int, *, hop_seconds: float | None = None
-) -> Course:
+) -> SettingsTimeline:
     """Predict the settings of every window of a vocal.
 
     The vocal is levelled once, as a whole, as :meth:`Predictor.predict` does it.
@@ -108,13 +108,13 @@ def predict_course(
         deviations.append((0.5 * log_variance.double()).exp().cpu())
     mean, deviation = torch.cat(means), torch.cat(deviations)
     chosen = model.choose(mean, deviation)
-    course = Course((starts + 0.5 * length) / sample_rate, {}, {}, {}, whole)
+    timeline = SettingsTimeline((starts + 0.5 * length) / sample_rate, {}, {}, {}, whole)
     for place, parameter in enumerate(PARAMETERS):
         shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
         for values, found in (
-            (chosen, course.settings),
-            (mean - deviation, course.low),
-            (mean + deviation, course.high),
+            (chosen, timeline.settings),
+            (mean - deviation, timeline.low),
+            (mean + deviation, timeline.high),
         ):
             physical = np.array(
                 [
@@ -124,8 +124,12 @@ def predict_course(
             )
             physical[~loud] = math.nan
             found[parameter.key] = physical
-    return course
+    return timeline
 
 
 def _power(samples: np.ndarray) -> float:
     return float(np.mean(samples.astype(np.float64) ** 2))
+
+
+Course, predict_course = SettingsTimeline, predict_timeline
+"""Former names."""

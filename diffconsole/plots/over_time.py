@@ -35,7 +35,7 @@ from .strip import value_text
 from .times import LONG_SECONDS, time_axis
 
 if TYPE_CHECKING:
-    from ..model.timeline import Course
+    from ..model.timeline import SettingsTimeline
 
 __all__ = ["draw_over_time", "plot_over_time"]
 
@@ -58,7 +58,7 @@ LEVEL_BLOCKS, LEVEL_FLOOR_DB = 700, -60.0
 
 
 def plot_over_time(
-    course: Course,
+    timeline: SettingsTimeline,
     raw: tuple[np.ndarray, int],
     path: str | Path,
     *,
@@ -69,8 +69,8 @@ def plot_over_time(
 
     Parameters
     ----------
-    course : Course
-        What :func:`diffconsole.model.timeline.predict_course` returned.
+    timeline : SettingsTimeline
+        What :func:`diffconsole.model.timeline.predict_timeline` returned.
     raw : (ndarray, int)
         The vocal, ``(channels, samples)``, and its rate in Hz.
     path : str or Path
@@ -85,10 +85,12 @@ def plot_over_time(
     OutputError
         Another ending; the file exists and ``force`` is false; it cannot be written.
     """
-    write(path, lambda: draw_over_time(course, raw, title=title), force=force)
+    write(path, lambda: draw_over_time(timeline, raw, title=title), force=force)
 
 
-def draw_over_time(course: Course, raw: tuple[np.ndarray, int], *, title: str = "") -> Figure:
+def draw_over_time(
+    timeline: SettingsTimeline, raw: tuple[np.ndarray, int], *, title: str = ""
+) -> Figure:
     """Draw the settings along a song and return the figure.
 
     Returns
@@ -116,7 +118,7 @@ def draw_over_time(course: Course, raw: tuple[np.ndarray, int], *, title: str = 
         top += LEVEL_INCHES + BELOW_INCHES + ABOVE_INCHES
         eq = axes_at(figure, LEFT_INCHES, top, wide, MAP_INCHES)
         scale = axes_at(figure, LEFT_INCHES + wide + 0.1, top, BAR_INCHES, MAP_INCHES)
-        _draw_eq(figure, eq, scale, course, raw[1], seconds)
+        _draw_eq(figure, eq, scale, timeline, raw[1], seconds)
         top += MAP_INCHES + BELOW_INCHES
         narrow = (WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES - BETWEEN_INCHES) / 2.0
         for place, key in enumerate(SHOWN):
@@ -124,7 +126,7 @@ def draw_over_time(course: Course, raw: tuple[np.ndarray, int], *, title: str = 
             left = LEFT_INCHES + column * (narrow + BETWEEN_INCHES)
             step = ABOVE_INCHES + LINE_INCHES + BELOW_INCHES
             axes = axes_at(figure, left, top + row * step + ABOVE_INCHES, narrow, LINE_INCHES)
-            _draw_line(axes, course, key)
+            _draw_line(axes, timeline, key)
         for axes in figure.axes:
             if axes is not scale:
                 _time_axis(axes, seconds)
@@ -145,19 +147,19 @@ def _draw_level(axes: Axes, raw: tuple[np.ndarray, int]) -> None:
 
 
 def _draw_eq(
-    figure: Figure, axes: Axes, scale: Axes, course: Course, rate: int, seconds: float
+    figure: Figure, axes: Axes, scale: Axes, timeline: SettingsTimeline, rate: int, seconds: float
 ) -> None:
     top_hz = min(HIGHEST_HZ, 0.4999 * rate)
     freq_hz = np.geomspace(LOWEST_HZ, top_hz, MAP_POINTS)
     tensors = {
-        p.key: torch.from_numpy(np.nan_to_num(course.settings[p.key], nan=p.default))
+        p.key: torch.from_numpy(np.nan_to_num(timeline.settings[p.key], nan=p.default))
         for p in PARAMETERS
     }
     sections = equalizer_sections(rate, tensors)
     gain = response(sections, rate, torch.from_numpy(freq_hz)).abs().clamp(min=1e-6)
     gain_db = (20.0 * gain.log10()).sum(dim=1).numpy()
-    gain_db[np.isnan(course.settings["eq.peak_1.gain_db"])] = np.nan
-    edges = _edges(course.seconds, seconds)
+    gain_db[np.isnan(timeline.settings["eq.peak_1.gain_db"])] = np.nan
+    edges = _edges(timeline.seconds, seconds)
     axes.set_label("eq")
     heading(axes, "EQ", "", "Hz")
     ratio = (freq_hz[1] / freq_hz[0]) ** 0.5
@@ -178,23 +180,23 @@ def _draw_eq(
     scale.set_title("dB", fontsize=SMALL_PT - 1, pad=9)
 
 
-def _draw_line(axes: Axes, course: Course, key: str) -> None:
+def _draw_line(axes: Axes, timeline: SettingsTimeline, key: str) -> None:
     parameter = BY_KEY[key]
     unit = {"": "", ":1": ":1"}.get(parameter.unit, parameter.unit)
     axes.set_label(key)
     heading(axes, TITLES[key], "", unit)
     colour = COLOURS[0]
     axes.fill_between(
-        course.seconds, course.low[key], course.high[key], color=colour, alpha=0.18, lw=0,
+        timeline.seconds, timeline.low[key], timeline.high[key], color=colour, alpha=0.18, lw=0,
         gid=f"{key}.band",
     )  # fmt: skip
     # A single window, or one between quiet ones, has no line: the dots show it.
-    few = len(course.seconds) <= 60
+    few = len(timeline.seconds) <= 60
     axes.plot(
-        course.seconds, course.settings[key], color=colour, lw=1.4, marker="o" if few else None,
+        timeline.seconds, timeline.settings[key], color=colour, lw=1.4, marker="o" if few else None,
         ms=2.5, gid=key,
     )  # fmt: skip
-    whole = course.whole.settings[key]
+    whole = timeline.whole.settings[key]
     axes.axhline(whole, color=COLOURS[1], lw=1.2, ls="--", gid=f"{key}.whole")
     axes.text(
         1.0, 1.05, value_text(parameter, whole), transform=axes.transAxes, ha="right", va="bottom",
@@ -203,7 +205,7 @@ def _draw_line(axes: Axes, course: Course, key: str) -> None:
     if parameter.scale == "log":
         axes.set_yscale("log")
         axes.set_yticks([], minor=True)
-        low, high = _reach(course, key)
+        low, high = _reach(timeline, key)
         ticks = _log_ticks(low, high)
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set_ylim(low, high)
@@ -211,8 +213,8 @@ def _draw_line(axes: Axes, course: Course, key: str) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def _reach(course: Course, key: str) -> tuple[float, float]:
-    values = np.concatenate((course.low[key], course.high[key], [course.whole.settings[key]]))
+def _reach(timeline: SettingsTimeline, key: str) -> tuple[float, float]:
+    values = np.concatenate((timeline.low[key], timeline.high[key], [timeline.whole.settings[key]]))
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     return low / 1.15, high * 1.15
 

@@ -136,12 +136,14 @@ def simplify_take(
     if full["pan.position"] == 0.0:
         off |= {"pan"}
     fine = _dialled(full, FINEST, BY_KEY)
-    scene = _Scene(take, full, off, PASSAGES, PASSAGE_SECONDS)
-    if not scene.is_audible:
+    comparison = _Comparison(take, full, off, PASSAGES, PASSAGE_SECONDS)
+    if not comparison.is_audible:
         return Simplified(fine, off, 0.0)
-    longer = _Scene(take, full, off, CHECKED, CHECKED_SECONDS) if scene.is_part else scene
+    longer = (
+        _Comparison(take, full, off, CHECKED, CHECKED_SECONDS) if comparison.is_part else comparison
+    )
     for share in SHARES:
-        found = _simplified(scene, full, off, share * SAME)
+        found = _simplified(comparison, full, off, share * SAME)
         found = replace(found, distance=longer.distance(found.settings, found.bypass))
         if found.distance <= (CERTAIN if longer.is_part else WHOLE) * SAME:
             return found
@@ -154,13 +156,13 @@ def simplify_take(
 
 
 def _simplified(
-    scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
+    comparison: _Comparison, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> Simplified:
-    settings, off = _fewest_modules(scene, settings, off, SHARE_MODULES * limit)
-    settings = _with_round_pre_delay(scene, settings, off, SHARE_PRE_DELAY * limit)
+    settings, off = _fewest_modules(comparison, settings, off, SHARE_MODULES * limit)
+    settings = _with_round_pre_delay(comparison, settings, off, SHARE_PRE_DELAY * limit)
     if "eq" not in off:
-        settings, off = _fewest_bands(scene, settings, off, limit)
-    settings = _rounded(scene, settings, off, limit)
+        settings, off = _fewest_bands(comparison, settings, off, limit)
+    settings = _rounded(comparison, settings, off, limit)
     return Simplified(settings, off, math.nan)
 
 
@@ -171,7 +173,7 @@ def bands_of(bypass: Collection[str]) -> int:
     return sum(f"eq.{band}" not in bypass for band in EQ_BANDS)
 
 
-class _Scene:
+class _Comparison:
     """Passages of a vocal, what the full strip makes of them, and distances to that."""
 
     def __init__(
@@ -239,41 +241,43 @@ def _passages(voice: np.ndarray, sample_rate: int, count: int, seconds: float) -
 
 
 def _fewest_modules(
-    scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
+    comparison: _Comparison, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> tuple[dict[str, float], frozenset[str]]:
     """Switch off the modules whose part is inaudible on this voice."""
     for module in ("pan", "reverb", "compressor"):
-        if module in off or not _may_be_idle(scene, module, settings):
+        if module in off or not _may_be_idle(comparison, module, settings):
             continue
-        result = scene.render(settings, off | {module})
+        result = comparison.render(settings, off | {module})
         gain_db = 0.0
         if "output_gain" not in off:
-            gain_db = 10.0 * math.log10(scene.power / _power(result))
-        if float(scene.target.distance(result * 10.0 ** (gain_db / 20.0))) <= limit:
+            gain_db = 10.0 * math.log10(comparison.power / _power(result))
+        if float(comparison.target.distance(result * 10.0 ** (gain_db / 20.0))) <= limit:
             output_db = BY_KEY[OUTPUT].clip(settings[OUTPUT] + gain_db)
             settings, off = {**settings, OUTPUT: output_db}, off | {module}
     return settings, off
 
 
-def _may_be_idle(scene: _Scene, module: str, settings: Mapping[str, float]) -> bool:
+def _may_be_idle(comparison: _Comparison, module: str, settings: Mapping[str, float]) -> bool:
     """Whether to try it is worth a rendering."""
     if module == "reverb":
         return settings["reverb.wet_db"] < WET_AUDIBLE_DB
     if module == "compressor":
-        rms_db = 10.0 * math.log10(float(scene.audio.square().mean()) + 1e-20) + settings[INPUT]
+        rms_db = (
+            10.0 * math.log10(float(comparison.audio.square().mean()) + 1e-20) + settings[INPUT]
+        )
         over_db = rms_db - settings[THRESHOLD]
         return (1.0 - 1.0 / settings["compressor.ratio"]) * over_db < REDUCED_DB
     return True
 
 
 def _fewest_bands(
-    scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
+    comparison: _Comparison, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> tuple[dict[str, float], frozenset[str]]:
-    take = scene.take
+    take = comparison.take
     low_end = low_end_of(take.mono[0], take.sample_rate)
     below_hz = np.empty(0) if low_end is None else below_of(low_end.lowest_hz)[::3]
-    audible = audible_of(scene.full, scene.sample_rate)
-    wanted = Wanted.of(settings, off, audible, below_hz, scene.sample_rate)
+    audible = audible_of(comparison.full, comparison.sample_rate)
+    wanted = Wanted.of(settings, off, audible, below_hz, comparison.sample_rate)
     keep_high_pass = "eq.high_pass" not in off and _holds_rumble_back(
         settings, take, math.inf if low_end is None else low_end.lowest_hz
     )
@@ -285,7 +289,7 @@ def _fewest_bands(
 
     best = fewest_bands(
         wanted,
-        lambda curve: scene.distance(*strip(curve)),
+        lambda curve: comparison.distance(*strip(curve)),
         most=bands_of(off),
         limit=SHARE_EQ * limit,
         rounded_limit=SHARE_EQ_ROUNDED * limit,
@@ -312,10 +316,10 @@ def _holds_rumble_back(settings: Mapping[str, float], take: Take, lowest_hz: flo
 
 
 def _rounded(
-    scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
+    comparison: _Comparison, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> dict[str, float]:
     """Round what is no band of the EQ, as far as the distance allows."""
-    power = scene.power_of(settings, off)
+    power = comparison.power_of(settings, off)
     start = _with_round_levels(settings, off)
     idle = {
         p.key: dialled(p, start[p.key], COARSE)
@@ -332,20 +336,20 @@ def _rounded(
     ):
         tried = _dialled(_dialled(start, levels, LEVELS), times, TIMES)
         tried = _dialled(tried, others, OTHERS)
-        result = scene.render(tried, off)
+        result = comparison.render(tried, off)
         exact_db = tried[OUTPUT]
         if "output_gain" not in off:
             exact_db += 10.0 * math.log10(power / _power(result))
         for digits in (COARSE, FINE, FINEST):
             output_db = dialled(BY_KEY[OUTPUT], exact_db, digits)
             gain = 10.0 ** ((output_db - tried[OUTPUT]) / 20.0) if "output_gain" not in off else 1.0
-            if float(scene.target.distance(gain * result)) <= limit:
+            if float(comparison.target.distance(gain * result)) <= limit:
                 return {**tried, OUTPUT: output_db}
     return {**tried, OUTPUT: output_db}
 
 
 def _with_round_pre_delay(
-    scene: _Scene, settings: dict[str, float], off: frozenset[str], limit: float
+    comparison: _Comparison, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> dict[str, float]:
     """Round the pre-delay, which turns the phase of the return against the voice.
 
@@ -356,7 +360,7 @@ def _with_round_pre_delay(
         return settings
     for digits in (FINE, FINEST):
         tried = _dialled(settings, digits, (PRE_DELAY,))
-        if scene.distance(tried, off) <= limit:
+        if comparison.distance(tried, off) <= limit:
             return tried
     return {**settings, PRE_DELAY: round(settings[PRE_DELAY], 3)}
 

@@ -118,7 +118,7 @@ def load_checkpoint(
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{path}: cannot go on from this checkpoint ({reason}); remove it to start anew"
+            f"{path}: cannot resume from this checkpoint ({reason}); remove it to start again"
         ) from None
 
 

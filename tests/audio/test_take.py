@@ -10,7 +10,7 @@ from diffconsole.audio.take import take_of
 from diffconsole.errors import AudioError
 from diffconsole.model.predictor import Prediction, Predictor, level_gain_db
 from diffconsole.model.reference.prediction import Reference
-from diffconsole.model.timeline import predict_course
+from diffconsole.model.timeline import predict_timeline
 from diffconsole.model.voice_features import describe
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.finetuning.segments import segments_of
@@ -220,11 +220,11 @@ def test_a_reference_on_one_side_has_the_level_of_its_side(sung: np.ndarray) -> 
 
 def test_a_course_has_gaps_where_silence_is(model: Predictor) -> None:
     song = np.concatenate((voice(5.0, 1), silence(10.0), voice(5.0, 2)))
-    course = predict_course(model, song[None], RATE, hop_seconds=5.0)
-    values = course.settings["eq.peak_2.gain_db"]
+    timeline = predict_timeline(model, song[None], RATE, hop_seconds=5.0)
+    values = timeline.settings["eq.peak_2.gain_db"]
     assert list(np.isnan(values)) == [False, True, True, False]
-    whole = predict_course(model, voice(5.0, 1)[None], RATE)
-    inverted = predict_course(model, np.stack((voice(5.0, 1), -voice(5.0, 1))), RATE)
+    whole = predict_timeline(model, voice(5.0, 1)[None], RATE)
+    inverted = predict_timeline(model, np.stack((voice(5.0, 1), -voice(5.0, 1))), RATE)
     np.testing.assert_allclose(
         inverted.settings["eq.peak_2.gain_db"], whole.settings["eq.peak_2.gain_db"], atol=0.01
     )

@@ -33,7 +33,7 @@ from diffconsole.training.finetuning.near import near_labels_of
 from diffconsole.training.finetuning.stages import SEEN, TRAINED, Work
 from diffconsole.training.matching import search
 from diffconsole.training.matching.search import Plan, Round
-from diffconsole.training.pretraining.pupil import Pupil
+from diffconsole.training.pretraining.pretrain_model import PretrainModel
 
 from ..synthetic import RATE, pair, voice
 
@@ -59,15 +59,15 @@ def seconds_of(job: Callable[[], Any], device: str, runs: int) -> float:
 
 def pretraining_step(device: str, batch: int) -> Callable[[], None]:
     """A step of pretraining on noise."""
-    pupil = Pupil(False).to(device).train()
-    optimizer = torch.optim.AdamW(pupil.parameters(), lr=1e-4)
+    pretrain_model = PretrainModel(False).to(device).train()
+    optimizer = torch.optim.AdamW(pretrain_model.parameters(), lr=1e-4)
     heard = torch.randn(batch, 4, 128, 216).half().to(device)
     target = torch.rand(batch, 4, len(PARAMETERS)).to(device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        pupil(heard, target)["sum"].mean().backward()
-        torch.nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
+        pretrain_model(heard, target)["sum"].mean().backward()
+        torch.nn.utils.clip_grad_norm_(pretrain_model.parameters(), 5.0)
         optimizer.step()
 
     return step

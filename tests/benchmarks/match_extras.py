@@ -48,7 +48,7 @@ from diffconsole.modules.gain.process import pan
 from diffconsole.modules.reverb.process import reverb
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.strip.parameters import denormalize
-from diffconsole.training.matching.scene import Scene
+from diffconsole.training.matching.objective import MatchObjective
 from diffconsole.training.matching.search import BLIND, INDEX, USUAL, search
 from tests.benchmarks.extra_modules import EXTRAS, Extra, reverb_seconds
 from tests.benchmarks.match import REAL, Talk
@@ -89,9 +89,9 @@ class Strip:
     """
 
     def __init__(self, pair: Pair, extra: Extra) -> None:
-        self.scene, self.extra = Scene(pair, SECONDS, "cpu"), extra
-        self.level = 10.0 ** (self.scene.output_db / 20.0)
-        self.exact = MixTarget(self.scene.mix * self.level, PAIR_RATE)
+        self.objective, self.extra = MatchObjective(pair, SECONDS, "cpu"), extra
+        self.level = 10.0 ** (self.objective.output_db / 20.0)
+        self.exact = MixTarget(self.objective.mix * self.level, PAIR_RATE)
 
     def having(self, extra: Extra) -> Strip:
         """Return the same pair with another module."""
@@ -102,11 +102,11 @@ class Strip:
     def in_the_middle(self, points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return both with equal sides if those of the mix are."""
         values = values.clone()
-        if self.scene.is_mono:
+        if self.objective.is_mono:
             for place, parameter in enumerate(self.extra.parameters):
                 if parameter.name in ("position", "width"):
                     values[:, place] = parameter.to_normalised(0.0)
-        return self.scene.in_the_middle(points), values
+        return self.objective.in_the_middle(points), values
 
     def signals(self, points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return what feeds the returns, and the result, ``(points, 1 or 2, samples)``.
@@ -115,7 +115,7 @@ class Strip:
         rendered once.
         """
         settings, own = denormalize(points), self.extra.physical(values)
-        audio = self.scene.raw.expand(len(points), -1, -1)
+        audio = self.objective.raw.expand(len(points), -1, -1)
         most = max(len(points), len(values))
 
         def of(module: str) -> dict[str, Tensor]:
@@ -146,7 +146,7 @@ class Strip:
         rows = [(points, some) for some in values.split(TOGETHER)] if len(points) == 1 else []
         return torch.cat(
             [
-                self.scene.distance(self.signals(p, v)[1], part=(0, SCAN_PART))
+                self.objective.distance(self.signals(p, v)[1], part=(0, SCAN_PART))
                 for p, v in rows or [(points, values)]
             ]
         )
@@ -167,7 +167,7 @@ class Strip:
             return self.in_the_middle((points + noise).clamp(0.0, 1.0), points[:, :0])
         with torch.no_grad():
             send, result = self.having(EXTRAS["control"]).signals(point[None], point[None, :0])
-        starts = self.extra.starts(send[0], self.scene.mix[0] - result[0])
+        starts = self.extra.starts(send[0], self.objective.mix[0] - result[0])
         values = self.extra.normalised(starts)
         _, values = self.in_the_middle(points, values)
         chosen: list[Tensor] = []
@@ -203,7 +203,7 @@ class Strip:
             adam.zero_grad()
             part = (int(rng.integers(STEP_PART)), STEP_PART)
             _, result = self.signals(leaf[:, :width], leaf[:, width:])
-            self.scene.distance(result, part=part).sum().backward()
+            self.objective.distance(result, part=part).sum().backward()
             leaf.grad.nan_to_num_(0.0, 0.0, 0.0)
             leaf.grad[:, held] = 0.0
             cosine = 0.5 + 0.5 * math.cos(math.pi * step / effort.steps)

@@ -282,12 +282,20 @@ def test_pretrain(tmp_path):
     assert "holds a model already" in refused(*options)
 
 
+def test_former_names_of_options_are_hidden():
+    shown = done("pretrain", "--help").stdout
+    assert "--validation" in shown
+    assert "--judges" not in shown
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
         (("nowhere",), "nowhere: not a folder"),
         (("empty",), "no audio in the folders below it"),
         (("voices", "--held-out", "karl"), "'karl' to hold out"),
+        (("voices", "--validation", "karl"), "'karl' to validate on"),
+        (("voices", "--judges", "karl"), "'karl' to validate on"),
         (("voices", "--held-out", "anna"), "everybody is held out"),
         (("voices", "--reference", "karl"), "'karl'"),
         (("voices", "--rooms", "nowhere"), "nowhere"),

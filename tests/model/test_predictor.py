@@ -411,8 +411,8 @@ def test_models_saved_before_the_linear_map(tmp_path: Path) -> None:
 
 
 def test_what_is_told_of_the_voice_moves_the_settings(tmp_path: Path) -> None:
-    """By what it differs from usual voices; kept in the file; heard by predict and its course."""
-    from diffconsole.model.timeline import predict_course
+    """By what it differs from usual voices; kept in the file; heard by predict and its timeline."""
+    from diffconsole.model.timeline import predict_timeline
     from diffconsole.model.voice_features import VOICE_FEATURES, describe
 
     model = small_model()
@@ -433,8 +433,8 @@ def test_what_is_told_of_the_voice_moves_the_settings(tmp_path: Path) -> None:
     loaded = Predictor.load(tmp_path)
     again = loaded.predict(take, RATE).settings["compressor.ratio"]
     assert again == pytest.approx(after.settings["compressor.ratio"], rel=2e-2)
-    course = predict_course(loaded, take, RATE).settings["compressor.ratio"]
-    assert float(np.nanmean(course)) > 1.1 * before
+    timeline = predict_timeline(loaded, take, RATE).settings["compressor.ratio"]
+    assert float(np.nanmean(timeline)) > 1.1 * before
     with torch.no_grad():
         model.head.usual[spread] = told
     assert model.predict(take, RATE).settings["compressor.ratio"] == pytest.approx(before, rel=1e-3)

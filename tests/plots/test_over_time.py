@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffconsole.errors import OutputError
-from diffconsole.model.timeline import predict_course
+from diffconsole.model.timeline import predict_timeline
 from diffconsole.plots.over_time import SHOWN, draw_over_time, plot_over_time
 
 from ..commands import call, write_model, write_take
@@ -19,47 +19,47 @@ def song():
 
 
 @pytest.fixture(scope="module")
-def course(song):
-    return predict_course(small_model(3).eval(), song, RATE)
+def timeline(song):
+    return predict_timeline(small_model(3).eval(), song, RATE)
 
 
-def test_lines_bands_and_the_whole(course, song):
-    figure = draw_over_time(course, (song, RATE), title="a_$song$")
+def test_lines_bands_and_the_whole(timeline, song):
+    figure = draw_over_time(timeline, (song, RATE), title="a_$song$")
     axes = {a.get_label(): a for a in figure.axes}
     assert set(axes) == {"level", "eq", "eq.scale", *SHOWN}
     for key in SHOWN:
         lines = {line.get_gid(): line for line in axes[key].lines}
-        np.testing.assert_allclose(lines[key].get_ydata(), course.settings[key])
-        assert lines[f"{key}.whole"].get_ydata()[0] == course.whole.settings[key]
+        np.testing.assert_allclose(lines[key].get_ydata(), timeline.settings[key])
+        assert lines[f"{key}.whole"].get_ydata()[0] == timeline.whole.settings[key]
         low, high = sorted(axes[key].get_ylim())
-        assert low <= course.whole.settings[key] <= high
+        assert low <= timeline.whole.settings[key] <= high
         assert axes[key].get_xlim() == (0.0, pytest.approx(18.0))
     assert any("a_$song$" in text.get_text() for text in figure.texts)
 
 
-def test_the_map_has_gaps_where_the_song_is_quiet(course, song):
-    figure = draw_over_time(course, (song, RATE))
+def test_the_map_has_gaps_where_the_song_is_quiet(timeline, song):
+    figure = draw_over_time(timeline, (song, RATE))
     (axes,) = (a for a in figure.axes if a.get_label() == "eq")
     drawn = np.ma.filled(axes.collections[0].get_array(), np.nan)
-    quiet = np.isnan(course.settings["eq.peak_1.gain_db"])
+    quiet = np.isnan(timeline.settings["eq.peak_1.gain_db"])
     assert quiet.any()
     np.testing.assert_array_equal(np.isnan(drawn).all(axis=0), quiet)
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_equal_arguments_give_equal_bytes(course, song, tmp_path, ending):
+def test_equal_arguments_give_equal_bytes(timeline, song, tmp_path, ending):
     paths = [tmp_path / f"{n}.{ending}" for n in "ab"]
     for path in paths:
-        plot_over_time(course, (song, RATE), path)
+        plot_over_time(timeline, (song, RATE), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     with pytest.raises(OutputError, match="exists already"):
-        plot_over_time(course, (song, RATE), paths[0])
+        plot_over_time(timeline, (song, RATE), paths[0])
 
 
 def test_a_single_window(tmp_path):
     take = voice(1.0)[None]
-    course = predict_course(small_model().eval(), take, RATE)
-    plot_over_time(course, (take, RATE), tmp_path / "a.png")
+    timeline = predict_timeline(small_model().eval(), take, RATE)
+    plot_over_time(timeline, (take, RATE), tmp_path / "a.png")
 
 
 def test_the_commands(tmp_path):

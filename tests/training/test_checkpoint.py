@@ -136,8 +136,8 @@ def refused(path: Path, model: nn.Module) -> str:
     with pytest.raises(ModelError) as caught:
         load_checkpoint(path, model, optimizer_of(model))
     message = str(caught.value)
-    assert message.startswith(f"{path}: cannot go on from this checkpoint")
-    assert "remove it to start anew" in message
+    assert message.startswith(f"{path}: cannot resume from this checkpoint")
+    assert "remove it to start again" in message
     assert "\n" not in message
     return message
 

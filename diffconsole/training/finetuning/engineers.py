@@ -332,7 +332,7 @@ def fit_prior(
     engineers : int
         How many are drawn.
     seed : int
-        Of everything random.
+        Seed of every random choice.
     per_engineer : int
         Voices that each decides for.
     directions : dict of str to int, optional

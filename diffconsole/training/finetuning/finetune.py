@@ -470,8 +470,8 @@ class _Run:
                 self.states.setdefault(stage, {})[key] = value
             if not is_whole(self.progress, self.states):
                 raise ModelError(
-                    f"{path}: cannot go on from this checkpoint (its progress is damaged); remove "
-                    "it to start anew"
+                    f"{path}: cannot resume from this checkpoint (its progress is damaged); remove "
+                    "it to start again"
                 )
         weights = {k: v.cpu() for k, v in self.model.state_dict().items()}
         shared = self.workers.agree((self.progress, self.states, weights))
@@ -480,7 +480,7 @@ class _Run:
         if self.progress["fingerprint"] != fingerprint:
             raise ModelError(
                 f"{self.folder}: holds an unfinished run of other pairs, options or model; "
-                "repeat that command to finish it, or add --force to start anew"
+                "repeat that command to finish it, or add --force to start again"
             )
         stage = self.progress["stage"]
         if stage in TRAINED and self.progress["epoch"] > 0:

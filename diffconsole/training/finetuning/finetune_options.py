@@ -18,7 +18,7 @@ class FinetuneOptions:
         Share of the pairs that is not trained on, one pair at least. By default a fifth; of fewer
         than 20 pairs none: all are learnt from, and each decides as the others predict it.
     minutes : float
-        Most time for all stages.
+        Time budget of all stages.
     steps : int, optional
         Most steps of the stages that are trained, instead of the time: the result then does not
         depend on how fast the machine is. Labels are searched for all pairs that get one.

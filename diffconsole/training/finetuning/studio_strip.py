@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...modules.compressor.process import static_curve_db
 from ...strip.parameters import PARAMETERS, denormalize
-from ..matching.scene import INDEX
+from ..matching.objective import INDEX
 from ..pretraining.targets import eq_curve_db, relevance
 
 __all__ = ["in_terms_of", "middle_of", "spread_of"]

@@ -41,7 +41,7 @@ class MatchOptions:
     quick : bool
         A coarse search in seconds, for labels.
     seed : int
-        Of everything random.
+        Seed of every random choice.
     """
 
     seconds: float | None = None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...pairs import PAIR_RATE
 from ...strip.parameters import BY_KEY
-from .scene import HELD, INDEX, KEYS, Scene
+from .objective import HELD, INDEX, KEYS, MatchObjective
 
 __all__ = ["pre_delay_heard", "solved"]
 
@@ -35,7 +35,7 @@ FREE = [place for place, key in enumerate(KEYS) if key not in HELD]
 
 
 @torch.no_grad()
-def pre_delay_heard(scene: Scene, point: Tensor) -> float | None:
+def pre_delay_heard(objective: MatchObjective, point: Tensor) -> float | None:
     """Return the pre-delay, 0…1, at which the return is found in the mix; none if nowhere.
 
     It is the lag at which the phases of the return without pre-delay agree with those of what the
@@ -44,10 +44,10 @@ def pre_delay_heard(scene: Scene, point: Tensor) -> float | None:
     place = INDEX[PRE_DELAY.key]
     at_once = point.clone()
     at_once[place] = PRE_DELAY.to_normalised(PRE_DELAY.low)
-    dry = scene.render(point[None], frozenset({"reverb"}))
-    wet = scene.render(at_once[None]) - dry
+    dry = objective.render(point[None], frozenset({"reverb"}))
+    wet = objective.render(at_once[None]) - dry
     length = 2 * wet.shape[-1]
-    cross = torch.fft.rfft(wet[0], length).conj() * torch.fft.rfft((scene.mix - dry)[0], length)
+    cross = torch.fft.rfft(wet[0], length).conj() * torch.fft.rfft((objective.mix - dry)[0], length)
     size = cross.abs()
     whitened = cross / (size + 1e-3 * size.mean(dim=-1, keepdim=True) + 1e-20)
     last = int(PRE_DELAY.high / 1000.0 * PAIR_RATE)
@@ -64,32 +64,34 @@ def pre_delay_heard(scene: Scene, point: Tensor) -> float | None:
 
 
 @torch.no_grad()
-def solved(scene: Scene, point: Tensor, go_on: Callable[[], bool] = lambda: True) -> Tensor:
+def solved(
+    objective: MatchObjective, point: Tensor, go_on: Callable[[], bool] = lambda: True
+) -> Tensor:
     """Return the point at which the samples differ least, if it is the nearer one to the mix.
 
     Parameters
     ----------
-    scene : Scene
+    objective : MatchObjective
         The pair.
     point : Tensor
         ``(parameters,)`` in 0…1.
     go_on : callable
         Asked before each step.
     """
-    heard = pre_delay_heard(scene, point)
+    heard = pre_delay_heard(objective, point)
     moved = point.clone()
     if heard is not None:
         moved[INDEX[PRE_DELAY.key]] = heard
-    energy = float(scene.mix.square().sum())
-    result = scene.render(moved[None])[0]
-    left = result - scene.mix[0]
+    energy = float(objective.mix.square().sum())
+    result = objective.render(moved[None])[0]
+    left = result - objective.mix[0]
     error, damping = float(left.square().sum()) / energy, DAMPING
     if not error < (NEAR if heard is not None else NEAR_WITHOUT_RETURN):
         return point
     for _ in range(STEPS):
         if not go_on():
             break
-        slopes = _slopes(scene, moved, result)
+        slopes = _slopes(objective, moved, result)
         normal, downhill = slopes @ slopes.T, slopes @ left.reshape(-1)
         normal, downhill = normal.double().cpu(), downhill.double().cpu()
         before = error
@@ -98,9 +100,9 @@ def solved(scene: Scene, point: Tensor, go_on: Callable[[], bool] = lambda: True
             step = torch.linalg.solve(damped, -downhill).clamp(-LONGEST_STEP, LONGEST_STEP)
             tried = moved.clone()
             tried[FREE] = (tried[FREE] + step.to(tried)).clamp(0.0, 1.0)
-            tried = scene.in_the_middle(tried)
-            candidate = scene.render(tried[None])[0]
-            off = candidate - scene.mix[0]
+            tried = objective.in_the_middle(tried)
+            candidate = objective.render(tried[None])[0]
+            off = candidate - objective.mix[0]
             error = float(off.square().sum()) / energy
             if error < before:
                 moved, result, left = tried, candidate, off
@@ -111,15 +113,15 @@ def solved(scene: Scene, point: Tensor, go_on: Callable[[], bool] = lambda: True
             break
         if error > (1.0 - LEAST_GAIN) * before:
             break
-    both = scene.distances(torch.stack((point, moved)))
+    both = objective.distances(torch.stack((point, moved)))
     return moved if float(both[1]) < float(both[0]) else point
 
 
-def _slopes(scene: Scene, point: Tensor, result: Tensor) -> Tensor:
+def _slopes(objective: MatchObjective, point: Tensor, result: Tensor) -> Tensor:
     """How every sample changes with each free setting, ``(free, 2·samples)``."""
     # Away from the nearer end, so that no setting leaves its range.
     nudges = torch.where(point[FREE] > 0.5, -NUDGE, NUDGE)
     nudged = point.repeat(len(FREE), 1)
     nudged[torch.arange(len(FREE)), FREE] += nudges
-    rows = [scene.render(some) - result for some in nudged.split(6)]
+    rows = [objective.render(some) - result for some in nudged.split(6)]
     return torch.cat(rows).reshape(len(FREE), -1) / nudges[:, None].to(result)

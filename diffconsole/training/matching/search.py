@@ -32,8 +32,8 @@ from torch import Tensor
 
 from ...pairs import Pair
 from ...strip.parameters import BY_KEY, denormalize, without_inaudible
+from .objective import HELD, INDEX, KEYS, MatchObjective, render_all
 from .polish import pre_delay_heard, solved
-from .scene import HELD, INDEX, KEYS, Scene, render_all
 from .starts import first_guesses, move_idle_bells, ordinary
 from .tidy import levelled, probe, unheard
 
@@ -187,7 +187,7 @@ def search(
         settings, less makes each round shorter. Without it the steps are the plan's, and the
         result is the same on every run.
     seed : int
-        Of everything random.
+        Seed of every random choice.
     device : str
         ``"cpu"`` or ``"cuda"``.
     tell : callable
@@ -222,18 +222,18 @@ class _Search:
         self.rng = np.random.default_rng(seed)
         self.began, self.seconds = time.monotonic(), seconds
         self.length = 0.0
-        self.scenes: list[Scene] = []
-        scenes = self.at(plan.rounds[0].seconds)
-        self.found = [Found(ordinary(), s.input_db, s.output_db) for s in scenes]
+        self.objectives: list[MatchObjective] = []
+        objectives = self.at(plan.rounds[0].seconds)
+        self.found = [Found(ordinary(), s.input_db, s.output_db) for s in objectives]
         self.work = sum(r.seconds * r.steps * r.keep for r in plan.rounds)
         self.done = 0.0
 
-    def at(self, seconds: float) -> list[Scene]:
+    def at(self, seconds: float) -> list[MatchObjective]:
         """The pairs' loudest parts of this length."""
         if seconds != self.length:
-            self.scenes = [Scene(pair, seconds, self.device) for pair in self.pairs]
+            self.objectives = [MatchObjective(pair, seconds, self.device) for pair in self.pairs]
             self.length = seconds
-        return self.scenes
+        return self.objectives
 
     def spent(self) -> float:
         """Share of the time budget that is gone, 0 without one."""
@@ -244,35 +244,35 @@ class _Search:
         rounds = self.plan.rounds
         many = self.plan.thorough and (self.seconds is None or self.seconds > SHORT_SECONDS)
         points = [
-            with_return(scene, first_guesses(scene, many=many))
-            for scene in self.at(rounds[0].seconds)
+            with_return(objective, first_guesses(objective, many=many))
+            for objective in self.at(rounds[0].seconds)
         ]
         self.remember([some[:1] for some in points])
         for number, round_ in enumerate(rounds):
             if number and self.spent() > SEARCH_SHARE:
                 break
-            scenes = self.at(round_.seconds)
+            objectives = self.at(round_.seconds)
             if number and many:
-                points = [helped(s, p) for s, p in zip(scenes, points, strict=True)]
-            points = [best_of(s, p, round_.keep) for s, p in zip(scenes, points, strict=True)]
-            points = self.descend(scenes, points, round_)
+                points = [helped(s, p) for s, p in zip(objectives, points, strict=True)]
+            points = [best_of(s, p, round_.keep) for s, p in zip(objectives, points, strict=True)]
+            points = self.descend(objectives, points, round_)
             self.remember(points)
         if self.seconds and self.spent() < SEARCH_SHARE:
             self.go_on()
-        for scene, found in zip(self.scenes, self.found, strict=True):
+        for objective, found in zip(self.objectives, self.found, strict=True):
             if self.plan.thorough and self.spent() < 1.0:
                 found.point = solved(
-                    scene, found.point, functools.partial(self.go_on_solving, found)
+                    objective, found.point, functools.partial(self.go_on_solving, found)
                 )
-            found.point = levelled(scene, found.point)
+            found.point = levelled(objective, found.point)
             alone = self.plan.thorough and self.spent() < 1.0
-            found.off = unheard(scene, found.point, one_by_one=alone)
+            found.off = unheard(objective, found.point, one_by_one=alone)
             if self.plan.thorough and self.spent() < 1.0:
-                found.spread = probe(scene, found.point, found.off)
+                found.spread = probe(objective, found.point, found.off)
 
     def remember(self, points: list[Tensor]) -> None:
-        for scene, found, some in zip(self.scenes, self.found, points, strict=True):
-            distances = scene.distances(torch.cat((found.point[None], some)))
+        for objective, found, some in zip(self.objectives, self.found, points, strict=True):
+            distances = objective.distances(torch.cat((found.point[None], some)))
             least = int(distances.argmin())
             if least or not math.isfinite(found.distance):
                 found.point = torch.cat((found.point[None], some))[least]
@@ -284,23 +284,25 @@ class _Search:
         again = Round(round_.seconds, HOP_STEPS, 0.03, round_.part, HOPS)
         while self.spent() < SEARCH_SHARE * 0.8:
             points = [
-                scene.in_the_middle(
+                objective.in_the_middle(
                     torch.stack([kicked(found.point, self.rng) for _ in range(HOPS)])
                 )
-                for scene, found in zip(self.scenes, self.found, strict=True)
+                for objective, found in zip(self.objectives, self.found, strict=True)
             ]
-            points = [helped(s, p) for s, p in zip(self.scenes, points, strict=True)]
-            self.remember(self.descend(self.scenes, points, again))
+            points = [helped(s, p) for s, p in zip(self.objectives, points, strict=True)]
+            self.remember(self.descend(self.objectives, points, again))
         points = [found.point[None] for found in self.found]
         settle = Round(round_.seconds, LAST_STEPS, 0.01, 2, 1)
-        self.remember(self.descend(self.scenes, points, settle))
+        self.remember(self.descend(self.objectives, points, settle))
 
     def go_on_solving(self, found: Found) -> bool:
         """Say that the search is alive; whether there is time left."""
         self.tell(1.0, found.distance)
         return self.spent() < SOLVE_UNTIL
 
-    def descend(self, scenes: list[Scene], points: list[Tensor], round_: Round) -> list[Tensor]:
+    def descend(
+        self, objectives: list[MatchObjective], points: list[Tensor], round_: Round
+    ) -> list[Tensor]:
         """Adam, each point for itself, with steps that shrink; Ctrl-C keeps what it has."""
         most = 1.0
         if self.seconds:
@@ -310,7 +312,7 @@ class _Search:
         sizes = [len(some) for some in points]
         try:
             for step in range(round_.steps):
-                least = self.step(scenes, state, sizes, round_, step)
+                least = self.step(objectives, state, sizes, round_, step)
                 for found, value in zip(self.found, least, strict=True):
                     found.history.append(value)
                 self.done += round_.seconds * round_.keep
@@ -324,21 +326,26 @@ class _Search:
         return list(state.points.split(sizes))
 
     def step(
-        self, scenes: list[Scene], state: _Adam, sizes: list[int], round_: Round, number: int
+        self,
+        objectives: list[MatchObjective],
+        state: _Adam,
+        sizes: list[int],
+        round_: Round,
+        number: int,
     ) -> list[float]:
         """Move all points once; return the least distance of each pair before."""
         leaf = state.points.clone().requires_grad_()
         part = (int(self.rng.integers(round_.part)), round_.part)
-        rendered = render_all(scenes, leaf, sizes)
-        distances = [s.distance(r, part) for s, r in zip(scenes, rendered, strict=True)]
+        rendered = render_all(objectives, leaf, sizes)
+        distances = [s.distance(r, part) for s, r in zip(objectives, rendered, strict=True)]
         pull = PULL * (leaf - ordinary()).square().mean(dim=1)
         (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
         gradient = torch.nan_to_num(gradient)
         gradient[:, [INDEX[key] for key in BLIND]] = 0.0
         cosine = 0.5 + 0.5 * math.cos(math.pi * number / round_.steps)
         state.move(gradient, round_.step_size * (0.05 + 0.95 * cosine))
-        parts = zip(scenes, state.points.split(sizes), strict=True)
-        state.points = torch.cat([scene.in_the_middle(some) for scene, some in parts])
+        parts = zip(objectives, state.points.split(sizes), strict=True)
+        state.points = torch.cat([objective.in_the_middle(some) for objective, some in parts])
         return [float(d.detach().min()) for d in distances]
 
 
@@ -359,9 +366,9 @@ class _Adam:
         self.points = (self.points - size * ahead / spread).clamp(0.0, 1.0)
 
 
-def best_of(scene: Scene, points: Tensor, keep: int) -> Tensor:
+def best_of(objective: MatchObjective, points: Tensor, keep: int) -> Tensor:
     """Return the best points, the best first."""
-    return points[scene.distances(points, part=(0, 2)).argsort()[:keep]]
+    return points[objective.distances(points, part=(0, 2)).argsort()[:keep]]
 
 
 def kicked(point: Tensor, rng: np.random.Generator) -> Tensor:
@@ -373,27 +380,27 @@ def kicked(point: Tensor, rng: np.random.Generator) -> Tensor:
     return (point + noise * mine).clamp(0.0, 1.0)
 
 
-def with_return(scene: Scene, points: Tensor) -> Tensor:
+def with_return(objective: MatchObjective, points: Tensor) -> Tensor:
     """Return the points with the pre-delay at which the best of them is found in the mix."""
-    heard = pre_delay_heard(scene, points[0])
+    heard = pre_delay_heard(objective, points[0])
     if heard is not None:
         points = points.clone()
         points[:, INDEX["reverb.pre_delay_ms"]] = heard
     return points
 
 
-def helped(scene: Scene, points: Tensor) -> Tensor:
+def helped(objective: MatchObjective, points: Tensor) -> Tensor:
     """Return each point, or a better one where gradients do not lead."""
     place = INDEX["reverb.pre_delay_ms"]
     better = []
     for point in points:
-        heard = pre_delay_heard(scene, point)
+        heard = pre_delay_heard(objective, point)
         # The point as it is, with other pre-delays, and with its idle bells moved.
         others = torch.linspace(0.0, 1.0, PRE_DELAYS) if heard is None else torch.tensor([heard])
         tried = point.repeat(len(others) + 1, 1)
         tried[1:, place] = others
-        moved = move_idle_bells(scene, point)
-        distances = scene.distances(torch.cat((tried, moved[None])), part=(0, 2))
+        moved = move_idle_bells(objective, point)
+        distances = objective.distances(torch.cat((tried, moved[None])), part=(0, 2))
         pre_delay = tried[int(distances[:-1].argmin()), place] if heard is None else heard
         # A bell that has moved need not be better yet.
         point = (moved if float(distances[-1]) < 1.01 * float(distances[0]) else point).clone()

@@ -24,7 +24,7 @@ from ...strip.parameters import BY_KEY, PARAMETERS, default_settings, denormaliz
 from ...strip.preset import factory_presets
 
 if TYPE_CHECKING:
-    from .scene import Scene
+    from .objective import MatchObjective
 
 __all__ = ["first_guesses", "move_idle_bells", "ordinary"]
 
@@ -110,24 +110,24 @@ def _equalized(
     return point.index_copy(0, places, eq.detach())
 
 
-def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
+def first_guesses(objective: MatchObjective, *, many: bool = True) -> Tensor:
     """Return points to start from, ``(starts, parameters)``, the best first.
 
     Parameters
     ----------
-    scene : Scene
+    objective : MatchObjective
         The pair.
     many : bool
         Try many compressors and reverbs, or a few, in a third of the time.
     """
-    freq_hz, raw_db = spectrum_db(scene.raw)
-    _, mix_db = spectrum_db(scene.mix)
+    freq_hz, raw_db = spectrum_db(objective.raw)
+    _, mix_db = spectrum_db(objective.mix)
     # Where the raw vocal has nothing, the ratio of two noises says nothing.
     weight = torch.where(raw_db < raw_db.max() - 50.0, 0.2, 1.0)
     steps = EQ_STEPS if many else EQ_STEPS // 3
-    base = _equalized(scene.in_the_middle(ordinary()), freq_hz, mix_db - raw_db, weight, steps)
+    base = _equalized(objective.in_the_middle(ordinary()), freq_hz, mix_db - raw_db, weight, steps)
     compressors = [changed(base, compressor__ratio=1.2, compressor__makeup_db=0.0)]
-    others = [*_known_strips(), _predicted(scene)] if many else []
+    others = [*_known_strips(), _predicted(objective)] if many else []
     compressors += [_with_module(base, strip, "compressor") for strip in others]
     for threshold_db, ratio in THRESHOLDS_AND_RATIOS:
         # Half of what a level at the threshold's far side loses: about what the loudness loses.
@@ -143,17 +143,19 @@ def first_guesses(scene: Scene, *, many: bool = True) -> Tensor:
                     compressor__makeup_db=makeup_db,
                 )
             )
-    compressed = _best_first(scene, compressors, frozenset() if many else frozenset({"reverb"}))
+    compressed = _best_first(objective, compressors, frozenset() if many else frozenset({"reverb"}))
     rooms = [
-        scene.in_the_middle(
+        objective.in_the_middle(
             changed(compressed[0], reverb__wet_db=w, reverb__decay_s=d, reverb__width=width)
         )
         for w in WETS_DB
         for d in DECAYS_S[:: 1 if many else 2]
         for width in WIDTHS
     ]
-    rooms += [scene.in_the_middle(_with_module(compressed[0], strip, "reverb")) for strip in others]
-    rooms = _best_first(scene, rooms)
+    rooms += [
+        objective.in_the_middle(_with_module(compressed[0], strip, "reverb")) for strip in others
+    ]
+    rooms = _best_first(objective, rooms)
     room_places = _places_of("reverb")
     found = []
     for number, point in enumerate(_apart(compressed)[:STARTS]):
@@ -176,9 +178,9 @@ def _predictor() -> Predictor:
     return Predictor.load()
 
 
-def _predicted(scene: Scene) -> dict[str, float]:
+def _predicted(objective: MatchObjective) -> dict[str, float]:
     """What the shipped model says of the raw vocal."""
-    return _predictor().predict(scene.raw[0].cpu().numpy(), PAIR_RATE).settings
+    return _predictor().predict(objective.raw[0].cpu().numpy(), PAIR_RATE).settings
 
 
 def _places_of(section: str) -> list[int]:
@@ -195,9 +197,9 @@ def _with_module(point: Tensor, strip: Mapping[str, float], module: str) -> Tens
 
 
 def _best_first(
-    scene: Scene, points: list[Tensor], off: frozenset[str] = frozenset()
+    objective: MatchObjective, points: list[Tensor], off: frozenset[str] = frozenset()
 ) -> list[Tensor]:
-    order = scene.distances(torch.stack(points), off, part=(0, 8)).argsort()
+    order = objective.distances(torch.stack(points), off, part=(0, 8)).argsort()
     return [points[i] for i in order.tolist()]
 
 
@@ -211,12 +213,12 @@ def _apart(points: list[Tensor]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def move_idle_bells(scene: Scene, point: Tensor) -> Tensor:
+def move_idle_bells(objective: MatchObjective, point: Tensor) -> Tensor:
     """Return the point with its unused bells moved to where the spectrum is most off."""
     point = point.clone()
     settings = denormalize(point[None])
-    freq_hz, result_db = spectrum_db(scene.render(point[None]))
-    _, mix_db = spectrum_db(scene.mix)
+    freq_hz, result_db = spectrum_db(objective.render(point[None]))
+    _, mix_db = spectrum_db(objective.mix)
     off_db = mix_db - result_db
     off_db = off_db - off_db.median()
     sections = equalizer_sections(PAIR_RATE, settings)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...strip.parameters import BY_KEY, EQ_BANDS
-from .scene import HELD, INDEX, KEYS, Scene
+from .objective import HELD, INDEX, KEYS, MatchObjective
 
 __all__ = ["levelled", "probe", "unheard"]
 
@@ -22,16 +22,16 @@ UNCERTAIN, PROBE = 0.01, 0.04
 
 
 @torch.no_grad()
-def levelled(scene: Scene, point: Tensor) -> Tensor:
+def levelled(objective: MatchObjective, point: Tensor) -> Tensor:
     """Return the point with the makeup that is nearest to the mix, within 2 dB.
 
     A few steps of a search leave the level off by a decibel, which is heard at once and costs one
     rendering to put right.
     """
-    result = scene.render(point[None])
+    result = objective.render(point[None])
     gains_db = torch.linspace(-2.0, 2.0, 9, device=result.device)
     distances = torch.cat(
-        [scene.distance(result * 10.0 ** (gain_db / 20.0)) for gain_db in gains_db]
+        [objective.distance(result * 10.0 ** (gain_db / 20.0)) for gain_db in gains_db]
     )
     makeup = BY_KEY["compressor.makeup_db"]
     gain_db = float(gains_db[int(distances.argmin())])
@@ -41,12 +41,12 @@ def levelled(scene: Scene, point: Tensor) -> Tensor:
     return point
 
 
-def unheard(scene: Scene, point: Tensor, *, one_by_one: bool = True) -> frozenset[str]:
+def unheard(objective: MatchObjective, point: Tensor, *, one_by_one: bool = True) -> frozenset[str]:
     """Return the modules and bands that the result does without.
 
     Parameters
     ----------
-    scene : Scene
+    objective : MatchObjective
         The pair.
     point : Tensor
         ``(parameters,)`` in 0…1.
@@ -59,15 +59,15 @@ def unheard(scene: Scene, point: Tensor, *, one_by_one: bool = True) -> frozense
     choices = [*(frozenset({name}) for name in single), frozenset({"pan", "reverb"})]
     off: frozenset[str] = frozenset()
     part = (0, 1 if one_by_one else 4)
-    centre = float(scene.distances(point[None], part=part))
+    centre = float(objective.distances(point[None], part=part))
     most = centre + UNHEARD * max(centre, LEAST_DISTANCE)
     while True:
         left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
-        without = {c: float(scene.distances(point[None], off | c, part)) for c in left}
+        without = {c: float(objective.distances(point[None], off | c, part)) for c in left}
         fine = sorted((c for c in left if without[c] <= most), key=lambda c: without[c])
         if not one_by_one:
             for choice in fine:
-                together = float(scene.distances(point[None], off | choice, part))
+                together = float(objective.distances(point[None], off | choice, part))
                 off = off | choice if together <= most else off
             return off
         if not fine:
@@ -75,9 +75,11 @@ def unheard(scene: Scene, point: Tensor, *, one_by_one: bool = True) -> frozense
         off = off | fine[0]
 
 
-def probe(scene: Scene, point: Tensor, off: frozenset[str]) -> dict[str, tuple[float, float]]:
+def probe(
+    objective: MatchObjective, point: Tensor, off: frozenset[str]
+) -> dict[str, tuple[float, float]]:
     """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
-    centre = float(scene.distances(point[None], off))
+    centre = float(objective.distances(point[None], off))
     found = {}
     for place, key in enumerate(KEYS):
         if key in HELD:
@@ -86,7 +88,7 @@ def probe(scene: Scene, point: Tensor, off: frozenset[str]) -> dict[str, tuple[f
         ends = torch.tensor([max(value - PROBE, 0.0), min(value + PROBE, 1.0)])
         points = point.repeat(2, 1)
         points[:, place] = ends
-        rises = scene.distances(points, off) - centre
+        rises = objective.distances(points, off) - centre
         curvature = max(float(rises.sum() / (ends - value).square().sum()), 1e-6)
         width = math.sqrt(UNCERTAIN * centre / curvature)
         found[key] = (max(value - width, 0.0), min(value + width, 1.0))

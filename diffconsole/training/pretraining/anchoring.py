@@ -19,7 +19,7 @@ from ...model.head import Head
 from ...model.predictor import SAFE_SIDE, Predictor
 from ...strip.anchor import anchor
 from ...strip.parameters import PARAMETERS
-from .pupil import Judged, Pupil, calibrate
+from .pretrain_model import PretrainModel, ValidationSet, calibrate
 from .simulate import Voices, simulate
 from .strips import Strips
 
@@ -76,16 +76,18 @@ def undo_anchoring(
 
 
 @torch.no_grad()
-def settle(trained: Pupil, usual: Tensor, judged: Judged, share: float) -> None:
+def settle(
+    trained: PretrainModel, usual: Tensor, validation_set: ValidationSet, share: float
+) -> None:
     """Anchor the head that finishes raw vocals, and scale the uncertainty of both heads.
 
     Parameters
     ----------
-    trained : Pupil
+    trained : PretrainModel
         Trained.
     usual : Tensor
         What :func:`usual_voices` returned for people that were trained on.
-    judged : Judged
+    validation_set : ValidationSet
         Examples of people that were not.
     share : float
         Of the departures that the head learnt, 0…1.
@@ -98,7 +100,7 @@ def settle(trained: Pupil, usual: Tensor, judged: Judged, share: float) -> None:
     # What is chosen lies beside the mean by a part of the deviation, and the deviation that is
     # right depends on where the mean is: the second time hardly anything moves.
     for _ in range(2):
-        calibrate(trained, judged)
+        calibrate(trained, validation_set)
         _, log_variance = head.answer(usual)
         deviation = (0.5 * log_variance).exp().mean(dim=0).cpu()
         head.anchor_at((strip - side * deviation).clamp(0.0, 1.0), usual, 1.0)

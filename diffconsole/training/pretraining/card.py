@@ -212,7 +212,7 @@ def _runs(info: Mapping[str, Any]) -> str:
     """How the model was trained: its last run, and those that this one went on from."""
     earlier = info.get("started_from")
     runs = "" if earlier is None else _runs(earlier) + "\n\n"
-    start = "Trained from nothing" if earlier is None else "Gone on from there"
+    start = "Trained from scratch" if earlier is None else "Gone on from there"
     mean = "; the model is the mean of start and end" if info["options"].get("average") else ""
     return f"""{runs}{start} on {info["trained"]}, {info["steps"]} steps{mean}:
 
@@ -228,9 +228,11 @@ def _command(options: Mapping[str, Any]) -> str:
         command += f" --rooms {options['rooms']}"
     if options.get("finished"):
         command += f" --finished {options['finished']}"
-    for name in ("held_out", "judges", "reference"):
+    for name, option in (
+        ("held_out", "held-out"), ("judges", "validation"), ("reference", "reference")
+    ):  # fmt: skip
         if options.get(name):
-            command += f" --{name.replace('_', '-')} {','.join(options[name])}"
+            command += f" --{option} {','.join(options[name])}"
     if options.get("start_from"):
         command += f" --start-from {options['start_from']}"
     if options.get("average"):

@@ -13,8 +13,8 @@ Four tasks share the encoder:
 The loss of the first three is the likelihood of the known settings and the error of the EQ's curve
 (:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
 et al., 2018). Examples are made on the fly in other processes and heard a few times each from a
-pool, since making one costs more than learning from it. The people that judge are heard only to
-choose the best state and to calibrate its uncertainty; those held out are not heard at all. In
+pool, since making one costs more than learning from it. Validation speakers serve
+to choose the best state and to calibrate its uncertainty; test speakers are not used at all. In
 the end the first head is anchored (:mod:`.anchoring`).
 """
 
@@ -44,7 +44,7 @@ from ..interrupts import uninterrupted
 from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
 from .examples import SOUNDS, Pool, Schedule, Stream
-from .pupil import Pupil, judge, judged_of, means_of
+from .pretrain_model import PretrainModel, make_validation_set, means_of, validate
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
 from .strips import Strips
@@ -76,10 +76,10 @@ class PretrainOptions:
     rooms : str, optional
         Folder of impulse responses.
     held_out : tuple of str
-        People that are never heard.
+        Test speakers, who are not used at all.
     judges : tuple of str
-        People that are not trained on, but choose the best state and calibrate its uncertainty;
-        by default those held out.
+        Validation speakers: not trained on, they choose the best state and calibrate its
+        uncertainty; by default those held out.
     reference : tuple of str
         People whose long-term spectrum is the finished one; empty for the mean of all.
     finished : str, optional
@@ -96,7 +96,7 @@ class PretrainOptions:
         At the start; it falls to nothing along a cosine of the budget.
     start_from : str, optional
         Folder of a pretrained model to go on from, by ``"shipped"`` the shipped one; by default
-        from nothing. Whom it was trained on must not be held out here. A lower learning rate than
+        from scratch. Whom it was trained on must not be held out here. A lower learning rate than
         the usual one keeps what it knows.
     average : bool
         Whether the model is the mean of the weights that the run started from and its best ones.
@@ -107,8 +107,8 @@ class PretrainOptions:
     anchor_share : float
         Share of what the head learnt that predictions depart by from the anchor, 0…1.
     bfloat16 : bool
-        Whether the convolutions are learnt in half the digits: twice as fast where the processor
-        has them, as most since 2020 do.
+        Whether the convolutions are trained in bfloat16 mixed precision: twice as fast where the
+        processor has it, as most since 2020 do.
     style_strips : int
         Simulated strips, with several singers each, by which the statistics of references are
         fitted in the end (:mod:`.style_pairs`); with 0 the model has none of its own.
@@ -170,15 +170,15 @@ def pretrain(
     workers : int
         Processes that make examples.
     validation : int
-        Examples of the people that judge.
+        Number of examples of the validation speakers.
     trust_checkpoint : bool
         Start from a model that runs its author's code when it is opened.
 
     Returns
     -------
     dict
-        The figures of the model on the people that judge, beside those of the one fixed strip
-        that is the anchor.
+        The figures of the model on the validation speakers, beside those of the one fixed
+        strip that is the anchor.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def pretrain(
         raise ModelError("0 steps leave weights of chance; name the model to start from")
     start = None if options.start_from is None else _known(options, trust_checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    roles = (("hold out", options.held_out), ("judge", options.judges))
+    roles = (("hold out", options.held_out), ("validate on", options.judges))
     if Path(options.voices).is_dir():
         # Before minutes of reading.
         _check_people(options, roles, {p.name for p in Path(options.voices).iterdir()})
@@ -214,28 +214,34 @@ def pretrain(
     if not people:
         raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
     strips = Strips.usual()
-    pupil = Pupil(options.bfloat16)
-    model = pupil.model
+    pretrain_model = PretrainModel(options.bfloat16)
+    model = pretrain_model.model
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel)
     usual = strips.middle
     middle = torch.tensor([p.to_normalised(usual[p.key]) for p in PARAMETERS])
-    for head, at in ((model.head, anchor()), (model.style, middle), (pupil.listener, middle)):
+    for head, at in (
+        (model.head, anchor()),
+        (model.style, middle),
+        (pretrain_model.listener, middle),
+    ):
         assert head is not None
         head.start_at(at)
     if start is not None:
         _take_over(model, start, options)
-    pupil.to(device)
+    pretrain_model.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
     validating = Stream(strangers, rooms, strips, mel, HELD_OUT_SEED, 0)
-    judged = judged_of(validating, validation)
+    validation_set = make_validation_set(validating, validation)
     known = voices.of(people), rooms, strips, options.seed, validation
     began_with: dict[str, float] = {}
     if start is not None:
-        began_with = _kept(judge(pupil, judged))
+        began_with = _kept(validate(pretrain_model, validation_set))
         undo_anchoring(start, *known)
         _take_over(model, start, options)
-    optimizer = torch.optim.AdamW(pupil.parameters(), lr=options.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        pretrain_model.parameters(), lr=options.learning_rate, weight_decay=0.01
+    )
     progress: dict[str, Any] = {
         "step": 0,
         "seconds": 0.0,
@@ -247,11 +253,11 @@ def pretrain(
     if resume and checkpoint.exists():
         # A run of before there were options in it is of these.
         like = {key: progress[key] for key in ("step", "seconds", "best")}
-        progress, best = load_checkpoint(checkpoint, pupil, optimizer, like)
+        progress, best = load_checkpoint(checkpoint, pretrain_model, optimizer, like)
         if progress.get("options", _identity(options)) != _identity(options):
             raise ModelError(
                 f"{folder}: holds an unfinished run with other data or options; repeat that "
-                "command to finish it, or add --force to start anew"
+                "command to finish it, or add --force to start again"
             )
 
     if start is not None and "started_from" not in progress:
@@ -270,22 +276,22 @@ def pretrain(
     pool = Pool(schedule)
     budget = options.minutes * 60.0
     began = time.monotonic() - progress["seconds"]
-    saved = judged_at = time.monotonic()
-    pupil.train()
+    saved = validated_at = time.monotonic()
+    pretrain_model.train()
 
     def keep() -> None:
         progress["seconds"] = time.monotonic() - began
-        save_checkpoint(checkpoint, pupil, optimizer, progress, best)
+        save_checkpoint(checkpoint, pretrain_model, optimizer, progress, best)
 
-    def judge_state() -> None:
+    def validate_state() -> None:
         nonlocal best
-        figures = judge(pupil, judged)
+        figures = validate(pretrain_model, validation_set)
         report({"held_out": figures, "step": progress["step"]})
         with uninterrupted():
             progress["judged"] = progress["step"]
             if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
                 progress["best"] = figures
-                best = {k: v.detach().cpu().clone() for k, v in pupil.state_dict().items()}
+                best = {k: v.detach().cpu().clone() for k, v in pretrain_model.state_dict().items()}
 
     def spent() -> float:
         """Share of the budget that is gone."""
@@ -297,17 +303,17 @@ def pretrain(
         for group in optimizer.param_groups:
             warm = min(1.0, (progress["step"] + 1) / 100)
             group["lr"] = options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * share))
-        losses = pupil(heard.to(device), target.to(device))
+        losses = pretrain_model(heard.to(device), target.to(device))
         optimizer.zero_grad(set_to_none=True)
         losses["sum"].mean().backward()
-        torch.nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(pretrain_model.parameters(), 5.0)
         optimizer.step()
         progress["step"] += 1
         return float(losses["sum"].detach().mean())
 
-    def is_time_to_judge() -> bool:
+    def is_time_to_validate() -> bool:
         if options.steps is None:
-            return time.monotonic() - judged_at > max(60.0, budget / VALIDATIONS)
+            return time.monotonic() - validated_at > max(60.0, budget / VALIDATIONS)
         number, every = progress["step"], max(1, round(options.steps / VALIDATIONS))
         return bool(number % every == 0 and number != progress.get("judged", 0))
 
@@ -316,9 +322,9 @@ def pretrain(
             share = spent()
             if share >= 1.0:
                 break
-            if is_time_to_judge():
-                judge_state()
-                judged_at = time.monotonic()
+            if is_time_to_validate():
+                validate_state()
+                validated_at = time.monotonic()
             batch = pool.batch(progress["step"], made)
             # Half a step is no state that a run can go on from.
             with uninterrupted():
@@ -330,25 +336,25 @@ def pretrain(
     except KeyboardInterrupt:
         keep()
         raise
-    judge_state()
-    pupil.load_state_dict(best)
-    pupil.eval()
+    validate_state()
+    pretrain_model.load_state_dict(best)
+    pretrain_model.eval()
     figures = dict(progress["best"])
     if options.average and start is not None:
         mean_with(model, start)
-        figures = _kept(judge(pupil, judged))
-        pupil.eval()
+        figures = _kept(validate(pretrain_model, validation_set))
+        pretrain_model.eval()
     # Twice as many: what a state is chosen by needs fewer examples than a calibration.
-    enough = judged_of(validating, 2 * validation)
-    settle(pupil, usual_voices(model.encoder, *known), enough, options.anchor_share)
-    figures |= _kept(judge(pupil, judged))
-    pupil.eval()
-    at = anchor().to(device).expand(len(judged), -1)
-    truth = judged.target[:, 0].to(device)
+    enough = make_validation_set(validating, 2 * validation)
+    settle(pretrain_model, usual_voices(model.encoder, *known), enough, options.anchor_share)
+    figures |= _kept(validate(pretrain_model, validation_set))
+    pretrain_model.eval()
+    at = anchor().to(device).expand(len(validation_set), -1)
+    truth = validation_set.target[:, 0].to(device)
     figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), truth))
     if options.style_strips:
         # On the CPU: another device would give other statistics.
-        pupil.to("cpu")
+        pretrain_model.to("cpu")
         model.style_statistics = fit_model_statistics(
             model, voices.of(people), strangers, rooms, options.style_strips, options.seed,
             report_progress=lambda share: report({"statistics": share}),
@@ -404,13 +410,14 @@ def _known(options: PretrainOptions, trust: bool) -> Predictor:
     if heard:
         raise ModelError(
             f"{folder}: was trained on {heard[0]!r}, who is to be held out; hold out whom it held "
-            "out, or start from nothing"
+            "out, or start from scratch"
         )
     chose = {name for run in _runs_of(info) for name in run["options"].get("judges", ())}
-    judged = sorted(set(options.held_out) & chose)
-    if judged:
+    known_already = sorted(set(options.held_out) & chose)
+    if known_already:
         raise ModelError(
-            f"{folder}: was chosen by {judged[0]!r}, who is never to be heard; let them judge"
+            f"{folder}: was chosen by {known_already[0]!r}, who is to be a test speaker; name "
+            "them for validation"
         )
     return known
 
@@ -419,7 +426,7 @@ def _take_over(model: Predictor, known: Predictor, options: PretrainOptions) -> 
     same = (known.encoder.name, known.encoder.config(), known.hidden)
     if same != (model.encoder.name, model.encoder.config(), model.hidden):
         raise ModelError(
-            f"{options.start_from}: of another size than what pretrain trains; start from nothing"
+            f"{options.start_from}: of another size than what pretrain trains; start from scratch"
         )
     model.load_state_dict(known.state_dict())
 

@@ -283,7 +283,7 @@ def test_an_unfinished_run_of_something_else(studio: list[Pair], tmp_path: Path,
 
 def test_a_damaged_checkpoint(studio: list[Pair], tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"no state at all")
-    with pytest.raises(ModelError, match="cannot go on from this checkpoint"):
+    with pytest.raises(ModelError, match="cannot resume from this checkpoint"):
         run(studio, tmp_path)
 
 

@@ -11,8 +11,8 @@ import torch
 
 from diffconsole.pairs import PAIR_RATE
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
+from diffconsole.training.matching.objective import INDEX, MatchObjective
 from diffconsole.training.matching.polish import pre_delay_heard, solved
-from diffconsole.training.matching.scene import INDEX, Scene
 
 from ...synthetic import STUDIO, pair, voice
 
@@ -20,36 +20,36 @@ PRE_DELAY = BY_KEY["reverb.pre_delay_ms"]
 KNOWN = {**STUDIO, "reverb.pre_delay_ms": 33.337, "reverb.width": 0.8}
 
 
-def point_of(settings: dict[str, float], scene: Scene) -> torch.Tensor:
+def point_of(settings: dict[str, float], objective: MatchObjective) -> torch.Tensor:
     """The settings where the search works: −18 LUFS in, the mix's level out."""
     every = {**default_settings(), **settings}
-    every["compressor.threshold_db"] += scene.input_db
-    every["compressor.makeup_db"] -= scene.output_db + scene.input_db
+    every["compressor.threshold_db"] += objective.input_db
+    every["compressor.makeup_db"] -= objective.output_db + objective.input_db
     return torch.tensor([p.to_normalised(p.clip(every[p.key])) for p in PARAMETERS])
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
-    return Scene(pair(11, KNOWN, seconds=4.0), 4.0, "cpu")
+def objective() -> MatchObjective:
+    return MatchObjective(pair(11, KNOWN, seconds=4.0), 4.0, "cpu")
 
 
-def error_db(scene: Scene, point: torch.Tensor) -> float:
+def error_db(objective: MatchObjective, point: torch.Tensor) -> float:
     with torch.no_grad():
-        off = scene.render(point[None])[0] - scene.mix[0]
-    return float(10.0 * torch.log10(off.square().sum() / scene.mix.square().sum()))
+        off = objective.render(point[None])[0] - objective.mix[0]
+    return float(10.0 * torch.log10(off.square().sum() / objective.mix.square().sum()))
 
 
-def nearby(scene: Scene) -> torch.Tensor:
+def nearby(objective: MatchObjective) -> torch.Tensor:
     """Other settings by a few per cent of every range, and quite another pre-delay."""
-    point = point_of(KNOWN, scene)
+    point = point_of(KNOWN, objective)
     noise = torch.randn(len(point), generator=torch.Generator().manual_seed(3))
     point = (point + 0.02 * noise).clamp(0.0, 1.0)
     point[INDEX[PRE_DELAY.key]] = PRE_DELAY.to_normalised(80.0)
     return point
 
 
-def test_the_pre_delay_is_heard_to_a_fraction_of_a_sample(scene: Scene) -> None:
-    heard = pre_delay_heard(scene, nearby(scene))
+def test_the_pre_delay_is_heard_to_a_fraction_of_a_sample(objective: MatchObjective) -> None:
+    heard = pre_delay_heard(objective, nearby(objective))
     assert heard is not None
     off_ms = abs(PRE_DELAY.to_physical(heard) - KNOWN["reverb.pre_delay_ms"])
     assert off_ms < 0.5 / PAIR_RATE * 1000.0
@@ -62,16 +62,16 @@ def test_no_pre_delay_is_heard_in_another_reverb() -> None:
     room = rng.standard_normal((2, PAIR_RATE)) * fade * 0.02
     wet = np.stack([scipy.signal.fftconvolve(side, h)[: dry.raw.shape[1]]
                     for side, h in zip(dry.mixed, room, strict=True)])  # fmt: skip
-    other = Scene(replace(dry, mixed=(dry.mixed + wet).astype(np.float32)), 4.0, "cpu")
+    other = MatchObjective(replace(dry, mixed=(dry.mixed + wet).astype(np.float32)), 4.0, "cpu")
     assert pre_delay_heard(other, nearby(other)) is None
 
 
-def test_the_settings_of_this_console_are_solved(scene: Scene) -> None:
-    start = nearby(scene)
-    assert error_db(scene, start) > -20.0
-    found = solved(scene, start)
-    assert error_db(scene, found) < -40.0
-    ours, known = denormalize(found.double()), denormalize(point_of(KNOWN, scene).double())
+def test_the_settings_of_this_console_are_solved(objective: MatchObjective) -> None:
+    start = nearby(objective)
+    assert error_db(objective, start) > -20.0
+    found = solved(objective, start)
+    assert error_db(objective, found) < -40.0
+    ours, known = denormalize(found.double()), denormalize(point_of(KNOWN, objective).double())
     for key, factor in (("ratio", 1.05), ("attack_ms", 1.1), ("release_ms", 1.1)):
         ratio = float(ours[f"compressor.{key}"] / known[f"compressor.{key}"])
         assert 1.0 / factor < ratio < factor
@@ -84,26 +84,28 @@ def test_a_foreign_mix_keeps_its_point() -> None:
     raw = voice(3.0, 2)
     late = np.pad(raw, (7000, 0))[: len(raw)]
     mix = np.stack([np.tanh(8.0 * raw) + 0.7 * late, np.tanh(8.0 * raw) - 0.7 * late])
-    foreign = Scene(replace(pair(2, seconds=3.0), mixed=mix.astype(np.float32)), 3.0, "cpu")
+    foreign = MatchObjective(
+        replace(pair(2, seconds=3.0), mixed=mix.astype(np.float32)), 3.0, "cpu"
+    )
     point = nearby(foreign)
     assert torch.equal(solved(foreign, point), point)
 
 
-def test_it_never_ends_farther_from_the_mix(scene: Scene) -> None:
-    start = nearby(scene)
-    found = solved(scene, start)
-    before, after = scene.distances(torch.stack((start, found))).tolist()
+def test_it_never_ends_farther_from_the_mix(objective: MatchObjective) -> None:
+    start = nearby(objective)
+    found = solved(objective, start)
+    before, after = objective.distances(torch.stack((start, found))).tolist()
     assert after < before
 
 
-def test_it_stops_when_told(scene: Scene) -> None:
-    start = nearby(scene)
+def test_it_stops_when_told(objective: MatchObjective) -> None:
+    start = nearby(objective)
     asked = []
 
     def go_on() -> bool:
         asked.append(True)
         return len(asked) < 2
 
-    one_step = solved(scene, start, go_on)
+    one_step = solved(objective, start, go_on)
     assert len(asked) == 2
-    assert error_db(scene, solved(scene, start)) < error_db(scene, one_step)
+    assert error_db(objective, solved(objective, start)) < error_db(objective, one_step)

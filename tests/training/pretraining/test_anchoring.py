@@ -12,7 +12,7 @@ from diffconsole.strip.anchor import anchor
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.pretraining.anchoring import settle, undo_anchoring, usual_voices
 from diffconsole.training.pretraining.examples import SOUNDS
-from diffconsole.training.pretraining.pupil import Judged, Pupil
+from diffconsole.training.pretraining.pretrain_model import PretrainModel, ValidationSet
 from diffconsole.training.pretraining.simulate import load_voices
 from diffconsole.training.pretraining.strips import Strips
 
@@ -56,22 +56,24 @@ def test_the_linear_maps_shrink_too(head: Head) -> None:
 @torch.no_grad()
 def test_what_is_chosen_for_the_usual_voice_is_the_anchor(tmp_path: Path) -> None:
     torch.manual_seed(4)
-    pupil = Pupil(half_digits=False).eval()
+    pretrain_model = PretrainModel(half_digits=False).eval()
     people = write_people(tmp_path, {"anna": 1, "ben": 2})
     voices, strips = load_voices(people), Strips.usual()
-    usual = usual_voices(pupil.model.encoder, voices, [], strips, seed=0, count=6)
-    again = usual_voices(pupil.model.encoder, voices, [], strips, seed=0, count=6)
+    usual = usual_voices(pretrain_model.model.encoder, voices, [], strips, seed=0, count=6)
+    again = usual_voices(pretrain_model.model.encoder, voices, [], strips, seed=0, count=6)
     assert torch.equal(usual, again)
-    mels = pupil.model.encoder.config()["mels"]
-    judged = Judged(torch.randn(4, SOUNDS, mels, 20).half(), torch.rand(4, SOUNDS, len(PARAMETERS)))
-    before = logits(pupil.model.head, usual)
-    settle(pupil, usual, judged, 0.4)
-    mean, log_variance = pupil.model.head.answer(usual)
-    chosen = pupil.model.choose(mean, (0.5 * log_variance).exp()).mean(dim=0)
+    mels = pretrain_model.model.encoder.config()["mels"]
+    validation_set = ValidationSet(
+        torch.randn(4, SOUNDS, mels, 20).half(), torch.rand(4, SOUNDS, len(PARAMETERS))
+    )
+    before = logits(pretrain_model.model.head, usual)
+    settle(pretrain_model, usual, validation_set, 0.4)
+    mean, log_variance = pretrain_model.model.head.answer(usual)
+    chosen = pretrain_model.model.choose(mean, (0.5 * log_variance).exp()).mean(dim=0)
     assert float((chosen - anchor()).abs().max()) < 0.05
     # And back: a run that goes on from here has what it had learnt.
-    pupil.model.info["anchor_share"] = 0.4
-    undo_anchoring(pupil.model, voices, [], strips, seed=0, count=6)
-    after = logits(pupil.model.head, usual)
+    pretrain_model.model.info["anchor_share"] = 0.4
+    undo_anchoring(pretrain_model.model, voices, [], strips, seed=0, count=6)
+    after = logits(pretrain_model.model.head, usual)
     spread = (before - before.mean(dim=0), after - after.mean(dim=0))
     assert torch.allclose(*spread, atol=1e-2)

@@ -294,7 +294,7 @@ def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path
 
     with pytest.raises(ModelError, match="no folder 'dora' to hold out"):
         pretrain(replace(options, held_out=("dora",)), tmp_path)
-    with pytest.raises(ModelError, match="no folder 'dora' to judge"):
+    with pytest.raises(ModelError, match="no folder 'dora' to validate on"):
         pretrain(replace(options, judges=("dora",)), tmp_path)
     with pytest.raises(ModelError, match="everybody is held out"):
         pretrain(replace(options, held_out=("anna", "ben"), judges=("carla",)), tmp_path)

@@ -1,4 +1,4 @@
-"""What pretraining trains, its four tasks, and how a state of it is judged."""
+"""What pretraining trains, its four tasks, and how a state of it is validated."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ from ...model.predictor import Predictor
 from .examples import SOUNDS, Stream
 from .targets import settings_loss
 
-__all__ = ["Judged", "Pupil", "calibrate", "judge", "judged_of", "match_loss", "means_of"]
+__all__ = [
+    "ValidationSet",
+    "PretrainModel",
+    "calibrate",
+    "make_validation_set",
+    "match_loss",
+    "means_of",
+    "validate",
+]
 
 LISTEN_WEIGHT, STYLE_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 1.0, 0.1, 0.1
 PROCESSED = [1, 2, 4, 5]
 """The sounds of an example that went through a strip."""
 
 
-class Pupil(nn.Module):
+class PretrainModel(nn.Module):
     """The predictor, and what it learns by and leaves behind: a listener and a projection."""
 
     def __init__(self, half_digits: bool) -> None:
@@ -111,35 +119,37 @@ def _mean_loss(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidationSet:
     """Examples of validation speakers, ``(examples, sounds, …)`` each."""
 
-    heard: Tensor
+    sounds: Tensor
     target: Tensor
 
     def __len__(self) -> int:
-        return len(self.heard)
+        return len(self.sounds)
 
 
-def judged_of(stream: Stream, count: int) -> Judged:
-    """Make the examples that states are judged by."""
+def make_validation_set(stream: Stream, count: int) -> ValidationSet:
+    """Make the examples that states are compared on."""
     examples = [stream.example((stream.seed, number)) for number in range(count)]
-    return Judged(*map(torch.stack, zip(*examples, strict=True)))
+    return ValidationSet(*map(torch.stack, zip(*examples, strict=True)))
 
 
 @torch.no_grad()
-def calibrate(pupil: Pupil, judged: Judged) -> None:
-    """Scale the uncertainty of both heads that are kept, by the people that judge."""
-    model = pupil.model
+def calibrate(pretrain_model: PretrainModel, validation_set: ValidationSet) -> None:
+    """Scale the uncertainty of both heads that are kept, by the validation set."""
+    model = pretrain_model.model
     assert isinstance(model.encoder, LogMelEncoder) and model.style is not None
-    device = next(pupil.parameters()).device
-    pooled = torch.cat([pupil._pooled(some.to(device)) for some in judged.heard.split(4)])
+    device = next(pretrain_model.parameters()).device
+    pooled = torch.cat(
+        [pretrain_model._pooled(some.to(device)) for some in validation_set.sounds.split(4)]
+    )
     for head, answer, task in (
         (model.head, model.head.answer(pooled[:, 0]), 0),
         (model.style, model.style_answer(pooled[:, 3], pooled[:, 2]), 3),
     ):
         mean, log_variance = (part.cpu() for part in answer)
-        head.calibrate(mean, log_variance, judged.target[:, task])
+        head.calibrate(mean, log_variance, validation_set.target[:, task])
 
 
 def means_of(losses: dict[str, Tensor]) -> dict[str, float]:
@@ -148,13 +158,15 @@ def means_of(losses: dict[str, Tensor]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def judge(pupil: Pupil, judged: Judged) -> dict[str, float]:
-    """Return the losses of a pupil, the mean of each."""
-    pupil.eval()
-    device = next(pupil.parameters()).device
+def validate(pretrain_model: PretrainModel, validation_set: ValidationSet) -> dict[str, float]:
+    """Return the mean of each loss over the validation set."""
+    pretrain_model.eval()
+    device = next(pretrain_model.parameters()).device
     found = [
-        pupil(heard.to(device), target.to(device))
-        for heard, target in zip(judged.heard.split(8), judged.target.split(8), strict=True)
+        pretrain_model(heard.to(device), target.to(device))
+        for heard, target in zip(
+            validation_set.sounds.split(8), validation_set.target.split(8), strict=True
+        )
     ]
-    pupil.train()
+    pretrain_model.train()
     return means_of({name: torch.cat([f[name] for f in found]) for name in found[0]})

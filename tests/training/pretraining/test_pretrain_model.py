@@ -10,7 +10,7 @@ from diffconsole.encoders import create
 from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.pretraining.examples import SOUNDS, Stream
-from diffconsole.training.pretraining.pupil import Pupil, match_loss
+from diffconsole.training.pretraining.pretrain_model import PretrainModel, match_loss
 from diffconsole.training.pretraining.simulate import load_voices
 from diffconsole.training.pretraining.strips import Strips
 
@@ -55,16 +55,16 @@ def test_three_voices_share_a_strip_and_the_first_meets_another(
 
 def test_every_task_trains_the_encoder(examples: tuple[torch.Tensor, torch.Tensor]) -> None:
     torch.manual_seed(0)
-    pupil = Pupil(half_digits=False)
-    losses = pupil(*examples)
+    pretrain_model = PretrainModel(half_digits=False)
+    losses = pretrain_model(*examples)
     assert {"total", "listen", "style", "match", "sum"} <= losses.keys()
     for name in ("total", "listen", "style", "match"):
         assert losses[name].shape == (4,)
-        pupil.zero_grad()
+        pretrain_model.zero_grad()
         losses[name].mean().backward(retain_graph=True)
         grown = sum(
             float(w.grad.abs().sum())
-            for w in pupil.model.encoder.parameters()
+            for w in pretrain_model.model.encoder.parameters()
             if w.grad is not None
         )
         assert grown > 0.0, name

@@ -17,7 +17,7 @@ from ...modules.reverb.process import band_decays
 from ...pairs import PAIR_RATE, Pair, loudest_start
 from ...strip.parameters import PARAMETERS, denormalize
 
-__all__ = ["HELD", "INDEX", "KEYS", "Scene", "render_all"]
+__all__ = ["HELD", "INDEX", "KEYS", "MatchObjective", "render_all"]
 
 KEYS = tuple(p.key for p in PARAMETERS)
 INDEX = {key: place for place, key in enumerate(KEYS)}
@@ -32,7 +32,7 @@ MONO = 1e-4
 TOGETHER = 6
 
 
-class Scene:
+class MatchObjective:
     """A pair, or its loudest part, at the levels at which the search works.
 
     Parameters
@@ -97,11 +97,11 @@ class Scene:
         return torch.cat(found).cpu()
 
 
-def render_all(scenes: list[Scene], points: Tensor, sizes: list[int]) -> list[Tensor]:
-    """Render every scene's points: in one batch where the raw vocals are of one shape."""
-    raws = [scene.raw for scene in scenes]
+def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Render every objective's points: in one batch where the raw vocals are of one shape."""
+    raws = [objective.raw for objective in objectives]
     if len({raw.shape for raw in raws}) > 1:
-        return [s.render(p) for s, p in zip(scenes, points.split(sizes), strict=True)]
+        return [s.render(p) for s, p in zip(objectives, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))
     return list(_console(points, rows.shape[-1])(rows, settings).expand(-1, 2, -1).split(sizes))
