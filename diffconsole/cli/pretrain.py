@@ -79,8 +79,9 @@ __all__ = ["pretrain"]
 )  # fmt: skip
 @click.option(
     "--style-strips", type=click.IntRange(min=0), default=400, show_default=True,
-    help="Simulated strips that show, in the end, how surely a reference's style carries over to "
-    "another singer; 0: the package's own figures serve.",
+    help="Simulated strips, about a second each after the training, that show how surely a "
+    "reference's style carries over to another singer; at least 5, or 0: the package's own "
+    "figures serve.",
 )  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
@@ -180,7 +181,7 @@ def _pretrain_progress(update: Callable[[float, str], None]) -> Callable[[dict[s
         if "held_out" in event:
             held_out = f", held out {event['held_out']['sum']:.3f}"
         elif "statistics" in event:
-            update(1.0, f"style statistics {100 * event['statistics']:.0f} %")
+            update(event["statistics"], "style statistics")
         else:
             note = f"step {event['step']}, loss {event['loss']:.3f}{held_out}"
             update(event["fraction"], note)

@@ -1,4 +1,4 @@
-"""Pretrained encoders: one file per family, all with the interface of :class:`Encoder`.
+"""Pretrained encoders: one file per family, with the interface of :class:`~.base.Encoder`.
 
 A new family is one file here and one line in ``FAMILIES``; another package adds one by an entry
 point ``diffconsole.encoders`` that names a :class:`Family`:
@@ -9,12 +9,14 @@ point ``diffconsole.encoders`` that names a :class:`Family`:
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import ModelError
+from ..errors import DiffconsoleError, ModelError
 from ..files.plugins import Plugins, installed
 
 if TYPE_CHECKING:
@@ -220,9 +222,14 @@ def create(
     """
     try:
         return _class(name).from_config(config or {}, folder, trust=trust)
+    except ModelError:
+        raise
     except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelError(f"encoder {name!r}: {reason}") from None
+        raise _failed(name, error) from None
+    except Exception as error:
+        if name in FAMILIES:
+            raise
+        raise _failed(name, error) from error
 
 
 def has_own_file(name: str) -> bool:
@@ -264,7 +271,19 @@ def open_encoder(
         raise ModelError(
             f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script and rave"
         )
-    return _class(name).open(source, sample_rate, trust=trust).eval()
+    try:
+        return _class(name).open(source, sample_rate, trust=trust).eval()
+    except Exception as error:
+        if name in FAMILIES or isinstance(error, DiffconsoleError):
+            raise
+        raise _failed(name, error) from error
+
+
+def _failed(name: str, error: Exception) -> ModelError:
+    """What went wrong in an encoder, in one line; of one that is not built in with its module."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    of = "" if name in FAMILIES else f" of {family_of(name).module}"
+    return ModelError(f"encoder {name!r}{of}: {reason}")
 
 
 def _class(name: str) -> type[Encoder]:
@@ -282,8 +301,9 @@ def _added_class(name: str, family: Family) -> type[Encoder]:
 
     place = f"{family.module}.{family.class_name}"
     try:
-        found = getattr(importlib.import_module(family.module), family.class_name)
-    except Exception as error:  # noqa: BLE001 - importing a package runs whatever is in it.
+        with contextlib.redirect_stdout(sys.stderr):
+            found = getattr(importlib.import_module(family.module), family.class_name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it runs whatever is in it.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(f"encoder {name!r}: {place} cannot be loaded ({reason})") from None
     if not (isinstance(found, type) and issubclass(found, Encoder)):

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ..errors import ExportError, OutputError, PresetError
+from ..errors import DiffconsoleError, ExportError, OutputError, PresetError
 from ..files import atomic_path, atomic_set, clear_unfinished, results_folder
 from ..files.plugins import Plugins, installed
 from ..files.results import check_results
@@ -73,7 +73,8 @@ def _added(built_in: Collection[str]) -> Plugins[Format]:
         if form.key != name:
             del plugins.found[name]
             plugins.broken[name] = (
-                f"its key is {form.key!r}, and must be the name of the entry point, {name!r}"
+                f"the format of {form.title!r} has the key {form.key!r}, which must be the name "
+                f"of the entry point, {name!r}"
             )
     return plugins
 
@@ -92,6 +93,9 @@ def find_format(key: str) -> Format:
     ExportError
         There is none; names those that there are.
     """
+    built_in = _built_in()
+    if key in built_in:
+        return built_in[key]
     known = formats()
     if key not in known:
         broken = added_formats().broken.get(key)
@@ -152,7 +156,7 @@ def export_preset(
         if not path.name.lower().endswith(form.ending):
             raise OutputError(f"{path}: {key} writes a {form.ending} file; end its name so")
         check_results([path], [], force, inputs=inputs)
-    files = form.write(strip)
+    files = _contents(form, strip)
     with contextlib.ExitStack() as whole:
         whole.enter_context(results_folder(path if form.is_folder else None))
         folder = path if form.is_folder else path.parent
@@ -169,6 +173,26 @@ def export_preset(
             with atomic_path(target, force=force) as temporary:
                 temporary.write_bytes(data)
     return tuple(targets), form.losses(strip)
+
+
+def _contents(form: Format, strip: Strip) -> Files:
+    """What a format writes; one of another package is held to the rules."""
+    if form.key in _built_in():
+        return form.write(strip)
+    try:
+        files = dict(form.write(strip))
+    except Exception as error:
+        if isinstance(error, DiffconsoleError):
+            raise
+        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+        raise ExportError(f"format {form.key!r}: it cannot write this strip ({reason})") from error
+    for name, data in files.items():
+        if not isinstance(data, bytes):
+            raise ExportError(f"format {form.key!r}: {name!r} is {type(data).__name__}, not bytes")
+        parts = name.replace("\\", "/").split("/")
+        if name and ("" in parts or ".." in parts or Path(name).is_absolute()):
+            raise ExportError(f"format {form.key!r}: {name!r} is no name of a file in the folder")
+    return files
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -12,7 +12,9 @@ learns why.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -53,19 +55,27 @@ def installed(group: str, kind: type[T], taken: Collection[str] = ()) -> Plugins
         Names of what is built in, which no package can replace.
     """
     plugins: Plugins[T] = Plugins()
+    owners: dict[str, str] = {}
     for entry in sorted(importlib.metadata.entry_points(group=group)):
-        package = entry.dist.name if entry.dist else entry.value.partition(":")[0]
+        package = (entry.dist and entry.dist.name) or entry.value.partition(":")[0]
         if entry.name in taken:
             plugins.broken[f"{entry.name} of {package}"] = (
                 f"package {package}: {entry.name!r} is the name of one that is built in; rename it"
             )
             continue
-        if entry.name in plugins.found or entry.name in plugins.broken:
+        if entry.name in owners:
             # A package can stand in several folders of the path: the first one is imported.
+            if package != owners[entry.name]:
+                plugins.broken[f"{entry.name} of {package}"] = (
+                    f"package {package}: {entry.name!r} comes from {owners[entry.name]} already"
+                )
             continue
+        owners[entry.name] = package
         try:
-            loaded = entry.load()
-        except Exception as error:  # noqa: BLE001 - importing a package runs whatever is in it.
+            # What a package prints is no result of the command.
+            with contextlib.redirect_stdout(sys.stderr):
+                loaded = entry.load()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it runs whatever is in it.
             reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
             plugins.broken[entry.name] = (
                 f"package {package}: {entry.value} cannot be loaded ({reason})"
@@ -73,8 +83,8 @@ def installed(group: str, kind: type[T], taken: Collection[str] = ()) -> Plugins
             continue
         if not isinstance(loaded, kind):
             plugins.broken[entry.name] = (
-                f"package {package}: {entry.value} is a {type(loaded).__name__}, not a "
-                f"{kind.__module__}.{kind.__qualname__}"
+                f"package {package}: {entry.value} is an object of type "
+                f"{type(loaded).__name__}, not a {kind.__module__}.{kind.__qualname__}"
             )
             continue
         plugins.found[entry.name] = loaded

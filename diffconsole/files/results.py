@@ -11,7 +11,9 @@ from .files import check_output, clear_unfinished
 
 __all__ = ["MODEL_FILES", "check_results", "files_of_model", "protect_inputs"]
 
-MODEL_FILES = ("model.json", "model.safetensors", "encoder.pt", "README.md")
+MODEL_FILES = (
+    "model.json", "model.safetensors", "encoder.pt", "style_statistics.safetensors", "README.md",
+)  # fmt: skip
 """What a model's folder may hold of the model itself."""
 
 

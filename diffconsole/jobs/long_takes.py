@@ -93,7 +93,7 @@ def survey(source: BlockSource) -> Survey:
 
 
 def _sounding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Leave out wild samples, offsets and digital silence, as :func:`.audio.take.take_of` does."""
+    """Leave out wild samples, offsets and digital silence, as a take does when it is analysed."""
     samples, _ = without_dc(without_wild_samples(samples, sample_rate)[0], sample_rate)
     parts = parts_of(samples, sample_rate)
     if parts == ((0, samples.shape[1]),):

@@ -132,7 +132,7 @@ def test_a_package_that_cannot_be_imported_disturbs_nothing(
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("FAMILY = FORMAT = 3\n", "is a int, not a"),
+        ("FAMILY = FORMAT = 3\n", "an object of type int, not a"),
         (ENCODER.replace('"Tiny", "level', '"Other", "level') + FORMAT, "cannot be loaded"),
         (ENCODER.replace("class Tiny(Encoder)", "class Tiny(dict)") + FORMAT, "no subclass"),
         (ENCODER.replace('licence = "tiny"', 'licence = "small"') + FORMAT, "calls itself 'small'"),
@@ -144,6 +144,53 @@ def test_an_encoder_that_does_not_keep_to_the_interface(
     broken(tmp_path, monkeypatch, entry_points=GROUPS, source=source)
     with pytest.raises(ModelError, match=reason):
         open_encoder("tiny", None)
+
+
+def test_a_package_that_exits_or_prints_when_it_is_imported_disturbs_nothing(
+    tmp_path: Path,
+) -> None:
+    source = "print('hello')\nimport sys\nsys.exit(3)\n"
+    place = install(tmp_path, GROUPS, source=source)
+    listed = run(place, "encoders", "list", "--json")
+    assert listed.returncode == 0
+    assert [row["name"] for row in json.loads(listed.stdout)["encoders"]] == list(FAMILIES)
+    asked = run(place, "encoders", "info", "tiny")
+    assert asked.returncode == 1
+    assert "tiny_console_tools:FAMILY cannot be loaded (3)" in asked.stderr
+    out = tmp_path / "strip.csv"
+    assert run(place, "export", "rap", "--to", "csv", "-o", str(out)).returncode == 0
+    assert out.is_file()
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        ('{"": "text"}', "is str, not bytes"),
+        ('{"../../evil.txt": b""}', "is no name of a file in the folder"),
+        ("strip.nothing", "cannot write this strip"),
+    ],
+)
+def test_a_format_that_writes_something_else(
+    write: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = FORMAT.index("lambda strip: ") + len("lambda strip: ")
+    source = ENCODER + FORMAT[:start] + write + FORMAT[FORMAT.index(",\n    mapped") :]
+    broken(tmp_path, monkeypatch, entry_points=GROUPS, source=source)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(ExportError, match=reason):
+        export_preset(find_preset("rap"), "tinytext", tmp_path / "a" / "b" / "strip.tiny")
+    assert not (tmp_path / "evil.txt").exists()
+
+
+def test_an_encoder_that_fails_in_use_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ENCODER.replace("super().__init__()", "self.nothing_of_this_name")
+    broken(tmp_path, monkeypatch, entry_points=GROUPS, source=source + FORMAT)
+    with pytest.raises(ModelError, match=r"'tiny' of tiny_console_tools: .*nothing_of_this_name"):
+        open_encoder("tiny", None)
+    with pytest.raises(ModelError, match=r"'tiny' of tiny_console_tools: .*nothing_of_this_name"):
+        create("tiny")
 
 
 def test_what_is_built_in_cannot_be_replaced(
@@ -166,7 +213,7 @@ def test_a_format_has_the_key_of_its_entry_point(
 ) -> None:
     groups = {"diffconsole.formats": {"other": "tiny_console_tools:FORMAT"}}
     broken(tmp_path, monkeypatch, entry_points=groups)
-    with pytest.raises(ExportError, match="its key is 'tinytext'"):
+    with pytest.raises(ExportError, match="has the key 'tinytext'"):
         find_format("other")
 
 

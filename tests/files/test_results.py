@@ -12,6 +12,7 @@ from diffconsole.errors import OutputError
 from diffconsole.files import atomic_path
 from diffconsole.files.filesets import place_new
 from diffconsole.files.results import MODEL_FILES, check_results, protect_inputs
+from diffconsole.model.reference.style_statistics import STATISTICS_FILE
 
 from ..cli.test_match import write_pair
 from ..commands import (
@@ -120,7 +121,7 @@ def test_files_in_a_folder_that_is_read(tmp_path):
 
 
 def test_every_file_of_a_model_is_known():
-    assert ENCODER_FILE in MODEL_FILES
+    assert {ENCODER_FILE, STATISTICS_FILE} <= set(MODEL_FILES)
 
 
 def test_other_outputs_are_still_replaced(tmp_path, take):

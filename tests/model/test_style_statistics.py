@@ -14,7 +14,11 @@ from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.errors import ModelError
 from diffconsole.model.predictor import Predictor
 from diffconsole.model.reference.style_features import STYLE_FEATURES
-from diffconsole.model.reference.style_statistics import STATISTICS_FILE, load
+from diffconsole.model.reference.style_statistics import (
+    STATISTICS_FILE,
+    load,
+    load_of_model,
+)
 from diffconsole.training.pretraining.style_pairs import StylePairs, fit_statistics
 
 COUNT = len(STYLE_FEATURES)
@@ -136,6 +140,30 @@ def test_a_model_keeps_its_statistics_and_refuses_those_of_another(tmp_path: Pat
     (tmp_path / "none" / STATISTICS_FILE).write_bytes(b"\0" * 64)
     with pytest.raises(ModelError, match="not statistics of styles"):
         Predictor.load(tmp_path / "none")
+
+
+def test_the_same_statistics_are_the_same_bytes() -> None:
+    table = fit_statistics(with_embeddings(8, 0), "made")
+    assert len({table.to_bytes() for _ in range(6)}) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"deviation": 1e-30}, {"bias": 1e30}, {"input_deviation": 1e-9}], ids=str
+)
+def test_statistics_that_no_fit_leaves_are_damage(tmp_path: Path, change) -> None:
+    table = fit_statistics(with_embeddings(8, 0), "made")
+    ((name, value),) = change.items()
+    damaged = replace(table, **{name: np.full_like(getattr(table, name), value)})
+    (tmp_path / STATISTICS_FILE).write_bytes(damaged.to_bytes())
+    with pytest.raises(ModelError, match="not statistics of styles"):
+        load_of_model(tmp_path, 128)
+
+
+def test_a_link_to_nowhere_is_no_model_without_statistics(tmp_path: Path) -> None:
+    assert load_of_model(tmp_path, 128) is None
+    (tmp_path / STATISTICS_FILE).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="not statistics of styles"):
+        load_of_model(tmp_path, 128)
 
 
 def test_what_is_no_such_file(tmp_path: Path) -> None:

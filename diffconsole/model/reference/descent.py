@@ -9,8 +9,8 @@ right result, ``m`` and ``d`` those of the settings that the model predicts,
 
 is brought down by Adam (Kingma and Ba, 2015), its gradient taken through the console, in turn for
 each aspect and the module that brings it: a reverb that is missing shall not be made up for by an
-EQ. The figures
-of an aspect say much the same of each other: ``w`` is how many independent ones they count for.
+EQ. The figures of an aspect say much the same of each other: ``w`` is how many independent ones
+they count for.
 ``ρ(x) = x²`` up to ``c`` and ``2·c·x − c²`` beyond (Huber, "Robust estimation of a location
 parameter", 1964): a figure that no strip can bring does not outweigh the others.
 Within ``k`` deviations the prediction stays as it is: in their dynamics singers differ so much that

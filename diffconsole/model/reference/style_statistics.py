@@ -12,8 +12,8 @@ prediction on the raw vocal, and ``e`` and ``f`` the encoder's embeddings of the
 the references, which know the singers better than figures do; ``W z + b`` is what these alone say
 of the strip's effect, by ridge regression. ``deviation`` is that of what the right results had
 instead. The more references there are, by different singers, the less of a singer is left in their
-mean: what one reference says is measured, and what the mean of three does, and what lies between
-or beyond goes by the inverse of their number.
+mean: what one reference says is measured, and what the mean of three does; what lies between goes
+by the inverse of their number, and more than three count as three.
 
 Statistics with embeddings belong to one encoder and lie in the model's folder, where ``pretrain``
 writes them. Of models without them the figures alone tell, by the file that is shipped with the
@@ -23,6 +23,7 @@ package, which ``python -m diffconsole.training.pretraining.style_pairs`` made.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ STATISTICS_FILE = "style_statistics.safetensors"
 
 FORMAT = "diffconsole.style-statistics"
 LARGEST_BYTES = 1 << 26
+LARGEST_VALUE, LEAST_INPUT_DEVIATION, LEAST_DEVIATION_DB = 1e4, 1e-4, 0.01
+"""What a fit cannot leave is damage."""
+
 REACH = 3.0
 """Deviations beyond which a figure that no simulated vocal has moves nothing further."""
 
@@ -165,7 +169,18 @@ class StyleStatistics:
             for name in _ARRAYS
         }
         features = json.dumps(list(STYLE_FEATURES))
-        return save(arrays, {"format": FORMAT, "features": features, "source": self.source})
+        packed = save(arrays, {"format": FORMAT, "features": features, "source": self.source})
+        return _in_order(packed)
+
+
+def _in_order(packed: bytes) -> bytes:
+    """The same safetensors file with its metadata in alphabetical order, not in a random one."""
+    length = int.from_bytes(packed[:8], "little")
+    header = json.loads(packed[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + packed[8 + length :]
 
 
 def standardised(inputs: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -220,7 +235,7 @@ def load_of_model(folder: Path, embedding_dim: int) -> StyleStatistics | None:
     from safetensors import SafetensorError, safe_open
 
     path = folder / STATISTICS_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
@@ -233,7 +248,7 @@ def load_of_model(folder: Path, embedding_dim: int) -> StyleStatistics | None:
         ):
             raise ValueError("it was made for other figures")
         return _checked(arrays, facts.get("source", ""), embedding_dim)
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: not statistics of styles ({reason})") from None
 
@@ -253,6 +268,10 @@ def _checked(arrays: Mapping[str, np.ndarray], source: str, embedding_dim: int) 
     for name, shape in shapes.items():
         if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not {shape} finite numbers")
-    if not all((arrays[name] > 0.0).all() for name in ("input_deviation", "deviation")):
-        raise ValueError("a deviation is not above 0")
+        if np.abs(arrays[name]).max() > LARGEST_VALUE:
+            raise ValueError(f"{name} holds values above {LARGEST_VALUE:g}")
+    if arrays["input_deviation"].min() < LEAST_INPUT_DEVIATION:
+        raise ValueError(f"an input_deviation is below {LEAST_INPUT_DEVIATION:g}")
+    if arrays["deviation"].min() < LEAST_DEVIATION_DB:
+        raise ValueError(f"a deviation is below {LEAST_DEVIATION_DB:g} dB")
     return StyleStatistics(**{name: arrays[name] for name in shapes}, source=source)

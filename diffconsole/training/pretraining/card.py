@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -194,11 +195,12 @@ def _references(info: Mapping[str, Any]) -> str:
     """How it was measured what references say."""
     if not info.get("style_statistics"):
         return ""
-    return (
-        "\n**References.** How much of a mixed vocal's style is the strip's, and how much the\n"
+    text = (
+        "**References.** How much of a mixed vocal's style is the strip's, and how much the "
         "singer's, was measured on several singers through one strip each time: "
-        f"{info['style_statistics']}.\n"
+        f"{info['style_statistics']}."
     )
+    return "\n" + textwrap.fill(text, 100, break_long_words=False) + "\n"
 
 
 def _mixed_vocals(info: Mapping[str, Any]) -> str:
@@ -212,7 +214,7 @@ def _runs(info: Mapping[str, Any]) -> str:
     """How the model was trained: its last run, and those that this one went on from."""
     earlier = info.get("started_from")
     runs = "" if earlier is None else _runs(earlier) + "\n\n"
-    start = "Trained from scratch" if earlier is None else "Gone on from there"
+    start = "Trained from scratch" if earlier is None else "Continued from there"
     mean = "; the model is the mean of start and end" if info["options"].get("average") else ""
     return f"""{runs}{start} on {info["trained"]}, {info["steps"]} steps{mean}:
 

@@ -337,6 +337,8 @@ def pretrain(
         keep()
         raise
     validate_state()
+    # What follows takes minutes: a run that is stopped there resumes there.
+    keep()
     pretrain_model.load_state_dict(best)
     pretrain_model.eval()
     figures = dict(progress["best"])
@@ -454,8 +456,8 @@ def _recorded(options: PretrainOptions) -> dict[str, Any]:
 
 
 def _identity(options: PretrainOptions) -> dict[str, Any]:
-    """What a run shares with the one that it goes on from: all but the time, as JSON holds it."""
-    facts = {k: v for k, v in asdict(options).items() if k != "minutes"}
+    """What the training depends on beside the time, as JSON holds it; a run resumes its like."""
+    facts = {k: v for k, v in asdict(options).items() if k not in ("minutes", "style_strips")}
     return dict(json.loads(json.dumps(facts)))
 
 
