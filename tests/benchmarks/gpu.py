@@ -33,6 +33,7 @@ from diffconsole.training.finetuning.near import near_labels_of
 from diffconsole.training.finetuning.stages import SEEN, TRAINED, Work
 from diffconsole.training.matching import search
 from diffconsole.training.matching.search import Plan, Round
+from diffconsole.training.pretraining.examples import SOUNDS
 from diffconsole.training.pretraining.pretrain_model import PretrainModel
 
 from ..synthetic import RATE, pair, voice
@@ -61,8 +62,8 @@ def pretraining_step(device: str, batch: int) -> Callable[[], None]:
     """A step of pretraining on noise."""
     pretrain_model = PretrainModel(False).to(device).train()
     optimizer = torch.optim.AdamW(pretrain_model.parameters(), lr=1e-4)
-    heard = torch.randn(batch, 4, 128, 216).half().to(device)
-    target = torch.rand(batch, 4, len(PARAMETERS)).to(device)
+    heard = torch.randn(batch, SOUNDS, 128, 216).half().to(device)
+    target = torch.rand(batch, SOUNDS, len(PARAMETERS)).to(device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 LISTEN_WEIGHT, STYLE_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 1.0, 0.1, 0.1
-PROCESSED = [1, 2, 4, 5]
+PROCESSED = (1, 2, 4, 5)
 """The sounds of an example that went through a strip."""
 
 
@@ -55,9 +55,13 @@ class PretrainModel(nn.Module):
         """
         pooled = self._pooled(heard)
         finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])
-        processed = pooled[:, PROCESSED]
-        listen = _mean_loss(*self.listener.answer(processed), target[:, PROCESSED])
-        references = (pooled[:, 2], pooled[:, 4], pooled[:, [2, 4]].mean(dim=1))
+        # By slices: a list of places would be an index that is copied to the device each time.
+        processed, known = (
+            torch.stack([each[:, place] for place in PROCESSED], dim=1) for each in (pooled, target)
+        )
+        listen = _mean_loss(*self.listener.answer(processed), known)
+        second, third = pooled[:, 2], pooled[:, 4]
+        references = (second, third, 0.5 * (second + third))
         style = torch.stack([
             settings_loss(*self.model.style_answer(pooled[:, 3], reference), target[:, 3])["total"]
             for reference in references
