@@ -139,7 +139,9 @@ def test_there_and_back(tmp_path, name):
 
 @pytest.mark.parametrize("share", [0.0, 0.123456789, 1.0])
 @pytest.mark.parametrize(
-    "off", [set(), {"compressor"}, {"eq"}, {"eq", "compressor"}, {"eq.peak_2"}], ids=str
+    "off",
+    [set(), {"compressor"}, {"eq"}, {"eq", "compressor"}, {"eq.peak_2"}],
+    ids=lambda off: "+".join(sorted(off)) or "nothing",
 )
 def test_every_parameter_comes_back(tmp_path, share, off):
     """Whatever is off, the gains stay at their place before and after the compressor."""
