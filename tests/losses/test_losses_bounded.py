@@ -9,7 +9,8 @@ from torch import Tensor
 
 from diffconsole.kernels import operators as kernels
 from diffconsole.losses import MixTarget, mix_distance, mix_distance_terms
-from diffconsole.losses.distance import WEIGHTS, _torch_terms
+from diffconsole.losses.distance import _torch_terms
+from diffconsole.losses.terms import REPORTED
 
 from ..synthetic import RATE, voice
 
@@ -38,7 +39,7 @@ def test_loops_do_what_torch_does(
         x = ours.clone().requires_grad_()
         terms = torch.stack(prepare(x, part))
         weights = (
-            torch.tensor([[1.0, 2.0]]).double() * torch.tensor(list(WEIGHTS.values()))[:, None]
+            torch.tensor([[1.0, 2.0]]).double() * torch.tensor(list(REPORTED.values()))[:, None]
         )
         (gradient,) = torch.autograd.grad((terms * weights).sum(), x)
         found.append((terms.detach(), gradient))
