@@ -16,7 +16,7 @@ mean: what one reference says is measured, and what the mean of three does; what
 by the inverse of their number, and more than three count as three.
 
 Statistics with embeddings belong to one encoder and lie in the model's folder, where ``pretrain``
-writes them. Of models without them the figures alone tell, by the file that is shipped with the
+writes them. Of models without them only the figures are used, by the file that is shipped with the
 package, which ``python -m diffconsole.training.pretraining.style_pairs`` made.
 """
 

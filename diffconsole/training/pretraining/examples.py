@@ -33,7 +33,7 @@ Example = tuple[Tensor, Tensor]
    strip with the gain that levels it;
 3. the first voice before the strip, and the strip with the gain that levels its result;
 4. a third voice, or a third passage of the same, as the second;
-5. the first voice, the same passage, after another strip, and that strip: what tells it from
+5. the first voice, the same passage, after another strip, and that strip: what differs from
    sound 1 is the processing alone."""
 
 TWO_SIDES_DB = 10.0 * math.log10(2.0)

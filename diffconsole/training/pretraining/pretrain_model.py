@@ -43,17 +43,17 @@ class PretrainModel(nn.Module):
         self.listener = Head(dim, self.model.hidden)
         self.projection = nn.Linear(2 * dim, 64)
 
-    def forward(self, heard: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward(self, sounds: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the losses, ``(batch,)`` each, of examples as :data:`.examples.Example` has them.
 
         Parameters
         ----------
-        heard : Tensor
+        sounds : Tensor
             ``(batch, sounds, mels, frames)``.
         target : Tensor
             ``(batch, sounds, parameters)``.
         """
-        pooled = self._pooled(heard)
+        pooled = self._pooled(sounds)
         finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])
         # By slices: a list of places would be an index that is copied to the device each time.
         processed, known = (
@@ -78,16 +78,16 @@ class PretrainModel(nn.Module):
             + MATCH_WEIGHT * match,
         }
 
-    def _pooled(self, heard: Tensor) -> Tensor:
+    def _pooled(self, sounds: Tensor) -> Tensor:
         """Mean and deviation of each sound's frames, ``(batch, sounds, 2·dim)``."""
         encoder = self.model.encoder
         assert isinstance(encoder, LogMelEncoder)
         half: AbstractContextManager[Any] = contextlib.nullcontext()
         if self.half_digits and self.training:
-            half = torch.autocast(heard.device.type, torch.bfloat16)
+            half = torch.autocast(sounds.device.type, torch.bfloat16)
         with half:
-            frames = encoder.frames_of(heard.float().flatten(0, 1))
-        return Head.pool(frames.float()).reshape(len(heard), SOUNDS, -1)
+            frames = encoder.frames_of(sounds.float().flatten(0, 1))
+        return Head.pool(frames.float()).reshape(len(sounds), SOUNDS, -1)
 
 
 def match_loss(first: Tensor, second: Tensor, third: Tensor, other: Tensor) -> Tensor:
@@ -167,8 +167,8 @@ def validate(pretrain_model: PretrainModel, validation_set: ValidationSet) -> di
     pretrain_model.eval()
     device = next(pretrain_model.parameters()).device
     found = [
-        pretrain_model(heard.to(device), target.to(device))
-        for heard, target in zip(
+        pretrain_model(sounds.to(device), target.to(device))
+        for sounds, target in zip(
             validation_set.sounds.split(8), validation_set.target.split(8), strict=True
         )
     ]

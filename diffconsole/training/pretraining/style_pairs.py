@@ -292,7 +292,7 @@ def fit_model_statistics(
     seconds : float
         Length of each passage.
     with_embeddings : bool
-        Whether the encoder's embeddings tell of the strip, too: the statistics then serve no other
+        Whether the encoder's embeddings are used, too: the statistics then serve no other
         encoder.
     report_progress : callable
         Called after each strip with the share that is done.
