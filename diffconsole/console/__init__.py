@@ -2,7 +2,8 @@
 
 from ..modules.compressor.process import compressor
 from ..modules.equalizer.process import equalizer, high_pass, high_shelf, low_pass, low_shelf, peak
-from ..modules.gain.process import gain, pan
+from ..modules.gain.process import gain
+from ..modules.pan.process import pan
 from ..modules.reverb.process import impulse_response, reverb
 from .console import Console
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..kernels.shapes import check_audio
-from ..modules.compressor.process import compressor
-from ..modules.equalizer.process import equalizer
-from ..modules.gain.process import gain, pan
-from ..modules.reverb.process import reverb
-from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS, SWITCHES, denormalize
+from ..modules.call import Call
+from ..modules.gain.process import gain
+from ..strip.module import Module, Place
+from ..strip.parameters import BY_KEY, CHAIN, PARAMETERS, SWITCHES, denormalize, is_on
 
-__all__ = ["Console"]
+__all__ = ["RUNNERS", "Console"]
 
 LOWEST_RATE, HIGHEST_RATE = 16000, 192000
 
@@ -95,52 +94,67 @@ class Console(nn.Module):
         off = self.bypass | _check_bypass(bypass)
         self._check_settings(settings, off, len(audio))
 
-        def of(module: str) -> dict[str, Tensor]:
-            start = f"{module}."
-            return {k[len(start) :]: v for k, v in settings.items() if k.startswith(start)}
+        on = [module for module in CHAIN if module.key not in off]
+        pans = [module for module in on if module.place == "pan"]
+        sends = [module for module in on if module.place == "send"]
+        output_db = _level(on, "output", settings)
+        straight = output_db is not None and not pans and not sends
+        audio, taken = self._inserted(audio, settings, off, output_db if straight else None)
+        if taken:
+            output_db = None
+        dry = audio
+        if not pans and output_db is not None:
+            dry = gain(audio, output_db)
+        for module in pans:
+            dry = self._run(module, dry, self._call(module, settings, off, output_db))
+        for module in sends:
+            call = self._call(module, _louder(module, settings, output_db), off)
+            wet = self._run(module, audio, call)
+            if output_db is not None and not module.gain_after:
+                wet = gain(wet, output_db)
+            dry = dry + wet
+        return dry
 
-        # Gains ride on the pass before or after them where there is one.
-        input_gain = None if "input_gain" in off else settings["input_gain.gain_db"]
-        if "eq" not in off:
-            audio = self._equalized(audio, settings, off, input_gain)
-        elif input_gain is not None:
-            audio = gain(audio, input_gain)
-        output_gain = None if "output_gain" in off else settings["output_gain.gain_db"]
-        if "compressor" not in off:
-            dynamics = of("compressor")
-            if output_gain is not None and off >= {"pan", "reverb"}:
-                dynamics["makeup_db"] = dynamics["makeup_db"].to(torch.float64) + output_gain
-                output_gain = None
-            audio = self._compressed(audio, dynamics)
-        if "pan" in off:
-            dry = audio if output_gain is None else gain(audio, output_gain)
-        else:
-            dry = pan(audio, **of("pan"), gain_db=output_gain)
-        if "reverb" in off:
-            return dry
-        room = of("reverb")
-        if output_gain is not None:
-            room["wet_db"] = room["wet_db"].to(torch.float64) + output_gain
-        return dry + self._reverberated(audio, room)
-
-    # What keeps a state from sample to sample, for :mod:`.streaming` to carry it over.
-
-    def _equalized(
+    def _inserted(
         self,
         audio: Tensor,
         settings: Mapping[str, Tensor],
         off: Collection[str],
-        gain_db: Tensor | None,
-    ) -> Tensor:
-        return equalizer(audio, self.sample_rate, settings, off, gain_db)
+        output_db: Tensor | None,
+    ) -> tuple[Tensor, bool]:
+        """Run the input gain and the inserts; say whether the last one took the output's gain.
 
-    def _compressed(self, audio: Tensor, dynamics: dict[str, Tensor]) -> Tensor:
-        return compressor(audio, self.sample_rate, **dynamics)
+        Gains ride on the pass before or after them where there is one.
+        """
+        on = [module for module in CHAIN if module.key not in off]
+        inserts = [module for module in on if module.place == "insert"]
+        input_db = _level(on, "input", settings)
+        if input_db is not None and not (inserts and inserts[0].takes_gain):
+            audio, input_db = gain(audio, input_db), None
+        taken = False
+        for module in inserts:
+            own = settings
+            if module is inserts[-1] and module.gain_after and output_db is not None:
+                own, taken = _louder(module, settings, output_db), True
+            audio = self._run(module, audio, self._call(module, own, off, input_db))
+            input_db = None
+        return audio, taken
 
-    def _reverberated(self, audio: Tensor, room: dict[str, Tensor]) -> Tensor:
-        return reverb(
-            audio, self.sample_rate, **room, seed=self.reverb_seed, seconds=self.reverb_seconds
+    def _call(
+        self,
+        module: Module,
+        settings: Mapping[str, Tensor],
+        off: Collection[str],
+        gain_db: Tensor | None = None,
+    ) -> Call:
+        own, off_bands = module.own(settings), module.off_bands(off)
+        return Call(
+            self.sample_rate, own, off_bands, gain_db, self.reverb_seed, self.reverb_seconds
         )
+
+    def _run(self, module: Module, audio: Tensor, call: Call) -> Tensor:
+        """Let a module process; :mod:`.streaming` carries its state over."""
+        return RUNNERS[module.key](audio, call)
 
     def defaults(self, batch: int) -> dict[str, Tensor]:
         """Return the table's defaults as settings: ``(batch,)`` each."""
@@ -170,14 +184,49 @@ class Console(nn.Module):
                 )
         for parameter in PARAMETERS:
             section = parameter.section
-            active = section not in off and section.split(".")[0] not in off
-            if active and parameter.key not in settings:
+            if is_on(section, off) and parameter.key not in settings:
                 raise SettingsError(f"setting {parameter.key!r} is missing; bypass {section!r}?")
+
+
+def _runner(module: Module) -> Callable[[Tensor, Call], Tensor]:
+    code = module.code()
+    if hasattr(code, "run"):
+        run: Callable[[Tensor, Call], Tensor] = code.run
+        return run
+    process = code.process
+
+    def run_plain(audio: Tensor, call: Call) -> Tensor:
+        result: Tensor = process(audio, call.sample_rate, **call.settings)
+        return result
+
+    return run_plain
+
+
+# Looked up here once, since importing while a graph is compiled would break it.
+RUNNERS = {module.key: _runner(module) for module in CHAIN}
+"""By module what processes audio; see :mod:`diffconsole.modules`."""
+
+
+def _level(on: Sequence[Module], place: Place, settings: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the gain at an end of the chain, if it is on."""
+    found = [settings[f"{m.key}.{m.gain_after}"] for m in on if m.place == place]
+    return found[0] if found else None
+
+
+def _louder(
+    module: Module, settings: Mapping[str, Tensor], gain_db: Tensor | None
+) -> Mapping[str, Tensor]:
+    """Add a gain to the one that a module ends with, if it ends with one."""
+    if gain_db is None or not module.gain_after:
+        return settings
+    key = f"{module.key}.{module.gain_after}"
+    return {**settings, key: settings[key].to(torch.float64) + gain_db}
 
 
 def _check_bypass(names: Collection[str]) -> frozenset[str]:
     names = frozenset([names]) if isinstance(names, str) else frozenset(names)
     for name in sorted(names - set(SWITCHES)):
-        hint = f"; did you mean 'eq.{name}'?" if name in EQ_BANDS else ""
+        whole = next((switch for switch in SWITCHES if switch.endswith(f".{name}")), "")
+        hint = f"; did you mean {whole!r}?" if whole else ""
         raise SettingsError(f"cannot bypass {name!r}: not one of {', '.join(SWITCHES)}{hint}")
     return names

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SettingsError
-from ..strip.parameters import BY_KEY, EQ_BANDS, MODULES
+from ..strip.parameters import BY_KEY, CHAIN, MODULES, is_on
 from ..strip.preset import Preset
 
 __all__ = ["Rendered", "clamped_frequencies", "render", "render_plan"]
@@ -92,21 +92,20 @@ def render_plan(
     SettingsError
         A negative or infinite tail.
     """
-    from ..modules.reverb.process import tail_samples
-
     if tail_seconds is not None and not 0.0 <= tail_seconds < math.inf:
         raise SettingsError(f"a tail of {tail_seconds:g} s; give 0 s or more")
     settings, off = preset.settings(), set(preset.bypass())
-    # The centre is 0 dB on both sides: without the pan a mono vocal stays mono, or the reverb
-    # makes it stereo.
-    if settings["pan.position"] == 0.0:
-        off.add("pan")
-    if "eq" not in off and all(f"eq.{b}" in off for b in EQ_BANDS):
-        off.add("eq")
+    full = 0
+    for module in CHAIN:
+        if module.key in off:
+            continue
+        code, own = module.code(), module.own(settings)
+        if hasattr(code, "is_idle") and code.is_idle(own, module.off_bands(off)):
+            off.add(module.key)
+        elif hasattr(code, "tail_samples"):
+            full = max(full, code.tail_samples(sample_rate, own))
     tail = 0
-    if "reverb" not in off:
-        names = ("pre_delay_ms", "decay_s", "low_ratio", "high_ratio")
-        full = tail_samples(sample_rate, *(settings[f"reverb.{name}"] for name in names))
+    if full:
         tail = full if tail_seconds is None else round(tail_seconds * sample_rate)
     return settings, off, tail
 
@@ -131,8 +130,5 @@ def clamped_frequencies(preset: Preset, sample_rate: int) -> tuple[str, ...]:
     return tuple(
         f"{key} {value:g} Hz is above what {sample_rate} Hz can hold; {limit:g} Hz is used"
         for key, value in settings.items()
-        if BY_KEY[key].unit == "Hz"
-        and value >= limit
-        and BY_KEY[key].section not in off
-        and BY_KEY[key].section.split(".")[0] not in off
+        if BY_KEY[key].unit == "Hz" and value >= limit and is_on(BY_KEY[key].section, off)
     )

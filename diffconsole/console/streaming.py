@@ -1,36 +1,34 @@
 """The console on a signal that comes in blocks, for recordings too long to be held in memory.
 
-Each stage carries over what it remembers: the equalizer runs again over the time that its slowest
-pole needs to fall by 208 dB, the compressor starts from its detector's state, and what the reverb
-rings beyond a block is added to the next. The result is that of one call over the whole signal, to
-the rounding of float32: more than 120 dB below it.
+Each module carries over what it remembers (``stream`` in its folder): the equalizer runs again over
+the time that its slowest pole needs to fall by 208 dB, the compressor starts from its detector's
+state, and what the reverb rings beyond a block is added to the next. The result is that of one call
+over the whole signal, to the rounding of float32: more than 120 dB below it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..modules.compressor.compressor_operator import compress_from
-from ..modules.compressor.process import detector_settings
-from ..modules.equalizer.process import equalizer, equalizer_sections
-from ..modules.reverb.convolution import convolve
-from ..modules.reverb.process import send, send_response
-from .console import Console
+from ..modules.call import Call
+from ..strip.module import Module
+from .console import RUNNERS, Console
 
 __all__ = ["BLOCK_SAMPLES", "StreamingConsole"]
 
 BLOCK_SAMPLES = 1 << 20
 """Of a block: long enough for what is done twice at its edges to cost little."""
 
-STEP = 512
-"""The compressor's state is known at multiples of so many samples."""
+MEMORY_SECONDS = 2.0
+"""Of a module that does not say how long it remembers."""
 
-FORGOTTEN_NEPERS = 24.0
+SHOWN_DYNAMICS = "compressor"
+"""The module whose gain reduction the plots show."""
 
 
 class StreamingConsole(Console):
@@ -59,57 +57,30 @@ class StreamingConsole(Console):
     ) -> None:
         super().__init__(sample_rate, bypass=bypass)
         self.on_dynamics = on_dynamics
-        self._earlier: Tensor | None = None
-        self._memory = 0
-        self._level = torch.zeros(1, dtype=torch.float64)
-        self._response: Tensor | None = None
-        self._ringing: Tensor | None = None
+        self._streams: dict[str, Callable[[Tensor], Tensor]] = {}
 
-    def _equalized(
-        self,
-        audio: Tensor,
-        settings: Mapping[str, Tensor],
-        off: Collection[str],
-        gain_db: Tensor | None,
-    ) -> Tensor:
-        if self._earlier is None:
-            self._memory = _memory_samples(equalizer_sections(self.sample_rate, settings, off))
-            self._earlier = audio[..., :0]
-        known = self._earlier.shape[-1]
-        audio = torch.cat((self._earlier, audio), dim=-1)
-        self._earlier = audio[..., max(audio.shape[-1] - self._memory, 0) :].clone()
-        return equalizer(audio, self.sample_rate, settings, off, gain_db)[..., known:]
-
-    def _compressed(self, audio: Tensor, dynamics: dict[str, Tensor]) -> Tensor:
-        settings = detector_settings(self.sample_rate, **dynamics)
-        compressed, self._level = compress_from(audio, settings, self._level)
-        if self.on_dynamics is not None:
-            self.on_dynamics(audio, compressed, float(dynamics["makeup_db"]))
-        return compressed
-
-    def _reverberated(self, audio: Tensor, room: dict[str, Tensor]) -> Tensor:
-        if self._response is None:
-            settings: dict[str, Any] = dict(room)
-            self._response = send_response(audio, self.sample_rate, **settings)
-            self._ringing = audio.new_zeros((1, 2, 0))
-        assert self._ringing is not None
-        samples, taps = audio.shape[-1], self._response.shape[-1]
-        padded = torch.nn.functional.pad(send(audio), (0, taps - 1))
-        wet = convolve(padded, self._response)
-        # A short block may end before what rings from those before it.
-        missing = self._ringing.shape[-1] - wet.shape[-1]
-        if missing > 0:
-            wet = torch.nn.functional.pad(wet, (0, missing))
-        wet[..., : self._ringing.shape[-1]] += self._ringing
-        self._ringing = wet[..., samples:].clone()
-        return wet[..., :samples]
+    def _run(self, module: Module, audio: Tensor, call: Call) -> Tensor:
+        if module.key not in self._streams:
+            code = module.code()
+            make = code.stream if hasattr(code, "stream") else partial(_run_again, module)
+            self._streams[module.key] = make(audio, call)
+        result = self._streams[module.key](audio)
+        if self.on_dynamics is not None and module.key == SHOWN_DYNAMICS:
+            self.on_dynamics(audio, result, float(call.settings[module.gain_after]))
+        return result
 
 
-def _memory_samples(sections: Tensor) -> int:
-    """Samples after which a cascade has forgotten its state: a whole number of steps."""
-    _, _, _, a1, a2 = sections.to(torch.float64).unbind(dim=-1)
-    inside = a1 * a1 - 4.0 * a2
-    real = 0.5 * (a1.abs() + inside.clamp(min=0.0).sqrt())
-    radius = torch.where(inside < 0.0, a2.clamp(min=0.0).sqrt(), real)
-    slowest = min(max(float(radius.max()) if radius.numel() else 0.0, 1e-300), 1.0 - 1e-9)
-    return math.ceil(FORGOTTEN_NEPERS / (-math.log(slowest) * STEP)) * STEP
+def _run_again(module: Module, audio: Tensor, call: Call) -> Callable[[Tensor], Tensor]:
+    """Return a module on blocks that has no stream: it runs again over what it remembers."""
+    memory_seconds = getattr(module.code(), "memory_seconds", lambda _: MEMORY_SECONDS)
+    memory = math.ceil(memory_seconds(call) * call.sample_rate)
+    earlier = audio[..., :0]
+
+    def block(audio: Tensor) -> Tensor:
+        nonlocal earlier
+        known = earlier.shape[-1]
+        audio = torch.cat((earlier, audio), dim=-1)
+        earlier = audio[..., max(audio.shape[-1] - memory, 0) :].clone()
+        return RUNNERS[module.key](audio, call)[..., known:]
+
+    return block

@@ -1,1 +1,27 @@
-"""The modules of the chain, a folder each: equation, differentiable function, kernels."""
+"""The modules of the chain, a folder each, and what the rest of the package asks of one.
+
+``<key>/row.py`` holds the entry for the chain's table (:class:`diffconsole.strip.module.Module`),
+without torch. The row names the Python module that holds what the module does; of these functions
+only the first is needed:
+
+``process(audio, sample_rate, **settings)``
+    A plain function on ``(batch, channels, samples)`` and settings of ``(batch,)`` by short name.
+    An insert returns the shape of `audio`; a send returns its return alone, ``(batch, 2,
+    samples)``. Differentiable in audio and settings.
+``run(audio, call)``
+    Instead of it, for a module that needs more: its bands that are off, a gain to take along, the
+    seed of its noise (:class:`diffconsole.modules.call.Call`).
+``stream(audio, call)``
+    Returns a function from block to block that carries the module's state; `audio` is the first
+    block. Without it the module runs again over what lies before a block, as long as
+``memory_seconds(call)``
+    says; 2 s by default.
+``tail_samples(sample_rate, settings)``
+    How long it rings on after the signal; settings are numbers. 0 by default.
+``is_idle(settings, off_bands)``
+    Whether it does nothing at these settings although it is on, as a pan at the centre. By default
+    it always does something.
+``curve(sample_rate, settings, off_bands)``
+    Its curve for the plots (:class:`diffconsole.modules.curve.Curve`); without it the plots list
+    its values alone.
+"""

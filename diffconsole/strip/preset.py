@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -22,15 +21,22 @@ from typing import Any
 
 from ..errors import PresetError
 from ..files.small_files import read_small
-from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter, default_settings
+from .amount import MOST_AMOUNT, at_amount
+from .parameters import (
+    BY_KEY,
+    CHAIN,
+    MODULES,
+    PARAMETERS,
+    SWITCHES,
+    Parameter,
+    default_settings,
+)
 from .schema import FORMAT, SCHEMA_ID, VERSION, check, path_of, walk
 
 __all__ = ["Preset", "factory_folder", "factory_presets", "find_preset"]
 
 LARGEST_BYTES = 1 << 20
-MOST_AMOUNT = 1.5
-# People look for these switches: from_settings writes them out, on or off.
-ALWAYS_WRITTEN = ("eq", "eq.high_pass", "eq.low_pass", "compressor", "reverb")
+ALWAYS_WRITTEN = tuple(switch for module in CHAIN for switch in module.always_written)
 
 
 @dataclass(frozen=True)
@@ -220,7 +226,8 @@ class Preset:
         the pan scale with the amount; the threshold follows the input gain, so the compressor keeps
         its place in the signal; the ratio scales on the logarithm (4:1 becomes 8:1 at 1.5, 2:1 at
         0.5) and the reverb in amplitude; the cuts move towards the ends of the spectrum, below 1
-        without their resonance. Values stop at their range's ends.
+        without their resonance. Values stop at their range's ends. The rules are those of
+        :mod:`.amount`.
 
         Raises
         ------
@@ -234,11 +241,7 @@ class Preset:
         if amount == 0.0:
             return replace(self, strip={})
         before, off = self.settings(), self.bypass()
-        after = {key: _scaled(BY_KEY[key], value, amount) for key, value in before.items()}
-        if "input_gain" not in off:
-            change = after["input_gain.gain_db"] - before["input_gain.gain_db"]
-            threshold = BY_KEY["compressor.threshold_db"]
-            after[threshold.key] = threshold.clip(before[threshold.key] + change)
+        after = at_amount(before, off, amount, BY_KEY)
         strip = copy.deepcopy(self.strip)
         for key, value in after.items():
             if _is_present(strip, BY_KEY[key].section):
@@ -346,7 +349,7 @@ def _in_chain_order(strip: Mapping[str, Any], *, rounded: bool = False) -> dict[
         for parameter in PARAMETERS:
             if parameter.section == switch and parameter.name in source:
                 value = source[parameter.name]
-                place[parameter.name] = _round(parameter, value) if rounded else value
+                place[parameter.name] = parameter.rounded(value) if rounded else value
     return ordered
 
 
@@ -354,35 +357,6 @@ def _without_overshoot(parameter: Parameter, value: float) -> float:
     """Take back what float32 arithmetic puts beyond an end of the range; an error stays one."""
     nearest = parameter.clip(value)
     return nearest if abs(value - nearest) <= 1e-6 * max(1.0, abs(nearest)) else value
-
-
-def _round(parameter: Parameter, value: float) -> float:
-    """Round as the file does; never out of the range, and without a negative zero."""
-    if parameter.is_decibel:
-        return round(float(value), 3) + 0.0
-    if parameter.key == "reverb.pre_delay_ms":
-        # Five digits of a long pre-delay would turn the phase of the return by up to half a
-        # radian at 16 kHz; 10 ns keep the render within -60 dB.
-        return round(float(value), 5) + 0.0
-    return parameter.clip(float(f"{value:.5g}")) + 0.0
-
-
-def _scaled(parameter: Parameter, value: float, amount: float) -> float:
-    if parameter.key == "compressor.ratio":
-        return parameter.clip(value**amount)
-    if parameter.key == "reverb.wet_db":
-        return parameter.clip(value + 20.0 * math.log10(amount))
-    if parameter.name == "gain_db" or parameter.name in ("makeup_db", "position"):
-        return parameter.clip(amount * value)
-    if parameter.key == "eq.high_pass.freq_hz":
-        return parameter.clip(parameter.low * (value / parameter.low) ** amount)
-    if parameter.key == "eq.low_pass.freq_hz":
-        return parameter.clip(parameter.high * (value / parameter.high) ** amount)
-    if parameter.key in ("eq.high_pass.q", "eq.low_pass.q"):
-        # Kept, a resonance would move to the end of the spectrum and be a boost there; without it,
-        # a small amount is as good as none.
-        return parameter.clip(math.sqrt(0.5) * (value / math.sqrt(0.5)) ** min(amount, 1.0))
-    return value
 
 
 def factory_folder() -> Path:

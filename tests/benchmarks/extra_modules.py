@@ -19,7 +19,8 @@ from torch import Tensor
 
 from diffconsole.kernels.shapes import fast_length
 from diffconsole.modules.compressor.process import compressor
-from diffconsole.modules.gain.process import gain, pan
+from diffconsole.modules.gain.process import gain
+from diffconsole.modules.pan.process import pan
 from diffconsole.modules.reverb.process import band_decays, reverb
 from diffconsole.pairs import PAIR_RATE
 from diffconsole.strip.parameters import PARAMETERS, Parameter, Scale

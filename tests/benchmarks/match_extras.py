@@ -44,7 +44,7 @@ from torch import Tensor
 from diffconsole.losses import MixTarget
 from diffconsole.modules.compressor.process import compressor
 from diffconsole.modules.equalizer.process import equalizer
-from diffconsole.modules.gain.process import pan
+from diffconsole.modules.pan.process import pan
 from diffconsole.modules.reverb.process import reverb
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.strip.parameters import denormalize

@@ -1,1 +1,1 @@
-"""Gain and pan."""
+"""The gains before and after everything."""

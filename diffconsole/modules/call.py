@@ -1,0 +1,39 @@
+"""What the console tells a module beside the audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Call"]
+
+
+class Call(NamedTuple):
+    """One call of a module.
+
+    Attributes
+    ----------
+    sample_rate : float
+        Hz.
+    settings : dict of str to Tensor
+        ``(batch,)`` each, physical units, by short name: ``"threshold_db"``,
+        ``"peak_1.freq_hz"``.
+    off_bands : frozenset of str
+        Short names of the bands that are off.
+    gain_db : Tensor, optional
+        ``(batch,)``, a gain to take along; only modules whose row says so get one.
+    seed : int
+        Of a module's noise.
+    seconds : float, optional
+        Fixed length of a response, for training with fixed shapes; by default what the settings
+        need.
+    """
+
+    sample_rate: float
+    settings: Mapping[str, Tensor]
+    off_bands: frozenset[str] = frozenset()
+    gain_db: Tensor | None = None
+    seed: int = 0
+    seconds: float | None = None

@@ -1,0 +1,7 @@
+"""The gains as modules of the chain."""
+
+from __future__ import annotations
+
+from .process import gain as process
+
+__all__ = ["process"]

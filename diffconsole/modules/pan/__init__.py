@@ -1,0 +1,1 @@
+"""The pan of the dry signal."""

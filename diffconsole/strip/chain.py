@@ -1,0 +1,48 @@
+"""The chain: the modules of the strip in the order of a preset's keys.
+
+A module is one folder below ``diffconsole/modules`` and one entry here. Everything else, from the
+console to the audition page, reads this table. The signal passes the modules in this order too;
+:class:`~diffconsole.strip.module.Module` says which of them stand beside each other.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..modules.compressor.row import COMPRESSOR
+from ..modules.equalizer.row import EQUALIZER
+from ..modules.gain.row import INPUT_GAIN, OUTPUT_GAIN
+from ..modules.pan.row import PAN
+from ..modules.reverb.row import REVERB
+from .module import Module
+
+__all__ = ["CHAIN", "insert"]
+
+CHAIN: tuple[Module, ...] = (INPUT_GAIN, EQUALIZER, COMPRESSOR, PAN, REVERB, OUTPUT_GAIN)
+"""Every module, in the order of a preset's keys."""
+
+
+def insert(module: Module, *, after: str) -> None:
+    """Put a module into the chain of this process, to try it out before it has an entry here.
+
+    Parameters
+    ----------
+    module : Module
+        With a key that the chain does not have.
+    after : str
+        Key of the module that it follows.
+
+    Raises
+    ------
+    ValueError
+        The key is taken, `after` is in no chain, or the table was read already: call this before
+        anything else of the package is imported.
+    """
+    global CHAIN
+    keys = [other.key for other in CHAIN]
+    if module.key in keys or after not in keys:
+        raise ValueError(f"cannot insert {module.key!r} after {after!r} into {', '.join(keys)}")
+    if f"{__package__}.parameters" in sys.modules:
+        raise ValueError(f"the table of parameters was read already; insert {module.key!r} first")
+    place = keys.index(after) + 1
+    CHAIN = (*CHAIN[:place], module, *CHAIN[place:])
