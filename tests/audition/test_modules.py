@@ -50,12 +50,14 @@ def test_transform_is_numpys(tab, length):
 
 
 def test_noise_and_bands_are_those_of_the_console(tab):
-    noise = in_modules(tab, "noise.js", "({ whiteNoise }) => [...whiteNoise(200, 1)]")
+    noise = in_modules(
+        tab, "../modules/reverb/noise.js", "({ whiteNoise }) => [...whiteNoise(200, 1)]"
+    )
     assert floats(noise) == pytest.approx(white_noise(200, 1), abs=1e-15)
     freqs = np.geomspace(20.0, 24000.0, 60)
     weights = in_modules(
         tab,
-        "noise.js",
+        "../modules/reverb/noise.js",
         "({ bandWeight, BAND_CENTRES_HZ: c }, f) => c.map((_, b) => f.map((hz) =>"
         " hz <= (c[b - 1] ?? 0) || hz >= (c[b + 1] ?? Infinity) ? 0 : bandWeight(b, hz)))",
         freqs.tolist(),
@@ -73,7 +75,7 @@ def test_impulse_response_is_that_of_the_console(tab, rate, changes):
     room = {n: defaults[f"reverb.{n}"] for n in names} | {"decay_s": 0.5} | changes
     found = in_modules(
         tab,
-        "reverb.js",
+        "../modules/reverb/reverb.js",
         "({ impulseResponse }, [fs, room]) => { const h = impulseResponse(fs, room);"
         " return [[...h.left], [...h.right]]; }",
         [rate, room],
@@ -91,7 +93,7 @@ def test_partitioned_convolution_has_no_latency_and_no_error(tab, blocks, taps):
     x, h = rng.normal(size=49152), rng.normal(size=(2, taps))
     found = in_modules(
         tab,
-        "convolver.js",
+        "../modules/reverb/convolver.js",
         """({ Convolver, partition }, [x, [l, r], blocks]) => {
           const response = { left: Float64Array.from(l), right: Float64Array.from(r) };
           const pieces = partition(response, blocks);
@@ -115,7 +117,7 @@ def test_coefficients_are_those_of_the_console(tab, freq_hz):
              "high_shelf": "high_shelf", "peak_2": "peaking"}  # fmt: skip
     for band, kind in kinds.items():
         found = in_modules(
-            tab, "equalizer.js", "(m, [b, f]) => [...m.coefficients(b, 48000, f, -7.5, 1.3)]",
+            tab, "../modules/equalizer/equalizer.js", "(m, [b, f]) => [...m.coefficients(b, 48000, f, -7.5, 1.3)]",
             [band, freq_hz],
         )  # fmt: skip
         settings = (torch.tensor([v], dtype=torch.float64) for v in (freq_hz, 1.3, -7.5))

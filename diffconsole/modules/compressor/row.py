@@ -49,6 +49,7 @@ COMPRESSOR = Module(
     place="insert",
     parameters=_parameters("compressor"),
     implementation="diffconsole.modules.compressor.module",
+    script="compressor.js",
     always_written=("compressor",),
     gain_after="makeup_db",
 )

@@ -81,6 +81,7 @@ EQUALIZER = Module(
               drawn=(6000.0, 20000.0)),
     ),
     implementation="diffconsole.modules.equalizer.module",
+    script="equalizer.js",
     bands=EQ_BANDS,
     always_written=(KEY, f"{KEY}.high_pass", f"{KEY}.low_pass"),
     takes_gain=True,

@@ -22,5 +22,6 @@ PAN = Module(
         ),
     ),
     implementation="diffconsole.modules.pan.module",
+    script="pan.js",
     takes_gain=True,
 )  # fmt: skip

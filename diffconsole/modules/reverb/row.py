@@ -48,6 +48,7 @@ REVERB = Module(
         ),
     ),
     implementation="diffconsole.modules.reverb.module",
+    script="reverb.js",
     always_written=(KEY,),
     gain_after="wet_db",
 )  # fmt: skip
