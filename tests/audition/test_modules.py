@@ -117,9 +117,11 @@ def test_coefficients_are_those_of_the_console(tab, freq_hz):
              "high_shelf": "high_shelf", "peak_2": "peaking"}  # fmt: skip
     for band, kind in kinds.items():
         found = in_modules(
-            tab, "../modules/equalizer/equalizer.js", "(m, [b, f]) => [...m.coefficients(b, 48000, f, -7.5, 1.3)]",
+            tab,
+            "../modules/equalizer/equalizer.js",
+            "(m, [b, f]) => [...m.coefficients(b, 48000, f, -7.5, 1.3)]",
             [band, freq_hz],
-        )  # fmt: skip
+        )
         settings = (torch.tensor([v], dtype=torch.float64) for v in (freq_hz, 1.3, -7.5))
         assert floats(found) == pytest.approx(coefficients(kind, 48000, *settings)[0].numpy(), 1e-9)
 

@@ -50,6 +50,7 @@ COMPRESSOR = Module(
     parameters=_parameters("compressor"),
     implementation="diffconsole.modules.compressor.module",
     script="compressor.js",
+    effect="compressor.jsfx",
     always_written=("compressor",),
     gain_after="makeup_db",
 )

@@ -82,6 +82,7 @@ EQUALIZER = Module(
     ),
     implementation="diffconsole.modules.equalizer.module",
     script="equalizer.js",
+    effect="equalizer.jsfx",
     bands=EQ_BANDS,
     always_written=(KEY, f"{KEY}.high_pass", f"{KEY}.low_pass"),
     takes_gain=True,

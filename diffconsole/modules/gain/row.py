@@ -19,7 +19,7 @@ def _gain(
         amount="gain", drawn=drawn,
     )  # fmt: skip
     return Module(key, title, place, (level,), "diffconsole.modules.gain.module",
-                  gain_after="gain_db", script="gain.js")  # fmt: skip
+                  gain_after="gain_db", script="gain.js", effect="gain.jsfx")  # fmt: skip
 
 
 INPUT_GAIN = _gain(

@@ -23,5 +23,6 @@ PAN = Module(
     ),
     implementation="diffconsole.modules.pan.module",
     script="pan.js",
+    effect="pan.jsfx",
     takes_gain=True,
 )  # fmt: skip

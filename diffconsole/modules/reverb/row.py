@@ -49,6 +49,7 @@ REVERB = Module(
     ),
     implementation="diffconsole.modules.reverb.module",
     script="reverb.js",
+    effect="reverb.jsfx",
     always_written=(KEY,),
     gain_after="wet_db",
 )  # fmt: skip
