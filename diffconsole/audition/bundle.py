@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import OutputError
 from ..modules.twins import twin_path
 from ..strip.module import Module
 from ..strip.parameters import CHAIN
@@ -32,6 +33,7 @@ TABLE = SCRIPTS / "modules.js"
 """The name under which the chain's table is imported."""
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";\n', re.MULTILINE)
+_END = re.compile(r"</script|<!--", re.IGNORECASE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:const|class|function\*?) (\w+))", re.MULTILINE)
 
 
@@ -48,6 +50,13 @@ def bundle(entry: str) -> str:
     str
         For a classic script, a module, a worker or a worklet; what `entry` exports stands in the
         constant ``entry``.
+
+    Raises
+    ------
+    OutputError
+        A module's text cannot stand inside HTML.
+    SettingsError
+        A row of the table names a file that is not there.
     """
     texts: dict[Path, str] = {}
     start = _resolve(SCRIPTS, f"./{entry}")
@@ -108,6 +117,10 @@ def _resolve(folder: Path, name: str) -> Path:
 def _visit(path: Path, texts: dict[Path, str]) -> None:
     """Add a module's text by its path, behind those of the modules that it needs."""
     text = _table() if path == TABLE else path.read_text(encoding="utf-8")
+    if found_end := _END.search(text):
+        raise OutputError(
+            f"{path}: holds {found_end[0]!r}, which ends a script in HTML; write it in two parts"
+        )
     for found in _IMPORT.finditer(text):
         needed = _resolve(path.parent, found[2])
         if needed not in texts:

@@ -65,8 +65,9 @@ export class Console {
   }
 
   part(module, { from, to }) {
-    const { sampleRate, channels, block } = this;
-    const made = module.make(sampleRate, module.place === "pan" ? 2 : channels, block);
+    const { sampleRate, block } = this;
+    const channels = ["pan", "output"].includes(module.place) ? 2 : this.channels;
+    const made = module.make(sampleRate, channels, block);
     const own = (values) => values.subarray(from, to);
     return {
       key: module.key,

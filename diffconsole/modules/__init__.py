@@ -24,4 +24,9 @@ only the first is needed:
 ``curve(sample_rate, settings, off_bands)``
     Its curve for the plots (:class:`diffconsole.modules.curve.Curve`); without it the plots list
     its values alone.
+
+Beside that code lie its twins, whose file names stand in the row: ``script``, for the audition page
+(its functions stand in ``diffconsole/audition/chain.js``), and ``effect``, for REAPER (its sections
+stand in :mod:`diffconsole.export.effect`). A module without one is left out there, which is
+reported.
 """

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from ..errors import SettingsError
 from ..strip.module import Module
 
 __all__ = ["twin_path"]
@@ -20,10 +21,22 @@ def twin_path(module: Module, name: str) -> Path:
         Its row.
     name : str
         The file's name: the row's ``script`` or ``effect``.
+
+    Raises
+    ------
+    SettingsError
+        The row names code or a file that is not there.
     """
     loaded = sys.modules.get(module.implementation)
     found = None if loaded else importlib.util.find_spec(module.implementation)
     code = loaded.__file__ if loaded else found and found.origin
     if not code:
-        raise ModuleNotFoundError(f"{module.key}: no module {module.implementation!r}")
-    return Path(code).parent / name
+        raise SettingsError(
+            f"module {module.key}: its row names {module.implementation!r}, which cannot be imported"
+        )
+    path = Path(code).parent / name
+    if not path.is_file():
+        raise SettingsError(
+            f"module {module.key}: its row names {path}, which is not there; add it"
+        )
+    return path
