@@ -32,7 +32,7 @@ def twin_path(module: Module, name: str) -> Path:
     code = loaded.__file__ if loaded else found and found.origin
     if not code:
         raise SettingsError(
-            f"module {module.key}: its row names {module.implementation!r}, which cannot be imported"
+            f"module {module.key}: its row names {module.implementation}, which is not there"
         )
     path = Path(code).parent / name
     if not path.is_file():
