@@ -4,8 +4,8 @@
  *
  * - `values(settings, isOn)`: numbers that glide while settings change, from settings by short name;
  *   `isOn(band)` says whether the module, or a band of it, is on.
- * - `make(sampleRate, channels, block)`: a processor. `set(now)` takes the values, `clear()` forgets
- *   what it heard. An insert, gain or pan has `process(channels, from, to, now, before)`, in place;
+ * - `make(sampleRate, channels, block)`: a processor. `set(now)` takes the values, `clear()` resets
+ *   its state. An insert, gain or pan has `process(channels, from, to, now, before)`, in place;
  *   `before` holds the values at the first sample while they glide, else null. A send has
  *   `send(channels, left, right, now, before, target)` and adds its return. `meter` is
  *   `{loudest, lowest}` of the one module whose gain reduction is shown (`hasMeter`).

@@ -80,7 +80,7 @@ export class Console {
     };
   }
 
-  /** Forget what was heard: filters, detector, reverb. */
+  /** Reset every state: filters, detector, reverb. */
   clear() {
     for (const { processor } of this.parts) processor.clear?.();
   }

@@ -28,7 +28,7 @@ export class Fader {
     this.processor.setRoom(levels);
   }
 
-  /** Whether there is nothing to do; what was heard is then forgotten. */
+  /** Whether there is nothing to do; the processor is then cleared. */
   isSilent(share, old) {
     const isSilent = share === 0 && old === 0;
     if (isSilent && !this.isClear) this.clear();

@@ -82,9 +82,9 @@ def test_sounds_as_apply(context, pages, tmp_path, channels):
             bar = REVERB_BAR_DB if name in ("plain", "all") else DRY_BAR_DB
             assert error_db(samples.T, expected) < bar, name
             start = int(LIVE_FROM_SECONDS * RATE)
-            heard = np.repeat(expected, 3 - len(expected), axis=0)[:, start:]
+            wanted = np.repeat(expected, 3 - len(expected), axis=0)[:, start:]
             played = live(page, i)[:, start : expected.shape[1]]
-            assert error_db(played, heard[:, : played.shape[1]]) < bar, name
+            assert error_db(played, wanted[:, : played.shape[1]]) < bar, name
         assert page.words == []
 
 
@@ -178,7 +178,7 @@ def test_its_switch_does_not_click_and_off_is_off(context, pages):
         tab.evaluate(f"async (a) => {{ {text}\nreturn await ({TOGGLED})(a); }}", argument)
     )
     tab.close()
-    assert error_db(left[6000:12800], x[6000:12800]) > -10.0, "both are heard"
+    assert error_db(left[6000:12800], x[6000:12800]) > -10.0, "both change the sound"
     between = slice(128 * 170, 128 * 200)
     assert np.array_equal(left[between], x.astype(np.float32)[between])
     high = scipy.signal.sosfilt(scipy.signal.butter(8, 6000, "high", fs=48000, output="sos"), left)

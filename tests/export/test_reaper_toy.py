@@ -76,8 +76,8 @@ def test_a_part_runs_at_its_place_in_the_chain(exported):
 def test_a_switch_of_a_later_module_makes_no_click(exported):
     folder, _, _ = exported
     effect = Effect((folder / "effect.jsfx").read_text("utf-8"), folder)
-    told = sliders((folder / "effect.jsfx").read_text("utf-8"))
-    off = {place: 0.0 for place, slider in told.items() if slider[3] == "1{off,on}"}
+    declared = sliders((folder / "effect.jsfx").read_text("utf-8"))
+    off = {place: 0.0 for place, slider in declared.items() if slider[3] == "1{off,on}"}
     tone = 0.5 * np.sin(2.0 * np.pi * 300.0 / RATE * np.arange(6000))
     audio = np.stack((tone, -tone))
     values = off | {56: 1.0, 57: 1000.0, 58: 12.0}

@@ -99,8 +99,8 @@ function compressorPanel({ key }, controls) {
   const readout = element("p", { class: "readout" }, "Gain reduction now ", output);
   return {
     element: panel(key, controls, "", canvas, readout, fieldsOf(key, controls)),
-    meter(heard, { levelDb, reduction }) {
-      drawCompressor(canvas, heard, levelDb);
+    meter(strip, { levelDb, reduction }) {
+      drawCompressor(canvas, strip, levelDb);
       output.textContent = `${number(reduction)} dB`;
     },
   };
@@ -111,7 +111,7 @@ function reverbPanel({ key }, controls) {
   const readout = element("p", { class: "readout" }, "Level over seconds after the dry sound");
   return {
     element: panel(key, controls, "", canvas, readout, fieldsOf(key, controls)),
-    draw: (heard) => drawReverb(canvas, heard),
+    draw: (strip) => drawReverb(canvas, strip),
   };
 }
 
@@ -131,9 +131,9 @@ function generalPanel(module, controls) {
   parts.push(fieldsOf(key, controls), ...bands.map((band) => bandOf(`${key}.${band}`, controls)));
   return {
     element: panel(key, controls, "", ...parts),
-    draw(heard, sampleRate) {
+    draw(strip, sampleRate) {
       if (!canvas) return;
-      const { settings, isOn } = ownOf(module, heard);
+      const { settings, isOn } = ownOf(module, strip);
       drawCurve(canvas, isOn() ? curve(sampleRate, settings, isOn) : null);
     },
   };
@@ -144,7 +144,7 @@ function generalPanel(module, controls) {
  *
  * @param {HTMLElement} target gets them
  * @param {Controls} controls
- * @returns {object[]} with `draw(heard, sampleRate)` and `meter(heard, {levelDb, reduction})`,
+ * @returns {object[]} with `draw(strip, sampleRate)` and `meter(strip, {levelDb, reduction})`,
  *   where there is something to draw
  */
 export function buildPanels(target, controls) {
