@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -347,29 +347,9 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def in_words(preset: Preset) -> str:
     """Say in one line what a strip does."""
-    from ..strip.parameters import EQ_BANDS
+    from ..strip.words import in_short
 
-    s, off = preset.settings(), preset.bypass()
-    words = []
-    if "input_gain" not in off:
-        words.append(f"input {s['input_gain.gain_db']:+.1f} dB")
-    words.extend(_band_in_words(s, band) for band in EQ_BANDS if not off & {"eq", f"eq.{band}"})
-    if "compressor" not in off:
-        words.append(
-            f"compressor {s['compressor.ratio']:.1f}:1 over {s['compressor.threshold_db']:.0f} dBFS"
-        )
-    if "reverb" not in off:
-        words.append(f"reverb {s['reverb.decay_s']:.1f} s at {s['reverb.wet_db']:.0f} dB")
-    return ", ".join(words) or "nothing is on"
-
-
-def _band_in_words(settings: Mapping[str, float], band: str) -> str:
-    freq_hz = settings[f"eq.{band}.freq_hz"]
-    place = f"{freq_hz:.0f} Hz" if freq_hz < 999.5 else f"{freq_hz / 1000.0:.3g} kHz"
-    if band.endswith("pass"):
-        return f"{band.replace('_', '-')} {place}"
-    kind = "bell" if band.startswith("peak") else band.replace("_", " ")
-    return f"{kind} {settings[f'eq.{band}.gain_db']:+.1f} dB at {place}"
+    return in_short(preset.settings(), preset.bypass())
 
 
 def load_model(

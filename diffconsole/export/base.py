@@ -7,14 +7,17 @@ be changed for it to be listed, exported, imported and tested.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ExportError
-from ..strip.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
+from ..strip.module import Module
+from ..strip.numbers import number
+from ..strip.parameters import BY_KEY, CHAIN, EQ_BANDS, PARAMETERS, SWITCHES, is_on
 from ..strip.preset import Preset
+from ..strip.words import module_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,7 +213,7 @@ class Format:
     read_endings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        known = {*BY_KEY, *MODULES, *(f"eq.{band}" for band in EQ_BANDS)}
+        known = {*BY_KEY, *SWITCHES}
         for name in (*(m.key for m in self.mapped), *self.lost):
             if name not in known:
                 raise ExportError(f"format {self.key}: {name!r} is in no strip")
@@ -223,20 +226,19 @@ class Format:
     def losses(self, strip: Strip) -> tuple[str, ...]:
         """Say what of a strip does not carry over, one line each.
 
-        A parameter that is neither mapped nor told of is told of by its name.
+        A module that is neither mapped nor mentioned is named in its own words, a single
+        parameter by its name.
         """
         notes = self.notes(strip)
-        mapped = {m.key for m in self.mapped} | {line.split(":")[0] for line in notes}
+        known = {*self.lost, *(m.key for m in self.mapped), *(n.split(":")[0] for n in notes)}
         lines = []
         for name, words in self.lost.items():
             section = BY_KEY[name].section if name in BY_KEY else name
-            if strip.on(section) and strip.on(section.split(".")[0]):
+            if is_on(section, strip.off):
                 lines.append(f"{name}: {words}")
-        for p in PARAMETERS:
-            module = p.section.split(".")[0]
-            told = {p.key, p.section, module} & {*self.lost, *mapped}
-            if strip.on(p.section) and strip.on(module) and not told:
-                lines.append(f"{p.key}: is left out")
+        for module in CHAIN:
+            if strip.on(module.key) and module.key not in known:
+                lines += _left_out(module, strip, known)
         return (*lines, *self._held(strip), *notes)
 
     def _held(self, strip: Strip) -> tuple[str, ...]:
@@ -246,8 +248,20 @@ class Format:
             f"{strip[key]:g} Hz is written"
             for key, value in strip.preset.settings().items()
             if self.at_rate and key in {m.key for m in self.mapped} and value > strip[key]
-            and strip.on(BY_KEY[key].section) and strip.on(BY_KEY[key].section.split(".")[0])
+            and is_on(BY_KEY[key].section, strip.off)
         )  # fmt: skip
+
+
+def _left_out(module: Module, strip: Strip, known: Collection[str]) -> list[str]:
+    """Say what of a module that is on is neither mapped nor mentioned."""
+    if not any(key in known for p in module.parameters for key in (p.key, p.section)):
+        words = ", ".join(module_words(module, strip.settings, strip.off))
+        return [f"{module.key}: is left out ({words})" if words else f"{module.key}: is left out"]
+    return [
+        f"{p.key}: is left out"
+        for p in module.parameters
+        if is_on(p.section, strip.off) and not {p.key, p.section} & {*known}
+    ]
 
 
 def imported(notes: Sequence[str]) -> dict[str, Any]:
@@ -256,22 +270,6 @@ def imported(notes: Sequence[str]) -> dict[str, Any]:
     Empty where there is nothing to say; the command line shows the lines, too.
     """
     return {"import": list(notes)} if notes else {}
-
-
-def number(value: float, digits: int = 10) -> str:
-    """Write a number as every parser reads it: no exponent, a point, no needless zeros.
-
-    Parameters
-    ----------
-    value : float
-        Finite.
-    digits : int
-        Significant digits.
-    """
-    text = f"{value:.{digits}g}"
-    if "e" in text:
-        text = f"{float(text):.{max(digits + 12, 1)}f}"
-    return text.rstrip("0").rstrip(".") or "0" if "." in text else text
 
 
 def plain_name(name: str, most: int = LONGEST_NAME) -> str:

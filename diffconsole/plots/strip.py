@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..strip.parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
+from ..strip.words import parameter_name, value_text
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
 __all__ = ["STRIP_INCHES", "StripView", "checked", "draw_strip", "tensors", "value_text"]
@@ -75,31 +76,8 @@ def tensors(view: StripView) -> dict[str, Tensor]:
     }
 
 
-def value_text(parameter: Parameter, value: float) -> str:
-    """Return a value for people: ``"3.2 kHz"``, ``"+2.0 dB"``, ``"3.3:1"``, ``"0.71"``."""
-    unit = parameter.unit
-    if unit == "Hz":
-        # 999.6 Hz would round to 1000 Hz beside 1 kHz
-        text = f"{value:.0f} Hz" if value < 999.5 else f"{value / 1000:.3g} kHz"
-    elif unit == "dB" and "gain" in parameter.name + parameter.section or "makeup" in parameter.key:
-        text = "0.0 dB" if abs(value) < 0.05 else f"{value:+.1f} dB"
-    elif parameter.is_decibel:
-        text = f"{value:.1f} {unit}".replace("-0.0 ", "0.0 ")
-    elif unit == ":1":
-        text = f"{value:.3g}:1"
-    elif unit in ("ms", "s"):
-        text = f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
-    else:
-        text = f"{value:.2f}".replace("-0.00", "0.00")
-    return text.replace("-", "−")
-
-
 def _label(parameter: Parameter) -> str:
-    """Return a parameter's name without its unit: ``"Low cut"`` for ``low_cut_hz``."""
-    words = parameter.name.split("_")
-    if words[-1] in ("db", "hz", "ms", "s") and len(words) > 1:
-        words = words[:-1]
-    return " ".join(words).capitalize()
+    return parameter_name(parameter).capitalize()
 
 
 def draw_strip(figure: Figure, view: StripView, top: float, index: int, *, named: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...strip.module import Module
 from ...strip.parameter import Parameter
 from ..gain.row import NO_GAIN
+from . import words
 
 __all__ = ["COMPRESSOR"]
 
@@ -51,4 +52,6 @@ COMPRESSOR = Module(
     implementation="diffconsole.modules.compressor.module",
     always_written=("compressor",),
     gain_after="makeup_db",
+    sentence=words.sentence,
+    summary=words.summary,
 )

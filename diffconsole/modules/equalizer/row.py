@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...strip.module import Module
 from ...strip.parameter import Amount, Parameter
 from ..gain.row import NO_GAIN
+from . import words
 
 __all__ = ["EQUALIZER", "EQ_BANDS"]
 
@@ -84,4 +85,6 @@ EQUALIZER = Module(
     bands=EQ_BANDS,
     always_written=(KEY, f"{KEY}.high_pass", f"{KEY}.low_pass"),
     takes_gain=True,
+    sentence=words.sentence,
+    summary=words.summary,
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...strip.module import Module
 from ...strip.parameter import Parameter
+from . import words
 
 __all__ = ["PAN"]
 
@@ -23,4 +24,6 @@ PAN = Module(
     ),
     implementation="diffconsole.modules.pan.module",
     takes_gain=True,
+    sentence=words.sentence,
+    summary=words.summary,
 )  # fmt: skip

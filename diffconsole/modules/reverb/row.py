@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...strip.module import Module
 from ...strip.parameter import Parameter
+from . import words
 
 __all__ = ["REVERB"]
 
@@ -50,4 +51,6 @@ REVERB = Module(
     implementation="diffconsole.modules.reverb.module",
     always_written=(KEY,),
     gain_after="wet_db",
+    sentence=words.sentence,
+    summary=words.summary,
 )  # fmt: skip
