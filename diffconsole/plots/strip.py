@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,15 +11,34 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..strip.parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
+from ..strip.module import Module
+from ..strip.parameters import CHAIN, EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
 from ..strip.words import parameter_name, value_text
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
 __all__ = ["STRIP_INCHES", "StripView", "checked", "draw_strip", "tensors", "value_text"]
 
 ROW_INCHES = 0.152
-STRIP_INCHES = 1.72
 VALUE_PT = 7.5
+
+PLACED = {"compressor": (3.18, 1.45), "reverb": (4.98, 1.40)}
+"""Left edge and width in inches of the blocks beside that of the EQ, which has the first place."""
+
+LEVELS = tuple(m for m in CHAIN if m.place not in ("insert", "send") and len(m.parameters) == 1)
+"""Modules of a single value at the ends of the chain share the last block."""
+
+MORE = tuple(m for m in CHAIN if m.key not in ("eq", *PLACED) and m not in LEVELS)
+"""Modules whose blocks follow below, in rows."""
+
+MORE_COLUMNS, MORE_STEP_INCHES, MORE_WIDTH_INCHES = 4, 1.92, 1.6
+MORE_ROWS = tuple(MORE[start : start + MORE_COLUMNS] for start in range(0, len(MORE), MORE_COLUMNS))
+
+
+def _row_inches(modules: Sequence[Module]) -> float:
+    return ROW_INCHES * (2.0 + max(len(module.parameters) for module in modules))
+
+
+STRIP_INCHES = 1.72 + sum(map(_row_inches, MORE_ROWS))
 
 
 class StripView(NamedTuple):
@@ -81,7 +100,7 @@ def _label(parameter: Parameter) -> str:
 
 
 def draw_strip(figure: Figure, view: StripView, top: float, index: int, *, named: bool) -> None:
-    """Write a preset's values in four blocks: EQ, compressor, reverb, levels.
+    """Write a preset's values in blocks: EQ, compressor, reverb, levels, then all other modules.
 
     Parameters
     ----------
@@ -102,16 +121,21 @@ def draw_strip(figure: Figure, view: StripView, top: float, index: int, *, named
         text_at(figure, TEXT_LEFT_INCHES, top, name, size=TEXT_PT, colour=colour)
     top += ROW_INCHES * 1.25
     _eq_block(figure, view, top)
-    _block(figure, view, top, 3.18, 1.45, "compressor", "Compressor")
-    _block(figure, view, top, 4.98, 1.40, "reverb", "Reverb")
+    for module in CHAIN:
+        if module.key in PLACED:
+            _block(figure, view, top, *PLACED[module.key], module)
     left, width = 6.68, 1.17
     _write(figure, left, top, "Levels", bold=True)
-    for row, (module, label) in enumerate(
-        (("input_gain", "Input"), ("pan", "Pan"), ("output_gain", "Output")), start=1
-    ):
-        (parameter,) = _of(module)
-        value = "off" if view.is_off(module) else _text(view, parameter)
+    for row, module in enumerate(LEVELS, start=1):
+        label = module.title.removesuffix(" gain")
+        value = "off" if view.is_off(module.key) else _text(view, module.parameters[0])
         _line(figure, left, width, top + row * ROW_INCHES, label, value)
+    top += STRIP_INCHES - sum(map(_row_inches, MORE_ROWS)) - ROW_INCHES * 1.25
+    for modules in MORE_ROWS:
+        for column, module in enumerate(modules):
+            left = TEXT_LEFT_INCHES + column * MORE_STEP_INCHES
+            _block(figure, view, top, left, MORE_WIDTH_INCHES, module)
+        top += _row_inches(modules)
 
 
 def _of(section: str) -> list[Parameter]:
@@ -135,15 +159,22 @@ def _line(figure: Figure, left: float, width: float, top: float, label: str, val
 
 
 def _block(
-    figure: Figure, view: StripView, top: float, left: float, width: float, module: str, title: str
+    figure: Figure, view: StripView, top: float, left: float, width: float, module: Module
 ) -> None:
-    _write(figure, left, top, title, bold=True)
-    if view.is_off(module):
+    _write(figure, left, top, module.title, bold=True)
+    if view.is_off(module.key):
         _write(figure, left, top + ROW_INCHES, "off")
         return
-    for row, parameter in enumerate(_of(module), start=1):
-        value = _text(view, parameter)
-        _line(figure, left, width, top + row * ROW_INCHES, _label(parameter), value)
+    row = 0
+    for parameter in module.parameters:
+        band = "" if parameter.section == module.key else section_name(parameter.section)
+        is_off = view.is_off(parameter.section)
+        if is_off and parameter is not _of(parameter.section)[0]:
+            continue
+        row += 1
+        label = band if is_off else f"{band} {parameter_name(parameter)}" if band else ""
+        value = "off" if is_off else _text(view, parameter)
+        _line(figure, left, width, top + row * ROW_INCHES, label or _label(parameter), value)
 
 
 def _eq_block(figure: Figure, view: StripView, top: float) -> None:
