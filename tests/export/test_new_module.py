@@ -102,7 +102,7 @@ def test_the_sheet_and_the_terminal_name_it(said):
 
 
 def test_without_words_of_its_own_its_values_are_named(tmp_path):
-    said = run_with_tilt(tmp_path, SCRIPT, row="replace(tilt.TILT, sentence=None)")
+    said = run_with_tilt(tmp_path, SCRIPT, row="replace(TILT, sentence=None)")
     assert ", tilt (frequency 800 Hz, gain +3.0 dB), 4:1 above" in said["sentence"]
     assert ", tilt (800 Hz, +3.0 dB), compressor" in said["short"]
     losses = said["formats"]["ffmpeg"]["losses"]

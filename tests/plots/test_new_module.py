@@ -40,7 +40,8 @@ print(json.dumps({
 }))
 """
 WITHOUT_CURVE = """
-del tilt.curve
+import tilt.module
+del tilt.module.curve
 print(json.dumps(facts(draw_presets(views[:1]))))
 """
 HEARD = """
@@ -80,8 +81,9 @@ def drawn(tmp_path_factory):
     return run_with_tilt(tmp_path_factory.mktemp("tilt"), PRESETS + DRAW)
 
 
-def shelf_db(freq_hz, pivot_hz, gain_db):
-    high, s = 10.0 ** (gain_db / 40.0), 1j * np.asarray(freq_hz) / pivot_hz
+def shelf_db(freq_hz, pivot_hz, gain_db, rate=48000):
+    high = 10.0 ** (gain_db / 40.0)
+    s = 1j * np.tan(np.pi * np.asarray(freq_hz) / rate) / np.tan(np.pi * pivot_hz / rate)
     return 20.0 * np.log10(np.abs((1.0 / high + s * high) / (1.0 + s)))
 
 
