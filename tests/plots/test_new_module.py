@@ -84,7 +84,7 @@ def drawn(tmp_path_factory):
 def shelf_db(freq_hz, pivot_hz, gain_db, rate=48000):
     high = 10.0 ** (gain_db / 40.0)
     s = 1j * np.tan(np.pi * np.asarray(freq_hz) / rate) / np.tan(np.pi * pivot_hz / rate)
-    return 20.0 * np.log10(np.abs((1.0 / high + s * high) / (1.0 + s)))
+    return 20.0 * np.log10(np.abs((1.0 / high + s) / (1.0 + s / high)))
 
 
 def test_it_has_a_panel_with_its_curve(drawn):
