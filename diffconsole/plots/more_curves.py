@@ -6,6 +6,7 @@ A module whose code has ``curve`` gets a panel; see :mod:`diffconsole.modules`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -109,8 +110,8 @@ def draw_curve(
         for place, (name, y) in enumerate(curve.lines.items()):
             if place and len(views) > FEW:
                 continue
-            strong = {"lw": 2.0, "gid": f"{module.key}.{index}"}
-            faint = {"lw": 1.1, "alpha": 0.55, "gid": f"{module.key}.{name}.{index}"}
+            strong: dict[str, Any] = {"lw": 2.0, "gid": f"{module.key}.{index}"}
+            faint: dict[str, Any] = {"lw": 1.1, "alpha": 0.55, "gid": f"{module.key}.{name}.{index}"}
             axes.plot(curve.x, y, label=name, **look(index), **(faint if place else strong))
     if len(views) == 1 and not off[0] and len(curves[0].lines) > 1:
         axes.legend(fontsize=SMALL_PT - 1, frameon=False, handlelength=1.6)
