@@ -47,11 +47,11 @@ def _parameters(key: str) -> tuple[Parameter, ...]:
 COMPRESSOR = Module(
     key="compressor",
     title="Compressor",
+    sentence=words.sentence,
+    summary=words.summary,
     place="insert",
     parameters=_parameters("compressor"),
     implementation="diffconsole.modules.compressor.module",
     always_written=("compressor",),
     gain_after="makeup_db",
-    sentence=words.sentence,
-    summary=words.summary,
 )

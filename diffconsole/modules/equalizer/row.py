@@ -69,6 +69,8 @@ def _peak(number: int, low_hz: float, high_hz: float, freq_hz: float, where: str
 EQUALIZER = Module(
     key=KEY,
     title="EQ",
+    sentence=words.sentence,
+    summary=words.summary,
     place="insert",
     parameters=(
         *_cut("high_pass", 16.0, 1000.0, 90.0, "the high-pass, 12 dB/oct", drawn=(20.0, 200.0)),
@@ -85,6 +87,4 @@ EQUALIZER = Module(
     bands=EQ_BANDS,
     always_written=(KEY, f"{KEY}.high_pass", f"{KEY}.low_pass"),
     takes_gain=True,
-    sentence=words.sentence,
-    summary=words.summary,
 )  # fmt: skip

@@ -14,6 +14,8 @@ CENTRE = (0.0, 0.005)
 PAN = Module(
     key="pan",
     title="Pan",
+    sentence=words.sentence,
+    summary=words.summary,
     place="pan",
     parameters=(
         Parameter(
@@ -24,6 +26,4 @@ PAN = Module(
     ),
     implementation="diffconsole.modules.pan.module",
     takes_gain=True,
-    sentence=words.sentence,
-    summary=words.summary,
 )  # fmt: skip

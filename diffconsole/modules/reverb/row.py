@@ -13,6 +13,8 @@ KEY = "reverb"
 REVERB = Module(
     key=KEY,
     title="Reverb",
+    sentence=words.sentence,
+    summary=words.summary,
     place="send",
     parameters=(
         # Five digits of a long pre-delay would turn the phase of the return by up to half a radian
@@ -51,6 +53,4 @@ REVERB = Module(
     implementation="diffconsole.modules.reverb.module",
     always_written=(KEY,),
     gain_after="wet_db",
-    sentence=words.sentence,
-    summary=words.summary,
 )  # fmt: skip
