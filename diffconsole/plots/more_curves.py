@@ -111,7 +111,8 @@ def draw_curve(
             if place and len(views) > FEW:
                 continue
             strong: dict[str, Any] = {"lw": 2.0, "gid": f"{module.key}.{index}"}
-            faint: dict[str, Any] = {"lw": 1.1, "alpha": 0.55, "gid": f"{module.key}.{name}.{index}"}
+            faint: dict[str, Any] = {"lw": 1.1, "alpha": 0.55}
+            faint["gid"] = f"{module.key}.{name}.{index}"
             axes.plot(curve.x, y, label=name, **look(index), **(faint if place else strong))
     if len(views) == 1 and not off[0] and len(curves[0].lines) > 1:
         axes.legend(fontsize=SMALL_PT - 1, frameon=False, handlelength=1.6)
