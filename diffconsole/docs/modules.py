@@ -11,13 +11,22 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import diffconsole.modules
 from diffconsole.plots.more_curves import curve_modules
 from diffconsole.strip.module import Module, Place
 from diffconsole.strip.parameter import Amount, Parameter
 from diffconsole.strip.parameters import CHAIN, section_name
 from diffconsole.strip.words import value_text
 
-__all__ = ["amounts", "chain", "modules", "other_modules", "own_page", "shown_settings"]
+__all__ = [
+    "amounts",
+    "chain",
+    "functions",
+    "modules",
+    "other_modules",
+    "own_page",
+    "shown_settings",
+]
 
 PAGES = Path(__file__).parent / "pages" / "strip"
 PLACES: dict[Place, str] = {
@@ -89,6 +98,13 @@ def amounts() -> list[Sequence[str]]:
         words = f"moves with the {gain}, so that the module keeps its place in the signal"
         rows.append([_named([parameter]), words])
     return [*rows, ["all others", "unchanged"]]
+
+
+def functions() -> list[Sequence[str]]:
+    """Return a row for each function that a module's code may have, from what the code says."""
+    text = inspect.getdoc(diffconsole.modules) or ""
+    found = re.findall(r"^``(.+?)``\n((?: {4}.+\n?)+)", text, re.MULTILINE)
+    return [[f"`{name}`", " ".join(words.split())] for name, words in found]
 
 
 def other_modules() -> str:

@@ -33,6 +33,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "encoders": tables.encoders,
     "factory presets": tables.factory_presets,
     "formats": tables.formats,
+    "functions": tables.functions,
     "losses": tables.losses,
     "model card": tables.model_card,
     "modules": tables.modules,

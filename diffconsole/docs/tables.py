@@ -24,6 +24,7 @@ __all__ = [
     "encoders",
     "factory_presets",
     "formats",
+    "functions",
     "losses",
     "model_card",
     "modules",
@@ -78,6 +79,11 @@ def modules() -> str:
 def amounts() -> str:
     """Return what the amount does to the settings."""
     return _table(["Settings", "At amount $a$"], chain.amounts())
+
+
+def functions() -> str:
+    """Return the functions that a module's code may have."""
+    return _table(["Function", "What it does"], chain.functions())
 
 
 def factory_presets() -> str:

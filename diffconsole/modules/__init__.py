@@ -13,9 +13,9 @@ only the first is needed:
     seed of its noise (:class:`diffconsole.modules.call.Call`).
 ``stream(audio, call)``
     Returns a function from block to block that carries the module's state; `audio` is the first
-    block. Without it the module runs again over what lies before a block, as long as
+    block. Without it the module runs again over what lies before a block.
 ``memory_seconds(call)``
-    says; 2 s by default.
+    How long that is, for a module without ``stream``; 2 s by default.
 ``tail_samples(sample_rate, settings)``
     How long it rings on after the signal; settings are numbers. 0 by default.
 ``is_idle(settings, off_bands)``

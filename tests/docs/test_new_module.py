@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from diffconsole.docs.modules import amounts, chain, modules, other_modules, own_page
+from diffconsole.docs.modules import amounts, chain, functions, modules, other_modules, own_page
 from diffconsole.strip.parameters import CHAIN
 
 from ..new_module import ROOT, run_with_tilt
@@ -127,6 +127,16 @@ def test_the_drawing_of_the_chain_is_closed():
         "input gain → EQ → compressor ─┬─► pan of the dry signal ────┬─► output gain",
         "                              └─► reverb (send and return) ─┘",
     ]
+
+
+def test_each_function_of_the_contract_stands_in_the_table():
+    table = dict(functions())
+    assert "`process(audio, sample_rate, **settings)`" in table
+    assert {name.partition("(")[0].strip("`") for name in table} >= {
+        "process", "run", "stream", "memory_seconds", "tail_samples", "curve",
+    }  # fmt: skip
+    used = {name for module in CHAIN for name in getattr(module.code(), "__all__", ())}
+    assert used <= {name.partition("(")[0].strip("`") for name in table}
 
 
 def test_each_setting_that_the_amount_scales_stands_once():
