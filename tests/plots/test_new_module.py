@@ -55,6 +55,16 @@ high = np.diff(raw, n=6, axis=-1) / 16
 both = [StripView("", settings, off - {"tilt"}), StripView("", settings, off | {"tilt"})]
 print(json.dumps([float(np.nanmean(r)) for r in measure(both, high, 48000).gain_reductions]))
 """
+MATCH = """
+from diffconsole.pairs.residual import measure_residual
+from diffconsole.plots.match import draw_match
+from diffconsole.strip.preset import Preset
+from tests.synthetic import pair
+
+settings = {**views[0].settings, "tilt.gain_db": 3.0}
+preset = Preset.from_settings(settings, bypass=set(views[0].bypass) - {"tilt"}, name="x")
+print(json.dumps(facts(draw_match(preset, measure_residual(pair(1, seconds=2.5), preset)))))
+"""
 OVER_TIME = """
 import numpy as np
 from diffconsole.model.timeline import predict_timeline
@@ -134,3 +144,16 @@ def test_the_settings_over_time_have_its_lines_if_they_are_predicted(tmp_path):
     predicted, unknown = run_with_tilt(tmp_path, OVER_TIME)
     assert (predicted["tilt.freq_hz"], predicted["tilt.gain_db"]) == ("Tilt frequency", "Tilt gain")
     assert set(predicted) - set(unknown) == {"tilt.freq_hz", "tilt.gain_db"}
+
+
+def test_the_picture_of_a_match_has_its_panel_and_values(tmp_path):
+    found = run_with_tilt(tmp_path, PRESETS + MATCH)
+    assert found["panels"] == 1
+    assert set(found["lines"]) == {"tilt.0"}
+    assert "+3.0 dB" in found["texts"]
+    # No panel lies on another.
+    boxes = found["places"]
+    for i, (left, bottom, width, height) in enumerate(boxes):
+        for x, y, w, h in boxes[i + 1 :]:
+            apart = x >= left + width or left >= x + w or y >= bottom + height or bottom >= y + h
+            assert apart
