@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ExportError
+from ..strip.channel_strip import ChannelStrip
 from ..strip.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
 from ..strip.preset import Preset
 
@@ -34,7 +35,6 @@ __all__ = [
 
 DEFAULT_RATE = 48000
 LONGEST_NAME = 80
-HIGHEST_FREQUENCY = 0.49
 
 Files = Mapping[str, bytes]
 """Contents by file name; ``""`` names the file of a format that writes no folder.
@@ -106,42 +106,44 @@ class Strip:
     sample_rate: int = DEFAULT_RATE
     channels: int = 1
     at_rate: bool = True
-    settings: Mapping[str, float] = field(init=False)
-    off: frozenset[str] = field(init=False)
+    strip: ChannelStrip = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = self.preset.settings()
-        for key, value in settings.items():
-            if self.at_rate and BY_KEY[key].unit == "Hz":
-                settings[key] = min(value, HIGHEST_FREQUENCY * self.sample_rate)
-        off = set(self.preset.bypass())
-        if settings["pan.position"] == 0.0:
-            off.add("pan")
-        if all(f"eq.{band}" in off for band in EQ_BANDS):
-            off.add("eq")
-        object.__setattr__(self, "settings", settings)
-        object.__setattr__(self, "off", frozenset(off))
+        strip = self.preset.channel_strip.effective()
+        if self.at_rate:
+            strip = strip.at_rate(self.sample_rate)
+        object.__setattr__(self, "strip", strip)
 
     def __getitem__(self, key: str) -> float:
         """Return a setting, physical; a frequency no higher than 0.49·fs where that counts."""
         return self.settings[key]
 
     @property
+    def settings(self) -> Mapping[str, float]:
+        """Every setting by key."""
+        return self.strip.settings
+
+    @property
+    def off(self) -> frozenset[str]:
+        """Modules and EQ bands that are off or do nothing."""
+        return self.strip.off
+
+    @property
     def title(self) -> str:
         """The preset's name for people, in one printable line; never empty."""
         return plain_name(self.preset.name) or "channel strip"
 
-    def on(self, module: str) -> bool:
-        """Whether a module does anything: a centred pan and an EQ without bands do not."""
-        return module not in self.off
+    def on(self, section: str) -> bool:
+        """Whether a module or band does anything: a centred pan, an EQ without bands do not."""
+        return self.strip.on(section)
 
     def bands(self) -> tuple[str, ...]:
         """Names of the EQ's active bands in chain order: ``"peak_1"``."""
-        return tuple(b for b in EQ_BANDS if self.on("eq") and f"eq.{b}" not in self.off)
+        return self.strip.bands("eq")
 
     def of(self, section: str) -> dict[str, float]:
         """Return the settings of a module or band by name: ``{"freq_hz": 90.0, "q": 0.71}``."""
-        return {p.name: self.settings[p.key] for p in PARAMETERS if p.section == section}
+        return self.strip.of(section)
 
     def gain_db(self, module: str) -> float:
         """Return the gain of ``"input_gain"`` or ``"output_gain"``, 0 where it is off."""

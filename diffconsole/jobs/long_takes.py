@@ -23,7 +23,6 @@ from ..audio.quantize import CODED_SAMPLES, encoded
 from ..audio.silence import parts_of
 from ..audio.spikes import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
 from ..console.render import clamped_frequencies, render_plan
-from ..strip.parameters import MODULES
 from ..strip.preset import Preset
 
 if TYPE_CHECKING:
@@ -204,9 +203,9 @@ def rendered_shape(
     SettingsError
         A negative or infinite tail.
     """
-    _, off, tail = render_plan(preset, source.sample_rate, tail_seconds)
+    strip, tail = render_plan(preset, source.sample_rate, tail_seconds)
     channels, samples = source.shape
-    return channels if off >= {"pan", "reverb"} else 2, samples + tail
+    return 2 if strip.makes_stereo else channels, samples + tail
 
 
 def _rendered(
@@ -220,14 +219,14 @@ def _rendered(
 
     from ..console.streaming import BLOCK_SAMPLES, StreamingConsole
 
-    settings, off, tail = render_plan(preset, source.sample_rate, options.tail_seconds)
+    strip, tail = render_plan(preset, source.sample_rate, options.tail_seconds)
     channels, samples = source.shape
     console = StreamingConsole(
         source.sample_rate,
-        bypass=off,
+        bypass=strip.off,
         on_dynamics=None if measure is None else measure.add_dynamics,
     ).to(options.device)
-    tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in settings.items()}
+    settings = strip.tensors()
     ends = range(0, tail, CODED_SAMPLES)
     silence = (np.zeros((channels, min(CODED_SAMPLES, tail - first)), np.float32) for first in ends)
     done = 0
@@ -235,10 +234,10 @@ def _rendered(
         if measure is not None:
             measure.add_raw(block)
         processed = block
-        if not off.issuperset(MODULES):
+        if not strip.is_bypassed:
             audio = torch.from_numpy(np.require(block, requirements=["C", "W"]))
             with torch.inference_mode():
-                processed = console(audio[None].to(options.device), tensors)[0].cpu().numpy()
+                processed = console(audio[None].to(options.device), settings)[0].cpu().numpy()
         if measure is not None:
             measure.add_processed(processed)
         yield processed

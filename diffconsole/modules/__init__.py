@@ -18,9 +18,6 @@ only the first is needed:
     says; 2 s by default.
 ``tail_samples(sample_rate, settings)``
     How long it rings on after the signal; settings are numbers. 0 by default.
-``is_idle(settings, off_bands)``
-    Whether it does nothing at these settings although it is on, as a pan at the centre. By default
-    it always does something.
 ``curve(sample_rate, settings, off_bands)``
     Its curve for the plots (:class:`diffconsole.modules.curve.Curve`); without it the plots list
     its values alone.

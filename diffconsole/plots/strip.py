@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..strip.parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
+from ..strip.channel_strip import ChannelStrip, checked_switches
+from ..strip.parameters import EQ_BANDS, PARAMETERS, Parameter, is_on, section_name
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
 __all__ = ["STRIP_INCHES", "StripView", "checked", "draw_strip", "tensors", "value_text"]
@@ -40,7 +40,7 @@ class StripView(NamedTuple):
 
     def is_off(self, switch: str) -> bool:
         """Whether a module is off, or a band (itself or with the EQ)."""
-        return switch in self.bypass or switch.split(".")[0] in self.bypass
+        return not is_on(switch, self.bypass)
 
 
 def checked(view: StripView) -> StripView:
@@ -51,11 +51,7 @@ def checked(view: StripView) -> StripView:
     SettingsError
         A setting that is missing or not finite, or an unknown name to bypass.
     """
-    bypass = frozenset([view.bypass] if isinstance(view.bypass, str) else view.bypass)
-    for name in sorted(bypass - set(SWITCHES)):
-        raise SettingsError(
-            f"preset {view.name!r}: cannot bypass {name!r}: not one of {', '.join(SWITCHES)}"
-        )
+    bypass = checked_switches(view.bypass, subject=f"preset {view.name!r}: ")
     for parameter in PARAMETERS:
         if parameter.key not in view.settings:
             raise SettingsError(f"preset {view.name!r}: setting {parameter.key!r} is missing")
@@ -70,9 +66,7 @@ def checked(view: StripView) -> StripView:
 
 def tensors(view: StripView) -> dict[str, Tensor]:
     """Return the settings as the console takes them: ``(1,)`` float64 each."""
-    return {
-        p.key: torch.tensor([float(view.settings[p.key])], dtype=torch.float64) for p in PARAMETERS
-    }
+    return ChannelStrip(view.settings, view.bypass).tensors()
 
 
 def value_text(parameter: Parameter, value: float) -> str:

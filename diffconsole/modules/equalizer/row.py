@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from ...strip.module import Module
 from ...strip.parameter import Amount, Parameter
 from ..gain.row import NO_GAIN
@@ -65,6 +67,11 @@ def _peak(number: int, low_hz: float, high_hz: float, freq_hz: float, where: str
     )  # fmt: skip
 
 
+def is_idle(settings: Mapping[str, float], off_bands: Collection[str]) -> bool:
+    """Return whether no band is on: the EQ does nothing then."""
+    return set(EQ_BANDS) <= set(off_bands)
+
+
 EQUALIZER = Module(
     key=KEY,
     title="EQ",
@@ -84,4 +91,5 @@ EQUALIZER = Module(
     bands=EQ_BANDS,
     always_written=(KEY, f"{KEY}.high_pass", f"{KEY}.low_pass"),
     takes_gain=True,
+    is_idle=is_idle,
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from ...strip.module import Module
 from ...strip.parameter import Parameter
 
@@ -9,6 +11,12 @@ __all__ = ["PAN"]
 
 # At this place the sides differ by 0.07 dB.
 CENTRE = (0.0, 0.005)
+
+
+def is_idle(settings: Mapping[str, float], off_bands: Collection[str]) -> bool:
+    """Return whether the pan is at the centre: 0 dB on both sides, and a mono vocal stays mono."""
+    return settings["position"] == 0.0
+
 
 PAN = Module(
     key="pan",
@@ -23,4 +31,5 @@ PAN = Module(
     ),
     implementation="diffconsole.modules.pan.module",
     takes_gain=True,
+    is_idle=is_idle,
 )  # fmt: skip
