@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import PATH, Report, command, force_option
+from .common import PATH, Report, command, force_option, read_preset
 
 if TYPE_CHECKING:
     from ..audition import Vocal
@@ -63,7 +63,8 @@ def audition(
         "page": str(output),
         "bytes": page.size_bytes,
         "vocals": page.vocals,
-        "notices": list(page.notices),
+        "notices": [line for _, preset in vocals[0].presets for line in preset.notices]
+        + list(page.notices),
     }
     report.result(data)
 
@@ -79,11 +80,10 @@ def _vocals(
     from ..audition import Vocal
     from ..jobs.long_process import audition_part
     from ..jobs.process import open_take
-    from ..strip.preset import find_preset
 
     strips = []
     for path in presets:
-        preset = find_preset(path)
+        preset = read_preset(report, path)
         strips.append((preset.name or path.name.removesuffix(".json"), preset))
     vocals = []
     for i, raw in enumerate(raws):

@@ -38,6 +38,7 @@ __all__ = [
     "model_folder_option",
     "model_option",
     "one_line",
+    "read_preset",
     "seed_option",
 ]
 
@@ -370,6 +371,16 @@ def _band_in_words(settings: Mapping[str, float], band: str) -> str:
         return f"{band.replace('_', '-')} {place}"
     kind = "bell" if band.startswith("peak") else band.replace("_", " ")
     return f"{kind} {settings[f'eq.{band}.gain_db']:+.1f} dB at {place}"
+
+
+def read_preset(report: Report, name: Path) -> Preset:
+    """Read a preset file or a factory preset; say what of a newer version is left out."""
+    from ..strip.preset import find_preset
+
+    preset = find_preset(name)
+    for notice in preset.notices:
+        report.say(f"Note: {notice}")
+    return preset
 
 
 def load_model(

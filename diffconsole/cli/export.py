@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import PATH, Report, command, force_option, in_words
+from .common import PATH, Report, command, force_option, in_words, read_preset
 
 __all__ = ["export", "import_"]
 
@@ -47,17 +47,19 @@ def export(
     if preset is None or key is None or output is None:
         raise click.UsageError("give PRESET, --to FORMAT and -o PATH; or --list")
     from ..export import export_preset
-    from ..strip.preset import find_preset
 
+    strip = read_preset(report, preset)
     files, losses = export_preset(
-        find_preset(preset), key, output, sample_rate=sample_rate, channels=channels, force=force,
+        strip, key, output, sample_rate=sample_rate, channels=channels, force=force,
         inputs=[preset],
     )  # fmt: skip
     for line in losses:
         report.say(f"Note: {line}")
     for file in files:
         report.say(f"→ {file}")
-    report.result({"format": key, "files": [str(f) for f in files], "losses": list(losses)})
+    report.result(
+        {"format": key, "files": [str(f) for f in files], "losses": [*strip.notices, *losses]}
+    )
 
 
 def _list(report: Report) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .common import PATH, Report, command, load_model, model_option
+from .common import PATH, Report, command, load_model, model_option, read_preset
 from .encoder_options import rate_option, trust_option
 
 __all__ = ["encoders", "models", "presets"]
@@ -34,12 +34,10 @@ def presets_list(report: Report) -> None:
 
 @command("show", "diffconsole presets show lead_vocal_pop > mine.preset.json")
 @click.argument("preset", type=PATH)
-def presets_show(_: Report, preset: Path) -> None:
+def presets_show(report: Report, preset: Path) -> None:
     """Print a preset as JSON, to read or to start from."""
-    from ..strip.preset import find_preset
-
     # Bytes: a preset is UTF-8 whatever the terminal's encoding is.
-    click.echo(find_preset(preset).to_json().encode("utf-8"), nl=False)
+    click.echo(read_preset(report, preset).to_json().encode("utf-8"), nl=False)
 
 
 @click.group()

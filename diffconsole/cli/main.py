@@ -21,6 +21,7 @@ from .common import (
     in_words,
     load_model,
     model_option,
+    read_preset,
 )
 from .enhance_options import enhance_options, files_of_enhancer
 from .export import export, import_
@@ -172,10 +173,10 @@ def predict(
 def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOptions) -> None:
     """Apply a preset file, or a factory preset by its key, to a vocal."""
     from ..jobs.process import apply_file
-    from ..strip.preset import find_preset
 
+    strip = read_preset(report, preset)
     (channels, samples), rate, notices = apply_file(
-        raw, find_preset(preset), output, audio, [preset], silent=report.silent
+        raw, strip, output, audio, [preset], silent=report.silent
     )
     for notice in notices:
         report.say(f"Note: {notice}")
@@ -186,7 +187,7 @@ def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOpt
         "seconds": samples / rate,
         "channels": channels,
         "sample_rate": rate,
-        "notices": list(notices),
+        "notices": [*strip.notices, *notices],
     }
     report.result(data)
 
@@ -220,7 +221,6 @@ def plot(
     from ..files.results import check_results, files_of_model
     from ..plots import StripView, plot_presets
     from ..plots.names import apart
-    from ..strip.preset import find_preset
     from ..training.log import LOG
 
     if sum((bool(presets), over_time, run is not None)) != 1:
@@ -240,7 +240,7 @@ def plot(
         report.say(f"→ {output}")
         report.result({"plot": str(output)})
         return
-    found = [find_preset(path) for path in presets]
+    found = [read_preset(report, path) for path in presets]
     names = apart([f.name or p.stem for f, p in zip(found, presets, strict=True)], presets)
     views = [
         StripView(name, preset.settings(), preset.bypass())
