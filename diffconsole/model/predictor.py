@@ -8,7 +8,7 @@ input gain. Long takes are heard in windows; the windows' settings are averaged 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,24 @@ from ..audio.take import Take, take_of
 from ..encoders.base import ENCODER_FILE, Encoder
 from ..errors import AudioError, ModelError
 from ..simplify.low_end import hold_low_end, low_end_of
-from ..strip.parameters import BY_KEY, PARAMETERS, without_inaudible
+from ..strip.later import (
+    NOT_DRAWN,
+    missing_modules,
+    normalised_rest,
+    rest_settings,
+    rest_value,
+)
+from ..strip.parameters import (
+    BY_KEY,
+    MODULES,
+    PARAMETERS,
+    is_on,
+    section_name,
+    without_inaudible,
+)
 from .head import Head
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
+from .rows import KEYS, row_tensors, taken_out
 from .switches import RULES
 from .voice_features import describe
 
@@ -74,9 +89,10 @@ class Prediction:
     Attributes
     ----------
     settings : dict of str to float
-        Every parameter by key, physical units, inside its range.
+        Every parameter by key, physical units, inside its range; without those of a module that
+        the model does not know: a preset made of these settings has it off.
     uncertainty : dict of str to tuple of float
-        By key, the physical values one standard deviation below and above the mean.
+        By key of what the model knows, the physical values one standard deviation below and above the mean.
     loudness_lufs : float
         Of the raw vocal.
     messages : tuple of str
@@ -84,7 +100,7 @@ class Prediction:
     held_below_hz : float or None
         The voice's lowest partial, if the EQ was moved so that it lifts nothing below it.
     switches : dict of str to float
-        How likely each band of the EQ, the compressor and the reverb is on, 0…1; empty where that
+        How likely each module and band is on whose row says when it is not, 0…1; empty where that
         was not calibrated, as of models that were fine-tuned.
     """
 
@@ -117,6 +133,41 @@ class Predictor(nn.Module):
         self.hidden = hidden
         self.style_statistics: StyleStatistics | None = None
         self.info: dict[str, Any] = {}
+        # Parameters that it does not predict: at first those that no training example moves.
+        self.unknown = frozenset(rest_settings(NOT_DRAWN))
+        self.ignored: tuple[str, ...] = ()
+
+    @property
+    def off(self) -> frozenset[str]:
+        """The modules that the model does not know, which are off in what it predicts."""
+        return missing_modules([key for key in KEYS if key not in self.unknown])
+
+    def knows(self, keys: Collection[str]) -> None:
+        """Note that the model predicts these parameters alone; others stay where they rest.
+
+        Those that this program does not know are kept in ``ignored``.
+        """
+        self.unknown = frozenset(KEYS) - frozenset(keys)
+        self.ignored = tuple(key for key in keys if key not in BY_KEY)
+
+    def notices(self) -> tuple[str, ...]:
+        """Say in a line each what in the strip it does not know, and what it has beyond it."""
+        off = self.off
+        single = [key for key in KEYS if key in self.unknown and BY_KEY[key].module not in off]
+        lines = []
+        if off:
+            titles = ", ".join(section_name(module) for module in MODULES if module in off)
+            lines.append(f"it does not know {titles}: off in what it predicts")
+        if single:
+            lines.append(
+                f"it does not know {', '.join(single)}: at the default in what it predicts"
+            )
+        if self.ignored:
+            lines.append(
+                f"it predicts {', '.join(self.ignored)[:200]}, which this version does not know: "
+                "left out; update diffconsole to use it"
+            )
+        return tuple(lines)
 
     def forward(self, audio: Tensor, described: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict from levelled windows.
@@ -154,9 +205,10 @@ class Predictor(nn.Module):
         assert self.style is not None
         return self.style.answer(torch.cat((raw, finished), dim=-1))
 
-    @staticmethod
-    def choose(mean: Tensor, deviation: Tensor) -> Tensor:
+    def choose(self, mean: Tensor, deviation: Tensor) -> Tensor:
         """Choose settings from their distributions: the mean, less reverb where it is unsure.
+
+        Parameters that the model does not know stay where they rest, whatever their rows say.
 
         Parameters
         ----------
@@ -169,7 +221,11 @@ class Predictor(nn.Module):
             ``(…, parameters)`` in 0…1, differentiable in `mean`.
         """
         side = mean.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-        return (mean + side * deviation.detach()).clamp(0.0, 1.0)
+        chosen = (mean + side * deviation.detach()).clamp(0.0, 1.0)
+        if not self.unknown:
+            return chosen
+        fixed = torch.tensor([key in self.unknown for key in KEYS], device=mean.device)
+        return torch.where(fixed, chosen.new_tensor(normalised_rest(KEYS)), chosen)
 
     @torch.inference_mode()
     def predict(
@@ -270,8 +326,12 @@ class Predictor(nn.Module):
                 "again"
             )
 
-        settings, uncertainty = {}, {}
+        settings, uncertainty, off = {}, {}, self.off
         for i, parameter in enumerate(PARAMETERS):
+            if parameter.key in self.unknown:
+                if parameter.module not in off:
+                    settings[parameter.key] = rest_value(parameter)
+                continue
             shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
             value, low, high = (
                 parameter.clip(parameter.to_physical(min(max(float(u), 0.0), 1.0)) + shift)
@@ -292,8 +352,22 @@ class Predictor(nn.Module):
             take.loudness_lufs,
             take.messages,
             None if low_end is None or held == settings else low_end.lowest_hz,
-            dict(zip(RULES, likely.tolist(), strict=True)) if answering.is_calibrated else {},
+            {
+                switch: share
+                for switch, share in zip(RULES, likely.tolist(), strict=True)
+                if is_on(switch, off)
+            }
+            if answering.is_calibrated
+            else {},
         )
+
+    def names(self) -> dict[str, list[str]]:
+        """Return what the model's files have rows for: the parameters and switches that it knows."""
+        off = self.off
+        return {
+            "parameters": [key for key in KEYS if key not in self.unknown],
+            "switches": [switch for switch in RULES if is_on(switch, off)],
+        }
 
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:
         """Write the model: weights in half precision, a JSON that rebuilds it, its card.
@@ -317,9 +391,13 @@ class Predictor(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         learnt = {name for name, _ in self.named_parameters(remove_duplicate=False)}
+        rows, names = row_tensors(self), self.names()
         weights = {
             name: _compact(value) if name in learnt else value.detach().cpu().clone()
-            for name, value in self.state_dict().items()
+            for name, value in (
+                (name, taken_out(value, rows[name], names) if name in rows else value)
+                for name, value in self.state_dict().items()
+            )
         }
         sidecar = {
             "format": FORMAT,
@@ -327,7 +405,8 @@ class Predictor(nn.Module):
             "encoder": {"name": self.encoder.name, "config": self.encoder.config()},
             "hidden": self.hidden,
             "style": self.style is not None,
-            "parameters": [p.key for p in PARAMETERS],
+            "parameters": names["parameters"],
+            "switches": names["switches"],
             "info": dict(info),
         }
         # Together: weights of one model and the JSON of another would make a third.
@@ -372,15 +451,21 @@ class Predictor(nn.Module):
         Raises
         ------
         ModelError
-            Missing, damaged, made for other parameters, or in need of trust.
+            Missing, damaged, of a strip that has no parameter in common with this one, or in need
+            of trust.
+
+        Notes
+        -----
+        Rows are found by the keys that ``model.json`` lists. A module that the model does not know
+        is off in what it predicts (:attr:`off`); a parameter that this program does not know is
+        left out. :meth:`notices` says both.
         """
         from ..files import clear_unfinished
         from .files import load_folder
 
         folder = default_model() if folder is None else Path(folder)
         clear_unfinished([folder])
-        keys = [p.key for p in PARAMETERS]
-        expected = {"format": FORMAT, "version": VERSION, "parameters": keys}
+        expected = {"format": FORMAT, "version": VERSION}
         model = load_folder(cls, folder, LATER, expected, trust=trust_checkpoint)
         if model.style is not None:
             model.style_statistics = load_of_model(folder, 2 * model.encoder.dim)

@@ -57,6 +57,12 @@ class Parameter:
     since : int
         The minor version of the preset format that brought it; of a module's first settings, 0
         means the module's own.
+    silent : tuple of float, optional
+        Between these values the module or band makes no change that counts; how likely it is on
+        follows from this setting (:mod:`diffconsole.model.switches`).
+    has_gradient : bool
+        Whether the gradient of an audio distance leads anywhere. Of a setting that turns phases it
+        is large and points anywhere: the search tries values instead.
     """
 
     section: str
@@ -75,6 +81,8 @@ class Parameter:
     decimals: int | None = None
     drawn: tuple[float, float] | None = None
     since: int = 0
+    silent: tuple[float, float] | None = None
+    has_gradient: bool = True
 
     @property
     def key(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...strip.module import Module
 from ...strip.parameter import Amount, Parameter
 from ..gain.row import NO_GAIN
@@ -32,6 +34,7 @@ def _cut(band: str, low_hz: float, high_hz: float, freq_hz: float, what: str,
         Parameter(
             section, "freq_hz", "Hz", low_hz, high_hz, "log", freq_hz, f"Corner of {what}",
             amount=amount, neutral=low_hz if at_low_end else high_hz, drawn=drawn,
+            silent=(-math.inf, 40.0) if at_low_end else (16000.0, math.inf),
         ),
         Parameter(
             section, "q", "", 0.3, 6.0, "log", 0.71, f"Q of {what}",
@@ -46,7 +49,7 @@ def _shelf(band: str, low_hz: float, high_hz: float, freq_hz: float) -> tuple[Pa
         Parameter(section, "freq_hz", "Hz", low_hz, high_hz, "log", freq_hz, f"Corner of {what}"),
         Parameter(
             section, "gain_db", "dB", -15.0, 15.0, "linear", 0.0, f"Gain of {what}", *NO_GAIN,
-            amount="gain", drawn=(-12.0, 12.0),
+            amount="gain", drawn=(-12.0, 12.0), silent=(-1.0, 1.0),
         ),
         Parameter(section, "q", "", 0.3, 3.0, "log", 0.71, f"Q of {what}", drawn=(0.5, 1.0)),
     )  # fmt: skip
@@ -59,7 +62,7 @@ def _peak(number: int, low_hz: float, high_hz: float, freq_hz: float, where: str
         Parameter(section, "freq_hz", "Hz", low_hz, high_hz, "log", freq_hz, f"Centre of {what}"),
         Parameter(
             section, "gain_db", "dB", -15.0, 15.0, "linear", 0.0, f"Gain of {what}", *NO_GAIN,
-            amount="gain", drawn=(-8.0, 8.0),
+            amount="gain", drawn=(-8.0, 8.0), silent=(-1.0, 1.0),
         ),
         Parameter(section, "q", "", 0.2, 20.0, "log", 1.0, f"Q of {what}", drawn=(0.4, 4.0)),
     )  # fmt: skip

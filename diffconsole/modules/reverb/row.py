@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...strip.module import Module
 from ...strip.parameter import Parameter
 
@@ -18,7 +20,7 @@ REVERB = Module(
         # at 16 kHz; 10 ns keep the render within -60 dB.
         Parameter(
             KEY, "pre_delay_ms", "ms", 0.0, 120.0, "linear", 20.0, "Time before the reverb starts",
-            decimals=5, drawn=(0.0, 60.0),
+            decimals=5, drawn=(0.0, 60.0), has_gradient=False,
         ),
         Parameter(KEY, "decay_s", "s", 0.1, 8.0, "log", 1.8, "T60 at 1 kHz", drawn=(0.2, 4.0)),
         Parameter(
@@ -44,7 +46,7 @@ REVERB = Module(
         Parameter(
             KEY, "wet_db", "dB", -60.0, 6.0, "linear", -18.0,
             "Level of a side of the return against one side of the dry signal",
-            amount="level", neutral=-60.0, drawn=(-42.0, 0.0),
+            amount="level", neutral=-60.0, drawn=(-42.0, 0.0), silent=(-math.inf, -40.0),
         ),
     ),
     implementation="diffconsole.modules.reverb.module",

@@ -11,7 +11,7 @@ with like voices (:mod:`.alike`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...model.predictor import level_gain_db
 from ...pairs import PAIR_RATE, Pair
+from ...strip.later import NOT_DRAWN
 from ...strip.parameters import BY_KEY, PARAMETERS
 from .alike import groups_of
 from .departing import answer_departures, blended_departures, moved_points
@@ -92,7 +93,9 @@ def shifts_of(labels: Tensor, described: Tensor) -> Tensor:
     return shifts
 
 
-def settings_of(points: Sequence[Sequence[float]], pairs: Sequence[Pair]) -> list[dict[str, float]]:
+def settings_of(
+    points: Sequence[Sequence[float]], pairs: Sequence[Pair], off: Collection[str] = NOT_DRAWN
+) -> list[dict[str, float]]:
     """Return physical settings that act on the raw files as they lie.
 
     Parameters
@@ -101,6 +104,8 @@ def settings_of(points: Sequence[Sequence[float]], pairs: Sequence[Pair]) -> lis
         ``(pairs, parameters)`` in 0…1, for raw vocals at −18 LUFS.
     pairs : sequence of Pair
         Whose they are.
+    off : collection of str
+        Modules that the model does not know; their settings are left out.
     """
     found = []
     for point, pair in zip(np.asarray(points, float), pairs, strict=True):
@@ -109,6 +114,7 @@ def settings_of(points: Sequence[Sequence[float]], pairs: Sequence[Pair]) -> lis
         found.append({
             p.key: BY_KEY[p.key].clip(float(p.to_physical(value)) + shift.get(p.key, 0.0))
             for p, value in zip(PARAMETERS, point, strict=True)
+            if p.module not in off
         })  # fmt: skip
     return found
 

@@ -112,7 +112,7 @@ def answer_departures(work: Work, found: Departures, amounts: Mapping[str, float
 
 def _by_logit(strip: Tensor, amounts: Mapping[str, float]) -> Tensor:
     """From shares of the range to logits, on the tangent at the strip, ``(parameters,)``."""
-    amount = torch.tensor([amounts.get(p.section.split(".")[0], 1.0) for p in PARAMETERS])
+    amount = torch.tensor([amounts.get(p.module, 1.0) for p in PARAMETERS])
     return SEEN * amount / (strip * (1.0 - strip)).clamp(min=0.05)
 
 

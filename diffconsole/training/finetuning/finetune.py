@@ -37,6 +37,7 @@ from ...files import atomic_path
 from ...model.predictor import Predictor
 from ...pairs import Pair
 from ...strip.parameters import PARAMETERS
+from ..by_key import by_key, in_table_order
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..distributed import ALONE, Workers
 from ..log import LOG
@@ -149,7 +150,7 @@ def finetune(
         progress["scores"],
         progress["by_pair"],
         progress["steps"],
-        progress["crossed"].get(run.best(), []),
+        [in_table_order(each) or [] for each in progress["crossed"].get(run.best(), [])],
     )
 
 
@@ -415,7 +416,7 @@ class _Run:
         self.progress["scores"][stage], self.progress["by_pair"][stage] = score, each
         self.states[stage] = self.state()
         if points is not None:
-            self.progress["crossed"][stage] = points.tolist()
+            self.progress["crossed"][stage] = [by_key(point) for point in points.tolist()]
 
     def fold_shifts(self) -> Tensor:
         """By how much the strip moves without the labels of each pair's fold."""

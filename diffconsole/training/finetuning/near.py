@@ -24,7 +24,7 @@ from torch import Tensor
 from ...console import Console
 from ...losses import mix_distance
 from ...pairs import PAIR_RATE
-from ...strip.parameters import denormalize
+from ...strip.parameters import PARAMETERS, denormalize
 from ..distributed import ALONE, Workers
 from .labels import LABELS, kept_or_found
 from .segments import Cutter, Place
@@ -96,7 +96,9 @@ def near_labels_of(
     KeyboardInterrupt
         After Ctrl-C; what was found is kept.
     """
-    at = hashlib.blake2b(strip.float().cpu().numpy().tobytes(), digest_size=8).hexdigest()
+    # Without what the console leaves off: the labels stay the same when the strip grows.
+    on = torch.tensor([p.module not in console.bypass for p in PARAMETERS])
+    at = hashlib.blake2b(strip.float().cpu()[on].numpy().tobytes(), digest_size=8).hexdigest()
     keys = [f"{each}-near-{at}" for each in prints]
     chosen = [spread_places(places, number) for number in range(len(prints))]
     together = PAIRS_TOGETHER_ON_GPU if device != "cpu" else PAIRS_TOGETHER

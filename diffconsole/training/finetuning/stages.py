@@ -109,7 +109,7 @@ class Work:
         self.train, self.held = Cutter(train, model), Cutter(held, model)
         self.places = {variant: places_of(train, variant) for variant in range(VARIANTS)}
         self.held_places = places_of(held)
-        self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
+        self.console = Console(PAIR_RATE, bypass=model.off, reverb_seconds=WINDOW_SECONDS)
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
         self.described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.train.takes])
         self.held_described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.held.takes])

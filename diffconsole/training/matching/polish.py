@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...pairs import PAIR_RATE
 from ...strip.parameters import BY_KEY
-from .objective import HELD, INDEX, KEYS, MatchObjective
+from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
 
 __all__ = ["pre_delay_heard", "solved"]
 
@@ -31,7 +31,7 @@ NEAR, NEAR_WITHOUT_RETURN = 0.7, 0.03
 STEPS, TRIES, LEAST_GAIN = 16, 5, 0.02
 NUDGE, LONGEST_STEP = 2e-3, 0.12
 DAMPING, LEAST_DAMPING = 1e-2, 1e-7
-FREE = [place for place, key in enumerate(KEYS) if key not in HELD]
+FREE = [place for place in SEARCHED if KEYS[place] not in HELD]
 
 
 @torch.no_grad()

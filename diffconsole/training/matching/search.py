@@ -31,8 +31,9 @@ import torch
 from torch import Tensor
 
 from ...pairs import Pair
-from ...strip.parameters import BY_KEY, denormalize, without_inaudible
-from .objective import HELD, INDEX, KEYS, MatchObjective, render_all
+from ...strip.later import LATER, without_later
+from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS, denormalize, without_inaudible
+from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective, render_all
 from .polish import pre_delay_heard, solved
 from .starts import first_guesses, move_idle_bells, ordinary
 from .tidy import levelled, probe, unheard
@@ -41,9 +42,16 @@ __all__ = ["Found", "Plan", "Round", "plan_for", "search"]
 
 PULL = 0.02
 MOMENTUM, SMOOTHING, EPSILON = 0.8, 0.95, 1e-4
-BLIND = (*HELD, "reverb.pre_delay_ms")
+BLIND = (
+    *HELD,
+    *(p.key for p in PARAMETERS if not p.has_gradient),
+    *(key for place, key in enumerate(KEYS) if place not in SEARCHED),
+)
 """What gradients do not move: a sample more of pre-delay turns the phases of the whole return, so
-its gradient is large, and points anywhere."""
+its gradient is large, and points anywhere; and modules that the search leaves off."""
+
+CHANGED = tuple(m.key for m in CHAIN if m.place in ("insert", "send") and m.key not in LATER)
+"""Modules of which a further search changes one, or all of them."""
 
 PRE_DELAYS = 8
 # Of a time budget; the rest is for what comes after the search.
@@ -136,8 +144,12 @@ class Found:
     distance: float = math.inf
 
     def settings(self) -> dict[str, float]:
-        """Return physical settings that act on the raw file as it lies."""
-        found = {k: BY_KEY[k].clip(float(v)) for k, v in denormalize(self.point.double()).items()}
+        """Return physical settings that act on the raw file as it lies.
+
+        Modules that the search leaves off are not among them.
+        """
+        physical = denormalize(self.point.double())
+        found = {k: BY_KEY[k].clip(float(v)) for k, v in without_later(physical, LATER).items()}
         makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
         found["input_gain.gain_db"] = self.input_db
         level_db = self.output_db
@@ -338,7 +350,7 @@ class _Search:
         part = (int(self.rng.integers(round_.part)), round_.part)
         rendered = render_all(objectives, leaf, sizes)
         distances = [s.distance(r, part) for s, r in zip(objectives, rendered, strict=True)]
-        pull = PULL * (leaf - ordinary()).square().mean(dim=1)
+        pull = PULL * (leaf - ordinary()).square().mean(dim=1) * (len(KEYS) / len(SEARCHED))
         (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
         gradient = torch.nan_to_num(gradient)
         gradient[:, [INDEX[key] for key in BLIND]] = 0.0
@@ -373,9 +385,10 @@ def best_of(objective: MatchObjective, points: Tensor, keep: int) -> Tensor:
 
 def kicked(point: Tensor, rng: np.random.Generator) -> Tensor:
     """Return a point with one of its modules, or all of it, changed at random."""
-    module = ("eq", "compressor", "reverb", "")[int(rng.integers(4))]
+    module = (*CHANGED, "")[int(rng.integers(len(CHANGED) + 1))]
     size = KICK if module else KICK / 2.0
-    noise = torch.from_numpy(rng.normal(0.0, size, len(point))).to(point)
+    noise = torch.zeros_like(point)
+    noise[SEARCHED] = torch.from_numpy(rng.normal(0.0, size, len(SEARCHED))).to(point)
     mine = torch.tensor([key.startswith(module) and key not in HELD for key in KEYS])
     return (point + noise * mine).clamp(0.0, 1.0)
 

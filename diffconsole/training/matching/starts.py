@@ -20,7 +20,8 @@ from ...model.predictor import Predictor
 from ...modules.equalizer.process import equalizer_sections, response
 from ...pairs import PAIR_RATE
 from ...strip import statistics
-from ...strip.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
+from ...strip.later import start_settings
+from ...strip.parameters import BY_KEY, PARAMETERS, denormalize
 from ...strip.preset import factory_presets
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ IDLE_DB = 0.4
 
 @functools.cache
 def _ordinary() -> Tensor:
-    settings = default_settings() | ORDINARY
+    settings = start_settings() | ORDINARY
     return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS])
 
 

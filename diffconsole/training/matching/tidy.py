@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...strip.parameters import BY_KEY, EQ_BANDS
-from .objective import HELD, INDEX, KEYS, MatchObjective
+from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
 
 __all__ = ["levelled", "probe", "unheard"]
 
@@ -81,7 +81,8 @@ def probe(
     """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
     centre = float(objective.distances(point[None], off))
     found = {}
-    for place, key in enumerate(KEYS):
+    for place in SEARCHED:
+        key = KEYS[place]
         if key in HELD:
             continue
         value = float(point[place])

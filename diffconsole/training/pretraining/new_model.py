@@ -11,6 +11,7 @@ from ...encoders.base import Encoder
 from ...errors import ModelError
 from ...model.predictor import Predictor, default_model
 from ...strip.anchor import anchor
+from ...strip.later import FIRST_PARAMETERS
 
 __all__ = ["new_model"]
 
@@ -47,6 +48,8 @@ def new_model(
         torch.manual_seed(seed)
         model = Predictor(encoder)
     model.head.start_at(anchor())
+    # The anchor does without modules that came after it.
+    model.knows(FIRST_PARAMETERS)
     return model.eval()
 
 

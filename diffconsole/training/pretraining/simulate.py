@@ -27,6 +27,7 @@ from ...audio.endings import has_audio_ending
 from ...console import Console, equalizer
 from ...errors import AudioError
 from ...model.predictor import REFERENCE_LUFS
+from ...strip.later import LATER
 from ...strip.parameters import BY_KEY, PARAMETERS
 from .strips import Strips
 
@@ -111,7 +112,7 @@ class Example:
 
     def mix(self) -> np.ndarray:
         """Return the strip applied to the raw vocal, ``(2, samples)``."""
-        console = Console(SAMPLE_RATE)
+        console = Console(SAMPLE_RATE, bypass=LATER)
         with torch.inference_mode():
             audio = torch.from_numpy(self.raw)[None, None]
             return console(audio, _tensors(self.settings))[0].numpy()
@@ -351,7 +352,7 @@ def _closing_gain_db(raw: np.ndarray, settings: Mapping[str, float]) -> float:
     """Output gain that brings the mix to −18 LUFS, the reverb's energy counted as unrelated."""
     from ...audio import loudness_lufs
 
-    console = Console(SAMPLE_RATE, bypass=("pan", "reverb", "output_gain"))
+    console = Console(SAMPLE_RATE, bypass={"pan", "reverb", "output_gain"} | LATER)
     with torch.inference_mode():
         dry = console(torch.from_numpy(raw)[None, None], _tensors(settings))[0].numpy()
     two_channels = 10.0 * math.log10(2.0)
