@@ -210,6 +210,8 @@ def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Co
             try:
                 function(report, *args, **kwargs)
                 _say_of_cache(report)
+                notices = click.get_current_context().meta.get(OF_MODEL, ())
+                report.say(*(f"Note: {notice}" for notice in notices))
             except KeyboardInterrupt:
                 click.echo("Error: stopped", err=True)
                 raise click.exceptions.Exit(1) from None
@@ -266,6 +268,9 @@ model_folder_option = click.option(
 )
 TRUST = "diffconsole.trust_checkpoint"
 """Where a command's context says whether the files of a model are trusted."""
+
+OF_MODEL = "diffconsole.model_notices"
+"""Where it keeps what is to be said of a model that this version knows in part."""
 
 
 def _keep_trust(ctx: click.Context, _: click.Parameter, trusted: bool) -> None:
@@ -385,4 +390,7 @@ def load_model(
         context = click.get_current_context(silent=True)
         trust = bool(context is not None and context.meta.get(TRUST, False))
     model = Predictor.load(folder, device, trust_checkpoint=trust)
-    return model, (folder or default_model()).resolve().name
+    name = (folder or default_model()).resolve().name
+    if model.known.ignored and (context := click.get_current_context(silent=True)) is not None:
+        context.meta[OF_MODEL] = [f"{name} {notice}" for notice in model.known.notices()]
+    return model, name

@@ -142,6 +142,7 @@ def models_info(report: Report, model: Path | None) -> None:
     """Tell a model's encoder, size, training and measured figures."""
     predictor, name = load_model(model)
     weights = sum(p.numel() for p in predictor.parameters())
+    notices = predictor.known.notices()
     encoder = predictor.encoder
     data = {
         "model": name,
@@ -150,13 +151,15 @@ def models_info(report: Report, model: Path | None) -> None:
         "licence": encoder.licence,
         "sample_rate": encoder.sample_rate,
         "parameters": weights,
+        **({"notices": list(notices)} if notices else {}),
         "info": predictor.info,
     }
     text = (
         f"{name}: encoder {encoder.name} at {encoder.sample_rate} Hz, "
         f"{weights / 1e6:.2f} million parameters\n"
         f"{encoder.about}; licence of its weights: {encoder.licence}\n"
-        f"{json.dumps(predictor.info, indent=2)}"
+        + "".join(f"{name} {notice}\n" for notice in notices)
+        + f"{json.dumps(predictor.info, indent=2)}"
     )
     report.result(data, text)
 

@@ -23,6 +23,7 @@ from torch.nn.modules import module as torch_module
 from ..errors import ModelError
 from ..strip.later import FIRST_SWITCHES
 from ..strip.parameters import BY_KEY
+from .known import Known
 from .rows import Names, RowTensors, at_places, padding, row_tensors
 from .switches import RULES
 
@@ -87,7 +88,7 @@ def load_folder(
         names = _names(folder, sidecar)
         model = _built(kind, folder, sidecar, shapes, later, trust, names)
         _fill(model, path, later, names)
-        model.knows(names["parameters"])
+        model.known = Known.of(names["parameters"])
         model.info = dict(sidecar.get("info", {}))
     except FileNotFoundError as error:
         raise ModelError(

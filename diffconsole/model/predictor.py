@@ -8,7 +8,7 @@ input gain. Long takes are heard in windows; the windows' settings are averaged 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,24 +21,12 @@ from ..audio.take import Take, take_of
 from ..encoders.base import ENCODER_FILE, Encoder
 from ..errors import AudioError, ModelError
 from ..simplify.low_end import hold_low_end, low_end_of
-from ..strip.later import (
-    NOT_DRAWN,
-    missing_modules,
-    normalised_rest,
-    rest_settings,
-    rest_value,
-)
-from ..strip.parameters import (
-    BY_KEY,
-    MODULES,
-    PARAMETERS,
-    is_on,
-    section_name,
-    without_inaudible,
-)
+from ..strip.later import rest_value
+from ..strip.parameters import BY_KEY, PARAMETERS, is_on, without_inaudible
 from .head import Head
+from .known import Known
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
-from .rows import KEYS, row_tensors, taken_out
+from .rows import row_tensors, taken_out
 from .switches import RULES
 from .voice_features import describe
 
@@ -92,7 +80,8 @@ class Prediction:
         Every parameter by key, physical units, inside its range; without those of a module that
         the model does not know: a preset made of these settings has it off.
     uncertainty : dict of str to tuple of float
-        By key of what the model knows, the physical values one standard deviation below and above the mean.
+        By key of what the model knows, the physical values one standard deviation below and above
+        the mean.
     loudness_lufs : float
         Of the raw vocal.
     messages : tuple of str
@@ -133,41 +122,12 @@ class Predictor(nn.Module):
         self.hidden = hidden
         self.style_statistics: StyleStatistics | None = None
         self.info: dict[str, Any] = {}
-        # Parameters that it does not predict: at first those that no training example moves.
-        self.unknown = frozenset(rest_settings(NOT_DRAWN))
-        self.ignored: tuple[str, ...] = ()
+        self.known = Known()
 
     @property
     def off(self) -> frozenset[str]:
-        """The modules that the model does not know, which are off in what it predicts."""
-        return missing_modules([key for key in KEYS if key not in self.unknown])
-
-    def knows(self, keys: Collection[str]) -> None:
-        """Note that the model predicts these parameters alone; others stay where they rest.
-
-        Those that this program does not know are kept in ``ignored``.
-        """
-        self.unknown = frozenset(KEYS) - frozenset(keys)
-        self.ignored = tuple(key for key in keys if key not in BY_KEY)
-
-    def notices(self) -> tuple[str, ...]:
-        """Say in a line each what in the strip it does not know, and what it has beyond it."""
-        off = self.off
-        single = [key for key in KEYS if key in self.unknown and BY_KEY[key].module not in off]
-        lines = []
-        if off:
-            titles = ", ".join(section_name(module) for module in MODULES if module in off)
-            lines.append(f"it does not know {titles}: off in what it predicts")
-        if single:
-            lines.append(
-                f"it does not know {', '.join(single)}: at the default in what it predicts"
-            )
-        if self.ignored:
-            lines.append(
-                f"it predicts {', '.join(self.ignored)[:200]}, which this version does not know: "
-                "left out; update diffconsole to use it"
-            )
-        return tuple(lines)
+        """The modules that the model does not know; they are off in what it predicts."""
+        return self.known.off
 
     def forward(self, audio: Tensor, described: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict from levelled windows.
@@ -221,11 +181,7 @@ class Predictor(nn.Module):
             ``(…, parameters)`` in 0…1, differentiable in `mean`.
         """
         side = mean.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-        chosen = (mean + side * deviation.detach()).clamp(0.0, 1.0)
-        if not self.unknown:
-            return chosen
-        fixed = torch.tensor([key in self.unknown for key in KEYS], device=mean.device)
-        return torch.where(fixed, chosen.new_tensor(normalised_rest(KEYS)), chosen)
+        return self.known.with_rest((mean + side * deviation.detach()).clamp(0.0, 1.0))
 
     @torch.inference_mode()
     def predict(
@@ -328,7 +284,7 @@ class Predictor(nn.Module):
 
         settings, uncertainty, off = {}, {}, self.off
         for i, parameter in enumerate(PARAMETERS):
-            if parameter.key in self.unknown:
+            if parameter.key in self.known.unknown:
                 if parameter.module not in off:
                     settings[parameter.key] = rest_value(parameter)
                 continue
@@ -361,14 +317,6 @@ class Predictor(nn.Module):
             else {},
         )
 
-    def names(self) -> dict[str, list[str]]:
-        """Return what the model's files have rows for: the parameters and switches that it knows."""
-        off = self.off
-        return {
-            "parameters": [key for key in KEYS if key not in self.unknown],
-            "switches": [switch for switch in RULES if is_on(switch, off)],
-        }
-
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:
         """Write the model: weights in half precision, a JSON that rebuilds it, its card.
 
@@ -391,7 +339,7 @@ class Predictor(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         learnt = {name for name, _ in self.named_parameters(remove_duplicate=False)}
-        rows, names = row_tensors(self), self.names()
+        rows, names = row_tensors(self), self.known.names
         weights = {
             name: _compact(value) if name in learnt else value.detach().cpu().clone()
             for name, value in (
@@ -458,7 +406,7 @@ class Predictor(nn.Module):
         -----
         Rows are found by the keys that ``model.json`` lists. A module that the model does not know
         is off in what it predicts (:attr:`off`); a parameter that this program does not know is
-        left out. :meth:`notices` says both.
+        left out. :meth:`.known.Known.notices` says both.
         """
         from ..files import clear_unfinished
         from .files import load_folder

@@ -42,7 +42,14 @@ class Rule(NamedTuple):
 
 
 def _rules() -> dict[str, Rule]:
-    found = {p.section: Rule(p.key, *p.silent) for p in PARAMETERS if p.silent is not None}
+    found = {}
+    for p in PARAMETERS:
+        if p.silent is not None:
+            low, high = p.silent
+            # What is predicted has a distribution that goes on beyond the ends of the range.
+            found[p.section] = Rule(
+                p.key, -math.inf if low <= p.low else low, math.inf if high >= p.high else high
+            )
     return {switch: found[switch] for switch in SWITCHES if switch in found}
 
 

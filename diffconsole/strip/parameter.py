@@ -58,8 +58,8 @@ class Parameter:
         The minor version of the preset format that brought it; of a module's first settings, 0
         means the module's own.
     silent : tuple of float, optional
-        Between these values the module or band makes no change that counts; how likely it is on
-        follows from this setting (:mod:`diffconsole.model.switches`).
+        Between these values, or up to an end of the range, the module or band makes no change that
+        counts; how likely it is on follows from this setting (:mod:`diffconsole.model.switches`).
     has_gradient : bool
         Whether the gradient of an audio distance leads anywhere. Of a setting that turns phases it
         is large and points anywhere: the search tries values instead.

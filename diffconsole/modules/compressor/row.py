@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ...strip.module import Module
 from ...strip.parameter import Parameter
 from ..gain.row import NO_GAIN
@@ -24,7 +22,7 @@ def _parameters(key: str) -> tuple[Parameter, ...]:
         Parameter(
             key, "ratio", ":1", 1.0, 20.0, "log", 3.3,
             "dB of input for one dB of output above the threshold", *NO_RATIO,
-            amount="ratio", drawn=(1.0, 12.0), silent=(-math.inf, 1.2),
+            amount="ratio", drawn=(1.0, 12.0), silent=(1.0, 1.2),
         ),
         Parameter(
             key, "attack_ms", "ms", 0.05, 150.0, "log", 3.0, "Time to 63 % of a rise in level",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ...strip.module import Module
 from ...strip.parameter import Amount, Parameter
 from ..gain.row import NO_GAIN
@@ -34,7 +32,7 @@ def _cut(band: str, low_hz: float, high_hz: float, freq_hz: float, what: str,
         Parameter(
             section, "freq_hz", "Hz", low_hz, high_hz, "log", freq_hz, f"Corner of {what}",
             amount=amount, neutral=low_hz if at_low_end else high_hz, drawn=drawn,
-            silent=(-math.inf, 40.0) if at_low_end else (16000.0, math.inf),
+            silent=(low_hz, 40.0) if at_low_end else (16000.0, high_hz),
         ),
         Parameter(
             section, "q", "", 0.3, 6.0, "log", 0.71, f"Q of {what}",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ...strip.module import Module
 from ...strip.parameter import Parameter
 
@@ -46,7 +44,7 @@ REVERB = Module(
         Parameter(
             KEY, "wet_db", "dB", -60.0, 6.0, "linear", -18.0,
             "Level of a side of the return against one side of the dry signal",
-            amount="level", neutral=-60.0, drawn=(-42.0, 0.0), silent=(-math.inf, -40.0),
+            amount="level", neutral=-60.0, drawn=(-42.0, 0.0), silent=(-60.0, -40.0),
         ),
     ),
     implementation="diffconsole.modules.reverb.module",

@@ -52,7 +52,7 @@ def run_fingerprint(
     """
     text = json.dumps([VERSION, list(train), list(held), asdict(options)], sort_keys=True)
     print_of = hashlib.sha256(text.encode())
-    rows, names = row_tensors(model), model.names()
+    rows, names = row_tensors(model), model.known.names
     for name, weights in model.state_dict().items():
         print_of.update(name.encode())
         # Without the rows that the model does not know: it is the same run when the strip grows.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...modules.compressor.process import static_curve_db
+from ...strip.later import FIRST_PARAMETERS
 from ...strip.parameters import PARAMETERS, denormalize
 from ..matching.objective import INDEX
 from ..pretraining.targets import eq_curve_db, relevance
@@ -26,7 +27,7 @@ WIDEST_SPREAD, LEAST_SPREAD = 0.25, 0.02
 # Of a normal distribution, median absolute deviation to standard deviation.
 MAD = 1.4826
 CURVES = [
-    p.section.startswith("eq.")
+    p.module == "eq"
     or p.key in [f"compressor.{name}" for name in ("threshold_db", "ratio", "knee_db", "makeup_db")]
     for p in PARAMETERS
 ]
@@ -99,7 +100,7 @@ def _descend(start: Tensor, eq: Tensor, dynamics: Tensor, *, count: int) -> Tens
         optimizer.param_groups[0]["lr"] = STEP_SIZE * (1.0 - 0.95 * step / STEPS)
         ours = curves_db(points)
         error = (ours[0] - eq).square().mean(dim=1) + (ours[1] - dynamics).square().mean(dim=1)
-        pull = (points - start).square().mean(dim=1)
+        pull = (points - start).square().mean(dim=1) * (len(CURVES) / len(FIRST_PARAMETERS))
         optimizer.zero_grad()
         (error + STIFFNESS * pull).sum().backward()
         assert points.grad is not None

@@ -9,6 +9,7 @@ import torch
 from ...encoders import family_of, open_encoder, split_spec
 from ...encoders.base import Encoder
 from ...errors import ModelError
+from ...model.known import Known
 from ...model.predictor import Predictor, default_model
 from ...strip.anchor import anchor
 from ...strip.later import FIRST_PARAMETERS
@@ -49,7 +50,7 @@ def new_model(
         model = Predictor(encoder)
     model.head.start_at(anchor())
     # The anchor does without modules that came after it.
-    model.knows(FIRST_PARAMETERS)
+    model.known = Known.of(FIRST_PARAMETERS)
     return model.eval()
 
 
