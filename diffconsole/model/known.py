@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..strip.later import NOT_DRAWN, missing_modules, normalised_rest, rest_settings
+from ..strip.later import UNTRAINED, missing_modules, normalised_rest
 from ..strip.parameters import BY_KEY, MODULES, is_on, section_name
 from .rows import KEYS
 from .switches import RULES
@@ -32,7 +32,7 @@ class Known:
         Keys that its file lists and this program does not know.
     """
 
-    unknown: frozenset[str] = frozenset(rest_settings(NOT_DRAWN))
+    unknown: frozenset[str] = UNTRAINED
     ignored: tuple[str, ...] = ()
 
     @classmethod

@@ -8,6 +8,7 @@ settings, its parameters have the values at which it changes least.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from .parameter import Parameter
 from .parameters import BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, default_settings
@@ -17,13 +18,14 @@ __all__ = [
     "FIRST_SWITCHES",
     "LATER",
     "NOT_DRAWN",
+    "UNTRAINED",
+    "first_settings",
     "is_later",
     "missing_modules",
     "normalised_rest",
     "rest_settings",
     "rest_value",
     "start_settings",
-    "without_later",
 ]
 
 
@@ -36,12 +38,16 @@ LATER = frozenset(module.key for module in CHAIN if module.since > 0)
 """Modules that came after version 1.0: the search of a match has no start for them, and simulated
 raw vocals do without them."""
 
+UNTRAINED = frozenset(p.key for p in PARAMETERS if is_later(p) and p.drawn is None)
+"""Parameters that came later and whose rows state no range to draw from: no training example moves
+them."""
+
 NOT_DRAWN = frozenset(
     module.key
     for module in CHAIN
-    if module.key in LATER and all(p.drawn is None for p in module.parameters)
+    if module.key in LATER and UNTRAINED.issuperset(p.key for p in module.parameters)
 )
-"""Of these, the ones whose rows state no range to draw from: training examples leave them off."""
+"""Modules that training examples leave off."""
 
 FIRST_PARAMETERS = tuple(p.key for p in PARAMETERS if not is_later(p))
 """The parameters of version 1.0, in order: what files hold that list settings by position."""
@@ -81,15 +87,14 @@ def missing_modules(keys: Collection[str]) -> frozenset[str]:
     return frozenset(MODULES) - {BY_KEY[key].module for key in keys if key in BY_KEY}
 
 
-def without_later(settings: Mapping[str, float], modules: Collection[str]) -> dict[str, float]:
-    """Return settings without the parameters of modules: a preset made of them has these off.
+def first_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by key as version 1.0 knows them.
 
-    Parameters
-    ----------
-    settings : mapping of str to float
-        By key.
-    modules : collection of str
-        Those that came after version 1.0 are left out, the others stay.
+    Modules that came later are left out: a preset made of the settings has them off. Parameters
+    that came later in a module of version 1.0 have their defaults.
     """
-    gone = LATER & frozenset(modules)
-    return {key: value for key, value in settings.items() if BY_KEY[key].module not in gone}
+    return {
+        key: rest_value(BY_KEY[key]) if is_later(BY_KEY[key]) else value
+        for key, value in settings.items()
+        if BY_KEY[key].module not in LATER
+    }

@@ -15,7 +15,7 @@ from ...losses import MixTarget
 from ...model.predictor import level_gain_db
 from ...modules.reverb.process import band_decays
 from ...pairs import PAIR_RATE, Pair, loudest_start
-from ...strip.later import LATER
+from ...strip.later import LATER, is_later
 from ...strip.parameters import PARAMETERS, denormalize
 
 __all__ = ["HELD", "INDEX", "KEYS", "SEARCHED", "MatchObjective", "render_all"]
@@ -25,8 +25,8 @@ INDEX = {key: place for place, key in enumerate(KEYS)}
 HELD = ("input_gain.gain_db", "output_gain.gain_db")
 """Level is found by the gains around the strip, not by the search."""
 
-SEARCHED = [place for place, p in enumerate(PARAMETERS) if p.module not in LATER]
-"""Settings of the modules that the search has starts for; it leaves the others off."""
+SEARCHED = [place for place, p in enumerate(PARAMETERS) if not is_later(p)]
+"""Settings that the search has starts for; it leaves modules that came later off."""
 
 OFF = frozenset({"input_gain", "output_gain"}) | LATER
 

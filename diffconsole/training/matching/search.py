@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ...pairs import Pair
-from ...strip.later import LATER, without_later
+from ...strip.later import LATER, first_settings
 from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS, denormalize, without_inaudible
 from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective, render_all
 from .polish import pre_delay_heard, solved
@@ -148,8 +148,8 @@ class Found:
 
         Modules that the search leaves off are not among them.
         """
-        physical = denormalize(self.point.double())
-        found = {k: BY_KEY[k].clip(float(v)) for k, v in without_later(physical, LATER).items()}
+        physical = first_settings(denormalize(self.point.double()))
+        found = {key: BY_KEY[key].clip(float(value)) for key, value in physical.items()}
         makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
         found["input_gain.gain_db"] = self.input_db
         level_db = self.output_db

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...modules.equalizer.process import equalizer_sections, response
-from ...strip.later import NOT_DRAWN
+from ...strip.later import UNTRAINED
 from ...strip.parameters import EQ_BANDS, PARAMETERS, denormalize
 
 __all__ = ["eq_curve_db", "relevance", "settings_loss"]
@@ -36,7 +36,7 @@ def eq_curve_db(settings: Mapping[str, Tensor]) -> Tensor:
 def relevance(settings: Mapping[str, Tensor]) -> Tensor:
     """Return how much each setting is heard, ``(batch, parameters)`` in 0.02…1.
 
-    Settings of modules that no training example moves count 0.
+    Settings that no training example moves count 0.
     """
     wet = settings["reverb.wet_db"]
     by_section = {
@@ -48,7 +48,7 @@ def relevance(settings: Mapping[str, Tensor]) -> Tensor:
     ones = torch.ones_like(wet)
     columns = [
         torch.zeros_like(wet)
-        if p.module in NOT_DRAWN
+        if p.key in UNTRAINED
         else ones
         if p.name in ("gain_db", "wet_db")
         else by_section.get(p.section, ones).clamp(0.02, 1.0)
