@@ -25,7 +25,7 @@ ROWS = ("modules", "row.py")
 
 # Within training: the search serves both kinds of training, fine-tuning starts from pretraining.
 TRAINING = (
-    ("checkpoint", "distributed", "interrupts", "log"),
+    ("by_key", "checkpoint", "distributed", "interrupts", "log"),
     ("matching",), ("pretraining",), ("finetuning",),
 )  # fmt: skip
 

@@ -295,7 +295,7 @@ class Predictor(nn.Module):
             )
             settings[parameter.key] = value
             uncertainty[parameter.key] = (low, high)
-        low_end = low_end_of(take.mono[0], take.sample_rate)
+        low_end = None if "eq" in off else low_end_of(take.mono[0], take.sample_rate)
         held = settings if low_end is None else hold_low_end(settings, low_end)
         final = without_inaudible(held)
         uncertainty = {

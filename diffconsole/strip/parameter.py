@@ -54,6 +54,9 @@ class Parameter:
         Decimal places in the preset's file, instead of five significant digits.
     drawn : tuple of float, optional
         The ends of the range that training examples are drawn from; by default the whole range.
+        Twice the same value: it is not drawn. What came later (`since`) takes part in training
+        examples only where it states a range; a module without any is off in them
+        (:mod:`.later`).
     since : int
         The minor version of the preset format that brought it; of a module's first settings, 0
         means the module's own.
