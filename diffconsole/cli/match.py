@@ -20,7 +20,7 @@ from .common import (
     one_line,
     seed_option,
 )
-from .pair_options import about_pair, find_files, pair_options, try_pair
+from .pair_options import find_files, pair_options, try_pair
 
 if TYPE_CHECKING:
     from ..jobs.match import PlannedMatch
@@ -164,6 +164,7 @@ def _tell(
 ) -> dict[str, Any]:
     """Say how near the strip comes, what it is, and what it leaves; return the same as data."""
     from ..jobs.match import figures
+    from ..pairs import about_pair
     from ..pairs.residual import in_words as words_of
     from ..pairs.residual import measure_residual
 

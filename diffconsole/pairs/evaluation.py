@@ -18,7 +18,7 @@ from ..audio import loudness_lufs
 from ..console.render import render
 from ..model.predictor import Predictor, level_gain_db
 from ..strip.preset import Preset
-from .pairs import PAIR_RATE, Pair, loudest_start
+from .pairs import PAIR_RATE, Pair, loudest_part, loudest_start
 
 __all__ = [
     "FixedPreset",
@@ -30,6 +30,7 @@ __all__ = [
     "measure_pair",
     "model_distance",
     "preset_distance",
+    "shortened",
 ]
 
 WHOLE_SECONDS = 20.0
@@ -67,6 +68,12 @@ def _excerpts(pair: Pair) -> list[tuple[int, int]]:
         for i in range(EXCERPTS)
     ]
     return [(start, start + length) for start in starts]
+
+
+def shortened(pair: Pair) -> Pair:
+    """Return the loudest twenty seconds of a pair, copied: hundreds of them stay in memory."""
+    part = loudest_part(pair, WHOLE_SECONDS)
+    return part if part is pair else replace(part, raw=part.raw.copy(), mixed=part.mixed.copy())
 
 
 def distance(pair: Pair, process: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -169,7 +176,10 @@ def choose_fixed(
         Its output gain brings the median of the pairs to the mix's loudness.
     """
     count = min(len(pairs), MOST_FOR_CHOICE)
-    some = [_excerpt_of(pairs[i]) for i in np.linspace(0, len(pairs) - 1, count).astype(int)]
+    some = [
+        loudest_part(pairs[i], CHOICE_SECONDS)
+        for i in np.linspace(0, len(pairs) - 1, count).astype(int)
+    ]
     goals = [loudness_lufs(pair.mixed, PAIR_RATE) for pair in some]
     results = []
     for name, preset in presets.items():
@@ -193,14 +203,6 @@ def choose_fixed(
         results.append((float(np.median(found)), name, FixedPreset(name, louder)))
         report()
     return min(results, key=lambda r: r[:2])[2]
-
-
-def _excerpt_of(pair: Pair) -> Pair:
-    """The loudest six seconds of a pair."""
-    length = int(CHOICE_SECONDS * PAIR_RATE)
-    start = loudest_start(pair.raw, length, mixed=pair.mixed)
-    part = slice(start, start + length)
-    return replace(pair, raw=pair.raw[:, part], mixed=pair.mixed[:, part])
 
 
 def _rendered(raw: np.ndarray, preset: Preset) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,11 @@ __all__ = [
     "PAIR_RATE",
     "Pair",
     "PairFiles",
+    "about_pair",
     "align",
     "find_pairs",
     "load_pair",
+    "loudest_part",
     "loudest_start",
     "one_channel",
     "pair_key",
@@ -78,6 +81,28 @@ class Pair:
     drift_ppm: float = 0.0
     lag_uncertain_seconds: float = 0.0
     messages: tuple[str, ...] = ()
+
+
+def about_pair(pair: Pair) -> dict[str, Any]:
+    """Return what alignment found beside lag and polarity, as data for JSON."""
+    return {
+        "drift_ppm": round(pair.drift_ppm, 1),
+        "lag_uncertain_ms": round(1000.0 * pair.lag_uncertain_seconds, 2),
+        "messages": list(pair.messages),
+    }
+
+
+def loudest_part(pair: Pair, seconds: float) -> Pair:
+    """Return the loudest part of a pair, of this length, as views; a shorter pair as it is.
+
+    What counts is the energy of the raw vocal where the mix holds anything.
+    """
+    length = int(seconds * PAIR_RATE)
+    if pair.raw.shape[1] <= length:
+        return pair
+    start = loudest_start(pair.raw, length, mixed=pair.mixed)
+    part = slice(start, start + length)
+    return replace(pair, raw=pair.raw[:, part], mixed=pair.mixed[:, part])
 
 
 def load_pair(files: PairFiles) -> Pair:
