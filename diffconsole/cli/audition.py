@@ -78,7 +78,7 @@ def _vocals(
     from ..audio.blocks import in_memory, is_long
     from ..audition import Vocal
     from ..jobs.long_process import audition_part
-    from ..jobs.process import open_take
+    from ..jobs.takes import open_take
     from ..strip.preset import find_preset
 
     strips = []

@@ -304,7 +304,7 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> None:
         if tail is not None and no_tail:
             raise click.UsageError("--tail and --no-tail exclude each other")
-        from ..jobs.process import AudioOptions, check_device, split_bypass
+        from ..jobs.options import AudioOptions, check_device, split_bypass
 
         try:
             names = split_bypass(bypass)

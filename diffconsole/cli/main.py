@@ -32,7 +32,7 @@ from .training import evaluate, finetune
 
 if TYPE_CHECKING:
     from ..jobs.enhance import Enhancer
-    from ..jobs.process import AudioOptions
+    from ..jobs.options import AudioOptions
 
 __all__ = ["main"]
 
@@ -77,7 +77,8 @@ def process(
 
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.process import plan_takes, process_take
+    from ..jobs.plan import plan_takes
+    from ..jobs.process import process_take
     from ..progress import steps
 
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
@@ -139,7 +140,9 @@ def predict(
     """
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.process import check_device, plan_presets, predict_file
+    from ..jobs.options import check_device
+    from ..jobs.plan import plan_presets
+    from ..jobs.process import predict_file
     from ..progress import steps
 
     check_device(device)
@@ -258,7 +261,7 @@ def plot(
 
 
 def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> tuple[str, ...]:
-    from ..jobs.process import read_take_file
+    from ..jobs.takes import read_take_file
     from ..model.timeline import predict_timeline
     from ..plots.over_time import plot_over_time
 

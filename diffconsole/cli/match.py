@@ -74,7 +74,7 @@ def match(
     polarity are found; the settings act on the raw file as it lies. Ctrl-C keeps the best so far.
     Repeated, a command on folders goes on with the pairs that are not done.
     """
-    from ..jobs.process import check_device
+    from ..jobs.options import check_device
     from ..training.matching.match import MatchOptions
 
     if seconds is not None and quick:
@@ -104,7 +104,8 @@ def _match_one(
 ) -> None:
     from ..files import check_output
     from ..jobs.match import check_inputs, contents_of
-    from ..jobs.process import plan_presets, read_take
+    from ..jobs.plan import plan_presets
+    from ..jobs.takes import read_take
     from ..pairs import PairFiles, load_pair
     from ..plots.page import image_format
     from ..progress import bar

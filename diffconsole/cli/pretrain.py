@@ -122,7 +122,7 @@ def pretrain(
     from ..files import results_folder
     from ..files.results import files_of_model
     from ..jobs.model_folder import check_model_folder, stopped
-    from ..jobs.process import check_device
+    from ..jobs.options import check_device
     from ..progress import bar
     from ..training.pretraining.pretrain import CHECKPOINT, PretrainOptions
     from ..training.pretraining.pretrain import pretrain as run

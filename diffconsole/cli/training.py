@@ -72,7 +72,7 @@ def finetune(
     """
     from ..files import check_folder
     from ..jobs.finetune import check_finetune_folder, finetune_on_pairs
-    from ..jobs.process import check_device
+    from ..jobs.options import check_device
     from ..pairs.evaluation import shortened
     from ..training.distributed import joined
     from ..training.finetuning.finetune_options import FinetuneOptions
@@ -149,7 +149,7 @@ def evaluate(
     each mix.
     """
     from ..jobs.evaluate import evaluate_on_pairs
-    from ..jobs.process import check_device
+    from ..jobs.options import check_device
     from ..pairs.evaluation import shortened
 
     check_device(device)

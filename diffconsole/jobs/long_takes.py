@@ -28,7 +28,7 @@ from ..strip.preset import Preset
 
 if TYPE_CHECKING:
     from ..plots.streamed import StreamedMeasure
-    from .process import AudioOptions
+    from .options import AudioOptions
 
 __all__ = ["Survey", "page_part", "passages", "rendered_shape", "survey", "write_rendered"]
 

@@ -16,7 +16,7 @@ from ..files.results import check_results, protect_inputs
 from ..files.spreadsheet import as_text
 from ..pairs import PairFiles
 from ..strip.preset import Preset
-from .process import ENDINGS, same_result
+from .plan import ENDINGS, same_result
 
 if TYPE_CHECKING:
     from ..training.matching.match import MatchOptions
