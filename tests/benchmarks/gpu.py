@@ -32,7 +32,7 @@ from diffconsole.training.finetuning.finetune_options import FinetuneOptions
 from diffconsole.training.finetuning.near import near_labels_of
 from diffconsole.training.finetuning.stages import SEEN, TRAINED, Work
 from diffconsole.training.matching import search
-from diffconsole.training.matching.search import Plan, Round
+from diffconsole.training.matching.plan import Plan, Round
 from diffconsole.training.pretraining.examples import SOUNDS
 from diffconsole.training.pretraining.pretrain_model import PretrainModel
 

@@ -19,7 +19,9 @@ from ... import __version__
 from ...pairs import Pair
 from ...pairs.evaluation import level_distance, preset_distance
 from ...strip.preset import Preset
-from .search import Found, Plan, plan_for, search
+from .found import Found
+from .plan import Plan, plan_for
+from .search import search
 from .side_by_side import side_by_side
 
 __all__ = ["QUICK_TOGETHER", "TOGETHER_ON_GPU", "Match", "MatchOptions", "groups_of", "match"]

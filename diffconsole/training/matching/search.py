@@ -24,15 +24,15 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...pairs import Pair
-from ...strip.parameters import BY_KEY, denormalize, without_inaudible
+from .found import Found
 from .objective import HELD, INDEX, KEYS, MatchObjective, render_all
+from .plan import Plan, Round, plan_for
 from .polish import pre_delay_heard, solved
 from .starts import first_guesses, move_idle_bells, ordinary
 from .tidy import levelled, probe, unheard
@@ -52,117 +52,6 @@ SHORT_SECONDS = 20.0
 """Budgets up to this leave no time for many starts and for help between the rounds."""
 
 HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
-
-
-@dataclass(frozen=True)
-class Round:
-    """Some steps of Adam from the best points so far.
-
-    Attributes
-    ----------
-    seconds : float
-        Length of the excerpt.
-    steps : int
-        How many.
-    step_size : float
-        At the beginning; it falls to a twentieth along a cosine.
-    part : int
-        At each step one frame of so many is compared.
-    keep : int
-        Points that go on from here.
-    """
-
-    seconds: float
-    steps: int
-    step_size: float
-    part: int
-    keep: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a search does.
-
-    Attributes
-    ----------
-    rounds : tuple of Round
-        One after the other.
-    thorough : bool
-        Whether it begins with many guesses, helps the gradients between rounds, and finds the
-        uncertainty of each setting in the end.
-    """
-
-    rounds: tuple[Round, ...]
-    thorough: bool = True
-
-
-QUICK = Plan((Round(4.0, 30, 0.05, 8, 1),), thorough=False)
-USUAL = Plan(
-    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 150, 0.02, 4, 1))
-)
-
-
-def plan_for(quick: bool) -> Plan:
-    """Return the plan of quick labels, or the usual one."""
-    return QUICK if quick else USUAL
-
-
-@dataclass
-class Found:
-    """Where the search of a pair stands.
-
-    Attributes
-    ----------
-    point : Tensor
-        ``(parameters,)`` in 0…1, for the raw vocal at −18 LUFS.
-    input_db, output_db : float
-        Gains before and after the strip that make it act on the files as they lie.
-    off : frozenset of str
-        Modules and bands that are not used.
-    spread : dict
-        By key, the ends in 0…1 between which the distance is about as small.
-    history : list of float
-        Distance, step by step, of the best point.
-    distance : float
-        Of the point, on the excerpt.
-    """
-
-    point: Tensor
-    input_db: float
-    output_db: float
-    off: frozenset[str] = frozenset()
-    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
-    history: list[float] = field(default_factory=list)
-    distance: float = math.inf
-
-    def settings(self) -> dict[str, float]:
-        """Return physical settings that act on the raw file as it lies."""
-        found = {k: BY_KEY[k].clip(float(v)) for k, v in denormalize(self.point.double()).items()}
-        makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
-        found["input_gain.gain_db"] = self.input_db
-        level_db = self.output_db
-        if "compressor" not in self.off:
-            level_db += found[makeup.key]
-            found[makeup.key] = makeup.clip(level_db)
-            level_db -= found[makeup.key]
-        found[output.key] = output.clip(level_db)
-        return without_inaudible(found)
-
-    def uncertainty(self) -> dict[str, tuple[float, float]]:
-        """Return the physical ends by key."""
-        settings, makeup = self.settings(), BY_KEY["compressor.makeup_db"]
-        searched = float(makeup.to_physical(float(self.point[INDEX[makeup.key]])))
-        # The level that the files need lies on top of the makeup that was searched.
-        moved = {makeup.key: settings[makeup.key] - searched}
-
-        def physical(key: str, value: float) -> float:
-            return BY_KEY[key].clip(float(BY_KEY[key].to_physical(value)) + moved.get(key, 0.0))
-
-        found = {key: (physical(key, a), physical(key, b)) for key, (a, b) in self.spread.items()}
-        if found:
-            # These two follow from the files' loudness.
-            found |= {key: (settings[key], settings[key]) for key in HELD}
-        return found
 
 
 def search(
