@@ -95,7 +95,7 @@ def process_long(
     from ..plots import StripView, plot_presets
     from ..plots.streamed import StreamedMeasure
 
-    with bar(f"process {take.raw.name}", silent=silent) as tell:
+    with bar(f"process {take.raw.name}", silent=silent) as update:
         # One bar at a time.
         towards = without_bar(references)
         preset, found = predict_long(
@@ -114,7 +114,7 @@ def process_long(
                 take.audio,
                 options,
                 measure=measure,
-                tell=lambda done: tell(0.1 + 0.8 * done, ""),
+                report_progress=lambda done: update(0.1 + 0.8 * done, ""),
             )
             preset.write(take.preset, force=options.force)
             plot_presets(
@@ -152,8 +152,10 @@ def apply_long(
 
     The parameters are those of :func:`process_long`.
     """
-    with bar(f"apply {out.name}", silent=silent) as tell:
-        notices = write_rendered(source, preset, out, options, tell=lambda done: tell(done, ""))
+    with bar(f"apply {out.name}", silent=silent) as update:
+        notices = write_rendered(
+            source, preset, out, options, report_progress=lambda done: update(done, "")
+        )
     return rendered_shape(source, preset, options.tail_seconds), notices
 
 

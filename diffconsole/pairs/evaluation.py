@@ -1,4 +1,4 @@
-"""How near results come to the engineer's mixes, against what costs nothing.
+"""The distance of results to the engineer's mixes, beside what costs nothing.
 
 Results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen and
 applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings; and,
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..audio import loudness_lufs
+from ..audio.windows import spread_evenly
 from ..console.render import render
 from ..model.predictor import Predictor, level_gain_db
 from ..strip.preset import Preset
@@ -164,7 +165,7 @@ def choose_fixed(
     Parameters
     ----------
     pairs : sequence of Pair
-        The loudest six seconds of at most twelve of them, spread evenly, are heard.
+        The loudest six seconds of at most twelve of them, spread evenly, are compared.
     presets : mapping of str to Preset
         The choice.
     report : callable
@@ -175,16 +176,13 @@ def choose_fixed(
     FixedPreset
         Its output gain brings the median of the pairs to the mix's loudness.
     """
-    count = min(len(pairs), MOST_FOR_CHOICE)
-    some = [
-        loudest_part(pairs[i], CHOICE_SECONDS)
-        for i in np.linspace(0, len(pairs) - 1, count).astype(int)
-    ]
+    chosen = spread_evenly(len(pairs), MOST_FOR_CHOICE)
+    some = [loudest_part(pairs[i], CHOICE_SECONDS) for i in chosen]
     goals = [loudness_lufs(pair.mixed, PAIR_RATE) for pair in some]
     results = []
     for name, preset in presets.items():
         own = preset.settings()["output_gain.gain_db"] if "output_gain" in preset.strip else 0.0
-        # The output gain comes last, so one rendering without it serves to find and to judge it.
+        # The output gain comes last, so one rendering without it serves to find and to measure it.
         bare = Preset({k: v for k, v in preset.strip.items() if k != "output_gain"}, preset.name)
         rendered = [_rendered(pair.raw, _levelled(pair, bare)) for pair in some]
         missing = [

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..audio.take import Take, take_of
+from ..audio.windows import faded_ends, window_starts
 from ..console import Console
 from ..kernels.threads import one_thread
 from ..losses import MixTarget
@@ -232,11 +233,8 @@ def _passages(voice: np.ndarray, sample_rate: int, count: int, seconds: float) -
         shortest = round(SHORTEST_SECONDS * sample_rate)
         repeated = np.tile(voice, -(-shortest // max(len(voice), 1)))
         return np.ascontiguousarray(repeated, np.float32)
-    fade = np.ones(length, np.float32)
-    edge = round(FADE_SECONDS * sample_rate)
-    fade[:edge] = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / edge) ** 2
-    fade[-edge:] = fade[:edge][::-1]
-    starts = np.linspace(0, len(voice) - length, 2 * count + 1)[1::2].astype(int)
+    fade = faded_ends(length, round(FADE_SECONDS * sample_rate))
+    starts = window_starts(len(voice), length, 2 * count + 1)[1::2]
     return np.concatenate([voice[start : start + length] * fade for start in starts])
 
 
@@ -302,7 +300,7 @@ def _holds_rumble_back(settings: Mapping[str, float], take: Take, lowest_hz: flo
     """Whether the high-pass takes away anything below the voice."""
     voice, rate = take.mono[0], take.sample_rate
     length = min(round(RUMBLE_SECONDS * rate), len(voice))
-    starts = np.linspace(0, len(voice) - length, RUMBLE_FRAMES).astype(int)
+    starts = window_starts(len(voice), length, RUMBLE_FRAMES)
     window = np.hanning(length).astype(np.float32)
     power = np.zeros(length // 2 + 1)
     for start in dict.fromkeys(starts.tolist()):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ...audio import loudness_lufs
+from ...audio.alignment.segment import loudest_start
 from ...audio.take import Take, take_of
 from ...console.render import render
 from ...errors import ModelError, SettingsError
@@ -249,7 +250,9 @@ def _as_loud(prediction: Prediction, take: Take, wanted_lufs: float) -> Predicti
     """The prediction with the output gain that gives its result a loudness per channel."""
     # A part tells the loudness of a long vocal well enough, in a second instead of many.
     rate = take.sample_rate
-    part = _loudest(take.mono, int(MEASURED_SECONDS * rate))
+    length = int(MEASURED_SECONDS * rate)
+    start = loudest_start(take.mono, length)
+    part = take.mono[:, start : start + length]
     result = render(part, rate, Preset.from_settings(prediction.settings), tail_seconds=0.0)
     loudness = loudness_lufs(result.samples, rate) - 10.0 * math.log10(len(result.samples))
     if not math.isfinite(loudness):
@@ -266,12 +269,3 @@ def _as_loud(prediction: Prediction, take: Take, wanted_lufs: float) -> Predicti
         settings=without_inaudible({**prediction.settings, key: moved["chosen"]}),
         uncertainty={**prediction.uncertainty, key: (moved["low"], moved["high"])},
     )
-
-
-def _loudest(samples: np.ndarray, length: int) -> np.ndarray:
-    from ...audio.alignment.segment import loudest_start
-
-    if samples.shape[1] <= length:
-        return samples
-    start = loudest_start(samples, length)
-    return samples[:, start : start + length]
