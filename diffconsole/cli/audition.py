@@ -38,7 +38,7 @@ def audition(
     output: Path,
     force: bool,
 ) -> None:
-    """Write one page to hear a vocal through presets, at equal loudness, and to edit them.
+    """Write one page to listen to a vocal through presets, at equal loudness, and to edit them.
 
     PRESET is a file or the key of a factory preset. The page holds its audio, needs no network,
     and opens in any browser.

@@ -132,7 +132,7 @@ def _shortened(text: str) -> str:
 
 
 def describe(error: Exception) -> str | None:
-    """Put an error into one line for people; None for what only a bug can cause."""
+    """Put an error into one line for the user; None for what only a bug can cause."""
     if isinstance(error, DiffconsoleError):
         return one_line(str(error))
     # torch says "DefaultCPUAllocator: can't allocate memory" in a RuntimeError.
@@ -149,7 +149,7 @@ def describe(error: Exception) -> str | None:
 
 
 class Report:
-    """Where a command's words go: people's to stderr, results to stdout, JSON alone if asked.
+    """Where the text of a command goes: messages to stderr, results to stdout, JSON alone if asked.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class Report:
 
     @contextmanager
     def attempt(self, subject: Path) -> Iterator[None]:
-        """Tell of an error in the block and go on; the command then ends with exit code 1."""
+        """Report an error in the block and continue; the command then ends with exit code 1."""
         try:
             yield
         except Exception as error:

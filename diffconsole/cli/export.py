@@ -83,8 +83,8 @@ def _list(report: Report) -> None:
         lines.append(f"{form.key:<13} {form.title}")
         lines.append(f"{'':<13} writes a {form.ending or 'folder'}{back}")
         if form.figures:
-            told = "; ".join(map(str, form.figures))
-            lines.append(f"{'':<13} error, measured with {form.consumer}: {told}")
+            figures = "; ".join(map(str, form.figures))
+            lines.append(f"{'':<13} error, measured with {form.consumer}: {figures}")
         lines += [f"{'':<13} {name}: {words}" for name, words in form.lost.items()]
         lines += [f"{'':<13} {words}" for words in form.conditions]
     for name, reason in added_formats().broken.items():
@@ -94,7 +94,7 @@ def _list(report: Report) -> None:
 
 @command("import", "diffconsole import take.RfxChain -o take.preset.json")
 @click.argument("path", type=PATH)
-@click.option("--from", "key", metavar="FORMAT", help="[default: the ending or the folder tells]")
+@click.option("--from", "key", metavar="FORMAT", help="[default: by the ending or the folder]")
 @click.option("-o", "--output", type=PATH, required=True, help="Preset.")
 @force_option
 def import_(report: Report, path: Path, key: str | None, output: Path, force: bool) -> None:

@@ -89,7 +89,7 @@ def encoders_list(report: Report) -> None:
 def encoders_info(
     report: Report, encoder: str, encoder_rate: int | None, trust_checkpoint: bool
 ) -> None:
-    """Tell what an encoder's file holds: network, licence, rate, features, stages.
+    """Show what an encoder's file holds: network, licence, rate, features, stages.
 
     The stages are what finetune freezes from the bottom, the first one first.
     """
@@ -139,7 +139,7 @@ def models() -> None:
 @command("info", "diffconsole models info --model studio/")
 @model_option
 def models_info(report: Report, model: Path | None) -> None:
-    """Tell a model's encoder, size, training and measured figures."""
+    """Show a model's encoder, size, training and measured figures."""
     predictor, name = load_model(model)
     weights = sum(p.numel() for p in predictor.parameters())
     encoder = predictor.encoder

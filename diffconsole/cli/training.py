@@ -74,12 +74,12 @@ def finetune(
     from ..jobs.finetune import check_finetune_folder, finetune_on_pairs
     from ..jobs.options import check_device
     from ..pairs.evaluation import shortened
-    from ..training.distributed import joined
+    from ..training.distributed import process_group
     from ..training.finetuning.finetune_options import FinetuneOptions
 
     options = FinetuneOptions(held_out=held_out, minutes=minutes, steps=steps, seed=seed)
     check_device(device)
-    with joined(device) as (workers, own_device):
+    with process_group(device) as (workers, own_device):
         if not workers.is_first:
             report = Report(quiet=True, as_json=False)
         else:

@@ -20,7 +20,7 @@ from ..pairs.evaluation import (
 from ..plots.training import plot_training
 from ..progress import Progress
 from ..strip.preset import Preset
-from ..training.distributed import ALONE, Workers
+from ..training.distributed import SINGLE_PROCESS, Workers
 from ..training.finetuning.crossing import settings_of
 from ..training.finetuning.finetune import (
     LOG,
@@ -43,6 +43,11 @@ STAGE_SHARES = {
     "top": (0.85, 1.0),
 }  # fmt: skip
 """Of the bar, by what the stages take on a hundred pairs."""
+
+STAGE_WORDS = {
+    "studio": "mean settings", "near": "estimates", "ridge": "residuals", "top": "encoder",
+}  # fmt: skip
+"""How the bar names stages whose names in logs say less."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def finetune_on_pairs(
     model: Predictor | None = None,
     base: str | None = None,
     device: str = "cpu",
-    workers: Workers = ALONE,
+    workers: Workers = SINGLE_PROCESS,
     force: bool = False,
     progress: Progress = no_progress,
     messages: Callable[[str], None] = lambda _: None,
@@ -135,8 +140,8 @@ def finetune_on_pairs(
     device : str
         ``"cpu"`` or ``"cuda"``.
     workers : Workers
-        Processes that share the work (:func:`diffconsole.training.distributed.joined`); each calls
-        this function with all pairs, and the first one measures, reports and writes.
+        Processes that share the work (:func:`diffconsole.training.distributed.process_group`);
+        each calls this function with all pairs, and the first one measures, reports and writes.
     force : bool
         Replace a finished model, and start again where an unfinished run lies.
     progress : callable
@@ -281,7 +286,8 @@ def _stage_progress(progress: Progress) -> Callable[[dict[str, Any]], None]:
         share = first + (end - first) * event.get("fraction", 0.0)
         last["share"] = max(last["share"], share)
         loss = f", loss {event['loss']:.3f}" if "loss" in event else ""
-        note = f"{event['stage']}{loss}, held out {last['held_out']:.3f}"
+        stage = STAGE_WORDS.get(event["stage"], event["stage"])
+        note = f"{stage}{loss}, held out {last['held_out']:.3f}"
         progress("fine-tuning", last["share"], note)
 
     return show

@@ -149,7 +149,7 @@ def check_inputs(
 
 
 def contents_of(pair: PairFiles) -> str:
-    """Return what tells these two files from any others, whatever they are called."""
+    """Return what distinguishes these two files from all others, whatever their names."""
     digest = hashlib.sha256()
     try:
         for path in (pair.raw, pair.mixed):

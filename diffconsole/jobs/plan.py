@@ -109,7 +109,7 @@ def _check_several(
     path = next(path for path in results[done[0]] if path.exists())
     others = ""
     if len(done) < len(results):
-        others = "give only the others to go on, or "
+        others = "give only the others to continue, or "
     raise OutputError(
         f"{path}: exists already, there are results of {len(done)} of {len(results)} takes; "
         f"{others}add --force to replace them"

@@ -110,14 +110,14 @@ def process_take(
     from ..plots import StripView, plot_presets
 
     raw = open_take(take.raw)
-    source, told = enhanced(raw, enhancer)
-    told = source.messages + told
+    source, messages = enhanced(raw, enhancer)
+    messages = source.messages + messages
     before = None if enhancer is None else raw
     if is_long(source):
         preset, notices = process_long(
             model, model_name, take, source, options, references, enhancer, before, silent=silent
         )
-        return preset, told + notices
+        return preset, messages + notices
     samples, rate = in_memory(source)
     preset = predict_preset(
         model,
@@ -130,8 +130,8 @@ def process_take(
         full=options.full,
         bypass=options.bypass,
     )
-    told += found_in(take.raw, preset)
-    # What is heard is what the file says: the strip goes through its written form.
+    messages += found_in(take.raw, preset)
+    # The audio is made by what the file says: the strip goes through its written form.
     preset = Preset.from_json(changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
     view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
@@ -145,7 +145,7 @@ def process_take(
         before=None if before is None else in_memory(before)[0],
     )
     with atomic_set():
-        notices = told + _write(take.audio, result, rate, options, source.time_reference)
+        notices = messages + _write(take.audio, result, rate, options, source.time_reference)
         preset.write(take.preset, force=options.force)
         plot_presets(
             [view],

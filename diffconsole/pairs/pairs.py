@@ -42,7 +42,7 @@ MOST_SPREAD_SECONDS = 0.025
 """Tuned mixes with syllables moved by up to 20 ms reach 0.018; other takes of one rhythm lie
 between 0.006 and 0.04, so that not all of them are found."""
 
-TOLD_SECONDS = 1.0
+NOTICE_SECONDS = 1.0
 """Where the mix covers less than the raw vocal by more, it is said."""
 
 
@@ -173,7 +173,7 @@ def load_pair(files: PairFiles) -> Pair:
 
 def _messages(found: Alignment, samples: int, start: int, stop: int) -> tuple[str, ...]:
     lines = []
-    if samples - (stop - start) > TOLD_SECONDS * PAIR_RATE:
+    if samples - (stop - start) > NOTICE_SECONDS * PAIR_RATE:
         lines.append(
             f"the two files share {start / PAIR_RATE:.1f} s to {stop / PAIR_RATE:.1f} s of the "
             "raw vocal; only this is used"

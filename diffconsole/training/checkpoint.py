@@ -1,4 +1,9 @@
-"""Training states on disk: weights, optimizer and progress in safetensors and JSON, no pickle."""
+"""Training states on disk: weights, optimizer and progress in safetensors and JSON, no pickle.
+
+The optimizer is flattened here: ``torch.distributed.checkpoint`` does so too, but its groups hold
+tuples and None that go into no tensor file, it imports 685 more modules (0.7 s), and by its names
+no run that was stopped before could be resumed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ def save_checkpoint(
     progress: Mapping[str, Any],
     best: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write everything that a run needs to go on, whole or not at all.
+    """Write everything that a run needs to resume, whole or not at all.
 
     Parameters
     ----------

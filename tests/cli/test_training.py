@@ -296,7 +296,7 @@ def test_former_names_of_options_are_hidden():
         (("voices", "--held-out", "karl"), "'karl' to hold out"),
         (("voices", "--validation", "karl"), "'karl' to validate on"),
         (("voices", "--judges", "karl"), "'karl' to validate on"),
-        (("voices", "--held-out", "anna"), "everybody is held out"),
+        (("voices", "--held-out", "anna"), "all speakers are held out"),
         (("voices", "--reference", "karl"), "'karl'"),
         (("voices", "--rooms", "nowhere"), "nowhere"),
         (("voices", "--start-from", "nowhere"), "nowhere: no model here"),

@@ -5,8 +5,8 @@ few. The studio's strip begins at the middle of the labels, which is found again
 each fold; by how much it then moves, the trained strip is moved for the pairs of that fold. The
 departures are those of a regression on the other pairs, in closed form (:mod:`.ridge`). Strip and
 departures are trained on together once for each of three folds, without it; the epoch at which the
-folds come nearest to their mixes is that at which the training on all pairs ends. Folds are pairs
-with like voices (:mod:`.alike`).
+folds have the lowest distance to their mixes is that at which the training on all pairs ends. Folds
+are pairs with like voices (:mod:`.alike`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Fitted:
     Attributes
     ----------
     near : Tensor
-        ``(pairs, parameters)``, the settings near the strip.
+        ``(pairs, parameters)``, the estimates around the strip.
     certainty : Tensor
         ``(pairs,)``.
     weights : list of float
@@ -207,4 +207,4 @@ def _answers(work: Work) -> Tensor:
         work.means().to(work.device), work.described.to(work.device)
     )
     chosen = work.model.choose(mean, (log_variance / 2).exp()).cpu()
-    return work.workers.agree(chosen)
+    return work.workers.broadcast(chosen)

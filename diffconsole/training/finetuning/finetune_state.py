@@ -16,7 +16,7 @@ __all__ = ["STAGES", "is_whole", "rounded", "run_fingerprint"]
 STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
 
 VERSION = 2
-"""Of what the stages do: a run goes on as it began, or not at all."""
+"""Of what the stages do: a run resumes as it began, or not at all."""
 
 
 def rounded(shares: Mapping[str, float]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Different bells make the same curve, and different thresholds and ratios the same dynamics, so
 labels cannot be compared setting by setting: the mean of two that sound the same may sound like
-neither. They are put in the terms of one strip first: the settings nearest to it that make the
+neither. They are put in the terms of one strip first: the settings closest to it that make the
 same curves.
 """
 
@@ -44,7 +44,7 @@ def curves_db(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_terms_of(strip: Tensor, labels: Tensor) -> Tensor:
-    """Return the settings nearest to a strip that make the labels' curves.
+    """Return the settings closest to a strip that make the labels' curves.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def spread_of(departures: Tensor) -> Tensor:
 
 
 def _weighted_medians(labels: Tensor) -> Tensor:
-    """Medians in which a label counts as far as its setting is heard."""
+    """Medians in which a label counts as far as its setting is audible."""
     weight = relevance(denormalize(labels))
     order = labels.argsort(dim=0)
     share = weight.gather(0, order).cumsum(dim=0)
@@ -89,7 +89,7 @@ def _weighted_medians(labels: Tensor) -> Tensor:
 
 @torch.enable_grad()
 def _descend(start: Tensor, eq: Tensor, dynamics: Tensor, *, count: int) -> Tensor:
-    """Adam on the curves' errors and the distance from the start; no audio is heard."""
+    """Adam on the curves' errors and the distance from the start; no audio is used."""
     start = start.double()
     mask = torch.tensor(CURVES).to(start)
     points = start.repeat(count, 1).requires_grad_()

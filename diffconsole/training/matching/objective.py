@@ -113,7 +113,7 @@ def _console_for(reverb_seconds: float) -> Console:
 
 
 def _console(points: Tensor, samples: int) -> Console:
-    """The console with room for the longest of these reverbs, as far as the excerpt hears it.
+    """The console with room for the longest of these reverbs, as far as the excerpt holds it.
 
     In whole halves of a second: a new length at each step would make new noise each time.
     """

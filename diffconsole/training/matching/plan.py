@@ -22,7 +22,7 @@ class Round:
     part : int
         At each step one frame of so many is compared.
     keep : int
-        Points that go on from here.
+        Points that the next round begins with.
     """
 
     seconds: float

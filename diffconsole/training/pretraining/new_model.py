@@ -26,7 +26,7 @@ def new_model(
         ``NAME[:PATH]``: a family, and a file, a bundle, or the folder of a model whose encoder
         it is. The families whose weights are shipped need no path.
     sample_rate : int, optional
-        Hz, for encoders whose file does not tell it.
+        Hz, for encoders whose file does not state it.
     seed : int
         Of the head's weights.
     trust : bool

@@ -2,17 +2,17 @@
 
 Four tasks share the encoder:
 
-- *finish*: a simulated raw vocal (:mod:`.simulate`); tell the strip that finishes it. This head
+- *finish*: a simulated raw vocal (:mod:`.simulate`); predict the strip that mixes it. This head
   is kept: it is the shipped predictor's.
-- *listen*: a voice through a random strip (:mod:`.processed`); tell the strip.
+- *listen*: a voice through a random strip (:mod:`.processed`); predict the strip.
 - *style*: a voice before the strip, and one or two others after it, or other passages of the same;
-  tell the strip. This head is kept too: it brings a raw vocal to the style of a finished one.
+  predict the strip. This head is kept too: it brings a raw vocal to the style of a finished one.
 - *match*: of passages through one strip, find the others among the batch, whoever sings, and beside
   the same passage through another strip.
 
 The loss of the first three is the likelihood of the known settings and the error of the EQ's curve
 (:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
-et al., 2018). Examples are made on the fly in other processes and heard a few times each from a
+et al., 2018). Examples are made on the fly in other processes and used a few times each from a
 pool, since making one costs more than learning from it. Validation speakers serve
 to choose the best state and to calibrate its uncertainty; test speakers are not used at all. In
 the end the first head is anchored (:mod:`.anchoring`).
@@ -62,7 +62,7 @@ CHECKPOINT = "pretrain.safetensors"
 SHIPPED = "shipped"
 RECORDED = ("trained", "options", "steps", "people", "sources", "started_from")
 KEPT = ("total", "likelihood", "error", "curve_db", "style")
-"""Figures of what a model keeps; a run that goes on has a new listener."""
+"""Figures of what a model keeps; a resumed run has a new listener."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PretrainOptions:
     Attributes
     ----------
     voices : str
-        Folder with one folder of clips a person.
+        Folder with one folder of clips per speaker.
     rooms : str, optional
         Folder of impulse responses.
     held_out : tuple of str
@@ -81,7 +81,7 @@ class PretrainOptions:
         Validation speakers: not trained on, they choose the best state and calibrate its
         uncertainty; by default those held out.
     reference : tuple of str
-        People whose long-term spectrum is the finished one; empty for the mean of all.
+        Speakers whose long-term spectrum is the finished one; empty for the mean of all.
     finished : str, optional
         Folder of mixed vocals, in place of the reference: the long-term spectra of finished voices
         are drawn from the distribution of theirs.
@@ -95,7 +95,7 @@ class PretrainOptions:
     learning_rate : float
         At the start; it falls to nothing along a cosine of the budget.
     start_from : str, optional
-        Folder of a pretrained model to go on from, by ``"shipped"`` the shipped one; by default
+        Folder of a pretrained model to continue from, by ``"shipped"`` the shipped one; by default
         from scratch. Whom it was trained on must not be held out here. A lower learning rate than
         the usual one keeps what it knows.
     average : bool
@@ -161,7 +161,7 @@ def pretrain(
     folder : Path
         Gets the model, and a checkpoint each two minutes.
     resume : bool
-        Go on from the folder's checkpoint if there is one.
+        Resume from the folder's checkpoint if there is one.
     report : callable
         Called after each step with ``fraction`` of the budget, ``step`` and ``loss``, and after
         each validation with the held-out figures.
@@ -183,8 +183,8 @@ def pretrain(
     Raises
     ------
     ModelError
-        A person to hold out is not there, nobody is left to train on, the model to start from is
-        of another kind or was trained on somebody that is held out here, or the folder holds the
+        A speaker to hold out is not there, none is left to train on, the model to start from is
+        of another kind or was trained on a speaker that is held out here, or the folder holds the
         checkpoint of a run with other data or options.
     AudioError
         The voices or rooms cannot be read.
@@ -212,7 +212,7 @@ def pretrain(
     apart = {*options.held_out, *options.judges}
     people = [p for p in voices.clips if p not in apart]
     if not people:
-        raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
+        raise ModelError(f"{options.voices}: all speakers are held out; leave some to train on")
     strips = Strips.usual()
     pretrain_model = PretrainModel(options.bfloat16)
     model = pretrain_model.model
@@ -326,7 +326,7 @@ def pretrain(
                 validate_state()
                 validated_at = time.monotonic()
             batch = pool.batch(progress["step"], made)
-            # Half a step is no state that a run can go on from.
+            # Half a step is no state that a run can resume from.
             with uninterrupted():
                 loss = step(batch[0], batch[1], share)
             report({"fraction": share, "step": progress["step"], "loss": loss})

@@ -1,6 +1,6 @@
 """Loss of predicted settings against known ones.
 
-Each setting counts by how much it is heard: the frequency of a bell by the bell's gain, the
+Each setting counts by how audible it is: the frequency of a bell by the bell's gain, the
 reverb's by its level. The EQ counts as a curve too, since different bells make the same curve.
 """
 
@@ -33,7 +33,7 @@ def eq_curve_db(settings: Mapping[str, Tensor]) -> Tensor:
 
 
 def relevance(settings: Mapping[str, Tensor]) -> Tensor:
-    """Return how much each setting is heard, ``(batch, parameters)`` in 0.02…1."""
+    """Return how audible each setting is, ``(batch, parameters)`` in 0.02…1."""
     wet = settings["reverb.wet_db"]
     by_section = {
         f"eq.{band}": settings[f"eq.{band}.gain_db"].abs() / 6.0
