@@ -7,9 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["bar", "steps"]
+__all__ = ["Progress", "bar", "bars", "steps"]
 
 Item = TypeVar("Item")
+
+Progress = Callable[[str, float, str], None]
+"""Called by long work with the label of what is going on, the share of it that is done, 0…1, and a
+note."""
 
 
 @contextlib.contextmanager
@@ -42,6 +46,33 @@ def bar(label: str, *, silent: bool) -> Iterator[Callable[[float, str], None]]:
     ) as progress:
         task = progress.add_task(label, total=1.0, note="")
         yield lambda done, note: progress.update(task, completed=min(done, 1.0), note=note)
+
+
+@contextlib.contextmanager
+def bars(*, silent: bool) -> Iterator[Progress]:
+    """Show one bar after the other: the function that it gives begins a new one for each label.
+
+    Parameters
+    ----------
+    silent : bool
+        Show nothing.
+    """
+    label = ""
+    with contextlib.ExitStack() as shown:
+
+        def no_bar(done: float, note: str) -> None:
+            pass
+
+        update: Callable[[float, str], None] = no_bar
+
+        def show(current: str, done: float, note: str) -> None:
+            nonlocal label, update
+            if current != label:
+                shown.close()
+                label, update = current, shown.enter_context(bar(current, silent=silent))
+            update(done, note)
+
+        yield show
 
 
 def steps(items: Sequence[Item], label: str, *, silent: bool) -> Iterator[Item]:

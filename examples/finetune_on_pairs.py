@@ -1,4 +1,4 @@
-"""Fine-tune the shipped model on pairs of raw and mixed vocals, and hear how near it comes.
+"""Fine-tune the shipped model on pairs of raw and mixed vocals, and measure its distance to them.
 
 ``python examples/finetune_on_pairs.py --raw raw/ --mixed mixed/ -o studio/``
 
@@ -12,15 +12,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from diffconsole import Predictor
 from diffconsole.audio import read_audio, resample, write_audio
 from diffconsole.console.render import render
-from diffconsole.pairs import Pair, find_pairs, load_pair
-from diffconsole.pairs.evaluation import level_distance, model_distance
+from diffconsole.jobs.finetune import finetune_on_pairs
+from diffconsole.pairs import find_pairs, load_pair
 from diffconsole.strip.preset import find_preset
-from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.training.finetuning.finetune import FinetuneOptions
 
 HERE = Path(__file__).parent
 
@@ -41,17 +38,12 @@ def make_pairs(folder: Path) -> tuple[Path, Path]:
     return raw_folder, mixed_folder
 
 
-def mean_distance(pairs: list[Pair], model: Predictor) -> float:
-    """How far the model's settings are from these mixes."""
-    return float(np.mean([model_distance(pair, model) for pair in pairs]))
-
-
 def main() -> None:
     """Read the command line, pair, fine-tune, compare, save."""
     parser = argparse.ArgumentParser(description="Fine-tune on a studio's pairs.")
     parser.add_argument("--raw", type=Path, help="folder of raw vocals")
     parser.add_argument("--mixed", type=Path, help="folder of mixed vocals, of the same names")
-    parser.add_argument("--minutes", type=float, default=0.3, help="most time for training")
+    parser.add_argument("--minutes", type=float, default=0.3, help="time budget for training")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/studio"), help="model")
     options = parser.parse_args()
     if (options.raw is None) != (options.mixed is None):
@@ -64,19 +56,15 @@ def main() -> None:
         files, left_over = find_pairs(raw, mixed)
         for line in left_over:
             print(f"left out: {line}")
-        settings = FinetuneOptions(minutes=options.minutes, held_out=0.2)
-        train, held_out = split_pairs([load_pair(entry) for entry in files], settings)
-        model = Predictor.load()
-        before = mean_distance(held_out, model)
-        # The folder keeps the state of the run; a run that was stopped goes on from there.
-        result = finetune(model, train, held_out, Path(temporary), settings)
-    model.save(options.output, {"pairs": len(files), "history": result.history})
+        pairs = [load_pair(entry) for entry in files]
+    settings = FinetuneOptions(minutes=options.minutes, held_out=0.2)
+    # Replaces an earlier model. Without `force` it would be refused, and a stopped run resumed.
+    made = finetune_on_pairs(pairs, options.output, settings, force=True)
 
-    print(f"{options.output}: {len(train)} pairs trained on, {len(held_out)} held out")
-    print("distance to the mixes held out (smaller is nearer):")
-    print(f"  level only {np.mean([level_distance(pair) for pair in held_out]):.3f}")
-    print(f"  before     {before:.3f}")
-    print(f"  after      {mean_distance(held_out, model):.3f}")
+    print(f"{options.output}: {made.trained} pairs trained on, {len(made.names)} held out")
+    print("distance to the mixes held out (lower is better):")
+    for name, (mean, _) in made.table().items():
+        print(f"  {name:<28} {mean:.3f}")
 
 
 if __name__ == "__main__":

@@ -244,14 +244,12 @@ def short_work() -> Iterator[None]:
 
     Every file is written by the functions that always write it.
     """
+    import diffconsole.jobs.finetune
     import diffconsole.pairs.evaluation
     import diffconsole.pairs.residual
     import diffconsole.plots
     import diffconsole.plots.match
-    import diffconsole.plots.training
-    import diffconsole.training.finetuning.finetune
     import diffconsole.training.matching.match
-    from diffconsole.cli import training as cli_training
     from diffconsole.files import atomic_path
     from diffconsole.strip.parameters import default_settings
     from diffconsole.training.checkpoint import save_checkpoint
@@ -289,11 +287,7 @@ def short_work() -> Iterator[None]:
         diffconsole.plots.match: {
             "plot_match": lambda _pair, _preset, path, *, force, **_: draw(path, force),
         },
-        diffconsole.plots.training: {
-            "plot_training": lambda _history, path, *, force, **_: draw(path, force),
-        },
         diffconsole.training.matching.match: {"match": search},
-        diffconsole.training.finetuning.finetune: {"finetune": train},
         diffconsole.pairs.evaluation: {
             "model_distance": lambda _pair, _model: 1.0,
             "fixed_distance": lambda _pair, _fixed: 1.5,
@@ -303,7 +297,12 @@ def short_work() -> Iterator[None]:
             "measure_residual": lambda _pair, _preset: None,
             "in_words": lambda _: [],
         },
-        cli_training: {"_choose_fixed": lambda _pairs, _report: _Named("rap")},
+        diffconsole.jobs.finetune: {
+            "finetune": train,
+            "plot_training": lambda _history, path, *, force, **_: draw(path, force),
+            "model_distance": lambda _pair, _model: 1.0,
+            "choose_factory_preset": lambda _pairs, _progress: _Named("rap"),
+        },
     }
     with ExitStack() as changed:
         for module, changes in modules.items():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from diffconsole.progress import bar, steps
+from diffconsole.progress import bar, bars, steps
 
 
 class Terminal(io.StringIO):
@@ -45,3 +45,25 @@ def test_steps_gives_every_item(monkeypatch):
 def test_an_error_inside_passes():
     with pytest.raises(ZeroDivisionError), bar("x", silent=False):
         raise ZeroDivisionError
+
+
+def test_bars_come_one_after_the_other(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with bars(silent=False) as progress:
+        progress("training", 0.5, "loss 1.000")
+        progress("training", 1.0, "loss 0.500")
+        progress("measuring", 0.25, "1 of 4")
+    shown = stream.getvalue()
+    # A bar is taken away when it ends, so what is shown last of each is its own last state.
+    assert shown.rindex("loss 0.500") < shown.index("measuring")
+    assert "training" not in shown[shown.index("measuring") :]
+
+
+def test_silent_bars_show_nothing(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with bars(silent=True) as progress:
+        progress("training", 0.5, "")
+    assert stream.getvalue() == ""

@@ -20,12 +20,13 @@ ROOMS = (
     ("jobs",), ("cli",), ("docs",),
 )  # fmt: skip
 
-# The row of a module in the chain's table is part of the strip, and lies with its module.
-ROWS = ("modules", "row.py")
+# The row of a module in the chain's table is part of the strip, with the words that it names; both
+# lie with their module.
+ROWS = {("modules", "row.py"), ("modules", "words.py")}
 
 # Within training: the search serves both kinds of training, fine-tuning starts from pretraining.
 TRAINING = (
-    ("checkpoint", "distributed", "interrupts", "log"),
+    ("by_key", "checkpoint", "distributed", "interrupts", "log"),
     ("matching",), ("pretraining",), ("finetuning",),
 )  # fmt: skip
 
@@ -63,7 +64,7 @@ def file_of(parts: Sequence[str], package: Path) -> Path | None:
 
 def _room_of(inside: Path) -> str:
     first = inside.parts[0].removesuffix(".py")
-    return "strip" if (first, inside.name) == ROWS else first
+    return "strip" if (first, inside.name) in ROWS else first
 
 
 def upward_imports(package: Path, rooms: Sequence[Sequence[str]], within: str = "") -> list[str]:

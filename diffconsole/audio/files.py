@@ -31,6 +31,7 @@ from .read import (
     read_audio,
     read_audio_file,
 )
+from .windows import repeated
 
 __all__ = [
     "MAX_SAMPLE_RATE",
@@ -268,8 +269,7 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
         return loudness_lufs(samples / np.float32(peak), sample_rate) + 20.0 * math.log10(peak)
     shortest = math.ceil(_LOUDNESS_BLOCK_S * sample_rate)
     length = samples.shape[1]
-    if length < shortest:
-        samples = np.tile(samples, (1, -(-shortest // length)))
+    samples = repeated(samples, shortest)
     if length > 8 * _BLOCK_SAMPLES:
         # pyloudnorm takes several times the memory of what it measures.
         parts = LoudnessMeter(sample_rate, len(samples), length)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .silence import SILENCE_SECONDS, between, runs_of
+from .windows import whole_windows
 
 __all__ = ["offset_messages", "without_dc"]
 
@@ -61,10 +62,7 @@ def offset_messages(offsets: list[str]) -> tuple[str, ...]:
 def _drift(channel: np.ndarray, moving: list[tuple[int, int]], sample_rate: int) -> float:
     """How far the mean of a second moves: half of what most of them span."""
     size = round(DRIFT_SECONDS * sample_rate)
-    means = [
-        channel[a : a + (b - a) // size * size].reshape(-1, size).mean(axis=1, dtype=np.float64)
-        for a, b in moving
-    ]
+    means = [whole_windows(channel[a:b], size).mean(axis=1, dtype=np.float64) for a, b in moving]
     every = np.concatenate(means) if means else np.zeros(0)
     if len(every) < LEAST_SECONDS:
         return 0.0

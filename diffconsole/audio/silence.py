@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .windows import runs_of_true, whole_windows
+
 __all__ = ["between", "parts_of", "runs_of"]
 
 BLOCK_SECONDS, SILENCE_SECONDS = 0.005, 0.3
@@ -36,20 +38,19 @@ def parts_of(samples: np.ndarray, sample_rate: int) -> tuple[tuple[int, int], ..
 
 
 def _peaks(channel: np.ndarray, size: int) -> np.ndarray:
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
+    blocks = whole_windows(channel, size)
     return np.maximum(blocks.max(axis=1), -blocks.min(axis=1))
 
 
 def _stretches(quiet: np.ndarray, size: int) -> np.ndarray:
     """First sample and end of every run of blocks, ``(runs, 2)``."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], quiet.astype(np.int8), [0]))))
-    return edges.reshape(-1, 2) * size
+    return runs_of_true(quiet) * size
 
 
 def runs_of(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
     """Stretches of 0.3 s or more that stay within ± a limit; with 0 those of one value."""
     size = max(round(BLOCK_SECONDS * sample_rate), 1)
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
+    blocks = whole_windows(channel, size)
     if limit:
         quiet = (blocks.max(axis=1) <= limit) & (blocks.min(axis=1) >= -limit)
     else:
@@ -73,7 +74,7 @@ def runs_of(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[i
 def _white_runs(channel: np.ndarray, sample_rate: int, limit: float) -> list[tuple[int, int]]:
     """Stretches of 0.9 s or more that hold nothing but white noise within ± a limit."""
     size = max(round(BLOCK_SECONDS * sample_rate), 1)
-    blocks = channel[: len(channel) // size * size].reshape(-1, size)
+    blocks = whole_windows(channel, size)
     peaks = _peaks(channel, size)
     white = peaks <= limit
     some = blocks[white].astype(np.float64)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .windows import whole_windows
+
 __all__ = ["without_wild_samples"]
 
 ABOVE_DB, LONGEST_SECONDS = 24.0, 0.003
@@ -115,7 +117,7 @@ def _messages(places: list[_Place], sample_rate: int, before: int) -> tuple[str,
 def _peaks(channel: np.ndarray, size: int) -> np.ndarray:
     """Of blocks, the last of them shorter."""
     count = len(channel) // size
-    blocks = channel[: count * size].reshape(-1, size)
+    blocks = whole_windows(channel, size)
     peaks = np.maximum(blocks.max(axis=1), -blocks.min(axis=1)) if count else np.zeros(0)
     rest = channel[count * size :]
     return np.append(peaks, np.abs(rest).max()) if len(rest) else peaks

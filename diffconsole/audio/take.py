@@ -18,6 +18,7 @@ from ..errors import AudioError
 from .offsets import offset_messages, without_dc
 from .silence import parts_of
 from .spikes import without_wild_samples
+from .windows import whole_windows
 
 __all__ = ["Take", "level_lufs", "take_of"]
 
@@ -246,7 +247,7 @@ def _clearness_db(
     """How far the loud moments are above the pauses: room and noise fill these."""
     size = round(0.02 * sample_rate)
     voiced = _joined(channel[None], parts)[0]
-    blocks = voiced[: len(voiced) // size * size].reshape(-1, size)
+    blocks = whole_windows(voiced, size)
     if not len(blocks):
         return 0.0
     level_db = 10.0 * np.log10(np.einsum("ij,ij->i", blocks, blocks) + 1e-20)

@@ -2,7 +2,7 @@
  * Integrated loudness of a stereo signal after ITU-R BS.1770-4, with the filters and blocks of
  * pyloudnorm: `−0.691 + 10·log10(Σ z)` over blocks of 0.4 s, gated at −70 LUFS and 10 LU below.
  */
-import { coefficients, runSection } from "./equalizer.js";
+import { coefficients, runSection } from "../modules/equalizer/equalizer.js";
 
 const BLOCK_SECONDS = 0.4;
 const BLOCKS_A_SECOND = 10;

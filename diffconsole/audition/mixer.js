@@ -74,8 +74,9 @@ export class Mixer {
     version.strip.setTarget(target, isNew || !version.warm);
   }
 
-  setRoom(index, levels) {
-    this.versions[index].strip.setRoom(levels);
+  /** Give a version's console what was made apart for a module. */
+  setRoom(index, levels, module) {
+    this.versions[index].strip.setRoom(levels, module);
   }
 
   /** Hear the console instead of the buffer, or the other way round. */

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,10 +16,10 @@ from .. import __version__
 from ..console.render import render
 from ..errors import OutputError, PageSizeError, SettingsError
 from ..files import atomic_path, check_output
-from ..strip.parameters import PARAMETERS, SWITCHES
+from ..strip.parameters import CHAIN, PARAMETERS, SWITCHES
 from ..strip.preset import Preset
 from ..strip.schema import FORMAT, SCHEMA_ID, VERSION
-from .bundle import SCRIPTS, bundle
+from .bundle import SCRIPTS, bundle, json_in_html
 from .versions import aligned_mix, encode, measured
 
 __all__ = ["LARGEST_BYTES", "Page", "Vocal", "write_page"]
@@ -185,6 +184,7 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
         else:
             result = render(samples, rate, preset).samples
         longest = max(longest, result.shape[1])
+        parts.notices += _silent(name, preset)
         own = {"strip": preset.strip, "presetName": preset.name, "provenance": preset.provenance}
         versions.append({"kind": "preset", "name": name, **own, **measured(result, rate)})
     if vocal.before is not None:
@@ -213,6 +213,17 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
     }
 
 
+def _silent(name: str, preset: Preset) -> list[str]:
+    """Say which modules of a preset the page cannot run, one line each."""
+    off = preset.bypass()
+    return [
+        f"{name}: the page cannot run the {module.title}, which has no JavaScript; it plays "
+        "this preset without it"
+        for module in CHAIN
+        if not module.script and module.key not in off
+    ]
+
+
 def _recorded(name: str, samples: np.ndarray, rate: int, parts: _Parts) -> dict[str, Any]:
     """A version with audio of its own, which no preset makes."""
     own_audio = {"audio": parts.add_audio(samples, rate), "channels": len(samples)}
@@ -231,7 +242,7 @@ def _text(title: str, vocals: list[dict[str, Any]], audio: list[str]) -> str:
         "TITLE": html.escape(title),
         "VERSION": html.escape(__version__),
         "STYLE": (SCRIPTS / "ui" / "style.css").read_text(encoding="utf-8"),
-        "DATA": _json_in_html(data),
+        "DATA": json_in_html(data),
         "AUDIO": "\n".join(audio),
         "WORKLET": bundle("worklet.js"),
         "WORKER": bundle("worker.js"),
@@ -240,9 +251,3 @@ def _text(title: str, vocals: list[dict[str, Any]], audio: list[str]) -> str:
     template = (SCRIPTS / "ui" / "page.html").read_text(encoding="utf-8")
     # One pass: what is filled in is not searched again.
     return re.sub(r"@([A-Z]+)@", lambda found: fillings[found[1]], template)
-
-
-def _json_in_html(data: Any) -> str:
-    """Return JSON that cannot end its script element, nor open a comment in it."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

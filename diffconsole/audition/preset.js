@@ -1,12 +1,15 @@
 /**
  * The preset as the page edits it: settings, what is off, amount, rounding, the file. The rules are
- * those of `diffconsole/strip/preset.py`; the table of parameters comes with the page.
+ * those of `diffconsole/strip/preset.py` and `amount.py`; the table of parameters comes with the
+ * page.
  *
  * A strip is the preset's modules as the file holds them, `{eq: {peak_1: {gain_db: 3}}}`.
  */
+import { MODULES } from "./modules.js";
 
 /** @typedef {{key: string, section: string, name: string, unit: string, low: number,
- *   high: number, scale: string, default: number, meaning: string}} Parameter */
+ *   high: number, scale: string, default: number, meaning: string, amount: string, follows: string,
+ *   decimals: ?number, since: number}} Parameter */
 
 const place = (strip, section) =>
   section.split(".").reduce((inner, part) => inner?.[part], strip);
@@ -51,26 +54,29 @@ export function setValue(strip, parameter, value) {
   inner[parameter.name] = rounded(parameter, Math.min(Math.max(value, parameter.low), parameter.high));
 }
 
-/** 0.001 dB, pre-delay 10 ns, all else five digits. @param {Parameter} parameter */
+/** As a preset's file holds it: 0.001 dB, the table's decimals, or five digits. @param {Parameter} parameter */
 export function rounded(parameter, value) {
-  const clip = (x) => Math.min(Math.max(x, parameter.low), parameter.high) + 0;
-  if (parameter.unit === "dB" || parameter.unit === "dBFS") return clip(Number(value.toFixed(3)));
-  if (parameter.key === "reverb.pre_delay_ms") return clip(Number(value.toFixed(5)));
-  return clip(Number(value.toPrecision(5)));
+  const { unit, decimals, low, high } = parameter;
+  const clip = (x) => Math.min(Math.max(x, low), high) + 0;
+  if (unit === "dB" || unit === "dBFS") return clip(Number(value.toFixed(3)));
+  return clip(Number((decimals ?? null) === null ? value.toPrecision(5) : value.toFixed(decimals)));
 }
 
-function scaled(parameter, value, amount) {
-  const { key, name, low, high } = parameter;
-  const clip = (x) => Math.min(Math.max(x, low), high);
-  if (key === "compressor.ratio") return clip(value ** amount);
-  if (key === "reverb.wet_db") return clip(value + 20 * Math.log10(amount));
-  if (["gain_db", "makeup_db", "position"].includes(name)) return clip(amount * value);
-  if (key === "eq.high_pass.freq_hz") return clip(low * (value / low) ** amount);
-  if (key === "eq.low_pass.freq_hz") return clip(high * (value / high) ** amount);
-  if (key === "eq.high_pass.q" || key === "eq.low_pass.q") {
-    return clip(Math.SQRT1_2 * (value / Math.SQRT1_2) ** Math.min(amount, 1));
-  }
-  return value;
+/** How a setting follows the amount, above 0, by the name of its rule. */
+const RULES = {
+  keep: (_, value) => value,
+  gain: (_, value, amount) => amount * value,
+  ratio: (_, value, amount) => value ** amount,
+  level: (_, value, amount) => value + 20 * Math.log10(amount),
+  to_low_end: ({ low }, value, amount) => low * (value / low) ** amount,
+  to_high_end: ({ high }, value, amount) => high * (value / high) ** amount,
+  resonance: (_, value, amount) => Math.SQRT1_2 * (value / Math.SQRT1_2) ** Math.min(amount, 1),
+};
+
+/** @param {Parameter} parameter @param {number} value @param {number} amount */
+export function scaled(parameter, value, amount) {
+  const { low, high } = parameter;
+  return Math.min(Math.max(RULES[parameter.amount](parameter, value, amount), low), high);
 }
 
 /**
@@ -87,31 +93,43 @@ export function atAmount(strip, amount, table, switches) {
     const section = place(result, p.section);
     if (!section) continue;
     let value = scaled(p, before[p.key], amount);
-    if (p.key === "compressor.threshold_db" && !off.has("input_gain")) {
-      // The threshold follows the input gain: the compressor keeps its place in the signal.
-      const input = table.find((other) => other.key === "input_gain.gain_db");
-      const gain = before[input.key];
-      value = before[p.key] + scaled(input, gain, amount) - gain;
+    const gain = table.find((other) => other.key === p.follows);
+    if (gain && !off.has(gain.section)) {
+      // A level after a gain keeps its place in the signal.
+      value = before[p.key] + scaled(gain, before[gain.key], amount) - before[gain.key];
     }
     section[p.name] = rounded(p, Math.min(Math.max(value, p.low), p.high));
   }
   return result;
 }
 
-/** What the preset's file holds, keys in chain order. */
+/** The minor version of the format that a module or parameter needs. */
+const sinceOf = (section) => MODULES.find(({ key }) => key === section.split(".")[0])?.since ?? 0;
+
+/**
+ * What the preset's file holds, keys in chain order. It states the lowest version that holds that;
+ * a parameter that came later than its module is left out where it stands at its default.
+ */
 export function presetFile(strip, { name, provenance }, { format, table, switches }) {
   const file = { $schema: format.schema, format: format.format, version: format.version };
+  let minor = 0;
   if (name) file.name = name;
   for (const section of switches) {
     const source = place(strip, section);
     if (!source) continue;
     let inner = file;
     for (const part of section.split(".")) inner = inner[part] ??= {};
+    minor = Math.max(minor, sinceOf(section));
     if ("enabled" in source) inner.enabled = source.enabled;
     for (const p of table) {
-      if (p.section === section && p.name in source) inner[p.name] = source[p.name];
+      if (p.section !== section || !(p.name in source)) continue;
+      const isNewer = p.since > sinceOf(section);
+      if (isNewer && source[p.name] === p.default) continue;
+      inner[p.name] = source[p.name];
+      minor = Math.max(minor, p.since);
     }
   }
+  file.version = `1.${minor}`;
   if (Object.keys(provenance ?? {}).length) file.provenance = provenance;
   return `${JSON.stringify(file, null, 2)}\n`;
 }

@@ -2,10 +2,9 @@
  * The worker: rooms for the live console, estimates of an edit's loudness, and whole renders with
  * their loudness, in steps, so that a newer job for the same version takes the place of an older one.
  */
-import { LIVE_BLOCKS, partition } from "./convolver.js";
+import { TWINS } from "./chain.js";
 import { levelOf } from "./loudness.js";
 import { render } from "./offline.js";
-import { impulseResponse } from "./reverb.js";
 
 const STEP_MS = 40;
 const MOST_RESPONSES = 4;
@@ -28,10 +27,10 @@ function remembered(known, most, key, make) {
   return found;
 }
 
-/** The response of a room; its level is no part of it. */
-function respond(sampleRate, room) {
-  const key = JSON.stringify([sampleRate, { ...room, wet_db: 0 }]);
-  return remembered(responses, MOST_RESPONSES, key, () => impulseResponse(sampleRate, room));
+/** A module's response, as `response` of its twin makes it. */
+function respond({ key: module, response }, sampleRate, room) {
+  const key = JSON.stringify([module, sampleRate, response.of(room)]);
+  return remembered(responses, MOST_RESPONSES, key, () => response.make(sampleRate, room));
 }
 
 /** Loudness and peak of a part of a vocal through settings; what lies before only leads in. */
@@ -51,9 +50,11 @@ const handlers = {
     for (const slot of latest.keys()) if (slot !== "file") latest.set(slot, 0);
   },
 
-  room({ job, sampleRate, room }) {
-    const made = partition(respond(sampleRate, room), LIVE_BLOCKS);
-    const buffers = made.flatMap((l) => [l.leftRe, l.leftIm, l.rightRe, l.rightIm].map((a) => a.buffer));
+  room({ job, module: key, sampleRate, room }) {
+    const module = TWINS.find((twin) => twin.key === key);
+    const made = module.response.split(respond(module, sampleRate, room));
+    const arrays = made.flatMap((level) => Object.values(level).filter(ArrayBuffer.isView));
+    const buffers = arrays.map((array) => array.buffer);
     self.postMessage({ job, levels: made }, buffers);
   },
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import PATH, Report, command, force_option
+from .common import PATH, Report, command, force_option, read_preset
 
 if TYPE_CHECKING:
     from ..audition import Vocal
@@ -38,7 +38,7 @@ def audition(
     output: Path,
     force: bool,
 ) -> None:
-    """Write one page to hear a vocal through presets, at equal loudness, and to edit them.
+    """Write one page to listen to a vocal through presets, at equal loudness, and to edit them.
 
     PRESET is a file or the key of a factory preset. The page holds its audio, needs no network,
     and opens in any browser.
@@ -63,7 +63,8 @@ def audition(
         "page": str(output),
         "bytes": page.size_bytes,
         "vocals": page.vocals,
-        "notices": list(page.notices),
+        "notices": [line for _, preset in vocals[0].presets for line in preset.notices]
+        + list(page.notices),
     }
     report.result(data)
 
@@ -78,12 +79,11 @@ def _vocals(
     from ..audio.blocks import in_memory, is_long
     from ..audition import Vocal
     from ..jobs.long_process import audition_part
-    from ..jobs.process import open_take
-    from ..strip.preset import find_preset
+    from ..jobs.takes import open_take
 
     strips = []
     for path in presets:
-        preset = find_preset(path)
+        preset = read_preset(report, path)
         strips.append((preset.name or path.name.removesuffix(".json"), preset))
     vocals = []
     for i, raw in enumerate(raws):

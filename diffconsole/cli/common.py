@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ __all__ = [
     "model_folder_option",
     "model_option",
     "one_line",
+    "read_preset",
     "seed_option",
 ]
 
@@ -132,7 +133,7 @@ def _shortened(text: str) -> str:
 
 
 def describe(error: Exception) -> str | None:
-    """Put an error into one line for people; None for what only a bug can cause."""
+    """Put an error into one line for the user; None for what only a bug can cause."""
     if isinstance(error, DiffconsoleError):
         return one_line(str(error))
     # torch says "DefaultCPUAllocator: can't allocate memory" in a RuntimeError.
@@ -149,7 +150,7 @@ def describe(error: Exception) -> str | None:
 
 
 class Report:
-    """Where a command's words go: people's to stderr, results to stdout, JSON alone if asked.
+    """Where the text of a command goes: messages to stderr, results to stdout, JSON alone if asked.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ class Report:
 
     @contextmanager
     def attempt(self, subject: Path) -> Iterator[None]:
-        """Tell of an error in the block and go on; the command then ends with exit code 1."""
+        """Report an error in the block and continue; the command then ends with exit code 1."""
         try:
             yield
         except Exception as error:
@@ -210,6 +211,8 @@ def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Co
             try:
                 function(report, *args, **kwargs)
                 _say_of_cache(report)
+                notices = click.get_current_context().meta.get(OF_MODEL, ())
+                report.say(*(f"Note: {notice}" for notice in notices))
             except KeyboardInterrupt:
                 click.echo("Error: stopped", err=True)
                 raise click.exceptions.Exit(1) from None
@@ -267,6 +270,9 @@ model_folder_option = click.option(
 TRUST = "diffconsole.trust_checkpoint"
 """Where a command's context says whether the files of a model are trusted."""
 
+OF_MODEL = "diffconsole.model_notices"
+"""Where it keeps what is to be said of a model that this version knows in part."""
+
 
 def _keep_trust(ctx: click.Context, _: click.Parameter, trusted: bool) -> None:
     ctx.meta[TRUST] = trusted
@@ -304,7 +310,7 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> None:
         if tail is not None and no_tail:
             raise click.UsageError("--tail and --no-tail exclude each other")
-        from ..jobs.process import AudioOptions, check_device, split_bypass
+        from ..jobs.options import AudioOptions, check_device, split_bypass
 
         try:
             names = split_bypass(bypass)
@@ -347,29 +353,19 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def in_words(preset: Preset) -> str:
     """Say in one line what a strip does."""
-    from ..strip.parameters import EQ_BANDS
+    from ..strip.words import in_short
 
-    s, off = preset.settings(), preset.bypass()
-    words = []
-    if "input_gain" not in off:
-        words.append(f"input {s['input_gain.gain_db']:+.1f} dB")
-    words.extend(_band_in_words(s, band) for band in EQ_BANDS if not off & {"eq", f"eq.{band}"})
-    if "compressor" not in off:
-        words.append(
-            f"compressor {s['compressor.ratio']:.1f}:1 over {s['compressor.threshold_db']:.0f} dBFS"
-        )
-    if "reverb" not in off:
-        words.append(f"reverb {s['reverb.decay_s']:.1f} s at {s['reverb.wet_db']:.0f} dB")
-    return ", ".join(words) or "nothing is on"
+    return in_short(preset.settings(), preset.bypass())
 
 
-def _band_in_words(settings: Mapping[str, float], band: str) -> str:
-    freq_hz = settings[f"eq.{band}.freq_hz"]
-    place = f"{freq_hz:.0f} Hz" if freq_hz < 999.5 else f"{freq_hz / 1000.0:.3g} kHz"
-    if band.endswith("pass"):
-        return f"{band.replace('_', '-')} {place}"
-    kind = "bell" if band.startswith("peak") else band.replace("_", " ")
-    return f"{kind} {settings[f'eq.{band}.gain_db']:+.1f} dB at {place}"
+def read_preset(report: Report, name: Path) -> Preset:
+    """Read a preset file or a factory preset; say what of a newer version is left out."""
+    from ..strip.preset import find_preset
+
+    preset = find_preset(name)
+    for notice in preset.notices:
+        report.say(f"Note: {notice}")
+    return preset
 
 
 def load_model(
@@ -385,4 +381,7 @@ def load_model(
         context = click.get_current_context(silent=True)
         trust = bool(context is not None and context.meta.get(TRUST, False))
     model = Predictor.load(folder, device, trust_checkpoint=trust)
-    return model, (folder or default_model()).resolve().name
+    name = (folder or default_model()).resolve().name
+    if model.known.ignored and (context := click.get_current_context(silent=True)) is not None:
+        context.meta[OF_MODEL] = [f"{name} {notice}" for notice in model.known.notices()]
+    return model, name

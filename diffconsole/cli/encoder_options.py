@@ -42,7 +42,7 @@ rate_option = click.option(
     "--encoder-rate",
     type=click.IntRange(8000, 192000),
     metavar="HZ",
-    help="Sample rate that a script hears, or a RAVE that does not tell it.",
+    help="Sample rate of a script's input, or of a RAVE whose file does not state it.",
 )
 trust_option = click.option(
     "--trust-checkpoint",
@@ -93,7 +93,7 @@ def encoder_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _starting_model(
     model: Path | None, encoder: str | None, encoder_rate: int | None, trust: bool, seed: int
 ) -> tuple[Predictor, str]:
-    """Load the model to fine-tune, or build one on an encoder, and tell its name."""
+    """Load the model to fine-tune, or build one on an encoder; also its name."""
     if encoder is None:
         return load_model(model, trust=trust)
     from ..training.pretraining.new_model import new_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import PATH, Report, command, force_option, in_words
+from .common import PATH, Report, command, force_option, in_words, read_preset
 
 __all__ = ["export", "import_"]
 
@@ -47,17 +47,19 @@ def export(
     if preset is None or key is None or output is None:
         raise click.UsageError("give PRESET, --to FORMAT and -o PATH; or --list")
     from ..export import export_preset
-    from ..strip.preset import find_preset
 
+    strip = read_preset(report, preset)
     files, losses = export_preset(
-        find_preset(preset), key, output, sample_rate=sample_rate, channels=channels, force=force,
+        strip, key, output, sample_rate=sample_rate, channels=channels, force=force,
         inputs=[preset],
     )  # fmt: skip
     for line in losses:
         report.say(f"Note: {line}")
     for file in files:
         report.say(f"→ {file}")
-    report.result({"format": key, "files": [str(f) for f in files], "losses": list(losses)})
+    report.result(
+        {"format": key, "files": [str(f) for f in files], "losses": [*strip.notices, *losses]}
+    )
 
 
 def _list(report: Report) -> None:
@@ -83,8 +85,8 @@ def _list(report: Report) -> None:
         lines.append(f"{form.key:<13} {form.title}")
         lines.append(f"{'':<13} writes a {form.ending or 'folder'}{back}")
         if form.figures:
-            told = "; ".join(map(str, form.figures))
-            lines.append(f"{'':<13} error, measured with {form.consumer}: {told}")
+            figures = "; ".join(map(str, form.figures))
+            lines.append(f"{'':<13} error, measured with {form.consumer}: {figures}")
         lines += [f"{'':<13} {name}: {words}" for name, words in form.lost.items()]
         lines += [f"{'':<13} {words}" for words in form.conditions]
     for name, reason in added_formats().broken.items():
@@ -94,7 +96,7 @@ def _list(report: Report) -> None:
 
 @command("import", "diffconsole import take.RfxChain -o take.preset.json")
 @click.argument("path", type=PATH)
-@click.option("--from", "key", metavar="FORMAT", help="[default: the ending or the folder tells]")
+@click.option("--from", "key", metavar="FORMAT", help="[default: by the ending or the folder]")
 @click.option("-o", "--output", type=PATH, required=True, help="Preset.")
 @force_option
 def import_(report: Report, path: Path, key: str | None, output: Path, force: bool) -> None:

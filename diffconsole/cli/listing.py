@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .common import PATH, Report, command, load_model, model_option
+from .common import PATH, Report, command, load_model, model_option, read_preset
 from .encoder_options import rate_option, trust_option
 
 __all__ = ["encoders", "models", "presets"]
@@ -34,12 +34,10 @@ def presets_list(report: Report) -> None:
 
 @command("show", "diffconsole presets show lead_vocal_pop > mine.preset.json")
 @click.argument("preset", type=PATH)
-def presets_show(_: Report, preset: Path) -> None:
+def presets_show(report: Report, preset: Path) -> None:
     """Print a preset as JSON, to read or to start from."""
-    from ..strip.preset import find_preset
-
     # Bytes: a preset is UTF-8 whatever the terminal's encoding is.
-    click.echo(find_preset(preset).to_json().encode("utf-8"), nl=False)
+    click.echo(read_preset(report, preset).to_json().encode("utf-8"), nl=False)
 
 
 @click.group()
@@ -89,7 +87,7 @@ def encoders_list(report: Report) -> None:
 def encoders_info(
     report: Report, encoder: str, encoder_rate: int | None, trust_checkpoint: bool
 ) -> None:
-    """Tell what an encoder's file holds: network, licence, rate, features, stages.
+    """Show what an encoder's file holds: network, licence, rate, features, stages.
 
     The stages are what finetune freezes from the bottom, the first one first.
     """
@@ -139,9 +137,10 @@ def models() -> None:
 @command("info", "diffconsole models info --model studio/")
 @model_option
 def models_info(report: Report, model: Path | None) -> None:
-    """Tell a model's encoder, size, training and measured figures."""
+    """Show a model's encoder, size, training and measured figures."""
     predictor, name = load_model(model)
     weights = sum(p.numel() for p in predictor.parameters())
+    notices = predictor.known.notices()
     encoder = predictor.encoder
     data = {
         "model": name,
@@ -150,13 +149,15 @@ def models_info(report: Report, model: Path | None) -> None:
         "licence": encoder.licence,
         "sample_rate": encoder.sample_rate,
         "parameters": weights,
+        **({"notices": list(notices)} if notices else {}),
         "info": predictor.info,
     }
     text = (
         f"{name}: encoder {encoder.name} at {encoder.sample_rate} Hz, "
         f"{weights / 1e6:.2f} million parameters\n"
         f"{encoder.about}; licence of its weights: {encoder.licence}\n"
-        f"{json.dumps(predictor.info, indent=2)}"
+        + "".join(f"{name} {notice}\n" for notice in notices)
+        + f"{json.dumps(predictor.info, indent=2)}"
     )
     report.result(data, text)
 

@@ -21,6 +21,7 @@ from .common import (
     in_words,
     load_model,
     model_option,
+    read_preset,
 )
 from .enhance_options import enhance_options, files_of_enhancer
 from .export import export, import_
@@ -32,7 +33,7 @@ from .training import evaluate, finetune
 
 if TYPE_CHECKING:
     from ..jobs.enhance import Enhancer
-    from ..jobs.process import AudioOptions
+    from ..jobs.options import AudioOptions
 
 __all__ = ["main"]
 
@@ -77,7 +78,8 @@ def process(
 
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.process import plan_takes, process_take
+    from ..jobs.plan import plan_takes
+    from ..jobs.process import process_take
     from ..progress import steps
 
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
@@ -139,7 +141,9 @@ def predict(
     """
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.process import check_device, plan_presets, predict_file
+    from ..jobs.options import check_device
+    from ..jobs.plan import plan_presets
+    from ..jobs.process import predict_file
     from ..progress import steps
 
     check_device(device)
@@ -172,10 +176,10 @@ def predict(
 def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOptions) -> None:
     """Apply a preset file, or a factory preset by its key, to a vocal."""
     from ..jobs.process import apply_file
-    from ..strip.preset import find_preset
 
+    strip = read_preset(report, preset)
     (channels, samples), rate, notices = apply_file(
-        raw, find_preset(preset), output, audio, [preset], silent=report.silent
+        raw, strip, output, audio, [preset], silent=report.silent
     )
     for notice in notices:
         report.say(f"Note: {notice}")
@@ -186,7 +190,7 @@ def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOpt
         "seconds": samples / rate,
         "channels": channels,
         "sample_rate": rate,
-        "notices": list(notices),
+        "notices": [*strip.notices, *notices],
     }
     report.result(data)
 
@@ -220,7 +224,6 @@ def plot(
     from ..files.results import check_results, files_of_model
     from ..plots import StripView, plot_presets
     from ..plots.names import apart
-    from ..strip.preset import find_preset
     from ..training.log import LOG
 
     if sum((bool(presets), over_time, run is not None)) != 1:
@@ -240,7 +243,7 @@ def plot(
         report.say(f"→ {output}")
         report.result({"plot": str(output)})
         return
-    found = [find_preset(path) for path in presets]
+    found = [read_preset(report, path) for path in presets]
     names = apart([f.name or p.stem for f, p in zip(found, presets, strict=True)], presets)
     views = [
         StripView(name, preset.settings(), preset.bypass())
@@ -258,7 +261,7 @@ def plot(
 
 
 def _plot_over_time(raw: Path, model: Path | None, output: Path, force: bool) -> tuple[str, ...]:
-    from ..jobs.process import read_take_file
+    from ..jobs.takes import read_take_file
     from ..model.timeline import predict_timeline
     from ..plots.over_time import plot_over_time
 

@@ -20,7 +20,7 @@ from .common import (
     one_line,
     seed_option,
 )
-from .pair_options import about_pair, find_files, pair_options, try_pair
+from .pair_options import find_files, pair_options, try_pair
 
 if TYPE_CHECKING:
     from ..jobs.match import PlannedMatch
@@ -68,13 +68,13 @@ def match(
     seed: int,
     force: bool,
 ) -> None:
-    """Recover the settings that turn a raw vocal into a finished mix of it.
+    """Recover the settings that turn a raw vocal into a mix of it.
 
     One pair, or folders of them: --raw DIR --mixed DIR, or --pairs CSV. Timing, speed and
     polarity are found; the settings act on the raw file as it lies. Ctrl-C keeps the best so far.
-    Repeated, a command on folders goes on with the pairs that are not done.
+    Repeated, a command on folders resumes with the pairs that are not done.
     """
-    from ..jobs.process import check_device
+    from ..jobs.options import check_device
     from ..training.matching.match import MatchOptions
 
     if seconds is not None and quick:
@@ -104,7 +104,8 @@ def _match_one(
 ) -> None:
     from ..files import check_output
     from ..jobs.match import check_inputs, contents_of
-    from ..jobs.process import plan_presets, read_take
+    from ..jobs.plan import plan_presets
+    from ..jobs.takes import read_take
     from ..pairs import PairFiles, load_pair
     from ..plots.page import image_format
     from ..progress import bar
@@ -129,7 +130,7 @@ def _match_one(
         (found,) = search([pair], options, device=device, report=show)
     preset = found.preset(raw.name, mixed.name, contents_of(entry))
     _write_one(entry, target, picture, pair, preset, force)
-    data = _tell(report, raw, target, pair, found, preset)
+    data = _report_match(report, raw, target, pair, found, preset)
     if picture is not None:
         report.say(f"  → {picture}")
         data["report"] = str(picture)
@@ -159,11 +160,12 @@ def _write_one(
         raise
 
 
-def _tell(
+def _report_match(
     report: Report, raw: Path, target: Path, pair: Pair, found: Match, preset: Preset
 ) -> dict[str, Any]:
-    """Say how near the strip comes, what it is, and what it leaves; return the same as data."""
+    """Report the strip, its distance and what it leaves unexplained; return the same as data."""
     from ..jobs.match import figures
+    from ..pairs import about_pair
     from ..pairs.residual import in_words as words_of
     from ..pairs.residual import measure_residual
 
@@ -235,7 +237,7 @@ def _match_many(
     if stopped:
         raise DiffconsoleError(
             f"stopped after {len(rows)} of {len(planned)} pairs; what was found is in {output}: "
-            "repeat the command, without --force, to go on"
+            "repeat the command, without --force, to resume"
         )
     if not rows:
         raise PairError("no usable pair is left; see the lines above")
@@ -290,7 +292,7 @@ def _batch(
         preset = found.preset(entry.files.raw.name, entry.files.mixed.name, contents)
         with report.attempt(entry.files.raw):
             preset.write(entry.preset, force=entry.replace)
-            row = _tell(report, entry.files.raw, entry.preset, pair, found, preset)
+            row = _report_match(report, entry.files.raw, entry.preset, pair, found, preset)
             done[entry.preset] = row
             _draw(report, entry, pair, preset)
         stopped = stopped or found.stopped

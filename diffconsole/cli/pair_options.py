@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from .common import PATH, Report, add_options, one_line
 
 if TYPE_CHECKING:
     from ..pairs import Pair, PairFiles
+    from ..progress import Progress
 
-__all__ = ["about_pair", "find_files", "load_pairs", "pair_options", "shortened", "try_pair"]
+__all__ = ["find_files", "load_pairs", "pair_options", "progress_bars", "try_pair"]
 
 
 def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,26 +60,13 @@ def try_pair(files: PairFiles, refused: list[str] | None = None) -> Pair | None:
         return None
 
 
-def about_pair(pair: Pair) -> dict[str, Any]:
-    """Return what alignment found beside lag and polarity, as data."""
-    return {
-        "drift_ppm": round(pair.drift_ppm, 1),
-        "lag_uncertain_ms": round(1000.0 * pair.lag_uncertain_seconds, 2),
-        "messages": list(pair.messages),
-    }
+@contextmanager
+def progress_bars(report: Report) -> Iterator[Progress]:
+    """Show the progress of a job as bars, one after the other, with notes that can be printed."""
+    from ..progress import bars
 
-
-def shortened(pair: Pair) -> Pair:
-    """Return the loudest twenty seconds of a pair: hundreds of them stay in memory."""
-    from ..pairs import PAIR_RATE, loudest_start
-    from ..pairs.evaluation import WHOLE_SECONDS
-
-    length = int(WHOLE_SECONDS * PAIR_RATE)
-    if pair.raw.shape[1] <= length:
-        return pair
-    start = loudest_start(pair.raw, length, mixed=pair.mixed)
-    raw, mixed = (a[:, start : start + length].copy() for a in (pair.raw, pair.mixed))
-    return replace(pair, raw=raw, mixed=mixed)
+    with bars(silent=report.silent) as show:
+        yield lambda label, done, note: show(label, done, one_line(note))
 
 
 def load_pairs(

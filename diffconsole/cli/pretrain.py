@@ -18,7 +18,6 @@ from .common import (
     seed_option,
 )
 from .encoder_options import trust_option
-from .runs import check_model_folder, stopped
 
 __all__ = ["pretrain"]
 
@@ -122,7 +121,8 @@ def pretrain(
     """
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.process import check_device
+    from ..jobs.model_folder import check_model_folder, stopped
+    from ..jobs.options import check_device
     from ..progress import bar
     from ..training.pretraining.pretrain import CHECKPOINT, PretrainOptions
     from ..training.pretraining.pretrain import pretrain as run

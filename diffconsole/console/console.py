@@ -11,8 +11,9 @@ from ..errors import SettingsError
 from ..kernels.shapes import check_audio
 from ..modules.call import Call
 from ..modules.gain.process import gain
+from ..strip.channel_strip import checked_switches
 from ..strip.module import Module, Place
-from ..strip.parameters import BY_KEY, CHAIN, PARAMETERS, SWITCHES, denormalize, is_on
+from ..strip.parameters import BY_KEY, CHAIN, PARAMETERS, denormalize, is_on
 
 __all__ = ["RUNNERS", "Console"]
 
@@ -62,7 +63,7 @@ class Console(nn.Module):
                 f"to {HIGHEST_RATE} Hz"
             )
         self.sample_rate = sample_rate
-        self.bypass = _check_bypass(bypass)
+        self.bypass = checked_switches(bypass)
         self.reverb_seed = reverb_seed
         self.reverb_seconds = reverb_seconds
 
@@ -91,7 +92,7 @@ class Console(nn.Module):
             A missing or unknown key, or a setting whose length is not the batch.
         """
         check_audio(audio)
-        off = self.bypass | _check_bypass(bypass)
+        off = self.bypass | checked_switches(bypass)
         self._check_settings(settings, off, len(audio))
 
         on = [module for module in CHAIN if module.key not in off]
@@ -221,12 +222,3 @@ def _louder(
         return settings
     key = f"{module.key}.{module.gain_after}"
     return {**settings, key: settings[key].to(torch.float64) + gain_db}
-
-
-def _check_bypass(names: Collection[str]) -> frozenset[str]:
-    names = frozenset([names]) if isinstance(names, str) else frozenset(names)
-    for name in sorted(names - set(SWITCHES)):
-        whole = next((switch for switch in SWITCHES if switch.endswith(f".{name}")), "")
-        hint = f"; did you mean {whole!r}?" if whole else ""
-        raise SettingsError(f"cannot bypass {name!r}: not one of {', '.join(SWITCHES)}{hint}")
-    return names

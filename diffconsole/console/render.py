@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SettingsError
-from ..strip.parameters import BY_KEY, CHAIN, MODULES, is_on
+from ..strip.channel_strip import ChannelStrip
+from ..strip.parameters import CHAIN
 from ..strip.preset import Preset
 
 __all__ = ["Rendered", "clamped_frequencies", "render", "render_plan"]
@@ -69,23 +70,22 @@ def render(
 
     from . import Console
 
-    settings, off, tail = render_plan(preset, sample_rate, tail_seconds)
-    if off.issuperset(MODULES):
+    strip, tail = render_plan(preset, sample_rate, tail_seconds)
+    if strip.is_bypassed:
         return Rendered(samples)
-    console = Console(sample_rate, bypass=off).to(device)
+    console = Console(sample_rate, bypass=strip.off).to(device)
     with torch.inference_mode():
         padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
         # torch wants memory in order that it may write to; it copies only what is not.
         audio = torch.from_numpy(np.require(padded, requirements=["C", "W"]))
-        tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in settings.items()}
-        result = console(audio[None].to(device), tensors)[0].cpu().numpy()
+        result = console(audio[None].to(device), strip.tensors())[0].cpu().numpy()
     return Rendered(result, clamped_frequencies(preset, sample_rate))
 
 
 def render_plan(
     preset: Preset, sample_rate: int, tail_seconds: float | None
-) -> tuple[dict[str, float], set[str], int]:
-    """Return the settings, what is off or does nothing, and the samples that are added.
+) -> tuple[ChannelStrip, int]:
+    """Return the strip in which what does nothing is off, and the samples that are added.
 
     Raises
     ------
@@ -94,20 +94,16 @@ def render_plan(
     """
     if tail_seconds is not None and not 0.0 <= tail_seconds < math.inf:
         raise SettingsError(f"a tail of {tail_seconds:g} s; give 0 s or more")
-    settings, off = preset.settings(), set(preset.bypass())
+    strip = preset.channel_strip.effective()
     full = 0
     for module in CHAIN:
-        if module.key in off:
-            continue
-        code, own = module.code(), module.own(settings)
-        if hasattr(code, "is_idle") and code.is_idle(own, module.off_bands(off)):
-            off.add(module.key)
-        elif hasattr(code, "tail_samples"):
-            full = max(full, code.tail_samples(sample_rate, own))
+        if strip.on(module.key) and hasattr(module.code(), "tail_samples"):
+            own = module.own(strip.settings)
+            full = max(full, module.code().tail_samples(sample_rate, own))
     tail = 0
     if full:
         tail = full if tail_seconds is None else round(tail_seconds * sample_rate)
-    return settings, off, tail
+    return strip, tail
 
 
 def clamped_frequencies(preset: Preset, sample_rate: int) -> tuple[str, ...]:
@@ -125,10 +121,4 @@ def clamped_frequencies(preset: Preset, sample_rate: int) -> tuple[str, ...]:
     tuple of str
         One line for each, in chain order.
     """
-    settings, off = preset.settings(), preset.bypass()
-    limit = 0.49 * sample_rate
-    return tuple(
-        f"{key} {value:g} Hz is above what {sample_rate} Hz can hold; {limit:g} Hz is used"
-        for key, value in settings.items()
-        if BY_KEY[key].unit == "Hz" and value >= limit and is_on(BY_KEY[key].section, off)
-    )
+    return preset.channel_strip.clamped(sample_rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,18 @@ from matplotlib.figure import Figure
 
 from diffconsole.audio import read_audio
 from diffconsole.console import pan
+from diffconsole.docs.modules import own_page, shown_settings
 from diffconsole.plots.curves import (
     draw_compressor,
     draw_decay_by_band,
     draw_decay_over_time,
     draw_eq,
 )
+from diffconsole.plots.more_curves import curve_modules, draw_curve
 from diffconsole.plots.page import heading, look, plain_style
 from diffconsole.plots.signals import draw_gain_reduction, draw_levels, measure
 from diffconsole.plots.strip import StripView
+from diffconsole.strip.module import Module
 from diffconsole.strip.parameters import SWITCHES
 from diffconsole.strip.preset import find_preset
 
@@ -34,13 +38,15 @@ WIDTH_INCHES = 7.2
 
 def draw_all() -> dict[str, bytes]:
     """Return every figure as SVG, by the name that the pages use."""
-    drawings = {
+    drawings: dict[str, Callable[[Figure], None]] = {
         "gain": _gain,
         "equalizer": _equalizer,
         "compressor": _compressor,
         "pan": _pan,
         "reverb": _reverb,
     }
+    # Other modules: the curve that each brings along.
+    drawings |= {m.key: functools.partial(_curve, m) for m in curve_modules() if not own_page(m)}
     return {name: _svg(draw) for name, draw in drawings.items()}
 
 
@@ -86,6 +92,12 @@ def _reverb(figure: Figure) -> None:
     by_band, over_time = figure.subplots(1, 2)
     draw_decay_by_band(by_band, [view])
     draw_decay_over_time(over_time, [view])
+
+
+def _curve(module: Module, figure: Figure) -> None:
+    view = _only(module.key)
+    view = view._replace(settings={**view.settings, **shown_settings(module)})
+    draw_curve(figure.subplots(), module, [view], 48000)
 
 
 def _svg(draw: Callable[[Figure], None]) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diffconsole.docs import figures, tables
+from diffconsole.docs import modules as chain
 from diffconsole.docs.equations import forget_equations, hide_equations, show_equations
 from diffconsole.errors import DiffconsoleError
 
@@ -26,12 +27,17 @@ NEEDED = (BUILDER, "mkdocstrings", "latex2mathml")
 MARKER = "index.html"
 
 TABLES: dict[str, Callable[..., str]] = {
+    "amounts": tables.amounts,
+    "chain": chain.chain,
     "commands": tables.commands,
     "encoders": tables.encoders,
     "factory presets": tables.factory_presets,
     "formats": tables.formats,
+    "functions": tables.functions,
     "losses": tables.losses,
     "model card": tables.model_card,
+    "modules": tables.modules,
+    "other modules": chain.other_modules,
     "parameters": tables.parameters,
     "schema": tables.schema,
     "strip": tables.strip,
@@ -109,4 +115,5 @@ def _with_tables(markdown: str, name: str) -> str:
             raise DiffconsoleError(f"{name}: nothing called {wanted!r} is generated")
         return TABLES[wanted](argument) if argument else TABLES[wanted]()
 
-    return GENERATED.sub(table, markdown)
+    # What is generated may ask for tables in turn.
+    return GENERATED.sub(table, GENERATED.sub(table, markdown))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from diffconsole.cli import main
+from diffconsole.docs import modules as chain
 from diffconsole.encoders import FAMILIES
 from diffconsole.export import formats as all_formats
 from diffconsole.model.predictor import default_model
@@ -18,12 +19,15 @@ from diffconsole.strip.schema import SCHEMA_ID, preset_schema
 
 __all__ = [
     "SCHEMA_ID",
+    "amounts",
     "commands",
     "encoders",
     "factory_presets",
     "formats",
+    "functions",
     "losses",
     "model_card",
+    "modules",
     "parameters",
     "schema",
     "schema_text",
@@ -65,6 +69,21 @@ def strip() -> str:
             for found in [[p for p in PARAMETERS if p.section == switch]]
         ),
     )
+
+
+def modules() -> str:
+    """Return the modules of the chain, each with a link to its page or section."""
+    return _table(["Module", "Key in a preset", "Where it acts"], chain.modules())
+
+
+def amounts() -> str:
+    """Return what the amount does to the settings."""
+    return _table(["Settings", "At amount $a$"], chain.amounts())
+
+
+def functions() -> str:
+    """Return the functions that a module's code may have."""
+    return _table(["Function", "What it does"], chain.functions())
 
 
 def factory_presets() -> str:

@@ -7,14 +7,18 @@ be changed for it to be listed, exported, imported and tested.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ExportError
-from ..strip.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
+from ..strip.channel_strip import ChannelStrip
+from ..strip.module import Module
+from ..strip.numbers import number
+from ..strip.parameters import BY_KEY, CHAIN, SWITCHES, is_on
 from ..strip.preset import Preset
+from ..strip.words import module_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +38,6 @@ __all__ = [
 
 DEFAULT_RATE = 48000
 LONGEST_NAME = 80
-HIGHEST_FREQUENCY = 0.49
 
 Files = Mapping[str, bytes]
 """Contents by file name; ``""`` names the file of a format that writes no folder.
@@ -106,42 +109,44 @@ class Strip:
     sample_rate: int = DEFAULT_RATE
     channels: int = 1
     at_rate: bool = True
-    settings: Mapping[str, float] = field(init=False)
-    off: frozenset[str] = field(init=False)
+    strip: ChannelStrip = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = self.preset.settings()
-        for key, value in settings.items():
-            if self.at_rate and BY_KEY[key].unit == "Hz":
-                settings[key] = min(value, HIGHEST_FREQUENCY * self.sample_rate)
-        off = set(self.preset.bypass())
-        if settings["pan.position"] == 0.0:
-            off.add("pan")
-        if all(f"eq.{band}" in off for band in EQ_BANDS):
-            off.add("eq")
-        object.__setattr__(self, "settings", settings)
-        object.__setattr__(self, "off", frozenset(off))
+        strip = self.preset.channel_strip.effective()
+        if self.at_rate:
+            strip = strip.at_rate(self.sample_rate)
+        object.__setattr__(self, "strip", strip)
 
     def __getitem__(self, key: str) -> float:
         """Return a setting, physical; a frequency no higher than 0.49·fs where that counts."""
         return self.settings[key]
 
     @property
+    def settings(self) -> Mapping[str, float]:
+        """Every setting by key."""
+        return self.strip.settings
+
+    @property
+    def off(self) -> frozenset[str]:
+        """Modules and EQ bands that are off or do nothing."""
+        return self.strip.off
+
+    @property
     def title(self) -> str:
         """The preset's name for people, in one printable line; never empty."""
         return plain_name(self.preset.name) or "channel strip"
 
-    def on(self, module: str) -> bool:
-        """Whether a module does anything: a centred pan and an EQ without bands do not."""
-        return module not in self.off
+    def on(self, section: str) -> bool:
+        """Whether a module or band does anything: a centred pan, an EQ without bands do not."""
+        return self.strip.on(section)
 
     def bands(self) -> tuple[str, ...]:
         """Names of the EQ's active bands in chain order: ``"peak_1"``."""
-        return tuple(b for b in EQ_BANDS if self.on("eq") and f"eq.{b}" not in self.off)
+        return self.strip.bands("eq")
 
     def of(self, section: str) -> dict[str, float]:
         """Return the settings of a module or band by name: ``{"freq_hz": 90.0, "q": 0.71}``."""
-        return {p.name: self.settings[p.key] for p in PARAMETERS if p.section == section}
+        return self.strip.of(section)
 
     def gain_db(self, module: str) -> float:
         """Return the gain of ``"input_gain"`` or ``"output_gain"``, 0 where it is off."""
@@ -210,7 +215,7 @@ class Format:
     read_endings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        known = {*BY_KEY, *MODULES, *(f"eq.{band}" for band in EQ_BANDS)}
+        known = {*BY_KEY, *SWITCHES}
         for name in (*(m.key for m in self.mapped), *self.lost):
             if name not in known:
                 raise ExportError(f"format {self.key}: {name!r} is in no strip")
@@ -223,20 +228,19 @@ class Format:
     def losses(self, strip: Strip) -> tuple[str, ...]:
         """Say what of a strip does not carry over, one line each.
 
-        A parameter that is neither mapped nor told of is told of by its name.
+        A module that is neither mapped nor mentioned is named in its own words, a single
+        parameter by its name.
         """
         notes = self.notes(strip)
-        mapped = {m.key for m in self.mapped} | {line.split(":")[0] for line in notes}
+        known = {*self.lost, *(m.key for m in self.mapped), *(n.split(":")[0] for n in notes)}
         lines = []
         for name, words in self.lost.items():
             section = BY_KEY[name].section if name in BY_KEY else name
-            if strip.on(section) and strip.on(section.split(".")[0]):
+            if is_on(section, strip.off):
                 lines.append(f"{name}: {words}")
-        for p in PARAMETERS:
-            module = p.section.split(".")[0]
-            told = {p.key, p.section, module} & {*self.lost, *mapped}
-            if strip.on(p.section) and strip.on(module) and not told:
-                lines.append(f"{p.key}: is left out")
+        for module in CHAIN:
+            if strip.on(module.key) and module.key not in known:
+                lines += _left_out(module, strip, known)
         return (*lines, *self._held(strip), *notes)
 
     def _held(self, strip: Strip) -> tuple[str, ...]:
@@ -246,8 +250,20 @@ class Format:
             f"{strip[key]:g} Hz is written"
             for key, value in strip.preset.settings().items()
             if self.at_rate and key in {m.key for m in self.mapped} and value > strip[key]
-            and strip.on(BY_KEY[key].section) and strip.on(BY_KEY[key].section.split(".")[0])
+            and is_on(BY_KEY[key].section, strip.off)
         )  # fmt: skip
+
+
+def _left_out(module: Module, strip: Strip, known: Collection[str]) -> list[str]:
+    """Say what of a module that is on is neither mapped nor mentioned."""
+    if not any(key in known for p in module.parameters for key in (p.key, p.section)):
+        words = ", ".join(module_words(module, strip.settings, strip.off))
+        return [f"{module.key}: is left out ({words})" if words else f"{module.key}: is left out"]
+    return [
+        f"{p.key}: is left out"
+        for p in module.parameters
+        if is_on(p.section, strip.off) and not {p.key, p.section} & {*known}
+    ]
 
 
 def imported(notes: Sequence[str]) -> dict[str, Any]:
@@ -256,22 +272,6 @@ def imported(notes: Sequence[str]) -> dict[str, Any]:
     Empty where there is nothing to say; the command line shows the lines, too.
     """
     return {"import": list(notes)} if notes else {}
-
-
-def number(value: float, digits: int = 10) -> str:
-    """Write a number as every parser reads it: no exponent, a point, no needless zeros.
-
-    Parameters
-    ----------
-    value : float
-        Finite.
-    digits : int
-        Significant digits.
-    """
-    text = f"{value:.{digits}g}"
-    if "e" in text:
-        text = f"{float(text):.{max(digits + 12, 1)}f}"
-    return text.rstrip("0").rstrip(".") or "0" if "." in text else text
 
 
 def plain_name(name: str, most: int = LONGEST_NAME) -> str:

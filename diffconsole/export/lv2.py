@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 
 from ..errors import ExportError
-from ..strip.parameters import EQ_BANDS
+from ..strip.parameters import BY_KEY, EQ_BANDS
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip, number
 from .ir import NAMES, wav_bytes
@@ -87,6 +87,7 @@ MAPPED = (
     Mapped("reverb.wet_db", "wet", "", linear, decibels),
     Mapped("output_gain.gain_db", "g_out", "", linear, decibels),
 )
+SWITCHES = {switch for m in MAPPED for switch in (BY_KEY[m.key].section, BY_KEY[m.key].module)}
 
 
 def plugins(strip: Strip) -> dict[str, tuple[str, dict[str, float]]]:
@@ -199,8 +200,9 @@ def _port(item: tuple[str, float]) -> str:
 def _slug(strip: Strip) -> str:
     """Return a name for files: the title's letters, and what tells apart those with the same."""
     letters = re.sub(r"[^a-z0-9]+", "_", strip.title.lower()).strip("_")[:40]
-    told = repr((strip.title, strip.sample_rate, strip.channels, sorted(strip.settings.items()),
-                 sorted(strip.off)))  # fmt: skip
+    settings = sorted((m.key, strip[m.key]) for m in MAPPED)
+    told = repr((strip.title, strip.sample_rate, strip.channels, settings,
+                 sorted(set(strip.off) & SWITCHES)))  # fmt: skip
     return f"{letters or 'strip'}_{hashlib.sha256(told.encode()).hexdigest()[:6]}"
 
 

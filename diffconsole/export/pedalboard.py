@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExportError
-from ..strip.parameters import BY_KEY, EQ_BANDS
+from ..strip.parameters import CHAIN, EQ_BANDS, PARAMETERS
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip
 from .ir import NAMES, wav_bytes
@@ -240,9 +240,15 @@ def _scaling_db(response: np.ndarray) -> float:
 
 
 def _dictionary(strip: Strip) -> str:
-    settings = strip.preset.settings()
-    lines = [f"    {key!r}: {settings[key]!r}," for key in BY_KEY]
-    off = ", ".join(map(repr, sorted(strip.preset.bypass())))
+    settings, bypass = strip.preset.settings(), strip.preset.bypass()
+    # What is off and came with a later version is left out, as in a preset: earlier ones read it.
+    later = {switch for m in CHAIN if m.since and m.key in bypass for switch in m.switches}
+    lines = [
+        f"    {p.key!r}: {settings[p.key]!r},"
+        for p in PARAMETERS
+        if p.section not in later and not (p.since and settings[p.key] == p.default)
+    ]
+    off = ", ".join(map(repr, sorted(bypass - later)))
     return "\n".join(["{", *lines, f'    "bypass": [{off}],', "}"])
 
 

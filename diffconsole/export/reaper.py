@@ -1,69 +1,51 @@
 """The whole strip for REAPER: an effect, an FX chain that sets its sliders, the reverb's response.
 
-The effect is ``diffconsole_strip.jsfx``, beside this file: the console's equations in REAPER's own
-language, in double precision, the reverb by FFT convolution with a response file. Its sliders are
-the strip's switches and parameters in chain order; a reverb's response is found by a number that
-its settings and rate give, so that several presets live in one folder. Sources: REAPER's "JSFX
-Programming Reference"; of the chain, what REAPER writes: ``BYPASS``, ``<JS file "name"`` with 64
-values, ``-`` where there is no slider, ``FLOATPOS``, ``WAK``.
+The effect, ``diffconsole_strip.jsfx``, holds the console's equations in REAPER's own language, in
+double precision, the reverb by FFT convolution with a response file; :mod:`.effect` puts it
+together. Its sliders are the strip's switches and parameters; a reverb's response is found by a
+number that its settings and rate give, so that several presets live in one folder. Sources:
+REAPER's "JSFX Programming Reference"; of the chain, what REAPER writes: ``BYPASS``, ``<JS file
+"name"`` with 64 values, ``-`` where there is no slider, ``FLOATPOS``, ``WAK``. An effect of up to
+64 sliders works in older versions of REAPER too. With more the chain has 256 values, REAPER's limit
+since version 6.74; no such chain that REAPER itself wrote was at hand to compare with.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import textwrap
 import zlib
-from importlib.resources import files
 from pathlib import Path
 
 from ..errors import ExportError
 from ..files.small_files import read_small
-from ..strip.parameters import BY_KEY, PARAMETERS, SWITCHES, Parameter, section_name
+from ..strip.parameters import BY_KEY
 from ..strip.preset import Preset
-from .base import Figure, Files, Format, Mapped, Strip, number
+from .base import Figure, Files, Format, Mapped, Strip, imported, number
+from .effect import NUMBERS, RESPONSE, WITH_EFFECT, effect_text, is_late, slider_name
 from .ir import NAMES as RESPONSE_NAMES
 from .ir import wav_bytes
 
-__all__ = ["FORMAT", "SLIDERS", "slider_name"]
+__all__ = ["FORMAT"]
 
 EFFECT = "diffconsole_strip.jsfx"
 FOLDER = "Effects/diffconsole"
-MOST_SLIDERS = 64
+LAYOUTS = (64, 256)
 DEEPEST, MOST_NAMES = 4, 20_000
 RESPONSE_NUMBERS = 1_000_000
 LONGEST_RESPONSE = 2046 * 2048  # what the effect's memory holds, in samples
 TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|\S+")
-UNITS = re.compile(r"_(db|hz|ms|s)$")
 
-SLIDERS = tuple(
-    key for switch in SWITCHES
-    for key in (switch, *(p.key for p in PARAMETERS if p.section == switch))
-)  # fmt: skip
-"""What the effect's sliders set, from number 1: a module or band (on or off), or a parameter."""
-
-
-def slider_name(key: str) -> str:
-    """Return the name of a slider in the effect: ``"Compressor attack (ms)"``."""
-    section = BY_KEY[key].section if key in BY_KEY else key
-    named = section_name(section)
-    if key not in BY_KEY:
-        return named
-    parameter = BY_KEY[key]
-    if key == "pan.position":
-        return "Pan position (-1 left, 1 right)"
-    short = UNITS.sub("", parameter.name).replace("_", " ")
-    short = {"freq": "frequency", "q": "Q"}.get(short, short)
-    what = f"{named} level" if section.endswith("_gain") else f"{named} {short}"
-    in_file = section == "reverb" and parameter.name in RESPONSE_NAMES
-    said = [w for w in (parameter.unit, "in the response file" if in_file else "") if w]
-    return f"{what} ({', '.join(said)})" if said else what
-
-
-def _mapped(parameter: Parameter) -> Mapped:
-    return Mapped(parameter.key, slider_name(parameter.key), parameter.unit)
-
-
-MAPPED = {parameter.key: _mapped(parameter) for parameter in PARAMETERS}
+HELD = {
+    key: place for key, place in NUMBERS.items()
+    if key.partition(".")[0] in {module.key for module in WITH_EFFECT}
+}  # fmt: skip
+MAPPED = {key: Mapped(key, slider_name(key), BY_KEY[key].unit) for key in HELD if key in BY_KEY}
+FIRST_SLIDERS = min(NUMBERS[name] for name in RESPONSE) - 1
+LAST_SLIDER = max(*NUMBERS.values())
+# The shortest that all sliders fit in.
+VALUES = next(count for count in LAYOUTS if max(HELD.values()) <= count)
 
 
 def _response_number(strip: Strip) -> int:
@@ -75,13 +57,13 @@ def _response_number(strip: Strip) -> int:
 def _write(strip: Strip) -> Files:
     settings, off = strip.preset.settings(), strip.preset.bypass()
     # Not the strip's clamped frequencies: the effect clamps them itself, at the rate it runs at.
-    values = [
-        number(MAPPED[key].to_theirs(settings[key]), 12) if key in MAPPED else f"{key not in off:d}"
-        for key in SLIDERS
-    ]
+    values = ["-"] * VALUES
+    for key, place in HELD.items():
+        setting = MAPPED[key].to_theirs(settings[key]) if key in MAPPED else key not in off
+        values[place - 1] = number(setting, 12)
     response = _response_number(strip)
-    values += [str(response), str(strip.sample_rate)]
-    values += ["-"] * (MOST_SLIDERS - len(values))
+    for name, value in zip(RESPONSE, (response, strip.sample_rate), strict=True):
+        values[NUMBERS[name] - 1] = str(value)
     lines = [
         "BYPASS 0 0 0",
         f"<JS diffconsole/{EFFECT} {_quoted(strip.title)}",
@@ -92,9 +74,9 @@ def _write(strip: Strip) -> Files:
     ]
     chain = f"FXChains/diffconsole {_file_name(strip.title)}.RfxChain"
     written = {
-        f"{FOLDER}/{EFFECT}": files(__package__).joinpath(EFFECT).read_bytes(),
+        f"{FOLDER}/{EFFECT}": effect_text().encode("utf-8"),
         chain: ("\n".join(lines) + "\n").encode("utf-8"),
-        "README.txt": README.format(rate=strip.sample_rate).encode("utf-8"),
+        "README.txt": _readme(strip).encode("utf-8"),
     }
     if strip.on("reverb"):
         wav = wav_bytes(strip.impulse_response(), strip.sample_rate)
@@ -110,13 +92,28 @@ A channel strip for REAPER
    the files are added to them.
 3. On the vocal's track: FX > Add FX chain, and choose the one that begins with "diffconsole".
 
-The effect "diffconsole vocal channel strip" holds the whole strip: input gain, EQ, compressor,
-pan, reverb, output gain. All sliders act at once but those named "in the response file": these
-tell what the WAV file beside the effect was made with; for another reverb export again.
+{holds}
 The response is for {rate} Hz. At another rate REAPER (6.29 or later) resamples it: the reverb is
 then near to, not equal to, that of diffconsole; export with --sample-rate for your project's rate.
 While the reverb is on the effect is late by 2048 samples, which REAPER takes out of the mix.
 """
+
+HOLDS = """\
+The effect "diffconsole vocal channel strip" holds the whole strip: {modules}. All sliders act at
+once but those named "in the response file": these tell what the WAV file beside the effect was
+made with; for another reverb export again.
+"""
+
+MORE_SLIDERS = """\
+The effect has more than the 64 sliders of older versions; REAPER 6.74 or later has all of them.
+"""
+
+
+def _readme(strip: Strip) -> str:
+    titles = [m.title if m.title.isupper() else m.title.lower() for m in WITH_EFFECT]
+    holds = textwrap.fill(HOLDS.format(modules=", ".join(titles)), 97)
+    more = MORE_SLIDERS if LAYOUTS[0] < VALUES else ""
+    return README.format(rate=strip.sample_rate, holds=holds) + more
 
 
 def _quoted(text: str) -> str:
@@ -176,15 +173,26 @@ def _plain(token: str) -> str:
 
 
 def _preset(path: Path, values: list[str], name: str) -> Preset:
-    if len(values) < len(SLIDERS):
-        raise ExportError(f"{path}: {len(values)} slider values, not {len(SLIDERS)}; export again")
+    if len(values) < FIRST_SLIDERS:
+        raise ExportError(f"{path}: {len(values)} slider values, not {FIRST_SLIDERS}; export again")
+    given = {
+        key: values[place - 1]
+        for key, place in HELD.items()
+        if place <= len(values) and values[place - 1] != "-"
+    }
+    # In a chain from before a module or band came it is off.
+    missing = {key for key in HELD if key not in BY_KEY and is_late(key) and key not in given}
     settings, bypass = {}, set()
-    for key, value in zip(SLIDERS, values, strict=False):
-        if key in MAPPED and value != "-":
+    for key, value in given.items():
+        if key not in MAPPED:
+            bypass |= {key} if float(value) < 0.5 else set()
+        elif not {BY_KEY[key].section, BY_KEY[key].module} & missing:
             settings[key] = MAPPED[key].to_ours(float(value))
-        elif key not in MAPPED and value != "-" and float(value) < 0.5:
-            bypass.add(key)
-    return Preset.from_settings(settings, bypass=bypass, name=name)
+    unknown = [
+        place for place, value in enumerate(values, 1) if place > LAST_SLIDER and value != "-"
+    ]
+    notes = [f"slider {place}: of a later version of the effect; left out" for place in unknown]
+    return Preset.from_settings(settings, bypass=bypass, name=name, provenance=imported(notes))
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:

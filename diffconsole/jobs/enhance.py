@@ -2,7 +2,7 @@
 
 Any denoiser that reads one audio file and writes another can serve. It gets a 32-bit float WAV at
 the take's own rate in a temporary folder. What it writes is brought to the take's rate, channels
-and length; it is never moved in time, but told where it does not lie with the take.
+and length; it is never moved in time, and a notice says where it does not lie with the take.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = ["Enhancer", "enhance", "split_command"]
 
 PLACEHOLDERS = ("{in}", "{out}")
 PLACEHOLDER = re.compile("|".join(map(re.escape, PLACEHOLDERS)))
-LENGTH_TOLD_SECONDS = 0.05
-LATE_TOLD_SECONDS = 0.001
+LENGTH_NOTICE_SECONDS = 0.05
+LATE_NOTICE_SECONDS = 0.001
 GRACE_SECONDS = 2.0
 STDERR_BYTES = 1 << 16
 SHOWN = 300
@@ -143,7 +143,7 @@ def _fitted(
         mono = result.mean(axis=0, keepdims=True, dtype=np.float32)
         result = np.repeat(mono, len(raw), axis=0)
     spare = result.shape[1] - raw.shape[1]
-    if abs(spare) > LENGTH_TOLD_SECONDS * sample_rate:
+    if abs(spare) > LENGTH_NOTICE_SECONDS * sample_rate:
         done, what = ("longer", "cut") if spare > 0 else ("shorter", "filled up with silence")
         notices.append(
             f"enhanced: {1000 * abs(spare) / sample_rate:.0f} ms {done} than the take; {what} at "
@@ -154,7 +154,7 @@ def _fitted(
     if ours.any():
         lag, _, correlation = align(ours, theirs)
         late = lag / PAIR_RATE
-        if correlation >= LOWEST_CORRELATION and abs(late) >= LATE_TOLD_SECONDS:
+        if correlation >= LOWEST_CORRELATION and abs(late) >= LATE_NOTICE_SECONDS:
             notices.append(
                 f"enhanced: lies {1000 * abs(late):.1f} ms {'later' if late > 0 else 'earlier'} "
                 "than the take, and so do the results; it is not moved"

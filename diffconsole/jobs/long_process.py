@@ -13,12 +13,14 @@ from ..errors import PageSizeError
 from ..progress import bar
 from ..strip.preset import Preset
 from .long_takes import Survey, page_part, passages, rendered_shape, survey, write_rendered
+from .options import AudioOptions, changed
+from .predict import found_in, predict_preset
 
 if TYPE_CHECKING:
     from ..model.predictor import Predictor
     from ..model.reference.prediction import Reference
     from .enhance import Enhancer
-    from .process import AudioOptions, TakeFiles
+    from .plan import TakeFiles
 
 __all__ = ["apply_long", "audition_part", "predict_long", "process_long"]
 
@@ -36,10 +38,8 @@ def predict_long(
 ) -> tuple[Preset, Survey]:
     """Predict the strip of a long recording from passages of it; also what was found on the way.
 
-    The parameters are those of :func:`.process.predict_preset`.
+    The parameters are those of :func:`.predict.predict_preset`.
     """
-    from .process import predict_preset
-
     found = survey(source)
     samples, messages = passages(source, found)
     preset = predict_preset(
@@ -94,9 +94,8 @@ def process_long(
     from ..model.reference.prediction import without_bar
     from ..plots import StripView, plot_presets
     from ..plots.streamed import StreamedMeasure
-    from .process import changed, found_in
 
-    with bar(f"process {take.raw.name}", silent=silent) as tell:
+    with bar(f"process {take.raw.name}", silent=silent) as update:
         # One bar at a time.
         towards = without_bar(references)
         preset, found = predict_long(
@@ -115,7 +114,7 @@ def process_long(
                 take.audio,
                 options,
                 measure=measure,
-                tell=lambda done: tell(0.1 + 0.8 * done, ""),
+                report_progress=lambda done: update(0.1 + 0.8 * done, ""),
             )
             preset.write(take.preset, force=options.force)
             plot_presets(
@@ -153,8 +152,10 @@ def apply_long(
 
     The parameters are those of :func:`process_long`.
     """
-    with bar(f"apply {out.name}", silent=silent) as tell:
-        notices = write_rendered(source, preset, out, options, tell=lambda done: tell(done, ""))
+    with bar(f"apply {out.name}", silent=silent) as update:
+        notices = write_rendered(
+            source, preset, out, options, report_progress=lambda done: update(done, "")
+        )
     return rendered_shape(source, preset, options.tail_seconds), notices
 
 

@@ -1,7 +1,8 @@
 """Recordings too long to be held in memory: surveyed, rendered, drawn and written in blocks.
 
-A model hears passages from all over the recording, at the loudness of the whole. What is rendered
-goes block by block through :class:`diffconsole.console.streaming.StreamingConsole` into the file.
+A model analyses passages from all over the recording, at the loudness of the whole. The
+result goes block by block through :class:`diffconsole.console.streaming.StreamingConsole` into the
+file.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from ..audio.offsets import offset_messages, without_dc
 from ..audio.quantize import CODED_SAMPLES, encoded
 from ..audio.silence import parts_of
 from ..audio.spikes import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
+from ..audio.windows import faded_ends, loud_windows, window_starts
 from ..console.render import clamped_frequencies, render_plan
-from ..strip.parameters import MODULES
 from ..strip.preset import Preset
 
 if TYPE_CHECKING:
     from ..plots.streamed import StreamedMeasure
-    from .process import AudioOptions
+    from .options import AudioOptions
 
 __all__ = ["Survey", "page_part", "passages", "rendered_shape", "survey", "write_rendered"]
 
@@ -142,7 +143,7 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
     rate = source.sample_rate
     length = min(round(PASSAGE_SECONDS * rate), source.shape[1])
     count = -(-source.shape[1] // length)
-    starts = np.linspace(0, source.shape[1] - length, count).astype(int)
+    starts = window_starts(source.shape[1], length, count)
     step = round(STEP_SECONDS * rate)
     powers = np.array(
         [
@@ -150,16 +151,10 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
             for s in starts
         ]
     )
-    loud = np.flatnonzero(powers >= powers.max() * 10.0 ** (QUIETEST_DB / 10.0))
-    if len(loud) > MOST_PASSAGES:
-        even = loud[np.linspace(0, len(loud) - 1, MOST_PASSAGES).astype(int)]
-        loudest = int(np.argmax(powers))
-        even[np.argmin(np.abs(even - loudest))] = loudest
-        loud = even
-    fade = np.ones(length, np.float32)
-    edge = min(round(FADE_SECONDS * rate), length // 2)
-    fade[:edge] = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / edge) ** 2
-    fade[length - edge :] = fade[:edge][::-1]
+    loud = loud_windows(powers, QUIETEST_DB, MOST_PASSAGES)
+    loudest = int(np.argmax(powers))
+    loud[np.argmin(np.abs(loud - loudest))] = loudest
+    fade = faded_ends(length, min(round(FADE_SECONDS * rate), length // 2))
     parts: list[np.ndarray] = []
     messages = _wild_elsewhere(source, found)
     for start in starts[loud]:
@@ -169,17 +164,17 @@ def passages(source: BlockSource, found: Survey) -> tuple[np.ndarray, tuple[str,
         messages += tuple(line for line in said if line not in messages)
     _, offsets = without_dc(np.concatenate(parts, axis=1), rate)
     # Where one drifts, each passage has its own.
-    heard = np.concatenate([without_dc(part, rate)[0] for part in parts], axis=1)
-    heard = heard * np.tile(fade, len(parts))
+    chosen = np.concatenate([without_dc(part, rate)[0] for part in parts], axis=1)
+    chosen = chosen * np.tile(fade, len(parts))
     messages += offset_messages(offsets)
-    sounding = _sounding(heard, rate)
+    sounding = _sounding(chosen, rate)
     meter = LoudnessMeter(rate, *sounding.shape)
     for first in range(0, sounding.shape[1], step):
         meter.add(sounding[:, first : first + step])
     loudness = gated_loudness_lufs(meter.mean_squares(), without_outliers=True)
     if np.isfinite(loudness) and np.isfinite(found.sounding_lufs):
-        heard *= np.float32(10.0 ** ((found.sounding_lufs - loudness) / 20.0))
-    return heard, messages
+        chosen *= np.float32(10.0 ** ((found.sounding_lufs - loudness) / 20.0))
+    return chosen, messages
 
 
 def page_part(source: BlockSource, found: Survey) -> tuple[int, int]:
@@ -204,9 +199,9 @@ def rendered_shape(
     SettingsError
         A negative or infinite tail.
     """
-    _, off, tail = render_plan(preset, source.sample_rate, tail_seconds)
+    strip, tail = render_plan(preset, source.sample_rate, tail_seconds)
     channels, samples = source.shape
-    return channels if off >= {"pan", "reverb"} else 2, samples + tail
+    return 2 if strip.makes_stereo else channels, samples + tail
 
 
 def _rendered(
@@ -214,20 +209,20 @@ def _rendered(
     preset: Preset,
     options: AudioOptions,
     measure: StreamedMeasure | None,
-    tell: Callable[[float], None],
+    report_progress: Callable[[float], None],
 ) -> Iterator[np.ndarray]:
     import torch
 
     from ..console.streaming import BLOCK_SAMPLES, StreamingConsole
 
-    settings, off, tail = render_plan(preset, source.sample_rate, options.tail_seconds)
+    strip, tail = render_plan(preset, source.sample_rate, options.tail_seconds)
     channels, samples = source.shape
     console = StreamingConsole(
         source.sample_rate,
-        bypass=off,
+        bypass=strip.off,
         on_dynamics=None if measure is None else measure.add_dynamics,
     ).to(options.device)
-    tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in settings.items()}
+    settings = strip.tensors()
     ends = range(0, tail, CODED_SAMPLES)
     silence = (np.zeros((channels, min(CODED_SAMPLES, tail - first)), np.float32) for first in ends)
     done = 0
@@ -235,15 +230,15 @@ def _rendered(
         if measure is not None:
             measure.add_raw(block)
         processed = block
-        if not off.issuperset(MODULES):
+        if not strip.is_bypassed:
             audio = torch.from_numpy(np.require(block, requirements=["C", "W"]))
             with torch.inference_mode():
-                processed = console(audio[None].to(options.device), tensors)[0].cpu().numpy()
+                processed = console(audio[None].to(options.device), settings)[0].cpu().numpy()
         if measure is not None:
             measure.add_processed(processed)
         yield processed
         done += block.shape[1]
-        tell(done / (samples + tail))
+        report_progress(done / (samples + tail))
 
 
 def write_rendered(
@@ -253,7 +248,7 @@ def write_rendered(
     options: AudioOptions,
     *,
     measure: StreamedMeasure | None = None,
-    tell: Callable[[float], None] | None = None,
+    report_progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Render a preset block by block into a file; what the user should know.
 
@@ -271,7 +266,7 @@ def write_rendered(
         How it is made and written.
     measure : StreamedMeasure, optional
         Collects what a picture shows.
-    tell : callable, optional
+    report_progress : callable
         Gets the share done.
 
     Raises
@@ -283,13 +278,14 @@ def write_rendered(
     shape = rendered_shape(source, preset, options.tail_seconds)
     check_room(out, shape[0] * shape[1], options.bit_depth)
     passes = 1 if options.bit_depth == "32f" and not options.normalize else 2
-    told = tell or (lambda done: None)
     gain_db = 0.0
     if passes == 2:
-        blocks = _rendered(source, preset, options, None, lambda done: told(done / 2.0))
+        blocks = _rendered(source, preset, options, None, lambda done: report_progress(done / 2.0))
         peak = max(float(np.abs(block).max()) for block in _finite(blocks, out, rate))
         gain_db = safe_gain_db(out, peak, options.bit_depth, options.normalize)
-    last = _rendered(source, preset, options, measure, lambda done: told(1.0 + (done - 1) / passes))
+    last = _rendered(
+        source, preset, options, measure, lambda done: report_progress(1.0 + (done - 1) / passes)
+    )
     coded = encoded(
         rechunk(_finite(last, out, rate), CODED_SAMPLES),
         10 ** (gain_db / 20),

@@ -16,7 +16,7 @@ from ..files.results import check_results, protect_inputs
 from ..files.spreadsheet import as_text
 from ..pairs import PairFiles
 from ..strip.preset import Preset
-from .process import ENDINGS, same_result
+from .plan import ENDINGS, same_result
 
 if TYPE_CHECKING:
     from ..training.matching.match import MatchOptions
@@ -149,7 +149,7 @@ def check_inputs(
 
 
 def contents_of(pair: PairFiles) -> str:
-    """Return what tells these two files from any others, whatever they are called."""
+    """Return what distinguishes these two files from all others, whatever their names."""
     digest = hashlib.sha256()
     try:
         for path in (pair.raw, pair.mixed):

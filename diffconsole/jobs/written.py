@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..simplify.dial import FINEST, dialled
@@ -99,10 +99,10 @@ def simplified_at(preset: Preset, amount: float) -> Preset:
         simplified.pop("distance", None)
     provenance = {**preset.provenance, "simplified": simplified}
     if amount in (0.0, 1.0):
-        return replace(preset, provenance=provenance)
+        return preset.with_provenance(provenance)
     # The pre-delay does not scale, and may need finer steps.
     settings = {
-        key: value if key == "reverb.pre_delay_ms" else dialled(BY_KEY[key], value, FINEST)
+        key: value if BY_KEY[key].decimals is not None else dialled(BY_KEY[key], value, FINEST)
         for key, value in preset.settings().items()
     }
     return preset.from_settings(

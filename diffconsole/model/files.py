@@ -21,6 +21,11 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from ..errors import ModelError
+from ..strip.later import FIRST_SWITCHES
+from ..strip.parameters import BY_KEY
+from .known import Known
+from .rows import Names, RowTensors, at_places, padding, row_tensors
+from .switches import RULES
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -31,6 +36,7 @@ SIDECAR, WEIGHTS = "model.json", "model.safetensors"
 LARGEST_SIDECAR_BYTES = 1 << 20
 LARGEST_NUMBER = 2**31
 LARGEST_HIDDEN = 1 << 16
+MOST_NAMES = 10_000
 DEEPEST = 32
 # What a network may have beside its weights: filters, windows, modules without weights.
 SPARE_PARTS, SPARE_ELEMENTS = 10_000, 1 << 26
@@ -62,14 +68,15 @@ def load_folder(
     later : collection of str
         Of a head, the weights that older models lack.
     expected : mapping
-        What ``format``, ``version`` and ``parameters`` must be.
+        What ``format`` and ``version`` must be.
     trust : bool
         Also open an encoder's own file that runs its author's code.
 
     Raises
     ------
     ModelError
-        Missing, damaged, made for other parameters, or in need of trust.
+        Missing, damaged, of a strip that has no parameter in common with this one, or in need of
+        trust.
     """
     from safetensors import SafetensorError
 
@@ -78,8 +85,10 @@ def load_folder(
         path = folder / WEIGHTS
         _check_regular(path)
         shapes = _header(path)
-        model = _built(kind, folder, sidecar, shapes, later, trust)
-        _fill(model, path, later)
+        names = _names(folder, sidecar)
+        model = _built(kind, folder, sidecar, shapes, later, trust, names)
+        _fill(model, path, later, names)
+        model.known = Known.of(names["parameters"])
         model.info = dict(sidecar.get("info", {}))
     except FileNotFoundError as error:
         raise ModelError(
@@ -134,8 +143,6 @@ def _sidecar(folder: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
             f"{folder}: format {str(sidecar['format'])[:40]} {str(sidecar['version'])[:40]}; "
             f"this program reads {expected['format']} {expected['version']}"
         )
-    if sidecar["parameters"] != expected["parameters"]:
-        raise ModelError(f"{folder}: made for another table of parameters")
     hidden = sidecar["hidden"]
     if type(hidden) is not int or not 1 <= hidden <= LARGEST_HIDDEN:
         raise ValueError(f"hidden is {str(hidden)[:40]!r}, not 1 to {LARGEST_HIDDEN}")
@@ -143,6 +150,24 @@ def _sidecar(folder: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(sidecar["encoder"]["name"], str):
         raise ValueError("the encoder's name is no text")
     return sidecar
+
+
+def _names(folder: Path, sidecar: Mapping[str, Any]) -> Names:
+    """Return what the rows of the heads stand for; models list no switches that list none."""
+    keys = sidecar["parameters"]
+    # Before there were modules of a later version, the switches of a head went without saying.
+    switches = sidecar.get("switches", [name for name in FIRST_SWITCHES if name in RULES])
+    for name, found in (("parameters", keys), ("switches", switches)):
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise ValueError(f"{name} is no list of names")
+        if len(found) > MOST_NAMES or len(set(found)) != len(found):
+            raise ValueError(f"{name} names something twice, or more than {MOST_NAMES}")
+    if not set(keys) & set(BY_KEY) or not set(switches) & set(RULES):
+        raise ModelError(
+            f"{folder}: made for another table of parameters, with none of this program's; use a "
+            "model of this program"
+        )
+    return {"parameters": keys, "switches": switches}
 
 
 def _refuse_constant(name: str) -> None:
@@ -175,6 +200,7 @@ def _built(
     shapes: Shapes,
     later: Collection[str],
     trust: bool,
+    names: Names,
 ) -> Predictor:
     """Build the model: without memory first where that can be done, and compare the shapes."""
     from ..encoders import create, has_own_file
@@ -196,7 +222,7 @@ def _built(
         with torch.device("meta"):
             empty = kind(skeleton, *size)
         try:
-            _compare(empty.state_dict(), shapes, later)
+            _compare(_in_file(empty, names), shapes, later)
         except ValueError:
             if encoder is None:
                 # A network may know why its weights have other names.
@@ -245,15 +271,23 @@ def _elements(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _compare(wanted: Mapping[str, Tensor], shapes: Shapes, later: Collection[str]) -> None:
+def _in_file(model: nn.Module, names: Names) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a model's tensors have in a file with rows of these names."""
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name, (kind, dim) in row_tensors(model).items():
+        shapes[name] = (*shapes[name][:dim], len(names[kind]), *shapes[name][dim + 1 :])
+    return shapes
+
+
+def _compare(wanted: Shapes, shapes: Shapes, later: Collection[str]) -> None:
     """Hold the shapes of a model against those in the file."""
     wrong = []
-    for name, value in wanted.items():
+    for name, shape in wanted.items():
         found = shapes.get(name)
         if found is None and not _is_later(name, later):
             wrong.append(f"{WEIGHTS} lacks {name}")
-        elif found is not None and found != tuple(value.shape):
-            wrong.append(f"{name} is {found}, not {tuple(value.shape)}")
+        elif found is not None and found != shape:
+            wrong.append(f"{name} is {found}, not {shape}")
     wrong += [f"{WEIGHTS} holds {name[:60]}, which is no part" for name in shapes.keys() - wanted]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
@@ -265,7 +299,7 @@ def _is_later(name: str, later: Collection[str]) -> bool:
     return part != "encoder" and rest in later
 
 
-def _fill(model: nn.Module, path: Path, later: Collection[str]) -> None:
+def _fill(model: nn.Module, path: Path, later: Collection[str], names: Names) -> None:
     """Read the weights into a model of the same shapes; numbers that are none are damage."""
     from safetensors.torch import load_file
 
@@ -278,6 +312,13 @@ def _fill(model: nn.Module, path: Path, later: Collection[str]) -> None:
         if bool(bad):
             raise ValueError(f"{WEIGHTS}: {name} holds values that are no numbers")
     fresh = model.state_dict()
+    rows: RowTensors = row_tensors(model)
+    weights = {
+        name: at_places(value, rows[name], names, padding(name, fresh[name]))
+        if name in rows
+        else value
+        for name, value in weights.items()
+    }
     weights = {**{name: fresh[name] for name in fresh if _is_later(name, later)}, **weights}
     model.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}

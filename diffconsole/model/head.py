@@ -9,13 +9,22 @@ from ..strip.parameters import PARAMETERS
 from .switches import RULES, calibration_line, likely_on
 from .voice_features import VOICE_FEATURES
 
-__all__ = ["REACH", "Head"]
+__all__ = ["LEAST_LOG_VARIANCE", "PARAMETER_ROWS", "REACH", "SWITCH_COLUMNS", "Head"]
 
 # Of a normal distribution 80 % lies within this many deviations of its mean.
 CALIBRATED, CALIBRATED_DEVIATIONS = 0.8, 1.2816
 
 REACH = 2.0
 """Standard deviations of the voices it was fitted on that the head's linear maps hear."""
+
+LEAST_LOG_VARIANCE = -9.0
+
+PARAMETER_ROWS = (
+    "mean.weight", "mean.bias", "log_variance.weight", "log_variance.bias", "skip.weight",
+    "voice.weight", "log_scale",
+)  # fmt: skip
+SWITCH_COLUMNS = ("switch_line",)
+"""Tensors of a head with a row for each parameter, and with a column for each switch."""
 
 
 class Head(nn.Module):
@@ -83,7 +92,7 @@ class Head(nn.Module):
         logits = self.mean(x) + self.skip(self.standardised(pooled))
         if described is not None:
             logits = logits + self.voice(self.unusual(described))
-        log_variance = self.log_variance(x).clamp(-9.0, 1.0) + 2.0 * self.log_scale
+        log_variance = self.log_variance(x).clamp(LEAST_LOG_VARIANCE, 1.0) + 2.0 * self.log_scale
         return logits.sigmoid(), log_variance
 
     def standardised(self, pooled: Tensor) -> Tensor:

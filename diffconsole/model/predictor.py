@@ -21,9 +21,12 @@ from ..audio.take import Take, take_of
 from ..encoders.base import ENCODER_FILE, Encoder
 from ..errors import AudioError, ModelError
 from ..simplify.low_end import hold_low_end, low_end_of
-from ..strip.parameters import BY_KEY, PARAMETERS, without_inaudible
+from ..strip.later import rest_value
+from ..strip.parameters import BY_KEY, PARAMETERS, is_on, without_inaudible
 from .head import Head
+from .known import Known
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
+from .rows import row_tensors, taken_out
 from .switches import RULES
 from .voice_features import describe
 
@@ -74,9 +77,11 @@ class Prediction:
     Attributes
     ----------
     settings : dict of str to float
-        Every parameter by key, physical units, inside its range.
+        Every parameter by key, physical units, inside its range; without those of a module that
+        the model does not know: a preset made of these settings has it off.
     uncertainty : dict of str to tuple of float
-        By key, the physical values one standard deviation below and above the mean.
+        By key of what the model knows, the physical values one standard deviation below and above
+        the mean.
     loudness_lufs : float
         Of the raw vocal.
     messages : tuple of str
@@ -84,7 +89,7 @@ class Prediction:
     held_below_hz : float or None
         The voice's lowest partial, if the EQ was moved so that it lifts nothing below it.
     switches : dict of str to float
-        How likely each band of the EQ, the compressor and the reverb is on, 0…1; empty where that
+        How likely each module and band is on whose row says when it is not, 0…1; empty where that
         was not calibrated, as of models that were fine-tuned.
     """
 
@@ -117,6 +122,12 @@ class Predictor(nn.Module):
         self.hidden = hidden
         self.style_statistics: StyleStatistics | None = None
         self.info: dict[str, Any] = {}
+        self.known = Known()
+
+    @property
+    def off(self) -> frozenset[str]:
+        """The modules that the model does not know; they are off in what it predicts."""
+        return self.known.off
 
     def forward(self, audio: Tensor, described: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict from levelled windows.
@@ -154,9 +165,10 @@ class Predictor(nn.Module):
         assert self.style is not None
         return self.style.answer(torch.cat((raw, finished), dim=-1))
 
-    @staticmethod
-    def choose(mean: Tensor, deviation: Tensor) -> Tensor:
+    def choose(self, mean: Tensor, deviation: Tensor) -> Tensor:
         """Choose settings from their distributions: the mean, less reverb where it is unsure.
+
+        Parameters that the model does not know stay where they rest, whatever their rows say.
 
         Parameters
         ----------
@@ -169,7 +181,7 @@ class Predictor(nn.Module):
             ``(…, parameters)`` in 0…1, differentiable in `mean`.
         """
         side = mean.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-        return (mean + side * deviation.detach()).clamp(0.0, 1.0)
+        return self.known.with_rest((mean + side * deviation.detach()).clamp(0.0, 1.0))
 
     @torch.inference_mode()
     def predict(
@@ -270,8 +282,12 @@ class Predictor(nn.Module):
                 "again"
             )
 
-        settings, uncertainty = {}, {}
+        settings, uncertainty, off = {}, {}, self.off
         for i, parameter in enumerate(PARAMETERS):
+            if parameter.key in self.known.unknown:
+                if parameter.module not in off:
+                    settings[parameter.key] = rest_value(parameter)
+                continue
             shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
             value, low, high = (
                 parameter.clip(parameter.to_physical(min(max(float(u), 0.0), 1.0)) + shift)
@@ -279,7 +295,7 @@ class Predictor(nn.Module):
             )
             settings[parameter.key] = value
             uncertainty[parameter.key] = (low, high)
-        low_end = low_end_of(take.mono[0], take.sample_rate)
+        low_end = None if "eq" in off else low_end_of(take.mono[0], take.sample_rate)
         held = settings if low_end is None else hold_low_end(settings, low_end)
         final = without_inaudible(held)
         uncertainty = {
@@ -292,7 +308,13 @@ class Predictor(nn.Module):
             take.loudness_lufs,
             take.messages,
             None if low_end is None or held == settings else low_end.lowest_hz,
-            dict(zip(RULES, likely.tolist(), strict=True)) if answering.is_calibrated else {},
+            {
+                switch: share
+                for switch, share in zip(RULES, likely.tolist(), strict=True)
+                if is_on(switch, off)
+            }
+            if answering.is_calibrated
+            else {},
         )
 
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:
@@ -317,9 +339,13 @@ class Predictor(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         learnt = {name for name, _ in self.named_parameters(remove_duplicate=False)}
+        rows, names = row_tensors(self), self.known.names
         weights = {
             name: _compact(value) if name in learnt else value.detach().cpu().clone()
-            for name, value in self.state_dict().items()
+            for name, value in (
+                (name, taken_out(value, rows[name], names) if name in rows else value)
+                for name, value in self.state_dict().items()
+            )
         }
         sidecar = {
             "format": FORMAT,
@@ -327,7 +353,8 @@ class Predictor(nn.Module):
             "encoder": {"name": self.encoder.name, "config": self.encoder.config()},
             "hidden": self.hidden,
             "style": self.style is not None,
-            "parameters": [p.key for p in PARAMETERS],
+            "parameters": names["parameters"],
+            "switches": names["switches"],
             "info": dict(info),
         }
         # Together: weights of one model and the JSON of another would make a third.
@@ -372,15 +399,21 @@ class Predictor(nn.Module):
         Raises
         ------
         ModelError
-            Missing, damaged, made for other parameters, or in need of trust.
+            Missing, damaged, of a strip that has no parameter in common with this one, or in need
+            of trust.
+
+        Notes
+        -----
+        Rows are found by the keys that ``model.json`` lists. A module that the model does not know
+        is off in what it predicts (:attr:`off`); a parameter that this program does not know is
+        left out. :meth:`.known.Known.notices` says both.
         """
         from ..files import clear_unfinished
         from .files import load_folder
 
         folder = default_model() if folder is None else Path(folder)
         clear_unfinished([folder])
-        keys = [p.key for p in PARAMETERS]
-        expected = {"format": FORMAT, "version": VERSION, "parameters": keys}
+        expected = {"format": FORMAT, "version": VERSION}
         model = load_folder(cls, folder, LATER, expected, trust=trust_checkpoint)
         if model.style is not None:
             model.style_statistics = load_of_model(folder, 2 * model.encoder.dim)

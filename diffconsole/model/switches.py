@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from ..strip.parameters import BY_KEY, PARAMETERS, SWITCHES
 
 __all__ = ["RULES", "Rule", "calibration_line", "is_on", "likely_on"]
 
@@ -42,20 +42,19 @@ class Rule(NamedTuple):
 
 
 def _rules() -> dict[str, Rule]:
-    gains = [band for band in EQ_BANDS if f"eq.{band}.gain_db" in BY_KEY]
-    rules = {f"eq.{band}": Rule(f"eq.{band}.gain_db", -1.0, 1.0) for band in gains}
-    rules["eq.high_pass"] = Rule("eq.high_pass.freq_hz", -math.inf, 40.0)
-    rules["eq.low_pass"] = Rule("eq.low_pass.freq_hz", 16000.0, math.inf)
-    ordered = {f"eq.{band}": rules[f"eq.{band}"] for band in EQ_BANDS}
-    return {
-        **ordered,
-        "compressor": Rule("compressor.ratio", -math.inf, 1.2),
-        "reverb": Rule("reverb.wet_db", -math.inf, -40.0),
-    }
+    found = {}
+    for p in PARAMETERS:
+        if p.silent is not None:
+            low, high = p.silent
+            # What is predicted has a distribution that goes on beyond the ends of the range.
+            found[p.section] = Rule(
+                p.key, -math.inf if low <= p.low else low, math.inf if high >= p.high else high
+            )
+    return {switch: found[switch] for switch in SWITCHES if switch in found}
 
 
 RULES = _rules()
-"""By switch, what is inaudible."""
+"""By switch, what is inaudible, of the rows that say it (`silent`)."""
 
 _PLACES = [next(i for i, p in enumerate(PARAMETERS) if p.key == r.key) for r in RULES.values()]
 

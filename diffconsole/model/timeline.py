@@ -10,6 +10,7 @@ import torch
 
 from ..audio import resample
 from ..audio.take import take_of
+from ..audio.windows import repeated, window_starts
 from ..strip.parameters import PARAMETERS
 from .predictor import (
     QUIETEST_WINDOW_DB,
@@ -86,7 +87,7 @@ def predict_timeline(
     if hop_seconds is None:
         hop_seconds = max(WINDOW_SECONDS / 2.0, room / sample_rate / (MOST_WINDOWS - 1))
     count = 1 + math.ceil(room / (hop_seconds * sample_rate))
-    starts = np.linspace(0, room, count).astype(int)
+    starts = window_starts(len(mono), length, count)
     power = np.array([_power(take.between(s, s + length)) for s in starts])
     sung = np.array([take.share(s, s + length) for s in starts]) > LEAST_SUNG
     loud = sung & (power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0))
@@ -98,9 +99,7 @@ def predict_timeline(
         voices = [take.between(s, s + length) * factor for s in some]
         windows = np.stack([np.resize(voice[0], length) for voice in voices])
         heard = resample(windows, sample_rate, model.encoder.sample_rate)
-        shortest = model.encoder.sample_rate // 2
-        if heard.shape[1] < shortest:
-            heard = np.tile(heard, (1, -(-shortest // heard.shape[1])))
+        heard = repeated(heard, model.encoder.sample_rate // 2)
         audio = torch.from_numpy(np.ascontiguousarray(heard, np.float32)).unsqueeze(1)
         described = torch.stack([describe(voice, sample_rate) for voice in voices])
         mean, log_variance = model(audio.to(device), described.to(device))

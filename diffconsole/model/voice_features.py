@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..audio.bands import THIRD_OCTAVES_HZ
 from ..audio.take import level_lufs
+from ..audio.windows import whole_windows
 
 __all__ = ["BANDS_HZ", "LEAST_SPREADS", "MANNER", "VOICE_FEATURES", "describe"]
 
-BANDS_HZ = tuple(round(1000.0 * 10.0 ** (step / 10.0), 1) for step in range(-13, 13))
-"""Centres of third octaves, 50 Hz to 16 kHz (IEC 61260-1, base ten)."""
+BANDS_HZ = THIRD_OCTAVES_HZ
+"""Centres of third octaves, 50 Hz to 16 kHz."""
 
 MANNER = (
     "level_db", "spread_db", "crest_db", "log_decay_s", "log_pace_hz", "noise_db", "sibilance_db",
@@ -104,7 +106,7 @@ def _loudest(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def _levels_db(mono: np.ndarray, length: int) -> np.ndarray:
     """RMS of frames side by side."""
-    frames = mono[: len(mono) // length * length].reshape(-1, length)
+    frames = whole_windows(mono, length)
     return 10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-12)
 
 

@@ -13,15 +13,17 @@ only the first is needed:
     seed of its noise (:class:`diffconsole.modules.call.Call`).
 ``stream(audio, call)``
     Returns a function from block to block that carries the module's state; `audio` is the first
-    block. Without it the module runs again over what lies before a block, as long as
+    block. Without it the module runs again over what lies before a block.
 ``memory_seconds(call)``
-    says; 2 s by default.
+    How long that is, for a module without ``stream``; 2 s by default.
 ``tail_samples(sample_rate, settings)``
     How long it rings on after the signal; settings are numbers. 0 by default.
-``is_idle(settings, off_bands)``
-    Whether it does nothing at these settings although it is on, as a pan at the centre. By default
-    it always does something.
 ``curve(sample_rate, settings, off_bands)``
     Its curve for the plots (:class:`diffconsole.modules.curve.Curve`); without it the plots list
     its values alone.
+
+Beside that code lie its twins, whose file names stand in the row: ``script``, for the audition page
+(its functions stand in ``diffconsole/audition/chain.js``), and ``effect``, for REAPER (its sections
+stand in :mod:`diffconsole.export.effect`). A module without one is left out there, which is
+reported.
 """

@@ -1,4 +1,4 @@
-"""How near results come to the engineer's mixes, against what costs nothing.
+"""The distance of results to the engineer's mixes, beside what costs nothing.
 
 Results for each pair: the raw vocal at the mix's loudness; the best fixed preset, chosen and
 applied on raw levelled to −18 LUFS with one output gain for all pairs; a model's settings; and,
@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..audio import loudness_lufs
+from ..audio.windows import spread_evenly
 from ..console.render import render
 from ..model.predictor import Predictor, level_gain_db
 from ..strip.preset import Preset
-from .pairs import PAIR_RATE, Pair, loudest_start
+from .pairs import PAIR_RATE, Pair, loudest_part, loudest_start
 
 __all__ = [
     "FixedPreset",
@@ -30,6 +31,7 @@ __all__ = [
     "measure_pair",
     "model_distance",
     "preset_distance",
+    "shortened",
 ]
 
 WHOLE_SECONDS = 20.0
@@ -67,6 +69,12 @@ def _excerpts(pair: Pair) -> list[tuple[int, int]]:
         for i in range(EXCERPTS)
     ]
     return [(start, start + length) for start in starts]
+
+
+def shortened(pair: Pair) -> Pair:
+    """Return the loudest twenty seconds of a pair, copied: hundreds of them stay in memory."""
+    part = loudest_part(pair, WHOLE_SECONDS)
+    return part if part is pair else replace(part, raw=part.raw.copy(), mixed=part.mixed.copy())
 
 
 def distance(pair: Pair, process: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -157,7 +165,7 @@ def choose_fixed(
     Parameters
     ----------
     pairs : sequence of Pair
-        The loudest six seconds of at most twelve of them, spread evenly, are heard.
+        The loudest six seconds of at most twelve of them, spread evenly, are compared.
     presets : mapping of str to Preset
         The choice.
     report : callable
@@ -168,13 +176,13 @@ def choose_fixed(
     FixedPreset
         Its output gain brings the median of the pairs to the mix's loudness.
     """
-    count = min(len(pairs), MOST_FOR_CHOICE)
-    some = [_excerpt_of(pairs[i]) for i in np.linspace(0, len(pairs) - 1, count).astype(int)]
+    chosen = spread_evenly(len(pairs), MOST_FOR_CHOICE)
+    some = [loudest_part(pairs[i], CHOICE_SECONDS) for i in chosen]
     goals = [loudness_lufs(pair.mixed, PAIR_RATE) for pair in some]
     results = []
     for name, preset in presets.items():
         own = preset.settings()["output_gain.gain_db"] if "output_gain" in preset.strip else 0.0
-        # The output gain comes last, so one rendering without it serves to find and to judge it.
+        # The output gain comes last, so one rendering without it serves to find and to measure it.
         bare = Preset({k: v for k, v in preset.strip.items() if k != "output_gain"}, preset.name)
         rendered = [_rendered(pair.raw, _levelled(pair, bare)) for pair in some]
         missing = [
@@ -193,14 +201,6 @@ def choose_fixed(
         results.append((float(np.median(found)), name, FixedPreset(name, louder)))
         report()
     return min(results, key=lambda r: r[:2])[2]
-
-
-def _excerpt_of(pair: Pair) -> Pair:
-    """The loudest six seconds of a pair."""
-    length = int(CHOICE_SECONDS * PAIR_RATE)
-    start = loudest_start(pair.raw, length, mixed=pair.mixed)
-    part = slice(start, start + length)
-    return replace(pair, raw=pair.raw[:, part], mixed=pair.mixed[:, part])
 
 
 def _rendered(raw: np.ndarray, preset: Preset) -> np.ndarray:

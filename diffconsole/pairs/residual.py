@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..audio.bands import BASE_TWO_THIRDS_HZ
 from ..console.render import render
 from ..losses import mix_distance_terms
 from ..strip.preset import Preset
@@ -18,7 +19,7 @@ from .pairs import PAIR_RATE, Pair
 __all__ = ["Residual", "in_words", "measure_residual"]
 
 FRAME, HOP = 4096, 1024
-BANDS_HZ = 1000.0 * 2.0 ** (np.arange(-13, 13) / 3.0)
+BANDS_HZ = BASE_TWO_THIRDS_HZ
 """Centres of third octaves, 50 Hz to 16 kHz."""
 
 FLOOR_DB = -70.0
@@ -28,8 +29,8 @@ ACTIVE_DB, PAUSE_DB = -25.0, -35.0
 """Under the loudest frame: above the first a frame counts as sung, below the second as a pause."""
 
 ESS_HZ = 5000.0
-TELLING_DB = 2.0
-"""Differences below it are not worth a word."""
+MENTIONED_DB = 2.0
+"""Differences below it are not mentioned."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def in_words(residual: Residual) -> list[str]:
     level = residual.mix_level_db
     difference = level - residual.result_level_db
     pauses = np.maximum(level, residual.result_level_db) < level.max() + PAUSE_DB
-    if pauses.sum() >= 5 and abs(difference[pauses].mean()) > TELLING_DB:
+    if pauses.sum() >= 5 and abs(difference[pauses].mean()) > MENTIONED_DB:
         more = difference[pauses].mean()
         cause = "a delay, a longer reverb or noise" if more > 0 else "a gate or a fade"
         lines.append(f"the mix's pauses are {_more(more, 'louder', 'quieter')}: {cause}")
@@ -185,9 +186,9 @@ def in_words(residual: Residual) -> list[str]:
     if esses.sum() >= 5:
         over = residual.difference_db[high]
         more = float(over[:, esses].mean() - over[:, residual.sung & ~esses].mean())
-        if more < -TELLING_DB:
+        if more < -MENTIONED_DB:
             lines.append(f"the mix's esses are {_more(more, '', 'softer')}: a de-esser")
-    if abs(residual.side_db) > TELLING_DB:
+    if abs(residual.side_db) > MENTIONED_DB:
         more = _more(residual.side_db, "more", "less")
         lines.append(f"the mix has {more} side signal: doubling or a stereo effect")
     return lines
@@ -200,9 +201,9 @@ def _more(value: float, up: str, down: str) -> str:
 def _tone(residual: Residual) -> list[str]:
     """Runs of bands that differ to one side."""
     signed, lines, start = residual.signed_db, [], 0
-    # What is 40 dB under the loudest band is not heard as tone.
+    # What is 40 dB under the loudest band is not perceived as tone.
     signed = np.where(residual.mix_band_db > residual.mix_band_db.max() - 40.0, signed, 0.0)
-    side = np.sign(signed) * (np.abs(signed) > TELLING_DB)
+    side = np.sign(signed) * (np.abs(signed) > MENTIONED_DB)
     for stop in range(1, len(side) + 1):
         if stop < len(side) and side[stop] == side[start]:
             continue

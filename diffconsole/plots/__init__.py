@@ -16,9 +16,12 @@ from matplotlib.figure import Figure
 
 from ..errors import SettingsError
 from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
+from .more_curves import draw_more, more_inches
 from .multiples import MOST_OVERLAID, draw_multiples, multiples_inches
 from .names import numbered
 from .page import (
+    ABOVE_INCHES,
+    BELOW_INCHES,
     MARGIN_INCHES,
     TEXT_LEFT_INCHES,
     TITLE_PT,
@@ -38,8 +41,6 @@ from .strip import STRIP_INCHES, StripView, checked, draw_strip
 __all__ = ["StripView", "draw_presets", "plot_presets"]
 
 TITLE_INCHES, LEGEND_ROW_INCHES = 0.34, 0.19
-ABOVE_INCHES, BELOW_INCHES = 0.26, 0.42
-"""Beside each row of panels: room for their titles, and for tick and axis labels."""
 
 PANEL_HEIGHTS_INCHES = {
     "eq": 2.25,
@@ -125,7 +126,8 @@ def draw_presets(
     Figure
         Its axes, one of each kind or one a preset, are labelled ``"eq"``, ``"compressor"``,
         ``"decay_by_band"``, ``"decay_over_time"`` and, with `raw`, ``"levels"``,
-        ``"gain_reduction"``, ``"spectra"``.
+        ``"gain_reduction"``, ``"spectra"``; a module that brings its curve along has one by its
+        key.
     """
     views = [checked(StripView(*preset)) for preset in presets]
     if not views:
@@ -145,6 +147,7 @@ def draw_presets(
         head = MARGIN_INCHES + (TITLE_INCHES if title else 0.0)
         legend = LEGEND_ROW_INCHES * legend_rows(len(views))
         panels = sum(ABOVE_INCHES + PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES for row in rows)
+        panels += more_inches()
         if many:
             panels = multiples_inches(len(views), signals=measured is not None)
         height = head + legend + panels + STRIP_INCHES * len(views) + STRIP_GAP_INCHES
@@ -181,6 +184,9 @@ def _draw_overlaid(
         columns = 3 if row == "curves" else 1
         places[row] = row_of_axes(figure, top, PANEL_HEIGHTS_INCHES[row], columns)
         top += PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
+        if row == "curves":
+            draw_more(figure, views, sample_rate, top)
+            top += more_inches()
     draw_eq(places["eq"][0], views, sample_rate)
     compressor, by_band, over_time = places["curves"]
     draw_compressor(compressor, views)

@@ -18,7 +18,19 @@ from ..strip.parameters import EQ_BANDS
 from .page import FEW, GREY, SMALL_PT, frequency_axis, heading, look, note_off
 from .strip import StripView, tensors
 
-__all__ = ["draw_compressor", "draw_decay_by_band", "draw_decay_over_time", "draw_eq"]
+__all__ = [
+    "DRAWN",
+    "FREQUENCY_TICKS",
+    "HIGHEST_HZ",
+    "LOWEST_HZ",
+    "draw_compressor",
+    "draw_decay_by_band",
+    "draw_decay_over_time",
+    "draw_eq",
+]
+
+DRAWN = ("eq", "compressor", "reverb")
+"""The modules whose curves are drawn here; others bring theirs along."""
 
 LOWEST_HZ, HIGHEST_HZ = 20.0, 20000.0
 POINTS = 600

@@ -25,7 +25,10 @@ from .curves import (
     draw_decay_over_time,
     draw_eq,
 )
+from .more_curves import draw_more, more_inches
 from .page import (
+    ABOVE_INCHES,
+    BELOW_INCHES,
     COLOURS,
     GREY,
     MARGIN_INCHES,
@@ -47,7 +50,7 @@ from .times import time_axis
 
 __all__ = ["draw_match", "plot_match"]
 
-TITLE_INCHES, ABOVE_INCHES, BELOW_INCHES, LINE_INCHES = 0.34, 0.26, 0.42, 0.17
+TITLE_INCHES, LINE_INCHES = 0.34, 0.17
 HEIGHTS_INCHES = {
     "eq": 1.9, "curves": 1.7, "bands": 1.7, "signed": 1.25, "levels": 1.5, "map": 1.9,
 }  # fmt: skip
@@ -110,6 +113,7 @@ def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) 
     with plain_style():
         head = MARGIN_INCHES + TITLE_INCHES
         panels = sum(ABOVE_INCHES + h + BELOW_INCHES for h in HEIGHTS_INCHES.values())
+        panels += more_inches()
         height = head + max(text_inches) + STRIP_INCHES + panels
         figure = Figure(figsize=(WIDTH_INCHES, height))
         room = WIDTH_INCHES - TEXT_LEFT_INCHES - MARGIN_INCHES
@@ -125,6 +129,9 @@ def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) 
             top += ABOVE_INCHES
             places[row] = row_of_axes(figure, top, panel_height, 3 if row == "curves" else 1)
             top += panel_height + BELOW_INCHES
+            if row == "curves":
+                draw_more(figure, [view], PAIR_RATE, top)
+                top += more_inches()
         draw_eq(places["eq"][0], [view], PAIR_RATE)
         compressor, by_band, over_time = places["curves"]
         draw_compressor(compressor, [view])

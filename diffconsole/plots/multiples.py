@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..strip.parameters import MODULES
 from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
+from .more_curves import curve_modules, draw_curve, rows_of
 from .page import (
     LEFT_INCHES,
     MARGIN_INCHES,
@@ -32,7 +34,9 @@ WIDEST_DB = 18.0
 SHARES = {
     "curves": (2.2, 1.0, 1.0, 1.0),
     "signals": (1.6, 1.6, 1.6),
+    "more": (1.3, 1.3, 1.3, 1.3),
 }
+MORE_COLUMNS = len(SHARES["more"])
 """Widths of the panels in a row, over each other."""
 
 TITLES = {
@@ -46,7 +50,8 @@ SHORT_LABELS = {
 
 def multiples_inches(presets: int, *, signals: bool) -> float:
     """Return the height of the rows of some presets, with or without those of a vocal."""
-    return presets * (2 if signals else 1) * (ABOVE_INCHES + ROW_INCHES + BELOW_INCHES)
+    rows = len(rows_of(curve_modules(), MORE_COLUMNS)) + (2 if signals else 1)
+    return presets * rows * (ABOVE_INCHES + ROW_INCHES + BELOW_INCHES)
 
 
 def draw_multiples(
@@ -78,6 +83,7 @@ def draw_multiples(
         draw_compressor(compressor, [view], first=index)
         draw_decay_by_band(by_band, [view], first=index)
         draw_decay_over_time(over_time, [view], first=index)
+        more, top = _more(figure, top, view, sample_rate, index)
         signals: list[Axes] = []
         if measured is not None:
             signals, top = _row(figure, top, "signals")
@@ -85,7 +91,7 @@ def draw_multiples(
             draw_levels(levels, [view], measured.of(index), first=index)
             draw_gain_reduction(gain_reduction, [view], measured.of(index), first=index)
             draw_spectra(spectra, [view], measured.of(index), first=index)
-        for axes in (*curves, *signals):
+        for axes in (*curves, *more, *signals):
             _make_small(axes)
         width = eq.bbox.width / figure.dpi
         eq.set_title(
@@ -93,6 +99,21 @@ def draw_multiples(
             fontweight="bold", color=look(index)["color"], pad=4,
         )  # fmt: skip
     _share_axes(figure)
+
+
+def _more(
+    figure: Figure, top: float, view: StripView, sample_rate: float, index: int
+) -> tuple[list[Axes], float]:
+    """Draw the curves that modules bring along."""
+    drawn = []
+    for modules in rows_of(curve_modules(), MORE_COLUMNS):
+        panels, top = _row(figure, top, "more")
+        for axes, module in zip(panels, modules, strict=False):
+            draw_curve(axes, module, [view], sample_rate, first=index)
+        for axes in panels[len(modules) :]:
+            axes.remove()
+        drawn += panels[: len(modules)]
+    return drawn, top
 
 
 def _row(figure: Figure, top: float, kind: str) -> tuple[list[Axes], float]:
@@ -109,8 +130,8 @@ def _row(figure: Figure, top: float, kind: str) -> tuple[list[Axes], float]:
 def _make_small(axes: Axes) -> None:
     label = str(axes.get_label())
     axes.tick_params(labelsize=SMALL_PT - 1)
-    if label in TITLES:
-        axes.set_title(TITLES[label], loc="left", fontsize=SMALL_PT, fontweight="bold", pad=4)
+    title = TITLES.get(label, axes.get_title(loc="left"))
+    axes.set_title(title, loc="left", fontsize=SMALL_PT, fontweight="bold", pad=4)
     if label in SHORT_LABELS:
         x_label, y_label = SHORT_LABELS[label]
         axes.set_xlabel(x_label)
@@ -118,7 +139,7 @@ def _make_small(axes: Axes) -> None:
     if label == "compressor":
         axes.set_xticks(range(-60, 1, 20))
         axes.set_yticks(range(-60, 1, 20))
-    if label in ("eq", "spectra"):
+    if label in ("eq", "spectra") or _is_frequency_axis(axes, label):
         low_hz, high_hz = axes.get_xlim()
         frequency_axis(axes, low_hz, high_hz, (50, 200, 1000, 5000))
     axes.xaxis.label.set_fontsize(SMALL_PT - 1)
@@ -127,6 +148,11 @@ def _make_small(axes: Axes) -> None:
     if legend is not None:
         # There is no room for it; the picture of a single preset has it.
         legend.remove()
+
+
+def _is_frequency_axis(axes: Axes, label: str) -> bool:
+    """Whether a curve that a module brings along lies over a logarithmic frequency axis."""
+    return label in MODULES and axes.get_xscale() == "log" and axes.get_xlabel() == "Hz"
 
 
 def _share_axes(figure: Figure) -> None:

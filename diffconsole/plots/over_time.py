@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..modules.equalizer.process import equalizer_sections, response
-from ..strip.parameters import BY_KEY, PARAMETERS
+from ..strip.parameters import BY_KEY, PARAMETERS, section_name
+from ..strip.words import parameter_name, value_text
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
 from .page import (
     COLOURS,
@@ -31,7 +32,6 @@ from .page import (
     text_at,
     write,
 )
-from .strip import value_text
 from .times import LONG_SECONDS, time_axis
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ TITLES = {
     "reverb.wet_db": "Reverb level", "reverb.decay_s": "Reverb decay",
     "reverb.pre_delay_ms": "Pre-delay", "output_gain.gain_db": "Output gain",
 }  # fmt: skip
+PLACED = {"input_gain", "eq", "compressor", "pan", "reverb", "output_gain"}
+"""Modules of which the picture shows the map or the lines above; of others it shows all lines."""
+
 LEFT_INCHES, BETWEEN_INCHES, TOP_INCHES = 0.62, 0.66, 0.62
 ABOVE_INCHES, BELOW_INCHES = 0.28, 0.3
 LEVEL_INCHES, MAP_INCHES, LINE_INCHES, BAR_INCHES = 0.8, 1.7, 0.85, 0.12
@@ -99,7 +102,8 @@ def draw_over_time(
         Its axes are labelled ``"level"``, ``"eq"``, ``"eq.scale"`` and by the key of each
         parameter: a line for the windows, a band for one deviation, dashes for the whole song.
     """
-    rows = -(-len(SHOWN) // 2)
+    shown = (*SHOWN, *_more(timeline))
+    rows = -(-len(shown) // 2)
     height = TOP_INCHES + 2 * ABOVE_INCHES + LEVEL_INCHES + MAP_INCHES + 2 * BELOW_INCHES
     height += rows * (ABOVE_INCHES + LINE_INCHES + BELOW_INCHES) + 0.12
     seconds = raw[0].shape[1] / raw[1]
@@ -121,7 +125,7 @@ def draw_over_time(
         _draw_eq(figure, eq, scale, timeline, raw[1], seconds)
         top += MAP_INCHES + BELOW_INCHES
         narrow = (WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES - BETWEEN_INCHES) / 2.0
-        for place, key in enumerate(SHOWN):
+        for place, key in enumerate(shown):
             row, column = divmod(place, 2)
             left = LEFT_INCHES + column * (narrow + BETWEEN_INCHES)
             step = ABOVE_INCHES + LINE_INCHES + BELOW_INCHES
@@ -131,6 +135,12 @@ def draw_over_time(
             if axes is not scale:
                 _time_axis(axes, seconds)
     return figure
+
+
+def _more(timeline: SettingsTimeline) -> list[str]:
+    """Return the keys of other modules that the model predicts: what never moves has no line."""
+    keys = [p.key for p in PARAMETERS if p.module not in PLACED and p.key in timeline.settings]
+    return [key for key in keys if np.nanmin(timeline.low[key]) < np.nanmax(timeline.high[key])]
 
 
 def _draw_level(axes: Axes, raw: tuple[np.ndarray, int]) -> None:
@@ -184,7 +194,8 @@ def _draw_line(axes: Axes, timeline: SettingsTimeline, key: str) -> None:
     parameter = BY_KEY[key]
     unit = {"": "", ":1": ":1"}.get(parameter.unit, parameter.unit)
     axes.set_label(key)
-    heading(axes, TITLES[key], "", unit)
+    own = f"{section_name(parameter.section)} {parameter_name(parameter)}"
+    heading(axes, TITLES.get(key, own), "", unit)
     colour = COLOURS[0]
     axes.fill_between(
         timeline.seconds, timeline.low[key], timeline.high[key], color=colour, alpha=0.18, lw=0,

@@ -21,6 +21,8 @@ from ..errors import OutputError
 from ..files import atomic_path, check_output
 
 __all__ = [
+    "ABOVE_INCHES",
+    "BELOW_INCHES",
     "COLOURS",
     "FAINT",
     "FEW",
@@ -57,6 +59,9 @@ MARGIN_INCHES = 0.15
 TEXT_LEFT_INCHES = 0.2
 LEFT_INCHES, BETWEEN_INCHES = 0.62, 0.58
 """Of panels: room for the axis and its numbers."""
+
+ABOVE_INCHES, BELOW_INCHES = 0.26, 0.42
+"""Beside each row of panels: room for their titles, and for tick and axis labels."""
 
 TITLE_PT, TEXT_PT, SMALL_PT = 11.0, 9.0, 8.0
 GREY, FAINT = "#555555", "#D9D9D9"

@@ -195,7 +195,7 @@ def _gain_reduction_db(
     if view.is_off("compressor"):
         return None
     settings = tensors(view)
-    later = {module for module in MODULES if module not in ("input_gain", "eq")}
+    later = MODULES[MODULES.index("compressor") :]
     with torch.no_grad():
         before = Console(sample_rate, bypass={*view.bypass, *later})(audio, settings)
         start = "compressor."

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..strip.parameters import EQ_BANDS, PARAMETERS, SWITCHES, Parameter, section_name
+from ..strip.channel_strip import ChannelStrip, checked_switches
+from ..strip.module import Module
+from ..strip.parameters import CHAIN, EQ_BANDS, PARAMETERS, Parameter, is_on, section_name
+from ..strip.words import parameter_name, value_text
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
 __all__ = ["STRIP_INCHES", "StripView", "checked", "draw_strip", "tensors", "value_text"]
 
 ROW_INCHES = 0.152
-STRIP_INCHES = 1.72
 VALUE_PT = 7.5
+
+PLACED = {"compressor": (3.18, 1.45), "reverb": (4.98, 1.40)}
+"""Left edge and width in inches of the blocks beside that of the EQ, which has the first place."""
+
+LEVELS = tuple(m for m in CHAIN if m.place not in ("insert", "send") and len(m.parameters) == 1)
+"""Modules of a single value at the ends of the chain share the last block."""
+
+MORE = tuple(m for m in CHAIN if m.key not in ("eq", *PLACED) and m not in LEVELS)
+"""Modules whose blocks follow below, in rows."""
+
+MORE_COLUMNS, MORE_STEP_INCHES, MORE_WIDTH_INCHES = 4, 1.92, 1.6
+MORE_ROWS = tuple(MORE[start : start + MORE_COLUMNS] for start in range(0, len(MORE), MORE_COLUMNS))
+
+
+def _row_inches(modules: Sequence[Module]) -> float:
+    return ROW_INCHES * (2.0 + max(len(module.parameters) for module in modules))
+
+
+STRIP_INCHES = 1.72 + sum(map(_row_inches, MORE_ROWS))
 
 
 class StripView(NamedTuple):
@@ -40,7 +60,7 @@ class StripView(NamedTuple):
 
     def is_off(self, switch: str) -> bool:
         """Whether a module is off, or a band (itself or with the EQ)."""
-        return switch in self.bypass or switch.split(".")[0] in self.bypass
+        return not is_on(switch, self.bypass)
 
 
 def checked(view: StripView) -> StripView:
@@ -51,11 +71,7 @@ def checked(view: StripView) -> StripView:
     SettingsError
         A setting that is missing or not finite, or an unknown name to bypass.
     """
-    bypass = frozenset([view.bypass] if isinstance(view.bypass, str) else view.bypass)
-    for name in sorted(bypass - set(SWITCHES)):
-        raise SettingsError(
-            f"preset {view.name!r}: cannot bypass {name!r}: not one of {', '.join(SWITCHES)}"
-        )
+    bypass = checked_switches(view.bypass, subject=f"preset {view.name!r}: ")
     for parameter in PARAMETERS:
         if parameter.key not in view.settings:
             raise SettingsError(f"preset {view.name!r}: setting {parameter.key!r} is missing")
@@ -70,40 +86,15 @@ def checked(view: StripView) -> StripView:
 
 def tensors(view: StripView) -> dict[str, Tensor]:
     """Return the settings as the console takes them: ``(1,)`` float64 each."""
-    return {
-        p.key: torch.tensor([float(view.settings[p.key])], dtype=torch.float64) for p in PARAMETERS
-    }
-
-
-def value_text(parameter: Parameter, value: float) -> str:
-    """Return a value for people: ``"3.2 kHz"``, ``"+2.0 dB"``, ``"3.3:1"``, ``"0.71"``."""
-    unit = parameter.unit
-    if unit == "Hz":
-        # 999.6 Hz would round to 1000 Hz beside 1 kHz
-        text = f"{value:.0f} Hz" if value < 999.5 else f"{value / 1000:.3g} kHz"
-    elif unit == "dB" and "gain" in parameter.name + parameter.section or "makeup" in parameter.key:
-        text = "0.0 dB" if abs(value) < 0.05 else f"{value:+.1f} dB"
-    elif parameter.is_decibel:
-        text = f"{value:.1f} {unit}".replace("-0.0 ", "0.0 ")
-    elif unit == ":1":
-        text = f"{value:.3g}:1"
-    elif unit in ("ms", "s"):
-        text = f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
-    else:
-        text = f"{value:.2f}".replace("-0.00", "0.00")
-    return text.replace("-", "−")
+    return ChannelStrip(view.settings, view.bypass).tensors()
 
 
 def _label(parameter: Parameter) -> str:
-    """Return a parameter's name without its unit: ``"Low cut"`` for ``low_cut_hz``."""
-    words = parameter.name.split("_")
-    if words[-1] in ("db", "hz", "ms", "s") and len(words) > 1:
-        words = words[:-1]
-    return " ".join(words).capitalize()
+    return parameter_name(parameter).capitalize()
 
 
 def draw_strip(figure: Figure, view: StripView, top: float, index: int, *, named: bool) -> None:
-    """Write a preset's values in four blocks: EQ, compressor, reverb, levels.
+    """Write a preset's values in blocks: EQ, compressor, reverb, levels, then all other modules.
 
     Parameters
     ----------
@@ -124,16 +115,21 @@ def draw_strip(figure: Figure, view: StripView, top: float, index: int, *, named
         text_at(figure, TEXT_LEFT_INCHES, top, name, size=TEXT_PT, colour=colour)
     top += ROW_INCHES * 1.25
     _eq_block(figure, view, top)
-    _block(figure, view, top, 3.18, 1.45, "compressor", "Compressor")
-    _block(figure, view, top, 4.98, 1.40, "reverb", "Reverb")
+    for module in CHAIN:
+        if module.key in PLACED:
+            _block(figure, view, top, *PLACED[module.key], module)
     left, width = 6.68, 1.17
     _write(figure, left, top, "Levels", bold=True)
-    for row, (module, label) in enumerate(
-        (("input_gain", "Input"), ("pan", "Pan"), ("output_gain", "Output")), start=1
-    ):
-        (parameter,) = _of(module)
-        value = "off" if view.is_off(module) else _text(view, parameter)
+    for row, module in enumerate(LEVELS, start=1):
+        label = module.title.removesuffix(" gain")
+        value = "off" if view.is_off(module.key) else _text(view, module.parameters[0])
         _line(figure, left, width, top + row * ROW_INCHES, label, value)
+    top += STRIP_INCHES - sum(map(_row_inches, MORE_ROWS)) - ROW_INCHES * 1.25
+    for modules in MORE_ROWS:
+        for column, module in enumerate(modules):
+            left = TEXT_LEFT_INCHES + column * MORE_STEP_INCHES
+            _block(figure, view, top, left, MORE_WIDTH_INCHES, module)
+        top += _row_inches(modules)
 
 
 def _of(section: str) -> list[Parameter]:
@@ -157,15 +153,22 @@ def _line(figure: Figure, left: float, width: float, top: float, label: str, val
 
 
 def _block(
-    figure: Figure, view: StripView, top: float, left: float, width: float, module: str, title: str
+    figure: Figure, view: StripView, top: float, left: float, width: float, module: Module
 ) -> None:
-    _write(figure, left, top, title, bold=True)
-    if view.is_off(module):
+    _write(figure, left, top, module.title, bold=True)
+    if view.is_off(module.key):
         _write(figure, left, top + ROW_INCHES, "off")
         return
-    for row, parameter in enumerate(_of(module), start=1):
-        value = _text(view, parameter)
-        _line(figure, left, width, top + row * ROW_INCHES, _label(parameter), value)
+    row = 0
+    for parameter in module.parameters:
+        band = "" if parameter.section == module.key else section_name(parameter.section)
+        is_off = view.is_off(parameter.section)
+        if is_off and parameter is not _of(parameter.section)[0]:
+            continue
+        row += 1
+        label = band if is_off else f"{band} {parameter_name(parameter)}" if band else ""
+        value = "off" if is_off else _text(view, parameter)
+        _line(figure, left, width, top + row * ROW_INCHES, label or _label(parameter), value)
 
 
 def _eq_block(figure: Figure, view: StripView, top: float) -> None:

@@ -49,7 +49,7 @@ def dialled(parameter: Parameter, value: float, digits: Digits) -> float:
         found = round(value / digits.decibels) * digits.decibels
         # Steps of 0.1 are no binary fractions.
         return parameter.clip(round(found, 3)) + 0.0
-    if parameter.key == "reverb.pre_delay_ms":
+    if parameter.decimals is not None:
         return parameter.clip(round(round(value / digits.milliseconds) * digits.milliseconds, 3))
     if parameter.scale == "linear" and parameter.high <= 1.0:
         return parameter.clip(round(value, digits.digits)) + 0.0

@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from ..audio.take import Take, take_of
+from ..audio.windows import faded_ends, window_starts
 from ..console import Console
 from ..kernels.threads import one_thread
 from ..losses import MixTarget
-from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from ..strip.later import LATER, missing_modules
+from ..strip.parameters import BY_KEY, CHAIN, EQ_BANDS, PARAMETERS, is_on
 from .dial import COARSE, FINE, FINEST, Digits, dialled
 from .eq_audible import audible_of
 from .eq_fit import Wanted
@@ -57,12 +59,16 @@ LEVELS, TIMES = (INPUT, WET), ("compressor.release_ms", "reverb.decay_s")
 OTHERS = tuple(
     p.key
     for p in PARAMETERS
-    if p.section in ("compressor", "pan", "reverb")
+    if p.module not in ("input_gain", "eq", "output_gain")
     and p.key not in (THRESHOLD, MAKEUP, PRE_DELAY, *LEVELS, *TIMES)
 )
 """Levels and times are what is audible first."""
 
 EQ_KEYS = tuple(p.key for p in PARAMETERS if p.section.startswith("eq."))
+
+TRIED_OFF = ("pan", "reverb", "compressor")
+"""Modules that are switched off where their part is inaudible, the first ones first; others that
+lie in the signal's way or beside it follow."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Simplified:
     Attributes
     ----------
     settings : dict of str to float
-        Every parameter by key, physical units; those of what is off as they were, rounded.
+        By key, physical units; those of what is off as they were, rounded.
     bypass : frozenset of str
         Modules and bands that are off.
     distance : float
@@ -96,7 +102,8 @@ def simplify(
     Parameters
     ----------
     settings : mapping of str to float
-        Every parameter by key, as :attr:`diffconsole.model.predictor.Prediction.settings`.
+        By key, as :attr:`diffconsole.model.predictor.Prediction.settings`; a module without any is
+        off.
     samples : ndarray
         ``(channels, samples)`` float32 as the file holds it.
     sample_rate : int
@@ -132,10 +139,10 @@ def simplify_take(
     settings: Mapping[str, float], take: Take, *, bypass: Collection[str] = ()
 ) -> Simplified:
     """Simplify the strip of a take that was analysed already, as :func:`simplify` does."""
-    full, off = dict(settings), frozenset(bypass)
-    if full["pan.position"] == 0.0:
+    full, off = dict(settings), frozenset(bypass) | missing_modules(settings)
+    if "pan" not in off and full["pan.position"] == 0.0:
         off |= {"pan"}
-    fine = _dialled(full, FINEST, BY_KEY)
+    fine = _dialled(full, FINEST, full)
     comparison = _Comparison(take, full, off, PASSAGES, PASSAGE_SECONDS)
     if not comparison.is_audible:
         return Simplified(fine, off, 0.0)
@@ -214,7 +221,7 @@ class _Comparison:
         return self._measured(settings, off)[1]
 
     def _measured(self, settings: Mapping[str, float], off: Collection[str]) -> tuple[float, float]:
-        key = (frozenset(off), *(settings[p.key] for p in PARAMETERS))
+        key = (frozenset(off), *(settings.get(p.key) for p in PARAMETERS))
         if key not in self.known:
             result = self.render(settings, off)
             self.known[key] = float(self.target.distance(result)), _power(result)
@@ -232,11 +239,8 @@ def _passages(voice: np.ndarray, sample_rate: int, count: int, seconds: float) -
         shortest = round(SHORTEST_SECONDS * sample_rate)
         repeated = np.tile(voice, -(-shortest // max(len(voice), 1)))
         return np.ascontiguousarray(repeated, np.float32)
-    fade = np.ones(length, np.float32)
-    edge = round(FADE_SECONDS * sample_rate)
-    fade[:edge] = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / edge) ** 2
-    fade[-edge:] = fade[:edge][::-1]
-    starts = np.linspace(0, len(voice) - length, 2 * count + 1)[1::2].astype(int)
+    fade = faded_ends(length, round(FADE_SECONDS * sample_rate))
+    starts = window_starts(len(voice), length, 2 * count + 1)[1::2]
     return np.concatenate([voice[start : start + length] * fade for start in starts])
 
 
@@ -244,7 +248,8 @@ def _fewest_modules(
     comparison: _Comparison, settings: dict[str, float], off: frozenset[str], limit: float
 ) -> tuple[dict[str, float], frozenset[str]]:
     """Switch off the modules whose part is inaudible on this voice."""
-    for module in ("pan", "reverb", "compressor"):
+    later = (m.key for m in CHAIN if m.key in LATER and m.place in ("insert", "pan", "send"))
+    for module in (*TRIED_OFF, *later):
         if module in off or not _may_be_idle(comparison, module, settings):
             continue
         result = comparison.render(settings, off | {module})
@@ -302,7 +307,7 @@ def _holds_rumble_back(settings: Mapping[str, float], take: Take, lowest_hz: flo
     """Whether the high-pass takes away anything below the voice."""
     voice, rate = take.mono[0], take.sample_rate
     length = min(round(RUMBLE_SECONDS * rate), len(voice))
-    starts = np.linspace(0, len(voice) - length, RUMBLE_FRAMES).astype(int)
+    starts = window_starts(len(voice), length, RUMBLE_FRAMES)
     window = np.hanning(length).astype(np.float32)
     power = np.zeros(length // 2 + 1)
     for start in dict.fromkeys(starts.tolist()):
@@ -324,7 +329,7 @@ def _rounded(
     idle = {
         p.key: dialled(p, start[p.key], COARSE)
         for p in PARAMETERS
-        if p.section in off or p.section.split(".")[0] in off
+        if p.key in start and not is_on(p.section, off)
     }
     start.update(idle)
     for levels, times, others in (
@@ -368,7 +373,8 @@ def _with_round_pre_delay(
 def _dialled(
     settings: Mapping[str, float], digits: Digits, keys: Collection[str]
 ) -> dict[str, float]:
-    return {**settings, **{key: dialled(BY_KEY[key], settings[key], digits) for key in keys}}
+    there = (key for key in keys if key in settings)
+    return {**settings, **{key: dialled(BY_KEY[key], settings[key], digits) for key in there}}
 
 
 def _with_round_levels(settings: Mapping[str, float], off: frozenset[str]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .later import LATER, rest_settings
 from .parameters import PARAMETERS
 from .preset import Preset
 
@@ -20,8 +21,12 @@ ANCHOR = Path(__file__).parent / "data" / "anchor.json"
 
 
 def anchor_settings() -> dict[str, float]:
-    """Return the strip's settings by key, physical units, for a vocal at −18 LUFS."""
-    return Preset.read(ANCHOR).settings()
+    """Return the strip's settings by key, physical units, for a vocal at −18 LUFS.
+
+    Modules that came after it have the values at which they change least.
+    """
+    preset = Preset.read(ANCHOR)
+    return {**preset.settings(), **rest_settings(LATER & preset.bypass())}
 
 
 def anchor() -> Tensor:

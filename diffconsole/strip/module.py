@@ -13,11 +13,14 @@ from typing import Any, Literal
 
 from .parameter import Parameter
 
-__all__ = ["Module", "Place", "Words"]
+__all__ = ["Idle", "Module", "Place", "Words"]
 
 Place = Literal["input", "insert", "pan", "send", "output"]
 """Where in the signal flow: a gain before all, one after the other, the pan of the dry signal,
 beside each other into the sum, a gain after all."""
+
+Idle = Callable[[Mapping[str, float], Collection[str]], bool]
+"""From a module's settings by short name and its bands that are off to whether it does nothing."""
 
 Words = Callable[[Mapping[str, float], Collection[str]], Sequence[str]]
 """From a module's settings by short name (``"threshold_db"``, ``"peak_1.freq_hz"``) and its bands
@@ -52,6 +55,9 @@ class Module:
     gain_after : str
         The short name of a setting in dB that is a plain gain behind the module, if there is one:
         another gain can be added to it.
+    is_idle : callable, optional
+        Says whether it does nothing at its settings although it is on, as a pan at the centre. By
+        default it always does something.
     sentence : callable, optional
         Says what it does in the settings sheet: ``["3.3:1 above −22 dBFS"]``.
     summary : callable, optional
@@ -73,6 +79,7 @@ class Module:
     always_written: tuple[str, ...] = ()
     takes_gain: bool = False
     gain_after: str = ""
+    is_idle: Idle | None = None
     sentence: Words | None = None
     summary: Words | None = None
     script: str = ""

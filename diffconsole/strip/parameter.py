@@ -54,9 +54,18 @@ class Parameter:
         Decimal places in the preset's file, instead of five significant digits.
     drawn : tuple of float, optional
         The ends of the range that training examples are drawn from; by default the whole range.
+        Twice the same value: it is not drawn. What came later (`since`) takes part in training
+        examples only where it states a range; a module without any is off in them
+        (:mod:`.later`).
     since : int
         The minor version of the preset format that brought it; of a module's first settings, 0
         means the module's own.
+    silent : tuple of float, optional
+        Between these values, or up to an end of the range, the module or band makes no change that
+        counts; how likely it is on follows from this setting (:mod:`diffconsole.model.switches`).
+    has_gradient : bool
+        Whether the gradient of an audio distance leads anywhere. Of a setting that turns phases it
+        is large and points anywhere: the search tries values instead.
     """
 
     section: str
@@ -75,6 +84,8 @@ class Parameter:
     decimals: int | None = None
     drawn: tuple[float, float] | None = None
     since: int = 0
+    silent: tuple[float, float] | None = None
+    has_gradient: bool = True
 
     @property
     def key(self) -> str:

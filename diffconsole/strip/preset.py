@@ -4,7 +4,7 @@ JSON, format ``diffconsole.channel-strip``, version 1.x. Every module and EQ ban
 ``enabled``, true by default where the object is present; an absent module or band is off; a key
 missing inside a present one takes the table's default. Numbers are written to 0.001 dB, the
 pre-delay to 10 ns, all else to five significant digits; readers never round. What the format
-allows stands in :mod:`.schema`.
+allows stands in :mod:`.schema`, which minor version brought what in :mod:`.versions`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,27 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import os
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import PresetError
 from ..files.small_files import read_small
 from .amount import MOST_AMOUNT, at_amount
-from .parameters import (
-    BY_KEY,
-    CHAIN,
-    MODULES,
-    PARAMETERS,
-    SWITCHES,
-    Parameter,
-    default_settings,
-)
-from .schema import FORMAT, SCHEMA_ID, VERSION, check, path_of, walk
+from .channel_strip import ChannelStrip, checked_switches
+from .factory import factory_folder, factory_presets, find_preset
+from .nested import is_present, look_up, make_place
+from .parameters import BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, default_settings
+from .schema import FORMAT, SCHEMA_ID, VERSION, check, check_finite, known_part, path_of, walk
+from .versions import NEWEST, SINCE, version_of
+from .written import in_chain_order, is_at_rest, is_within, remove, without_overshoot
 
 __all__ = ["Preset", "factory_folder", "factory_presets", "find_preset"]
 
 LARGEST_BYTES = 1 << 20
+MOST_NAMED = 8
 ALWAYS_WRITTEN = tuple(switch for module in CHAIN for switch in module.always_written)
 
 
@@ -53,6 +50,9 @@ class Preset:
     provenance : dict
         Free-form, whatever JSON holds: model, source, date, uncertainty of each setting. In a
         factory preset ``description`` says in one line what it is for.
+    notices : tuple of str
+        What the user should know of the file that it was read from, one line each: what a newer
+        version of the format holds that this program does not know. Not written, nor compared.
 
     Raises
     ------
@@ -72,17 +72,34 @@ class Preset:
     strip: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = field(default=(), compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         strip = _json_copy(self.strip, "$")
         provenance = _json_copy(self.provenance, "$.provenance")
         check(_file(strip, self.name, provenance))
-        object.__setattr__(self, "strip", _in_chain_order(strip))
+        object.__setattr__(self, "strip", in_chain_order(strip))
         object.__setattr__(self, "provenance", provenance)
 
     @classmethod
+    def _of_valid(
+        cls,
+        strip: Mapping[str, Any],
+        name: str,
+        provenance: Mapping[str, Any],
+        notices: tuple[str, ...] = (),
+    ) -> Preset:
+        """Build of a copy of what is known to be valid, without a check against the schema."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "strip", in_chain_order(strip))
+        object.__setattr__(made, "name", name)
+        object.__setattr__(made, "provenance", copy.deepcopy(dict(provenance)))
+        object.__setattr__(made, "notices", notices)
+        return made
+
+    @classmethod
     def read(cls, path: str | Path) -> Preset:
-        """Read and validate a preset file.
+        """Read and validate a preset file, as :meth:`from_dict` does.
 
         Raises
         ------
@@ -104,11 +121,13 @@ class Preset:
         if content is None:
             raise PresetError(f"{path}: over 1 MB, which no preset is; give a preset file")
         try:
-            return cls.from_json(content.decode("utf-8-sig"))
+            found = cls.from_json(content.decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise PresetError(f"{path}: not a text file; a preset is JSON in UTF-8") from None
         except PresetError as error:
             raise PresetError(f"{path}: {error}") from None
+        notices = tuple(f"{path}: {line}" for line in found.notices)
+        return cls._of_valid(found.strip, found.name, found.provenance, notices)
 
     @classmethod
     def from_json(cls, text: str) -> Preset:
@@ -137,12 +156,21 @@ class Preset:
 
     @classmethod
     def from_dict(cls, data: Any) -> Preset:
-        """Build from the parsed JSON, validated as by :meth:`validate`."""
-        cls.validate(data)
-        return cls(
-            strip={module: data[module] for module in MODULES if module in data},
-            name=data.get("name", ""),
-            provenance=data.get("provenance", {}),
+        """Build from the parsed JSON, validated as by :meth:`validate`.
+
+        Of a file that states a newer minor version than this program knows, modules, bands and
+        parameters that the program does not know are left out, and :attr:`notices` names them. A
+        file may hold what is newer than the version that it states.
+        """
+        known, unknown = known_part(data)
+        check(known)
+        notices = (_left_out(data["version"], unknown),) if unknown else ()
+        strip = {module: known[module] for module in MODULES if module in known}
+        return cls._of_valid(
+            _json_copy(strip, "$"),
+            known.get("name", ""),
+            _json_copy(known.get("provenance", {}), "$.provenance"),
+            notices,
         )
 
     @staticmethod
@@ -152,9 +180,10 @@ class Preset:
         Raises
         ------
         PresetError
-            Names the JSON path, the value and what is allowed there.
+            Names the JSON path, the value and what is allowed there. What this program does not
+            know is refused unless the file states a newer minor version.
         """
-        check(data)
+        check(known_part(data)[0])
 
     @classmethod
     def from_settings(
@@ -168,30 +197,40 @@ class Preset:
         """Build from physical settings by key.
 
         Modules and bands with no key here are left out and so are off; those that `bypass`
-        names keep their settings and are written as not enabled.
+        names keep their settings and are written as not enabled. Of them those that a minor
+        version of the format brought are left out while their settings are the table's defaults,
+        or those that change nothing: so every program that can read the rest can read the file.
 
         Raises
         ------
         PresetError
             A setting is out of its range, or a name does not exist.
         """
-        bypass = _check_switches(bypass)
+        bypass = checked_switches(bypass, PresetError)
         strip: dict[str, Any] = {}
         for key, value in settings.items():
             if key not in BY_KEY:
                 raise PresetError(f"unknown setting {key!r}{_hint(key, BY_KEY)}")
-            place = _make_place(strip, BY_KEY[key].section)
-            place[BY_KEY[key].name] = _without_overshoot(BY_KEY[key], float(value))
+            place = make_place(strip, BY_KEY[key].section)
+            place[BY_KEY[key].name] = without_overshoot(BY_KEY[key], float(value))
         for switch in SWITCHES:
-            if _is_present(strip, switch) and (switch in bypass or switch in ALWAYS_WRITTEN):
-                _look_up(strip, switch)["enabled"] = switch not in bypass
-        return cls(strip, name, dict(provenance or {}))
+            if not is_present(strip, switch):
+                continue
+            if SINCE[switch] and switch in bypass and is_at_rest(strip, switch):
+                remove(strip, switch)
+            elif switch in bypass or switch in ALWAYS_WRITTEN:
+                look_up(strip, switch)["enabled"] = switch not in bypass
+        found = _json_copy(dict(provenance or {}), "$.provenance")
+        if not isinstance(name, str) or not is_within(strip):
+            check(_file(strip, name, found))
+        check_finite({"provenance": found})
+        return cls._of_valid(strip, name, found)
 
     def settings(self) -> dict[str, float]:
         """Return every parameter by key; what is missing has the table's default."""
         found = default_settings()
         for parameter in PARAMETERS:
-            value = _look_up(self.strip, parameter.section).get(parameter.name)
+            value = look_up(self.strip, parameter.section).get(parameter.name)
             if value is not None:
                 found[parameter.key] = float(value)
         return found
@@ -201,9 +240,14 @@ class Preset:
         return frozenset(
             switch
             for switch in SWITCHES
-            if not _is_present(self.strip, switch)
-            or not _look_up(self.strip, switch).get("enabled", True)
+            if not is_present(self.strip, switch)
+            or not look_up(self.strip, switch).get("enabled", True)
         )
+
+    @property
+    def channel_strip(self) -> ChannelStrip:
+        """The settings of all modules, and what is off."""
+        return ChannelStrip(self.settings(), self.bypass())
 
     def without(self, modules: Collection[str]) -> Preset:
         """Return the preset with some modules or bands switched off.
@@ -214,10 +258,22 @@ class Preset:
             A name that is neither a module nor a band (``"eq.peak_1"``).
         """
         strip = copy.deepcopy(self.strip)
-        for switch in _check_switches(modules):
-            if _is_present(strip, switch):
-                _look_up(strip, switch)["enabled"] = False
-        return replace(self, strip=strip)
+        for switch in checked_switches(modules, PresetError):
+            if is_present(strip, switch):
+                look_up(strip, switch)["enabled"] = False
+        return self._of_valid(strip, self.name, self.provenance, self.notices)
+
+    def with_provenance(self, provenance: Mapping[str, Any]) -> Preset:
+        """Return the preset with another provenance.
+
+        Raises
+        ------
+        PresetError
+            Something in it that JSON does not hold.
+        """
+        found = _json_copy(dict(provenance), "$.provenance")
+        check_finite({"provenance": found})
+        return self._of_valid(self.strip, self.name, found, self.notices)
 
     def at_amount(self, amount: float) -> Preset:
         """Return the strip with less or more of what it does.
@@ -239,18 +295,23 @@ class Preset:
         if amount == 1.0:
             return self
         if amount == 0.0:
-            return replace(self, strip={})
+            return self._of_valid({}, self.name, self.provenance, self.notices)
         before, off = self.settings(), self.bypass()
         after = at_amount(before, off, amount, BY_KEY)
         strip = copy.deepcopy(self.strip)
         for key, value in after.items():
-            if _is_present(strip, BY_KEY[key].section):
-                _look_up(strip, BY_KEY[key].section)[BY_KEY[key].name] = value
-        return replace(self, strip=strip)
+            if is_present(strip, BY_KEY[key].section):
+                look_up(strip, BY_KEY[key].section)[BY_KEY[key].name] = value
+        return self._of_valid(strip, self.name, self.provenance, self.notices)
 
     def to_dict(self, *, rounded: bool = True) -> dict[str, Any]:
-        """Return what the file holds, keys in chain order."""
-        return _file(_in_chain_order(self.strip, rounded=rounded), self.name, self.provenance)
+        """Return what the file holds, keys in chain order.
+
+        It states the lowest minor version that holds the strip, and leaves out settings that came
+        later than their module and stand at their default.
+        """
+        strip = in_chain_order(self.strip, rounded=rounded)
+        return _file(strip, self.name, self.provenance, version_of(strip))
 
     def to_json(self) -> str:
         """Return the text of the file."""
@@ -285,9 +346,11 @@ class _Object(dict[str, Any]):
             self.twice = next(key for key in counts if counts[key] > 1)
 
 
-def _file(strip: Mapping[str, Any], name: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _file(
+    strip: Mapping[str, Any], name: str, provenance: Mapping[str, Any], version: str = VERSION
+) -> dict[str, Any]:
     """Return what the file holds."""
-    data: dict[str, Any] = {"$schema": SCHEMA_ID, "format": FORMAT, "version": VERSION}
+    data: dict[str, Any] = {"$schema": SCHEMA_ID, "format": FORMAT, "version": version}
     if name != "":
         data["name"] = name
     data.update(strip)
@@ -304,87 +367,16 @@ def _json_copy(value: Any, path: str) -> Any:
         raise PresetError(f"{path} holds what JSON cannot: {error}") from None
 
 
-def _check_switches(names: Collection[str]) -> frozenset[str]:
-    names = frozenset([names]) if isinstance(names, str) else frozenset(names)
-    for name in sorted(names - set(SWITCHES)):
-        raise PresetError(f"cannot bypass {name!r}: not one of {', '.join(SWITCHES)}")
-    return names
-
-
 def _hint(word: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _make_place(strip: dict[str, Any], switch: str) -> dict[str, Any]:
-    for part in switch.split("."):
-        strip = strip.setdefault(part, {})
-    return strip
-
-
-def _is_present(strip: Mapping[str, Any], switch: str) -> bool:
-    place: Any = strip
-    for part in switch.split("."):
-        if part not in place:
-            return False
-        place = place[part]
-    return True
-
-
-def _look_up(strip: Mapping[str, Any], switch: str) -> Any:
-    place: Any = strip
-    for part in switch.split("."):
-        place = place.get(part, {})
-    return place
-
-
-def _in_chain_order(strip: Mapping[str, Any], *, rounded: bool = False) -> dict[str, Any]:
-    ordered: dict[str, Any] = {}
-    for switch in SWITCHES:
-        if not _is_present(strip, switch):
-            continue
-        source, place = _look_up(strip, switch), _make_place(ordered, switch)
-        if "enabled" in source:
-            place["enabled"] = source["enabled"]
-        for parameter in PARAMETERS:
-            if parameter.section == switch and parameter.name in source:
-                value = source[parameter.name]
-                place[parameter.name] = parameter.rounded(value) if rounded else value
-    return ordered
-
-
-def _without_overshoot(parameter: Parameter, value: float) -> float:
-    """Take back what float32 arithmetic puts beyond an end of the range; an error stays one."""
-    nearest = parameter.clip(value)
-    return nearest if abs(value - nearest) <= 1e-6 * max(1.0, abs(nearest)) else value
-
-
-def factory_folder() -> Path:
-    """Return the folder of the factory presets: installed beside the code, or the checkout's."""
-    installed = Path(__file__).parents[1] / "factory"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "presets"
-
-
-def factory_presets() -> dict[str, Preset]:
-    """Return the factory presets by key, which is the file's stem, in order of the key."""
-    return {path.stem: Preset.read(path) for path in sorted(factory_folder().glob("*.json"))}
-
-
-def find_preset(name_or_path: str | Path) -> Preset:
-    """Read a preset file, or the factory preset of that key; a file goes first.
-
-    Raises
-    ------
-    PresetError
-        Neither exists, or the file is not valid.
-    """
-    key = str(name_or_path)
-    if os.path.isfile(key) or key != Path(key).name:
-        return Preset.read(key)
-    known = [path.stem for path in sorted(factory_folder().glob("*.json"))]
-    if key in known:
-        return Preset.read(factory_folder() / f"{key}.json")
-    near = difflib.get_close_matches(key, known, n=1)
-    if near and not os.path.exists(key):
-        raise PresetError(f"{key}: no such file or factory preset; did you mean {near[0]!r}?")
-    return Preset.read(key)
+def _left_out(version: str, unknown: Sequence[str]) -> str:
+    """Say what of a newer file is not known here."""
+    more = len(unknown) - MOST_NAMED
+    names = [*unknown[:MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
+    return (
+        f"states version {version[:12]} of the format, and this program knows up to 1.{NEWEST}; "
+        f"left out: {', '.join(names)}"
+    )

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PresetError
-from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter
+from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter, section_name
+from .versions import SINCE, is_newer
 
 __all__ = [
     "FORMAT",
@@ -19,6 +20,8 @@ __all__ = [
     "SCHEMA_PATH",
     "VERSION",
     "check",
+    "check_finite",
+    "known_part",
     "path_of",
     "preset_schema",
     "walk",
@@ -27,6 +30,8 @@ __all__ = [
 
 FORMAT = "diffconsole.channel-strip"
 VERSION = "1.0"
+"""What a file states whose modules and parameters were there from the beginning."""
+
 SCHEMA_ID = "channel-strip-1.schema.json"
 SCHEMA_PATH = Path(__file__).parent / "data" / SCHEMA_ID
 DEEPEST = 64
@@ -48,9 +53,11 @@ def preset_schema() -> dict[str, Any]:
                     "minimum": p.low,
                     "maximum": p.high,
                     "default": p.default,
-                    "description": f"{p.meaning}{unit}",
+                    "description": f"{p.meaning}{unit}{_since(p.key)}",
                 }
         section = {"type": "object", "properties": properties, "additionalProperties": False}
+        if SINCE[switch]:
+            section["description"] = f"{section_name(switch)}{_since(switch)}"
         if "." in switch:
             parent, band = switch.split(".")
             modules[parent]["properties"][band] = section
@@ -74,6 +81,10 @@ def preset_schema() -> dict[str, Any]:
     }
 
 
+def _since(key: str) -> str:
+    return f" (since version 1.{SINCE[key]})" if SINCE[key] else ""
+
+
 def check(data: Any) -> None:
     """Check parsed JSON against the schema.
 
@@ -92,14 +103,59 @@ def check(data: Any) -> None:
         raise PresetError(
             f"$ is {_shown(data)}; a preset is a JSON object with 'format' and 'version'"
         )
+    check_finite(data)
+    error = min(_validator().iter_errors(data), key=_urgency, default=None)
+    if error is not None:
+        raise PresetError(_message(error))
+
+
+def check_finite(data: Any) -> None:
+    """Check that no number in parsed JSON is infinite or none, and that the depth has an end.
+
+    Raises
+    ------
+    PresetError
+        Names the JSON path, the value and what is allowed there.
+    """
     for path, value in walk(data):
         if isinstance(value, float) and not math.isfinite(value):
             raise PresetError(
                 f"{path_of(path)} is {_shown(value)}; it must be {_number(path, 'a finite number')}"
             )
-    error = min(_validator().iter_errors(data), key=_urgency, default=None)
-    if error is not None:
-        raise PresetError(_message(error))
+
+
+def known_part(data: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return parsed JSON without what only a newer minor version of the format knows.
+
+    Parameters
+    ----------
+    data : object
+        What ``json.loads`` returned.
+
+    Returns
+    -------
+    known : object
+        A file that states no newer version, or is no preset, as it is.
+    unknown : tuple of str
+        Modules, bands and parameters that were left out: ``"eq.peak_5"``.
+    """
+    if not isinstance(data, dict) or not is_newer(data.get("version")):
+        return data, ()
+    unknown: list[str] = []
+
+    def known(part: Any, schema: Any, path: tuple[str, ...]) -> Any:
+        properties = schema.get("properties")
+        if not isinstance(part, dict) or properties is None:
+            return part
+        kept = {}
+        for key, value in part.items():
+            if key in properties:
+                kept[key] = known(value, properties[key], (*path, key))
+            else:
+                unknown.append(path_of((*path, key)).removeprefix("$."))
+        return kept
+
+    return known(data, preset_schema(), ()), tuple(unknown)
 
 
 def walk(data: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:

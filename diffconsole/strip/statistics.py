@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ModelError
-from .parameters import BY_KEY, PARAMETERS, default_settings
+from .later import start_settings
+from .parameters import BY_KEY, PARAMETERS
 
 __all__ = ["SettingsStatistics", "fit", "load"]
 
@@ -176,8 +177,8 @@ def load(path: str | Path = SHIPPED) -> SettingsStatistics:
 
 
 def _to_strip(row: Mapping[str, float], rng: np.random.Generator) -> dict[str, float]:
-    """Turn one row of the fits into this console's parameters."""
-    strip = default_settings()
+    """Turn one row of the fits into this console's parameters; they know no later module."""
+    strip = start_settings()
     for slot, number in _peak_slots(row).items():
         for name in ("freq_hz", "gain_db", "q"):
             strip[f"eq.{slot}.{name}"] = row[f"peak{number}_{name}"]

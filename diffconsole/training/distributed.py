@@ -2,7 +2,7 @@
 
 Plain DistributedDataParallel. A batch is the same and in the same order however many share it:
 each takes its part, the gradients are the batch's, and so is the result. Only the first process
-writes and speaks.
+writes and reports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ALONE", "Workers", "joined"]
+__all__ = ["ALONE", "SINGLE_PROCESS", "Workers", "joined", "process_group"]
 
 T = TypeVar("T")
 
@@ -38,10 +38,10 @@ class Workers:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that writes and reports."""
         return self.rank == 0
 
-    def share(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def shard(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return this process's part of a batch's rows, and what each counts in its loss.
 
         Everybody gets as many rows, of weight 0 where the batch does not go round. The mean of
@@ -62,11 +62,11 @@ class Workers:
         return values
 
     def collect(self, mine: Tensor, count: int) -> Tensor:
-        """Put together what everybody found for the rows of :meth:`share`, in the rows' order."""
+        """Put together what everybody found for the rows of :meth:`shard`, in the rows' order."""
         parts = self.gather(mine)
         return torch.stack([parts[i % self.size][i // self.size] for i in range(count)])
 
-    def agree(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the first process's value."""
         if self.size == 1:
             return value
@@ -81,19 +81,22 @@ class Workers:
         ids = [torch.device(device).index or 0] if device.startswith("cuda") else None
         return nn.parallel.DistributedDataParallel(module, device_ids=ids)
 
+    share, agree = shard, broadcast
+    """Former names."""
 
-ALONE = Workers()
+
+SINGLE_PROCESS = Workers()
 """One process."""
 
 
 @contextmanager
-def joined(device: str = "cpu") -> Iterator[tuple[Workers, str]]:
+def process_group(device: str = "cpu") -> Iterator[tuple[Workers, str]]:
     """Join the processes that torchrun started, if it did; leave them at the end.
 
     Parameters
     ----------
     device : str
-        ``"cpu"`` (they speak by gloo) or ``"cuda"`` (by NCCL, one GPU each).
+        ``"cpu"`` (they communicate by gloo) or ``"cuda"`` (by NCCL, one GPU each).
 
     Yields
     ------
@@ -104,7 +107,7 @@ def joined(device: str = "cpu") -> Iterator[tuple[Workers, str]]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     on_gpu = device.startswith("cuda")
     if on_gpu:
@@ -115,3 +118,7 @@ def joined(device: str = "cpu") -> Iterator[tuple[Workers, str]]:
         yield Workers(torch.distributed.get_rank(), torch.distributed.get_world_size()), device
     finally:
         torch.distributed.destroy_process_group()
+
+
+ALONE, joined = SINGLE_PROCESS, process_group
+"""Former names."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyloudnorm
@@ -14,7 +15,9 @@ from diffconsole import Preset
 from diffconsole.console import impulse_response
 from diffconsole.modules.equalizer.process import coefficients
 from diffconsole.modules.reverb.noise import band_weights, white_noise
-from diffconsole.strip.parameters import PARAMETERS, SWITCHES, default_settings
+from diffconsole.strip.amount import RULES, at_amount
+from diffconsole.strip.parameter import Parameter
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES, default_settings
 from diffconsole.strip.preset import factory_presets
 from tests.reference import decibels, error_db
 from tests.synthetic import voice
@@ -50,12 +53,14 @@ def test_transform_is_numpys(tab, length):
 
 
 def test_noise_and_bands_are_those_of_the_console(tab):
-    noise = in_modules(tab, "noise.js", "({ whiteNoise }) => [...whiteNoise(200, 1)]")
+    noise = in_modules(
+        tab, "../modules/reverb/noise.js", "({ whiteNoise }) => [...whiteNoise(200, 1)]"
+    )
     assert floats(noise) == pytest.approx(white_noise(200, 1), abs=1e-15)
     freqs = np.geomspace(20.0, 24000.0, 60)
     weights = in_modules(
         tab,
-        "noise.js",
+        "../modules/reverb/noise.js",
         "({ bandWeight, BAND_CENTRES_HZ: c }, f) => c.map((_, b) => f.map((hz) =>"
         " hz <= (c[b - 1] ?? 0) || hz >= (c[b + 1] ?? Infinity) ? 0 : bandWeight(b, hz)))",
         freqs.tolist(),
@@ -73,7 +78,7 @@ def test_impulse_response_is_that_of_the_console(tab, rate, changes):
     room = {n: defaults[f"reverb.{n}"] for n in names} | {"decay_s": 0.5} | changes
     found = in_modules(
         tab,
-        "reverb.js",
+        "../modules/reverb/reverb.js",
         "({ impulseResponse }, [fs, room]) => { const h = impulseResponse(fs, room);"
         " return [[...h.left], [...h.right]]; }",
         [rate, room],
@@ -91,7 +96,7 @@ def test_partitioned_convolution_has_no_latency_and_no_error(tab, blocks, taps):
     x, h = rng.normal(size=49152), rng.normal(size=(2, taps))
     found = in_modules(
         tab,
-        "convolver.js",
+        "../modules/reverb/convolver.js",
         """({ Convolver, partition }, [x, [l, r], blocks]) => {
           const response = { left: Float64Array.from(l), right: Float64Array.from(r) };
           const pieces = partition(response, blocks);
@@ -115,9 +120,11 @@ def test_coefficients_are_those_of_the_console(tab, freq_hz):
              "high_shelf": "high_shelf", "peak_2": "peaking"}  # fmt: skip
     for band, kind in kinds.items():
         found = in_modules(
-            tab, "equalizer.js", "(m, [b, f]) => [...m.coefficients(b, 48000, f, -7.5, 1.3)]",
+            tab,
+            "../modules/equalizer/equalizer.js",
+            "(m, [b, f]) => [...m.coefficients(b, 48000, f, -7.5, 1.3)]",
             [band, freq_hz],
-        )  # fmt: skip
+        )
         settings = (torch.tensor([v], dtype=torch.float64) for v in (freq_hz, 1.3, -7.5))
         assert floats(found) == pytest.approx(coefficients(kind, 48000, *settings)[0].numpy(), 1e-9)
 
@@ -161,6 +168,68 @@ def test_amounts_are_those_of_the_package(tab):
         assert off == sorted(expected.bypass())
         rounded = Preset.from_json(expected.to_json()).settings()
         assert settings == pytest.approx(rounded, rel=1e-4, abs=1.1e-3)
+
+
+def test_every_rule_of_the_amount_is_that_of_the_package(tab):
+    rng = np.random.default_rng(7)
+    rows, expected = [], []
+    for rule, function in RULES.items():
+        table = Parameter("toy", "freq_hz", "Hz", 20.0, 2000.0, "log", 200.0, "", amount=rule)
+        for value in rng.uniform(table.low, table.high, 20):
+            amount = rng.uniform(0.01, 1.5)
+            rows.append([{"key": table.key, **asdict(table)}, value, amount])
+            expected.append(table.clip(function(table, value, amount)))
+    function = "({ scaled }, rows) => rows.map(([p, v, a]) => scaled(p, v, a))"
+    found = in_modules(tab, "preset.js", function, rows)
+    assert floats(found) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_level_follows_the_gain_that_the_table_names(tab):
+    gain = Parameter("pad", "gain_db", "dB", -24.0, 24.0, "linear", 0.0, "", amount="gain")
+    level = Parameter(
+        "gate", "floor_db", "dBFS", -90.0, 0.0, "linear", -50.0, "", follows="pad.gain_db"
+    )
+    table = {p.key: p for p in (gain, level)}
+    settings = {"pad.gain_db": 8.0, "gate.floor_db": -40.0}
+    rows = [{"key": p.key, **asdict(p)} for p in (gain, level)]
+    for off in (set(), {"pad"}):
+        strip = {
+            "pad": {"enabled": "pad" not in off, "gain_db": 8.0}, "gate": {"floor_db": -40.0}
+        }  # fmt: skip
+        argument = [[strip], [0.5], rows, ["pad", "gate"]]
+        ((found, _),) = in_modules(tab, "preset.js", AMOUNTS, argument)
+        assert found == pytest.approx(at_amount(settings, off, 0.5, table))
+
+
+def test_rounding_is_that_of_the_table(tab):
+    rng = np.random.default_rng(8)
+    kinds = [
+        Parameter("toy", "a", unit, 1.0, 3000.0, "log", 20.0, "", decimals=decimals)
+        for unit in ("dB", "dBFS", "Hz", "") for decimals in (None, 0, 2, 5)
+    ]  # fmt: skip
+    rows = [[{"key": p.key, **asdict(p)}, v] for p in kinds for v in rng.uniform(1.0, 3000.0, 10)]
+    function = "({ rounded }, rows) => rows.map(([p, v]) => rounded(p, v))"
+    found = in_modules(tab, "preset.js", function, rows)
+    expected = [p.rounded(v) for (_, v), p in zip(rows, np.repeat(kinds, 10), strict=True)]
+    assert floats(found) == pytest.approx(expected, rel=1e-12)
+
+
+FILE = """({ presetFile }, [strip, table, switches]) => {
+  const format = { format: "f", schema: "s" };
+  return presetFile(strip, { name: "", provenance: {} }, { format, table, switches });
+}"""
+
+
+def test_a_file_states_the_lowest_version_that_holds_it(tab):
+    """A later parameter at its default is left out, so that older readers take the file."""
+    later = replace(BY_KEY["reverb.width"], since=3)
+    table = [{"key": p.key, **asdict(later if p.key == later.key else p)} for p in PARAMETERS]
+    for width, version in ((later.default, "1.0"), (0.25, "1.3")):
+        strip = {"reverb": {"decay_s": 1.0, "width": width}}
+        written = json.loads(in_modules(tab, "preset.js", FILE, [strip, table, SWITCHES]))
+        assert written["version"] == version
+        assert written["reverb"].get("width", later.default) == width
+        assert ("width" in written["reverb"]) == (version != "1.0")
 
 
 MIX = """({ Mixer }, [x, steps, blocks]) => {

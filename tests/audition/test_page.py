@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,9 +17,11 @@ import soundfile
 from diffconsole import Preset
 from diffconsole.audio import read_audio, write_audio
 from diffconsole.audition import Vocal, page, write_page
+from diffconsole.audition import bundle as bundling
 from diffconsole.audition.bundle import SCRIPTS, bundle
 from diffconsole.console.render import render
-from diffconsole.errors import OutputError, SettingsError
+from diffconsole.errors import DiffconsoleError, OutputError, SettingsError
+from diffconsole.strip.chain import CHAIN
 from diffconsole.strip.preset import factory_presets, find_preset
 from tests.commands import done, refused, write_model, write_take
 from tests.export.helpers import HOSTILE_NAMES
@@ -211,9 +214,24 @@ def test_scripts_can_stand_inside_html(entry):
     assert "eval(" not in text and "innerHTML" not in text
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "tilt.js, which is not there"), ("// </SCRIPT>\n", "ends a script in HTML")],
+)
+def test_a_twin_that_cannot_be_used_is_refused(tmp_path, monkeypatch, text, words):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "toy_tilt.py").write_text("")
+    if text is not None:
+        (tmp_path / "tilt.js").write_text(text)
+    row = replace(CHAIN[1], key="tilt", implementation="toy_tilt", script="tilt.js")
+    monkeypatch.setattr(bundling, "CHAIN", (*CHAIN, row))
+    with pytest.raises(DiffconsoleError, match=words):
+        bundle("console.js")
+
+
 def test_scripts_stay_short():
-    paths = [*SCRIPTS.rglob("*.js")]
-    assert len(paths) > 15
+    paths = [*SCRIPTS.parent.rglob("*.js")]
+    assert len(paths) > 30
     assert {p.name: n for p in paths if (n := len(p.read_text().splitlines())) > 420} == {}
 
 

@@ -440,5 +440,5 @@ def test_a_worker_that_breaks_down_is_started_again(opened):
     )
     opened.type(field_of("reverb.decay_s"), "0.7")
     opened.wait("audition.session.renderer.worker !== window.old", 10.0)
-    opened.wait("JSON.parse(audition.session.rooms.get(1).made).decay_s === 0.7", 10.0)
+    opened.wait("JSON.parse(audition.session.rooms.get('1 reverb').made).decay_s === 0.7", 10.0)
     opened.wait("!audition.session.versions[1].isEstimate", 20.0)

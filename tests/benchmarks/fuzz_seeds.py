@@ -79,15 +79,15 @@ def _read_log(path: Path) -> None:
 
 
 def _read_labels(path: Path) -> None:
-    from diffconsole.training.distributed import ALONE
+    from diffconsole.training.distributed import SINGLE_PROCESS
     from diffconsole.training.finetuning.labels import kept_or_found
 
     def found(group: object, _: object) -> list[torch.Tensor]:
         return [torch.full((len(PARAMETERS),), 0.5)]
 
     labels = kept_or_found(
-        ["a-0", "b-0"], [[0], [1]], path, found, on_gpu=False, workers=ALONE, over=lambda: False,
-        report=lambda *_: None,
+        ["a-0", "b-0"], [[0], [1]], path, found, on_gpu=False, workers=SINGLE_PROCESS,
+        over=lambda: False, report=lambda *_: None,
     )  # fmt: skip
     assert labels.shape == (2, len(PARAMETERS))
     assert bool(((labels >= 0) & (labels <= 1)).all())

@@ -27,12 +27,12 @@ import torch
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
 from diffconsole.strip.parameters import PARAMETERS
-from diffconsole.training.distributed import ALONE
+from diffconsole.training.distributed import SINGLE_PROCESS
 from diffconsole.training.finetuning.finetune_options import FinetuneOptions
-from diffconsole.training.finetuning.near import near_labels_of
+from diffconsole.training.finetuning.near import map_estimates_of
 from diffconsole.training.finetuning.stages import SEEN, TRAINED, Work
 from diffconsole.training.matching import search
-from diffconsole.training.matching.search import Plan, Round
+from diffconsole.training.matching.plan import Plan, Round
 from diffconsole.training.pretraining.examples import SOUNDS
 from diffconsole.training.pretraining.pretrain_model import PretrainModel
 
@@ -77,7 +77,7 @@ def pretraining_step(device: str, batch: int) -> Callable[[], None]:
 def finetuning(pairs: list[Pair], device: str, batch: int) -> Work:
     """The work of a fine-tuning whose labels are known."""
     model = Predictor.load().to(device)
-    work = Work(model, pairs[1:], pairs[:1], FinetuneOptions(batch=batch), device, ALONE)
+    work = Work(model, pairs[1:], pairs[:1], FinetuneOptions(batch=batch), device, SINGLE_PROCESS)
     work.learn(torch.full((len(pairs) - 1, len(PARAMETERS)), 0.45))
     work.start_studio()
     work.centre()
@@ -92,11 +92,11 @@ def finetuning_step(work: Work, stage: str, batch: int) -> Callable[[], float]:
     return lambda: work.step(optimizer, stage, 0, rows)
 
 
-def near_labels(work: Work) -> None:
+def map_estimates(work: Work) -> None:
     """The settings near the strip, for all pairs."""
     prints = [each.name for each in work.train.pairs]
     with tempfile.TemporaryDirectory() as folder:
-        found = near_labels_of(
+        found = map_estimates_of(
             work.train, work.places[0], prints, work.strip(), SEEN, work.console, work.lead,
             Path(folder), device=work.device,
         )  # fmt: skip
@@ -131,7 +131,7 @@ def training_steps(device: str, rehearsal: bool, left: Callable[[], float]) -> d
     makers: dict[str, Callable[[], Callable[[], Any]]] = {
         "pretraining": lambda: pretraining_step(device, batch),
         **{f"fine-tuning, {s}": lambda s=s: for_stage(s) for s in TRAINED},  # type: ignore[misc]
-        "near labels": lambda: for_stage("studio") and (lambda: near_labels(work[0])),
+        "near labels": lambda: for_stage("studio") and (lambda: map_estimates(work[0])),
         "matching": lambda: lambda: matching(pairs[:2], device, 1 if rehearsal else 10),
         "prediction": prediction,
     }

@@ -49,7 +49,8 @@ from diffconsole.modules.reverb.process import reverb
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.strip.parameters import denormalize
 from diffconsole.training.matching.objective import MatchObjective
-from diffconsole.training.matching.search import BLIND, INDEX, USUAL, search
+from diffconsole.training.matching.plan import USUAL
+from diffconsole.training.matching.search import BLIND, INDEX, search
 from tests.benchmarks.extra_modules import EXTRAS, Extra, reverb_seconds
 from tests.benchmarks.match import REAL, Talk
 

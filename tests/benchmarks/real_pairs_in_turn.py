@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from diffconsole.audio import loudness_lufs
-from diffconsole.cli.pair_options import shortened
 from diffconsole.console.render import render
 from diffconsole.losses import mix_distance
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
+from diffconsole.pairs.evaluation import shortened
 from diffconsole.strip.preset import Preset
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
 from diffconsole.training.finetuning.labels import LABELS

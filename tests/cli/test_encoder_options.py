@@ -36,7 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("name", ["logmel", "wav2vec2", "wavlm", "script"])
 def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
     choice = {"rock_lead": find_preset("rock_lead")}
-    monkeypatch.setattr("diffconsole.strip.preset.factory_presets", lambda: choice)
+    monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
     source = tmp_path / "source"
     source.mkdir()
     if name == "logmel":

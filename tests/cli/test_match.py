@@ -98,6 +98,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 return
 
     monkeypatch.setattr("diffconsole.training.matching.match.match", stand_in)
+    monkeypatch.setattr("diffconsole.jobs.evaluate.match", stand_in)
     return names
 
 
@@ -430,7 +431,7 @@ def test_evaluate_with_the_optimum(folder, monkeypatch):
     from diffconsole.strip.preset import find_preset
 
     choice = {"telephone": find_preset("telephone")}
-    monkeypatch.setattr("diffconsole.strip.preset.factory_presets", lambda: choice)
+    monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
     given = ("--raw", folder / "raw", "--mixed", folder / "mixed")
     data = json.loads(done("evaluate", *given, "--optimum", "quick", "--json").stdout)
     assert data["optimum"] == "quick"

@@ -60,7 +60,7 @@ def _rows(table: str) -> dict[str, float]:
 def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer factory presets to choose from: hearing all of them takes longer than training."""
     choice = {key: find_preset(key) for key in ("rock_lead", "telephone")}
-    monkeypatch.setattr("diffconsole.strip.preset.factory_presets", lambda: choice)
+    monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_interrupt_before_the_first_state(tmp_path, folders, model, monkeypatch)
     def stop(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("diffconsole.training.finetuning.finetune.finetune", stop)
+    monkeypatch.setattr("diffconsole.jobs.finetune.finetune", stop)
     raw, mix = folders
     result = call(
         "finetune", "--raw", raw, "--mixed", mix, "--model", model, "-o", tmp_path / "m", "-q"
@@ -296,7 +296,7 @@ def test_former_names_of_options_are_hidden():
         (("voices", "--held-out", "karl"), "'karl' to hold out"),
         (("voices", "--validation", "karl"), "'karl' to validate on"),
         (("voices", "--judges", "karl"), "'karl' to validate on"),
-        (("voices", "--held-out", "anna"), "everybody is held out"),
+        (("voices", "--held-out", "anna"), "all speakers are held out"),
         (("voices", "--reference", "karl"), "'karl'"),
         (("voices", "--rooms", "nowhere"), "nowhere"),
         (("voices", "--start-from", "nowhere"), "nowhere: no model here"),

@@ -334,7 +334,7 @@ def sliders(text: str) -> dict[int, tuple[float, float, float, str, str]]:
 
 
 class Effect:
-    """A JSFX file, translated once and run as often as wanted.
+    """A JSFX effect's text, translated once and run as often as wanted.
 
     Attributes
     ----------
@@ -342,9 +342,8 @@ class Effect:
         Of the last run, by the names ``v_…``.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.folder = path.parent
-        text = path.read_text(encoding="utf-8")
+    def __init__(self, text: str, folder: Path) -> None:
+        self.folder = folder
         self.sliders = sliders(text)
         parts = sections(text)
         made = Translator()
@@ -355,7 +354,7 @@ class Effect:
             lines += function
         names = ", ".join(sorted(made.variables))
         source = "\n".join(lines).replace("#globals", f"global {names}")
-        self.code = compile(source, str(path), "exec")
+        self.code = compile(source, "effect", "exec")
         self.names = made.variables
 
     def run(

@@ -11,7 +11,8 @@ import pytest
 from diffconsole import Preset
 from diffconsole.errors import DiffconsoleError
 from diffconsole.export import Strip, export_preset, import_preset
-from diffconsole.export.reaper import EFFECT, FOLDER, FORMAT, LONGEST_RESPONSE, SLIDERS, slider_name
+from diffconsole.export.effect import NUMBERS, RESPONSE, effect_text, slider_name
+from diffconsole.export.reaper import EFFECT, FOLDER, FORMAT, LONGEST_RESPONSE
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES
 from diffconsole.strip.preset import factory_presets
 from tests.reference import error_db
@@ -30,13 +31,13 @@ from .jsfx import Effect, sliders
 PRESETS = factory_presets()
 WITHOUT_REVERB, WHOLE = (figure.error_db for figure in FORMAT.figures)
 KEYS = tuple(m.key for m in FORMAT.mapped)
-SOURCE = Path(__file__).parents[2] / "diffconsole" / "export" / EFFECT
 BLOCK = 2048
 
 
 @cache
 def effect() -> Effect:
-    return Effect(SOURCE)
+    # The tests that need its folder's files give the folder.
+    return Effect(effect_text(), Path())
 
 
 def slider_values(chain: str) -> dict[int, float]:
@@ -63,11 +64,13 @@ def without_reverb(preset: Preset) -> Preset:
 
 
 def test_sliders_are_the_table():
-    told = sliders(SOURCE.read_text(encoding="utf-8"))
-    assert sorted(told) == list(range(1, len(SLIDERS) + 3))
-    assert len(SLIDERS) == len(PARAMETERS) + len(SWITCHES)
-    for place, key in enumerate(SLIDERS, 1):
+    told = sliders(effect_text())
+    assert sorted(told) == list(range(1, len(NUMBERS) + 1)) == list(NUMBERS.values())
+    assert len(NUMBERS) == len(PARAMETERS) + len(SWITCHES) + len(RESPONSE)
+    for key, place in NUMBERS.items():
         default, low, high, rest, name = told[place]
+        if key in RESPONSE:
+            continue
         assert name == slider_name(key)
         if key in BY_KEY:
             table = BY_KEY[key]
@@ -77,12 +80,31 @@ def test_sliders_are_the_table():
             assert (low, high, rest) == (0.0, 1.0, "1{off,on}"), key
 
 
+def test_numbers_stay_as_projects_hold_them():
+    """Automation and saved projects name sliders by number."""
+    known = {
+        "input_gain": 1, "input_gain.gain_db": 2, "eq": 3, "eq.high_pass": 4,
+        "eq.high_pass.freq_hz": 5, "eq.low_shelf": 7, "eq.peak_1": 11, "eq.peak_4.q": 26,
+        "eq.high_shelf": 27, "eq.low_pass": 31, "eq.low_pass.q": 33, "compressor": 34,
+        "compressor.threshold_db": 35, "compressor.makeup_db": 40, "pan": 41, "pan.position": 42,
+        "reverb": 43, "reverb.pre_delay_ms": 44, "reverb.wet_db": 51, "output_gain": 52,
+        "output_gain.gain_db": 53, "response_number": 54, "response_rate": 55,
+    }  # fmt: skip
+    assert {key: NUMBERS[key] for key in known} == known
+    told = sliders(effect_text())
+    on = [key for key, place in NUMBERS.items() if key in SWITCHES and told[place][0] == 1.0]
+    peaks = [f"eq.peak_{n}" for n in range(1, 5)]
+    assert on == [
+        "input_gain", "eq", "eq.low_shelf", *peaks, "eq.high_shelf", "pan", "output_gain"
+    ]  # fmt: skip
+
+
 def test_inserted_by_hand_it_does_nothing():
     noise = np.random.default_rng(1).standard_normal((2, 2000))
     output = effect().run(noise, 48000, {})
     # Bells and shelves at 0 dB are on: their arithmetic remains.
     assert error_db(output, noise) < -280
-    off = {place: 0.0 for place, key in enumerate(SLIDERS, 1) if key in SWITCHES}
+    off = {place: 0.0 for key, place in NUMBERS.items() if key in SWITCHES}
     assert np.array_equal(effect().run(noise, 48000, off), noise)
     assert effect().variables["v_pdc_delay"] == 0
 
@@ -182,10 +204,10 @@ def test_without_the_response_file_the_rest_goes_on(tmp_path, real_voices):
 def test_chain_and_back(tmp_path, name):
     strip = Strip(PRESETS[name], 48000)
     values = slider_values(chain_of(strip))
-    for place, key in enumerate(SLIDERS, 1):
+    for key, place in NUMBERS.items():
         if key in BY_KEY:
             assert values[place] == pytest.approx(strip.preset.settings()[key], rel=1e-9)
-        else:
+        elif key in SWITCHES:
             assert values[place] == (key not in strip.preset.bypass())
     file = tmp_path / "take.RfxChain"
     file.write_text(chain_of(strip), "utf-8")
@@ -224,7 +246,7 @@ def test_names_stay_inside(tmp_path, name):
     assert {str(p.relative_to(root)) for p in written} == set(files)
     assert all(root.resolve() in p.resolve().parents for p in written)
     no_file_escaped(root)
-    assert files[f"{FOLDER}/{EFFECT}"] == SOURCE.read_bytes()
+    assert files[f"{FOLDER}/{EFFECT}"] == effect_text().encode()
     parsed = rpp.loads(f"<FXCHAIN\n{chain_of(Strip(preset))}>\n")
     others = [item[0] for item in parsed if isinstance(item, list)]
     assert others == ["BYPASS", "FLOATPOS", "WAK"]
@@ -282,5 +304,5 @@ def test_frequencies_stop_below_half_the_rate(real_voices):
                                    "eq.peak_4.gain_db": 6.0})  # fmt: skip
     strip = Strip(preset, 16000, 2)
     values = slider_values(chain_of(strip))
-    assert values[1 + SLIDERS.index("eq.low_pass.freq_hz")] == 18000.0
+    assert values[NUMBERS["eq.low_pass.freq_hz"]] == 18000.0
     assert error_db(effect().run(audio, 16000, values), in_float64(strip, audio)) <= WITHOUT_REVERB

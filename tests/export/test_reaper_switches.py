@@ -9,7 +9,8 @@ import pytest
 
 from diffconsole import Preset
 from diffconsole.export import Strip, export_preset
-from diffconsole.export.reaper import FOLDER, SLIDERS
+from diffconsole.export.effect import NUMBERS
+from diffconsole.export.reaper import FOLDER
 from diffconsole.strip.parameters import EQ_BANDS, SWITCHES
 
 from .test_reaper import BLOCK, chain_of, effect, slider_values
@@ -27,7 +28,7 @@ SETTINGS = {
 
 
 def place_of(switch: str) -> int:
-    return SLIDERS.index(switch) + 1
+    return NUMBERS[switch]
 
 
 def only(switch: str) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""A command on several takes that was killed between them: how to go on is said."""
+"""A command on several takes that was killed between them: how to continue is said."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_some_takes_are_done(tmp_path, takes, command):
         said = refused(command, *takes, *given)
         assert said == (
             f"{out / 'a.preset.json'}: exists already, there are results of 1 of 3 takes; give "
-            "only the others to go on, or add --force to replace them"
+            "only the others to continue, or add --force to replace them"
         )
         assert contents(out) == before
         done(command, *takes[1:], *given)

@@ -293,7 +293,12 @@ def edit(folder: Path, **changes: Any) -> None:
     [
         ({"format": "somebody.else"}, "this program reads diffconsole.predictor 1"),
         ({"version": 2}, "this program reads diffconsole.predictor 1"),
-        ({"parameters": ["input_gain.gain_db"]}, "another table of parameters"),
+        ({"parameters": ["somebody.else"]}, "another table of parameters"),
+        ({"parameters": ["input_gain.gain_db"]}, "damaged model"),
+        ({"parameters": ["input_gain.gain_db"] * 36}, "damaged model"),
+        ({"parameters": "input_gain.gain_db"}, "damaged model"),
+        ({"switches": ["eq.peak_1"]}, "damaged model"),
+        ({"switches": ["somebody"]}, "another table of parameters"),
         ({"hidden": 17}, "damaged model"),
         ({"hidden": "wide"}, "damaged model"),
         ({"encoder": "logmel"}, "damaged model"),

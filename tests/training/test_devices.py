@@ -182,7 +182,7 @@ def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(near, "STEPS", 1)
     monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
     # What matching tests on its own, once.
-    monkeypatch.setattr(search, "unheard", lambda *_, **__: frozenset())
+    monkeypatch.setattr(search, "prune_inaudible", lambda *_, **__: frozenset())
     monkeypatch.setattr(departing, "STRENGTHS", (1.0,))
     pairs = [pair(seed, seconds=0.6) for seed in range(5)]
     options = FinetuneOptions(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffconsole.training.distributed import ALONE, Workers, joined
+from diffconsole.training.distributed import SINGLE_PROCESS, Workers, process_group
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -21,7 +21,7 @@ from diffconsole.training.distributed import ALONE, Workers, joined
 def test_parts_of_a_batch(size: int, count: int) -> None:
     """All rows once, as many for each; the mean of the weighted sums is the batch's mean."""
     rows, values = torch.arange(10, 10 + count), torch.rand(count + 10)
-    parts = [Workers(rank, size).share(rows) for rank in range(size)]
+    parts = [Workers(rank, size).shard(rows) for rank in range(size)]
     assert len({len(mine) for mine, _ in parts}) == 1
     counted = torch.cat([mine[weight > 0] for mine, weight in parts])
     assert sorted(counted.tolist()) == rows.tolist()
@@ -31,13 +31,13 @@ def test_parts_of_a_batch(size: int, count: int) -> None:
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined() as (workers, device):
-        assert workers == ALONE
+    with process_group() as (workers, device):
+        assert workers == SINGLE_PROCESS
         assert device == "cpu"
-    assert ALONE.gather(3) == [3]
-    assert ALONE.agree("x") == "x"
+    assert SINGLE_PROCESS.gather(3) == [3]
+    assert SINGLE_PROCESS.broadcast("x") == "x"
     values = torch.rand(4)
-    assert torch.equal(ALONE.collect(values, 4), values)
+    assert torch.equal(SINGLE_PROCESS.collect(values, 4), values)
 
 
 def _free_port() -> int:
@@ -75,3 +75,14 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
         trained = one.get("epoch", 0) > 0 or one["stage"] == "ridge"
         exact = pytest.approx(one.get("held_out", 0.0), abs=1e-3 if trained else 1e-6)
         assert two.get("held_out", 0.0) == exact
+
+
+def test_former_names_work():
+    from diffconsole.training import distributed
+
+    assert distributed.ALONE is SINGLE_PROCESS
+    assert distributed.joined is process_group
+    assert distributed.ALONE.agree("x") == "x"
+    rows = torch.arange(5)
+    for part, again in zip(Workers(1, 2).share(rows), Workers(1, 2).shard(rows), strict=True):
+        assert torch.equal(part, again)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..windows import spread_evenly
 from .features import FRAME_SECONDS, band_energies, band_powers, long_runs
 
 __all__ = [
@@ -201,7 +202,7 @@ def _along_windows(
     first = max(-frames, 0)
     last = min(a.shape[1], moved.shape[1] - frames)
     starts = np.arange(first, last - size + 1, size)
-    starts = starts[np.linspace(0, len(starts) - 1, min(len(starts), MOST_WINDOWS)).astype(int)]
+    starts = starts[spread_evenly(len(starts), MOST_WINDOWS)]
     points = []
     for start in starts:
         ours = a[:, start : start + size]
@@ -252,7 +253,7 @@ def fit_line(at: np.ndarray, lags: np.ndarray, tolerance: float) -> tuple[Line, 
     flat = np.abs(lags[:, None] - lags[None, :]) < tolerance
     level = int(np.argmax(flat.sum(axis=0)))
     best, most = flat[:, level], int(flat[:, level].sum())
-    some = np.linspace(0, len(at) - 1, min(len(at), 60)).astype(int)
+    some = spread_evenly(len(at), 60)
     needed = most + max(1, round(0.1 * len(at)))
     for place, i in enumerate(some):
         for j in some[place + 1 :]:

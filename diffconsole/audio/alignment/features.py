@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.fft
 
+from ..windows import runs_of_true
+
 __all__ = [
     "FINE_HOP",
     "FINE_LEAD",
@@ -124,8 +126,7 @@ def energy_changes(mono: np.ndarray) -> np.ndarray:
 
 def long_runs(mask: np.ndarray, least: int) -> np.ndarray:
     """Keep only runs of at least `least` true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
     result = np.zeros(len(mask), bool)
-    for start, stop in edges.reshape(-1, 2):
+    for start, stop in runs_of_true(mask):
         result[start:stop] = stop - start >= least
     return result

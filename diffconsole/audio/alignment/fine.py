@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
+from ..windows import spread_evenly
 from .coarse import Line, fit_line, vertex
 from .features import FINE_HOP, FINE_LEAD, PAIR_RATE, energy_changes
 
@@ -126,7 +127,7 @@ def _votes(raw: np.ndarray, mixed: np.ndarray, coarse: Line) -> tuple[np.ndarray
     starts = np.arange(first, max(last - window, first) + 1, window)
     energy = np.array([np.mean(raw[s : s + window].astype(np.float64) ** 2) for s in starts])
     starts = starts[energy > QUIETEST * energy.max()] if len(starts) else starts
-    chosen = np.linspace(0, len(starts) - 1, min(len(starts), MOST_WINDOWS)).astype(int)
+    chosen = spread_evenly(len(starts), MOST_WINDOWS)
     length = 1 << (window + 2 * SEARCH - 1).bit_length()
     freq_hz = np.fft.rfftfreq(length, 1.0 / PAIR_RATE)
     band = (freq_hz > LOWEST_HZ) & (freq_hz < HIGHEST_HZ)

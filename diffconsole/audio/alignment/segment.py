@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..windows import runs_of_true
 from .features import FRAME, FRAME_SECONDS, PAIR_RATE, long_runs
 
 __all__ = ["covered", "loudest_start", "uncovered"]
@@ -49,8 +50,7 @@ def covered(raw: np.ndarray, mixed: np.ndarray, lag: int, most: int) -> tuple[in
     missing = _missing(raw[:, slice(*both)], mixed[:, both[0] + lag : both[1] + lag])
     if not missing.any():
         return first, last
-    edges = np.flatnonzero(np.diff(np.concatenate(([1], missing.astype(np.int8), [1]))))
-    bounds = both[0] + edges.reshape(-1, 2) * FRAME
+    bounds = both[0] + runs_of_true(~missing) * FRAME
     # The last frame ends where the file does; at the ends the small gaps come back.
     bounds[bounds > both[1] - FRAME] = both[1]
     parts = [
@@ -124,8 +124,7 @@ def _missing(raw: np.ndarray, mixed: np.ndarray) -> np.ndarray:
         silent = long_runs(here <= SILENT * here.max(), round(seconds / FRAME_SECONDS))
         if not silent.any():
             continue
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(np.int8), [0]))))
-        for start, stop in edges.reshape(-1, 2):
+        for start, stop in runs_of_true(silent):
             if there[start:stop].max() > audible * there.max():
                 result[start:stop] = True
     return result

@@ -1,8 +1,8 @@
 /** The compressor's curve with the live level, and the reverb's decay. */
-import { reductionDb } from "../compressor.js";
+import { reductionDb } from "../../modules/compressor/compressor.js";
 import { isOff } from "../preset.js";
-import { bandDecays } from "../reverb.js";
-import { BAND_CENTRES_HZ } from "../noise.js";
+import { bandDecays } from "../../modules/reverb/reverb.js";
+import { BAND_CENTRES_HZ } from "../../modules/reverb/noise.js";
 import { area, colour, line, number, prepare, word } from "./canvas.js";
 
 const LOWEST_DB = -60;

@@ -1,8 +1,9 @@
 /** The EQ: the curve of the coefficients, and a handle for every band. */
-import { EQ_BANDS, coefficients, gainDb } from "../equalizer.js";
+import { EQ_BANDS, coefficients, gainDb } from "../../modules/equalizer/equalizer.js";
+import { titleOf } from "../chain.js";
 import { isOff } from "../preset.js";
 import { area, colour, hertz, line, number, prepare, word } from "./canvas.js";
-import { stepped, titleOf } from "./fields.js";
+import { stepped } from "./fields.js";
 
 const LOWEST_HZ = 20;
 const HIGHEST_HZ = 20000;

@@ -1,4 +1,5 @@
 /** Number fields of the parameter table: value, unit, range, keyboard steps, what was not taken. */
+import { titleOf } from "../chain.js";
 import { parseNumber } from "./numbers.js";
 
 const FINE_DB = 0.1;
@@ -11,13 +12,6 @@ const UNIT_WORDS = { dB: "decibels", dBFS: "decibels full scale", Hz: "hertz", m
 export function labelOf({ name }) {
   if (name === "q") return "Q";
   const words = name.replace(/_(db|hz|ms|s)$/, "").replace("freq", "frequency").replaceAll("_", " ");
-  return words[0].toUpperCase() + words.slice(1);
-}
-
-/** What a module or band is called. @param {string} section */
-export function titleOf(section) {
-  const last = section.split(".").pop();
-  const words = last === "eq" ? "EQ" : last.replaceAll("_", " ");
   return words[0].toUpperCase() + words.slice(1);
 }
 

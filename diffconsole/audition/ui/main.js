@@ -1,13 +1,11 @@
 /** The page: builds the controls, and brings keys, session and drawings together. */
-import { EQ_BANDS } from "../equalizer.js";
 import { bypassOf, setEnabled, setValue, settingsOf } from "../preset.js";
 import { AbxTest } from "./abx.js";
 import { clock, number } from "./canvas.js";
-import { drawCompressor, drawReverb } from "./curves.js";
 import { downloadAudio, downloadPreset } from "./downloads.js";
-import { EqPanel } from "./eq_panel.js";
-import { bindNumber, makeField, makeSwitch, titleOf } from "./fields.js";
+import { bindNumber, makeField, makeSwitch } from "./fields.js";
 import { bindKeys } from "./keys.js";
+import { buildPanels } from "./panels.js";
 import { Player, Renderer } from "./player.js";
 import { Session } from "./session.js";
 import { Waveform } from "./waveform.js";
@@ -135,47 +133,12 @@ function addField(parameter, target, short = false) {
   return made;
 }
 
-function buildStrip() {
-  for (const target of document.querySelectorAll("[data-fields-of]")) {
-    const section = target.dataset.fieldsOf;
-    for (const p of page.table) if (p.section === section) addField(p, target);
-  }
-  for (const target of document.querySelectorAll("[data-switch-of]")) {
-    const section = target.dataset.switchOf;
-    addSwitch(section, target, [target.parentElement]);
-  }
-  const bands = byId("bands");
-  for (const [text, name] of [["", ""], ["Band", ""], ["Frequency", "number"], ["Gain", "number"], ["Q", "number"]]) {
-    const head = document.createElement("span");
-    head.className = `head ${name}`;
-    head.textContent = text;
-    bands.append(head);
-  }
-  for (const band of EQ_BANDS) {
-    const section = `eq.${band}`;
-    const name = document.createElement("span");
-    name.className = "band-name";
-    name.textContent = titleOf(section);
-    const dimmed = [name];
-    const notes = [];
-    const hold = document.createElement("span");
-    hold.className = "hold";
-    bands.append(hold, name);
-    for (const part of ["freq_hz", "gain_db", "q"]) {
-      const parameter = tableByKey[`${section}.${part}`];
-      if (!parameter) {
-        bands.append(document.createElement("span"));
-        continue;
-      }
-      const { element, note } = addField(parameter, bands, true);
-      dimmed.push(element);
-      notes.push(note);
-    }
-    // In a row of their own, where they cover no other field.
-    bands.append(...notes);
-    addSwitch(section, hold, dimmed);
-  }
-}
+const panels = buildPanels(byId("modules"), {
+  table: page.table,
+  addField,
+  addSwitch,
+  eqActions: { own, heard: () => session.heard(session.lastPreset), set: setSettings },
+});
 
 function buildVersions() {
   const group = byId("versions");
@@ -263,8 +226,8 @@ function refreshStrip() {
   byId("amount").value = percent;
   refreshAmount();
   byId("reset").disabled = !shown.edited;
-  eq.draw(session.sampleRate);
-  drawReverb(byId("reverb-curve"), session.heard(session.lastPreset));
+  const strip = session.heard(session.lastPreset);
+  for (const panel of panels) panel.draw?.(strip, session.sampleRate);
   drawn = "";
 }
 
@@ -282,20 +245,14 @@ function refreshMeters() {
   const key = `${levelDb?.toFixed(1)}`;
   if (key === drawn) return;
   drawn = key;
-  drawCompressor(byId("compressor-curve"), session.heard(session.lastPreset), levelDb);
-  const makeup = audible ? report.reduction : 0;
-  byId("reduction").textContent = `${number(makeup)} dB`;
+  const strip = session.heard(session.lastPreset);
+  for (const panel of panels) panel.meter?.(strip, { levelDb, reduction: audible ? report.reduction : 0 });
 }
 
 /* --- start ----------------------------------------------------------------------------------- */
 
 const wave = new Waveform(byId("wave"), byId("trace"), byId("playhead"), byId("trace-note"), actions);
 wave.session = session;
-const eq = new EqPanel(byId("eq-box"), tableByKey, {
-  own,
-  heard: () => session.heard(session.lastPreset),
-  set: setSettings,
-});
 const abx = new AbxTest(byId("abx-dialog"), {
   versions: () => session.versions.map((version) => version.name),
   selected: () => session.selected,
@@ -353,7 +310,6 @@ async function open(index) {
   }
 }
 
-buildStrip();
 byId("play").addEventListener("click", actions.toggle);
 byId("match").addEventListener("click", actions.toggleMatching);
 byId("loop").addEventListener("click", actions.toggleLoop);

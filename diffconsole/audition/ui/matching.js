@@ -2,6 +2,7 @@
  * How loud a version is while it is edited. What the gains do is known at once; a few seconds around
  * the playhead through old and new settings show the rest; a whole render then measures it.
  */
+import { TWINS, ownOf } from "../chain.js";
 
 const LEAD_SECONDS = 1;
 const BEHIND_SECONDS = 0.5;
@@ -9,25 +10,20 @@ const PART_SECONDS = 3;
 const QUIET = 0.1;
 
 /**
- * By how much a change of the gains raises the level at most, in dB: exact but for the input gain
- * before a compressor, of which the louder outcome counts.
+ * By how much a change of the gains raises the level at most, in dB: exact but for a gain before a
+ * compressor, of which the louder outcome counts.
  *
  * @param {{settings: Object<string, number>, off: Set<string>}} before
  * @param {{settings: Object<string, number>, off: Set<string>}} after
  */
 export function gainChangeDb(before, after) {
-  const change = (key) => {
-    const section = key.split(".")[0];
-    const value = ({ settings, off }) => (off.has(section) ? 0 : settings[key]);
-    return value(after) - value(before);
-  };
-  const input = change("input_gain.gain_db");
-  let shift = change("output_gain.gain_db") + change("compressor.makeup_db") + input;
-  if (input < 0 && !after.off.has("compressor")) {
-    const over = input - change("compressor.threshold_db");
-    shift += Math.max(0, (1 / after.settings["compressor.ratio"] - 1) * over);
-  }
-  return shift;
+  const dry = TWINS.filter(({ place }) => place !== "send");
+  return dry.reduce((db, module) => {
+    const [old, now] = [before, after].map((strip) => ownOf(module, strip));
+    if (module.levelChangeDb) return module.levelChangeDb(db, old, now);
+    const gain = ({ settings, isOn }) => (module.gainAfter && isOn() ? settings[module.gainAfter] : 0);
+    return db + gain(now) - gain(old);
+  }, 0);
 }
 
 /**

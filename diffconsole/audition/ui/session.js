@@ -4,10 +4,10 @@
  * An edit goes to the live console at once, and its loudness is estimated. When no further one
  * follows, the worker renders the whole version and measures it; then its buffer is heard again.
  */
+import { active } from "../chain.js";
 import { consoleTarget } from "../console.js";
 import { changedKeys } from "../edits.js";
-import { roomOf } from "../offline.js";
-import { atAmount, bypassOf, isOff, settingsOf } from "../preset.js";
+import { atAmount, bypassOf, settingsOf } from "../preset.js";
 import { estimated, gainChangeDb, partOf, raised } from "./matching.js";
 import { decodeAudio } from "./player.js";
 
@@ -199,18 +199,20 @@ export class Session {
     this.onChange(false);
   }
 
-  /** Tell the live console; the room only where it changed. */
+  /** Tell the live console; what modules make apart only where it changed. */
   sendStrip(i) {
     const { settings, off } = this.heard(i);
     this.player.call("setStrip", [i, consoleTarget(settings, off)]);
-    if (!off.has("reverb")) this.sendRoom(i, roomOf(settings));
+    for (const { module, settings: own } of active(settings, off)) {
+      if (module.response) this.sendRoom(i, module, own);
+    }
   }
 
-  async sendRoom(i, room) {
-    // The level is no part of the response.
-    const wanted = JSON.stringify({ ...room, wet_db: 0 });
-    const state = this.rooms.get(i) ?? { made: "", wanted: "", busy: false };
-    this.rooms.set(i, state);
+  async sendRoom(i, { key, title, response }, settings) {
+    const wanted = JSON.stringify(response.of(settings));
+    const place = `${i} ${key}`;
+    const state = this.rooms.get(place) ?? { made: "", wanted: "", busy: false };
+    this.rooms.set(place, state);
     state.wanted = wanted;
     if (state.busy) return;
     const rooms = this.rooms;
@@ -219,17 +221,18 @@ export class Session {
     while (state.made !== state.wanted && failures < ROOM_TRIES && rooms === this.rooms) {
       const making = state.wanted;
       try {
-        const message = { type: "room", sampleRate: this.sampleRate, room: JSON.parse(making) };
+        const own = { module: key, sampleRate: this.sampleRate, room: JSON.parse(making) };
+        const message = { type: "room", ...own };
         const { levels } = await this.renderer.run(message);
         if (rooms !== this.rooms) break;
         state.made = making;
         failures = 0;
-        this.player.call("setRoom", [i, levels]);
-        this.report("room", null);
+        this.player.call("setRoom", [i, levels, key]);
+        this.report(`room ${key}`, null);
       } catch (error) {
         failures += 1;
-        const what = `The reverb could not be made (${error.message}).`;
-        if (rooms === this.rooms) this.report("room", `${what} The next edit tries again.`);
+        const what = `The ${title.toLowerCase()} could not be made (${error.message}).`;
+        if (rooms === this.rooms) this.report(`room ${key}`, `${what} The next edit tries again.`);
         await wait(RETRY_MS * failures);
       }
     }
@@ -327,7 +330,7 @@ export class Session {
       this.takeLevel(version, found, false);
       version.known = version.measured = { loudness: version.loudness, peak: found.peak, settings, off };
     }
-    version.reduction = isOff(off, "compressor") ? null : found.reduction;
+    version.reduction = found.reduction;
     version.peaks = peaksOf(found.channels, this.length);
     this.player.call("setBuffer", [i, found.channels], found.channels.map((c) => c.buffer));
     this.player.call("setLive", [i, false]);

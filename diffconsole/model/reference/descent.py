@@ -23,7 +23,7 @@ of them and the prediction, the most probable one is taken of which that holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from ...console import Console
+from ...strip.later import NOT_DRAWN
 from ...strip.parameters import PARAMETERS, denormalize
 from .style_features import ASPECTS, STYLE_RATE, aspect_of, style_features
 
@@ -55,7 +56,7 @@ BACK = (0.75, 0.5, 0.25)
 WORSE = 1e-3
 """Deviations that are no difference."""
 
-HELD = ("compressor.makeup_db", "reverb.pre_delay_ms")
+HELD = ("compressor.makeup_db", *(p.key for p in PARAMETERS if not p.has_gradient))
 """Of these the style says nothing, or the gradient points anywhere: they stay as predicted."""
 
 TURNS = ("space", "tone", "space", "dynamics")
@@ -166,6 +167,7 @@ def descend(
     *,
     aspects: tuple[str, ...] = ASPECTS,
     steps: int = STEPS,
+    off: Collection[str] = NOT_DRAWN,
     report_progress: Callable[[float], None] = lambda _: None,
 ) -> Descent:
     """Find the most probable settings.
@@ -182,6 +184,8 @@ def descend(
         Settings of other modules stay as they are.
     steps : int
         Of Adam, their size falling along a cosine; at 0 the prediction is returned.
+    off : collection of str
+        Modules that the model does not know.
     report_progress : callable
         Called after each step with the share that is done.
     """
@@ -193,7 +197,8 @@ def descend(
     scale = deviation.clone().to(vocal.device, torch.float32).clamp(min=LEAST_DEVIATION)
     # Of a fixed length: another one at each step would make other noise each time.
     seconds = min(LONGEST_DECAY_S, vocal.shape[-1] / STYLE_RATE)
-    console = Console(STYLE_RATE, bypass={"pan", "output_gain"}, reverb_seconds=seconds)
+    bypass = {"pan", "output_gain", *off}
+    console = Console(STYLE_RATE, bypass=bypass, reverb_seconds=seconds)
     before: dict[str, float] = {}
     at = torch.zeros_like(start)
     best = allowed = _Found(math.inf, at, {})

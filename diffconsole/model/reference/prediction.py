@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 
 from ...audio import loudness_lufs
+from ...audio.alignment.segment import loudest_start
 from ...audio.take import Take, take_of
 from ...console.render import render
 from ...errors import ModelError, SettingsError
 from ...progress import bar
 from ...simplify.low_end import low_end_of
-from ...strip.parameters import BY_KEY, PARAMETERS, without_inaudible
+from ...strip.parameters import BY_KEY, MODULES, PARAMETERS, without_inaudible
 from ...strip.preset import Preset
 from ..head import Head
 from ..predictor import Prediction, Predictor, gain_of, windows_of
@@ -53,7 +54,7 @@ SECTIONS = {
     "dynamics": ("input_gain", "compressor"),
     "space": ("pan", "reverb", "output_gain"),
 }
-"""The modules whose settings follow each aspect of a style."""
+"""The modules whose settings follow each aspect of a style; others follow none."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +193,11 @@ def predict_towards(
         low_end = low_end_of(take.mono[0], take.sample_rate)
         target = style_target(
             vocal, mean.to(device), finished, shares, model.style_statistics, embeddings,
-            0.0 if low_end is None else low_end.lowest_hz,
+            0.0 if low_end is None else low_end.lowest_hz, model.off,
         )  # fmt: skip
         with bar("style", silent=references.silent) as show:
             found = descend(
-                vocal, mean, deviation, target, aspects=followed, steps=steps,
+                vocal, mean, deviation, target, aspects=followed, steps=steps, off=model.off,
                 report_progress=report_progress or (lambda share: show(share, "")),
             )  # fmt: skip
         chosen, centre = (
@@ -222,12 +223,14 @@ def _distribution(
     """Mean and deviation of the settings, each module towards its aspect's mean style."""
     found: dict[bytes, tuple[Tensor, Tensor]] = {}
     mean, deviation = (torch.zeros(len(PARAMETERS), dtype=torch.float64) for _ in range(2))
+    if set(MODULES) - model.off - {module for some in SECTIONS.values() for module in some}:
+        mean, deviation = model.distribution_of(take, None)
     for aspect, share in shares.items():
         style = _mean(styles, share).unsqueeze(0) if share.any() else None
         key = share.tobytes()
         if key not in found:
             found[key] = model.distribution_of(take, style)
-        mine = torch.tensor([p.section.split(".")[0] in SECTIONS[aspect] for p in PARAMETERS])
+        mine = torch.tensor([p.module in SECTIONS[aspect] for p in PARAMETERS])
         mean, deviation = (
             torch.where(mine, of_aspect, whole)
             for of_aspect, whole in zip(found[key], (mean, deviation), strict=True)
@@ -249,7 +252,9 @@ def _as_loud(prediction: Prediction, take: Take, wanted_lufs: float) -> Predicti
     """The prediction with the output gain that gives its result a loudness per channel."""
     # A part tells the loudness of a long vocal well enough, in a second instead of many.
     rate = take.sample_rate
-    part = _loudest(take.mono, int(MEASURED_SECONDS * rate))
+    length = int(MEASURED_SECONDS * rate)
+    start = loudest_start(take.mono, length)
+    part = take.mono[:, start : start + length]
     result = render(part, rate, Preset.from_settings(prediction.settings), tail_seconds=0.0)
     loudness = loudness_lufs(result.samples, rate) - 10.0 * math.log10(len(result.samples))
     if not math.isfinite(loudness):
@@ -266,12 +271,3 @@ def _as_loud(prediction: Prediction, take: Take, wanted_lufs: float) -> Predicti
         settings=without_inaudible({**prediction.settings, key: moved["chosen"]}),
         uncertainty={**prediction.uncertainty, key: (moved["low"], moved["high"])},
     )
-
-
-def _loudest(samples: np.ndarray, length: int) -> np.ndarray:
-    from ...audio.alignment.segment import loudest_start
-
-    if samples.shape[1] <= length:
-        return samples
-    start = loudest_start(samples, length)
-    return samples[:, start : start + length]

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ...audio.take import Take
+from ...audio.windows import repeated
 from .style_features import STYLE_RATE
 
 __all__ = ["Sides", "passages_of", "sides_of"]
@@ -99,9 +100,8 @@ def passages_of(samples: np.ndarray, sample_rate: int, seconds: float = PASSAGE_
         parts = [samples[:, start : start + length] for start in starts]
     found = [resample(np.ascontiguousarray(part), sample_rate, STYLE_RATE) for part in parts]
     shortest = int(SHORTEST_SECONDS * STYLE_RATE)
-    found = [np.tile(f, (1, -(-shortest // f.shape[1]))) if f.shape[1] < shortest else f
-             for f in found]  # fmt: skip
-    return torch.from_numpy(np.ascontiguousarray(np.stack(found), np.float32))
+    whole = np.stack([repeated(part, shortest) for part in found])
+    return torch.from_numpy(np.ascontiguousarray(whole, np.float32))
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ import functools
 import torch
 from torch import Tensor
 
+from ...audio.bands import THIRD_OCTAVES_HZ
+
 __all__ = [
     "ASPECTS",
     "BANDS_HZ",
@@ -26,8 +28,8 @@ __all__ = [
 STYLE_RATE = 44100
 """Hz; what is measured is resampled to it."""
 
-BANDS_HZ = tuple(round(1000.0 * 10.0 ** (step / 10.0), 1) for step in range(-12, 13))
-"""Centres of third octaves, 63 Hz to 16 kHz (IEC 61260-1, base ten)."""
+BANDS_HZ = THIRD_OCTAVES_HZ[1:]
+"""Centres of third octaves, 63 Hz to 16 kHz."""
 
 ASPECTS = ("tone", "dynamics", "space")
 SIDE_BANDS_HZ = (125.0, 500.0, 1500.0, 4000.0, 9000.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...audio.take import Take
 from ...console import Console
+from ...strip.later import NOT_DRAWN
 from ...strip.parameters import denormalize
 from .descent import StyleTarget
 from .sides import PASSAGE_SECONDS, passages_of, sides_of
@@ -60,6 +61,7 @@ def style_target(
     statistics: StyleStatistics | None = None,
     embeddings: tuple[np.ndarray, np.ndarray] | None = None,
     lowest_hz: float = 0.0,
+    off: Collection[str] = NOT_DRAWN,
 ) -> StyleTarget:
     """Return the style that is expected of the right result, and how surely.
 
@@ -81,10 +83,13 @@ def style_target(
     lowest_hz : float
         Of the voice's lowest partial: what lies below is not lifted, whatever a reference has
         there.
+    off : collection of str
+        Modules that the model does not know.
     """
     table = load() if statistics is None else statistics
     count = len(STYLE_FEATURES)
-    console = Console(STYLE_RATE, bypass={"pan", "output_gain"}, reverb_seconds=PASSAGE_SECONDS)
+    bypass = {"pan", "output_gain", *off}
+    console = Console(STYLE_RATE, bypass=bypass, reverb_seconds=PASSAGE_SECONDS)
     settings = denormalize(mean.float().expand(len(vocal), -1))
     raw, predicted = (
         style_features(audio).cpu().numpy().astype(np.float64)

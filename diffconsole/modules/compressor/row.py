@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...strip.module import Module
 from ...strip.parameter import Parameter
 from ..gain.row import NO_GAIN
+from . import words
 
 __all__ = ["COMPRESSOR"]
 
@@ -22,7 +23,7 @@ def _parameters(key: str) -> tuple[Parameter, ...]:
         Parameter(
             key, "ratio", ":1", 1.0, 20.0, "log", 3.3,
             "dB of input for one dB of output above the threshold", *NO_RATIO,
-            amount="ratio", drawn=(1.0, 12.0),
+            amount="ratio", drawn=(1.0, 12.0), silent=(1.0, 1.2),
         ),
         Parameter(
             key, "attack_ms", "ms", 0.05, 150.0, "log", 3.0, "Time to 63 % of a rise in level",
@@ -46,9 +47,13 @@ def _parameters(key: str) -> tuple[Parameter, ...]:
 COMPRESSOR = Module(
     key="compressor",
     title="Compressor",
+    sentence=words.sentence,
+    summary=words.summary,
     place="insert",
     parameters=_parameters("compressor"),
     implementation="diffconsole.modules.compressor.module",
+    script="compressor.js",
+    effect="compressor.jsfx",
     always_written=("compressor",),
     gain_after="makeup_db",
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ..call import Call
 from .process import equalizer, equalizer_sections
-from .row import EQ_BANDS, EQUALIZER
+from .row import EQUALIZER
 
-__all__ = ["is_idle", "run", "stream"]
+__all__ = ["run", "stream"]
 
 STEP = 512
 """The compressor behind it knows its state at multiples of so many samples."""
@@ -46,11 +46,6 @@ def stream(audio: Tensor, call: Call) -> Callable[[Tensor], Tensor]:
         return run(audio, call)[..., known:]
 
     return block
-
-
-def is_idle(settings: Mapping[str, float], off_bands: Collection[str]) -> bool:
-    """Without bands the EQ does nothing."""
-    return set(EQ_BANDS) <= set(off_bands)
 
 
 def _named(call: Call) -> tuple[dict[str, Tensor], list[str]]:

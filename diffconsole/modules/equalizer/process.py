@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.shapes import check_audio, constant
+from ...strip.channel_strip import HIGHEST_FREQUENCY
 from ...strip.parameters import BY_KEY, EQ_BANDS
 from ..gain.process import gain
 from .coefficients import section_coefficients
@@ -32,9 +33,6 @@ __all__ = [
     "response",
     "ringing",
 ]
-
-HIGHEST_FREQUENCY = 0.49
-"""Frequencies are clamped to this share of the sample rate."""
 
 FILTER_OF_BAND = {band: "peaking" if band.startswith("peak") else band for band in EQ_BANDS}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from ...strip.module import Module
 from ...strip.parameter import Amount, Parameter
 from ..gain.row import NO_GAIN
+from . import words
 
 __all__ = ["EQUALIZER", "EQ_BANDS"]
 
@@ -32,6 +35,7 @@ def _cut(band: str, low_hz: float, high_hz: float, freq_hz: float, what: str,
         Parameter(
             section, "freq_hz", "Hz", low_hz, high_hz, "log", freq_hz, f"Corner of {what}",
             amount=amount, neutral=low_hz if at_low_end else high_hz, drawn=drawn,
+            silent=(low_hz, 40.0) if at_low_end else (16000.0, high_hz),
         ),
         Parameter(
             section, "q", "", 0.3, 6.0, "log", 0.71, f"Q of {what}",
@@ -46,7 +50,7 @@ def _shelf(band: str, low_hz: float, high_hz: float, freq_hz: float) -> tuple[Pa
         Parameter(section, "freq_hz", "Hz", low_hz, high_hz, "log", freq_hz, f"Corner of {what}"),
         Parameter(
             section, "gain_db", "dB", -15.0, 15.0, "linear", 0.0, f"Gain of {what}", *NO_GAIN,
-            amount="gain", drawn=(-12.0, 12.0),
+            amount="gain", drawn=(-12.0, 12.0), silent=(-1.0, 1.0),
         ),
         Parameter(section, "q", "", 0.3, 3.0, "log", 0.71, f"Q of {what}", drawn=(0.5, 1.0)),
     )  # fmt: skip
@@ -59,15 +63,22 @@ def _peak(number: int, low_hz: float, high_hz: float, freq_hz: float, where: str
         Parameter(section, "freq_hz", "Hz", low_hz, high_hz, "log", freq_hz, f"Centre of {what}"),
         Parameter(
             section, "gain_db", "dB", -15.0, 15.0, "linear", 0.0, f"Gain of {what}", *NO_GAIN,
-            amount="gain", drawn=(-8.0, 8.0),
+            amount="gain", drawn=(-8.0, 8.0), silent=(-1.0, 1.0),
         ),
         Parameter(section, "q", "", 0.2, 20.0, "log", 1.0, f"Q of {what}", drawn=(0.4, 4.0)),
     )  # fmt: skip
 
 
+def is_idle(settings: Mapping[str, float], off_bands: Collection[str]) -> bool:
+    """Return whether no band is on: the EQ does nothing then."""
+    return set(EQ_BANDS) <= set(off_bands)
+
+
 EQUALIZER = Module(
     key=KEY,
     title="EQ",
+    sentence=words.sentence,
+    summary=words.summary,
     place="insert",
     parameters=(
         *_cut("high_pass", 16.0, 1000.0, 90.0, "the high-pass, 12 dB/oct", drawn=(20.0, 200.0)),
@@ -81,7 +92,10 @@ EQUALIZER = Module(
               drawn=(6000.0, 20000.0)),
     ),
     implementation="diffconsole.modules.equalizer.module",
+    script="equalizer.js",
+    effect="equalizer.jsfx",
     bands=EQ_BANDS,
     always_written=(KEY, f"{KEY}.high_pass", f"{KEY}.low_pass"),
     takes_gain=True,
+    is_idle=is_idle,
 )  # fmt: skip

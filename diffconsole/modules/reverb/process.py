@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.shapes import check_audio, constant, fast_length
-from ..equalizer.process import HIGHEST_FREQUENCY
+from ...strip.channel_strip import HIGHEST_FREQUENCY
 from .convolution import convolve
 from .noise import BAND_CENTRES_HZ
 from .room import room_response, room_spectrum

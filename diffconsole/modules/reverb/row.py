@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...strip.module import Module
 from ...strip.parameter import Parameter
+from . import words
 
 __all__ = ["REVERB"]
 
@@ -12,13 +13,15 @@ KEY = "reverb"
 REVERB = Module(
     key=KEY,
     title="Reverb",
+    sentence=words.sentence,
+    summary=words.summary,
     place="send",
     parameters=(
         # Five digits of a long pre-delay would turn the phase of the return by up to half a radian
         # at 16 kHz; 10 ns keep the render within -60 dB.
         Parameter(
             KEY, "pre_delay_ms", "ms", 0.0, 120.0, "linear", 20.0, "Time before the reverb starts",
-            decimals=5, drawn=(0.0, 60.0),
+            decimals=5, drawn=(0.0, 60.0), has_gradient=False,
         ),
         Parameter(KEY, "decay_s", "s", 0.1, 8.0, "log", 1.8, "T60 at 1 kHz", drawn=(0.2, 4.0)),
         Parameter(
@@ -44,10 +47,12 @@ REVERB = Module(
         Parameter(
             KEY, "wet_db", "dB", -60.0, 6.0, "linear", -18.0,
             "Level of a side of the return against one side of the dry signal",
-            amount="level", neutral=-60.0, drawn=(-42.0, 0.0),
+            amount="level", neutral=-60.0, drawn=(-42.0, 0.0), silent=(-60.0, -40.0),
         ),
     ),
     implementation="diffconsole.modules.reverb.module",
+    script="reverb.js",
+    effect="reverb.jsfx",
     always_written=(KEY,),
     gain_after="wet_db",
 )  # fmt: skip

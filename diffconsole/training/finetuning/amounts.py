@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from ...strip.parameters import CHAIN
 from .selection import relative_score
 
 __all__ = ["LADDER", "LEAST_GAIN", "MOVED", "choose_amounts", "weigh"]
@@ -22,7 +23,7 @@ LADDER = (0.0, 0.35, 0.7, 1.0, 1.4, 2.0)
 CHANCE = 0.03
 """Share of a distance by which regressions may differ by chance."""
 
-MOVED = ("eq", "compressor", "reverb")
+MOVED = tuple(m.key for m in CHAIN if m.place in ("insert", "send"))
 """Modules whose amounts are then tried one by one; the others keep the common one."""
 
 LEAST_GAIN = 0.002

@@ -5,13 +5,13 @@ few. The studio's strip begins at the middle of the labels, which is found again
 each fold; by how much it then moves, the trained strip is moved for the pairs of that fold. The
 departures are those of a regression on the other pairs, in closed form (:mod:`.ridge`). Strip and
 departures are trained on together once for each of three folds, without it; the epoch at which the
-folds come nearest to their mixes is that at which the training on all pairs ends. Folds are pairs
-with like voices (:mod:`.alike`).
+folds have the lowest distance to their mixes is that at which the training on all pairs ends. Folds
+are pairs with like voices (:mod:`.alike`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...model.predictor import level_gain_db
 from ...pairs import PAIR_RATE, Pair
+from ...strip.later import NOT_DRAWN
 from ...strip.parameters import BY_KEY, PARAMETERS
 from .alike import groups_of
 from .departing import answer_departures, blended_departures, moved_points
@@ -50,7 +51,7 @@ class Fitted:
     Attributes
     ----------
     near : Tensor
-        ``(pairs, parameters)``, the settings near the strip.
+        ``(pairs, parameters)``, the estimates around the strip.
     certainty : Tensor
         ``(pairs,)``.
     weights : list of float
@@ -92,7 +93,9 @@ def shifts_of(labels: Tensor, described: Tensor) -> Tensor:
     return shifts
 
 
-def settings_of(points: Sequence[Sequence[float]], pairs: Sequence[Pair]) -> list[dict[str, float]]:
+def settings_of(
+    points: Sequence[Sequence[float]], pairs: Sequence[Pair], off: Collection[str] = NOT_DRAWN
+) -> list[dict[str, float]]:
     """Return physical settings that act on the raw files as they lie.
 
     Parameters
@@ -101,6 +104,8 @@ def settings_of(points: Sequence[Sequence[float]], pairs: Sequence[Pair]) -> lis
         ``(pairs, parameters)`` in 0…1, for raw vocals at −18 LUFS.
     pairs : sequence of Pair
         Whose they are.
+    off : collection of str
+        Modules that the model does not know; their settings are left out.
     """
     found = []
     for point, pair in zip(np.asarray(points, float), pairs, strict=True):
@@ -109,6 +114,7 @@ def settings_of(points: Sequence[Sequence[float]], pairs: Sequence[Pair]) -> lis
         found.append({
             p.key: BY_KEY[p.key].clip(float(p.to_physical(value)) + shift.get(p.key, 0.0))
             for p, value in zip(PARAMETERS, point, strict=True)
+            if p.module not in off
         })  # fmt: skip
     return found
 
@@ -207,4 +213,4 @@ def _answers(work: Work) -> Tensor:
         work.means().to(work.device), work.described.to(work.device)
     )
     chosen = work.model.choose(mean, (log_variance / 2).exp()).cpu()
-    return work.workers.agree(chosen)
+    return work.workers.broadcast(chosen)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...audio.windows import spread_evenly
 from ...model.predictor import SAFE_SIDE
 from ...strip.parameters import MODULES, PARAMETERS
 from .alike import groups_of
@@ -56,7 +57,7 @@ def departures_of(
     work : Work
         The pairs and the model.
     near : Tensor
-        ``(pairs, parameters)``, the settings near this strip, NaN where there are none.
+        ``(pairs, parameters)``, the estimates around this strip, NaN where there are none.
     certainty : Tensor
         ``(pairs,)``, what each counts.
     strength : float
@@ -78,7 +79,7 @@ def departures_of(
 
 
 def certainty_at(work: Work, near: Tensor) -> Tensor:
-    """Return what each label near the strip that the model answers counts, ``(pairs,)``."""
+    """Return what each estimate around the strip that the model predicts counts, ``(pairs,)``."""
     found = torch.ones(len(near))
     numbers = (~near.isnan().any(dim=1)).nonzero()[:, 0].tolist()
     if not numbers:
@@ -112,7 +113,7 @@ def answer_departures(work: Work, found: Departures, amounts: Mapping[str, float
 
 def _by_logit(strip: Tensor, amounts: Mapping[str, float]) -> Tensor:
     """From shares of the range to logits, on the tangent at the strip, ``(parameters,)``."""
-    amount = torch.tensor([amounts.get(p.section.split(".")[0], 1.0) for p in PARAMETERS])
+    amount = torch.tensor([amounts.get(p.module, 1.0) for p in PARAMETERS])
     return SEEN * amount / (strip * (1.0 - strip)).clamp(min=0.05)
 
 
@@ -179,7 +180,7 @@ def chosen_departures(
     equal = [1.0 / len(fits)] * len(fits)
     if len(numbers) < FEWEST:
         return equal, blend(fits, equal), dict.fromkeys(MODULES, 0.0)
-    some = np.linspace(0, len(numbers) - 1, min(len(numbers), MOST_CROSSED)).astype(int)
+    some = spread_evenly(len(numbers), MOST_CROSSED)
     chosen = [numbers[i] for i in some]
     places = [place for n in chosen for place in spread_places(work.places[0], n, CROSSED_SEGMENTS)]
     owner, strip = torch.tensor([place.pair for place in places]), work.strip()

@@ -3,7 +3,8 @@
 1. ``labels``: a quick match of pairs, at most 40: more say little more of what is common to them.
 2. ``studio``: one strip for every vocal, from the labels' middle, moved by the distance of the
    console's output to the mixes. It is most of a studio's sound.
-3. ``near``: for each pair the settings nearest to that strip that make its mix.
+3. ``near``: for each pair the settings closest to that strip that make its mix (maximum a
+   posteriori estimates).
 4. ``ridge``: how these depart from it with the voice, in closed form, beginning with what engineers
    usually do (:mod:`.engineers`); labels count by how sure they are (:mod:`.certainty`), and by
    how much the departures count, pairs that they were not fitted to decide (:mod:`.amounts`).
@@ -15,16 +16,14 @@ and the best of all counts, the model as it was included. Fewer than 20 pairs ar
 and each decides as those with other voices predict it (:mod:`.crossing`); the encoder then stays as
 it is. No single pair decides (:mod:`.selection`), and the side of a nearly mono mix counts no lower
 than it is audible (:mod:`diffconsole.losses.distance`). The state is kept after each epoch and
-each label, so a run that was stopped, however, goes on where it was and ends the same.
+each label, so a run that was stopped resumes where it was and ends the same.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import operator
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ModelError
-from ...files import atomic_path
+from ...audio.windows import spread_evenly
 from ...model.predictor import Predictor
 from ...pairs import Pair
 from ...strip.parameters import PARAMETERS
-from ..checkpoint import load_checkpoint, save_checkpoint
-from ..distributed import ALONE, Workers
+from ..by_key import in_table_order
+from ..distributed import SINGLE_PROCESS, Workers
 from ..log import LOG
 from .alike import groups_of
 from .crossing import (
@@ -57,10 +55,11 @@ from .departing import (
     mean_strength,
 )
 from .finetune_options import FinetuneOptions, FinetuneResult
-from .finetune_state import STAGES, is_whole, rounded, run_fingerprint
+from .finetune_state import STAGES, rounded, run_fingerprint
 from .labels import LABELS, fingerprint_of, labels_of
+from .run_state import CHECKPOINT, LEAST_BETTER, RunState
 from .selection import relative_score, split_pairs
-from .stages import MOST_STEPS, TRAINED, Work
+from .stages import MOST_STEPS, Work
 
 __all__ = [
     "CHECKPOINT",
@@ -72,17 +71,10 @@ __all__ = [
     "split_pairs",
 ]
 
-CHECKPOINT = "finetune.safetensors"
 STATE_FILES = (CHECKPOINT, LABELS)
 """What an unfinished run keeps in its folder."""
 
-LEAST_BETTER = 1e-4
 MOST_LABELS = 40
-# Of the time, what may be gone when a stage ends.
-TIME_SHARE = {
-    "labels": 0.3, "studio": 0.4, "near": 0.8, "head": 0.9, "top": 1.0,
-}  # fmt: skip
-
 Reporter = Callable[[dict[str, Any]], None]
 
 
@@ -94,7 +86,7 @@ def finetune(
     options: FinetuneOptions,
     *,
     device: str = "cpu",
-    workers: Workers = ALONE,
+    workers: Workers = SINGLE_PROCESS,
     report: Reporter = lambda _: None,
 ) -> FinetuneResult:
     """Fine-tune `model` in place and leave it in its best state.
@@ -106,15 +98,15 @@ def finetune(
     train, held_out : sequence of Pair
         Aligned pairs. Where both are the same, each pair decides as the others predict it.
     folder : Path
-        Gets the run's state and its log; the state of the same pairs and options there is gone
-        on from.
+        Gets the run's state and its log; a run of the same pairs and options there is
+        resumed.
     options : FinetuneOptions
         How.
     device : str
         ``"cpu"`` or ``"cuda"``.
     workers : Workers
-        Processes that share the work (:func:`diffconsole.training.distributed.joined`); each has
-        all pairs, the first one writes and reports.
+        Processes that share the work (:func:`diffconsole.training.distributed.process_group`);
+        each has all pairs, the first one writes and reports.
     report : callable
         Called with ``stage``, ``fraction`` (of the stage's most work) and ``loss`` after each
         step, and with ``held_out`` after each epoch.
@@ -131,7 +123,7 @@ def finetune(
     """
     model.to(device)
     # Said or not, the number of threads changes the last digits of matrix products: a run that
-    # labels its pairs says it, one that goes on later would not.
+    # labels its pairs says it, one that resumes later would not.
     torch.set_num_threads(torch.get_num_threads())
     run = _Run(model, train, held_out, folder, options, device, workers, report)
     run.go()
@@ -149,12 +141,12 @@ def finetune(
         progress["scores"],
         progress["by_pair"],
         progress["steps"],
-        progress["crossed"].get(run.best(), []),
+        [in_table_order(each) or [] for each in progress["crossed"].get(run.best(), [])],
     )
 
 
-class _Run:
-    """Where a run stands, and how it goes on."""
+class _Run(RunState):
+    """A run from stage to stage."""
 
     def __init__(
         self,
@@ -167,42 +159,20 @@ class _Run:
         workers: Workers,
         report: Reporter,
     ) -> None:
-        self.model, self.folder, self.options, self.workers = model, folder, options, workers
+        prints, held_prints = ([fingerprint_of(pair) for pair in some] for some in (train, held))
+        fingerprint = run_fingerprint(model, prints, held_prints, options)
+        super().__init__(model, folder, options, workers, fingerprint)
         self.device, self.report = device, report if workers.is_first else lambda _: None
-        self.pairs, self.prints = train, [fingerprint_of(pair) for pair in train]
+        self.pairs, self.prints = train, prints
         self.crossed = len(train) == len(held) and all(map(operator.is_, train, held))
-        held_prints = [fingerprint_of(pair) for pair in held]
-        top = model.encoder.stages()[-options.top_stages :] if options.top_stages else []
-        moved = {id(v) for _, module in top for v in module.state_dict(keep_vars=True).values()}
-        self.kept = [
-            name
-            for name, value in model.state_dict(keep_vars=True).items()
-            if name.startswith("head.") or id(value) in moved
-        ]
-        self.states = {"before": self.state()}
-        self.progress: dict[str, Any] = {
-            "fingerprint": run_fingerprint(model, self.prints, held_prints, options),
-            "stage": "labels",
-            "epoch": 0,
-            "worse": 0,
-            "seconds": 0.0,
-            "steps": 0,
-            "scores": {},
-            "by_pair": {},
-            "weights": [],
-            "amounts": {},
-            "crossed": {},
-            "history": [],
-        }
         self.shifts: Tensor | None = None
-        self.optimizer: torch.optim.Optimizer | None = None
         self.work = Work(model, train, held, options, device, workers)
         self.began = time.monotonic()
 
     def go(self) -> None:
         """Go through the stages from where the run is."""
-        if self.workers.agree((self.folder / CHECKPOINT).exists()):
-            self.resume()
+        if self.workers.broadcast((self.folder / CHECKPOINT).exists()):
+            self.resume(self.work.optimizer)
         else:
             self.measure("before")
             self.save()
@@ -235,11 +205,11 @@ class _Run:
         self.note({"stage": "labels", "labelled": count, "pairs": len(labels)})
 
     def near(self) -> None:
-        """Find the settings near the strip, as far as there is time."""
+        """Estimate the settings around the strip, as far as there is time."""
         if "studio" not in self.states:
             return
         self.restore("studio")
-        near = self.near_labels(over=lambda: self.is_over("near"))
+        near = self.map_estimates(over=lambda: self.is_over("near"))
         count = int((~near.isnan().any(dim=1)).sum())
         self.note({"stage": "near", "found": count, "pairs": len(near)})
 
@@ -248,7 +218,7 @@ class _Run:
         if "studio" not in self.states:
             return
         self.restore("studio")
-        near = self.near_labels()
+        near = self.map_estimates()
         certainty = certainty_at(self.work, near)
         weights, found, amounts = chosen_departures(self.work, near, certainty)
         moved = crossed_departures(self.work, found, near)
@@ -270,7 +240,7 @@ class _Run:
             return
         self.work.learn(self.labels())
         self.restore("studio")
-        near = self.near_labels()
+        near = self.map_estimates()
         amounts = self.progress["amounts"] if best == "ridge" else {}
         certainty = certainty_at(self.work, near)
         fitted = Fitted(near, certainty, self.progress["weights"], amounts)
@@ -359,32 +329,22 @@ class _Run:
 
     def labels(self, over: Callable[[], bool] = lambda: True) -> Tensor:
         """The labels that are there, and before the time is over those that are not."""
-        count = min(len(self.pairs), MOST_LABELS)
-        some = np.linspace(0, len(self.pairs) - 1, count).astype(int)
+        some = spread_evenly(len(self.pairs), MOST_LABELS)
         labels = torch.full((len(self.pairs), len(PARAMETERS)), float("nan"))
         labels[torch.from_numpy(some)] = labels_of(
             [self.pairs[i] for i in some], [self.prints[i] for i in some], self.folder,
             seed=self.options.seed, device=self.device, workers=self.workers, over=over,
-            report=self.telling("labels"),
+            report=self.progress_of("labels"),
         )  # fmt: skip
         return labels
 
-    def near_labels(self, over: Callable[[], bool] = lambda: True) -> Tensor:
-        """The same of the settings near the strip that the model answers now."""
-        return self.work.near_labels(self.prints, self.folder, over, self.telling("near"))
+    def map_estimates(self, over: Callable[[], bool] = lambda: True) -> Tensor:
+        """The same of the estimates around the strip that the model predicts now."""
+        return self.work.map_estimates(self.prints, self.folder, over, self.progress_of("near"))
 
-    def telling(self, stage: str) -> Callable[[float, float], None]:
+    def progress_of(self, stage: str) -> Callable[[float, float], None]:
         """What reports a stage's progress."""
         return lambda share, loss: self.report({"stage": stage, "fraction": share, "loss": loss})
-
-    def state(self) -> dict[str, Tensor]:
-        """A copy of what is ever trained."""
-        state = self.model.state_dict()
-        return {name: state[name].detach().cpu().clone() for name in self.kept}
-
-    def restore(self, name: str) -> None:
-        """Set the model to a state."""
-        self.model.load_state_dict({**self.model.state_dict(), **self.states[name]})
 
     def measure(self, stage: str, moved: Tensor | None = None) -> tuple[float, bool]:
         """Keep the model as the stage's state if it is its best; its score, and whether it is.
@@ -408,84 +368,8 @@ class _Run:
             self.keep(stage, held, each, points)
         return held, better
 
-    def keep(
-        self, stage: str, score: float, each: list[float], points: Tensor | None = None
-    ) -> None:
-        """Keep the model as a stage's state, with its distances and the settings they are of."""
-        self.progress["scores"][stage], self.progress["by_pair"][stage] = score, each
-        self.states[stage] = self.state()
-        if points is not None:
-            self.progress["crossed"][stage] = points.tolist()
-
     def fold_shifts(self) -> Tensor:
         """By how much the strip moves without the labels of each pair's fold."""
         if self.shifts is None:
-            self.shifts = self.workers.agree(shifts_of(self.labels(), self.work.described))
+            self.shifts = self.workers.broadcast(shifts_of(self.labels(), self.work.described))
         return self.shifts
-
-    def best(self) -> str:
-        """The stage with the best state; of equals the first."""
-        scores = self.progress["scores"]
-        return min(scores, key=lambda name: scores[name])
-
-    def is_over(self, stage: str) -> bool:
-        """Whether the time that this stage ends by is gone; the first process decides."""
-        self.progress["seconds"] = time.monotonic() - self.began
-        if self.options.steps is not None:
-            return stage in TRAINED and self.steps_left(stage) <= 0
-        limit = self.options.minutes * 60.0 * TIME_SHARE[stage]
-        return self.workers.agree(self.progress["seconds"] > limit)
-
-    def steps_left(self, stage: str) -> int:
-        """Steps until a stage has to leave the rest to the next ones."""
-        if self.options.steps is None:
-            return MOST_STEPS
-        by_then = math.ceil(self.options.steps * (TRAINED.index(stage) + 1) / len(TRAINED))
-        return by_then - int(self.progress["steps"])
-
-    def note(self, entry: Mapping[str, Any]) -> None:
-        """Add to the run's history."""
-        self.progress["history"].append(dict(entry))
-
-    def save(self) -> None:
-        """Write the state and the log; the model's whole weights as far as they are trained."""
-        self.progress["seconds"] = time.monotonic() - self.began
-        if not self.workers.is_first:
-            return
-        states = {f"{n}/{k}": v for n, state in self.states.items() for k, v in state.items()}
-        path = self.folder / CHECKPOINT
-        save_checkpoint(path, self.model, self.optimizer, self.progress, states)
-        lines = [json.dumps(entry) + "\n" for entry in self.progress["history"]]
-        with atomic_path(self.folder / LOG, force=True) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
-
-    def resume(self) -> None:
-        """Go on from the checkpoint, which the first process reads for all."""
-        path, fingerprint = self.folder / CHECKPOINT, self.progress["fingerprint"]
-        if self.workers.is_first:
-            self.progress, flat = load_checkpoint(path, self.model, like=self.progress)
-            self.states = {}
-            for name, value in flat.items():
-                stage, _, key = name.partition("/")
-                self.states.setdefault(stage, {})[key] = value
-            if not is_whole(self.progress, self.states):
-                raise ModelError(
-                    f"{path}: cannot resume from this checkpoint (its progress is damaged); remove "
-                    "it to start again"
-                )
-        weights = {k: v.cpu() for k, v in self.model.state_dict().items()}
-        shared = self.workers.agree((self.progress, self.states, weights))
-        self.progress, self.states, weights = shared
-        self.model.load_state_dict(weights)
-        if self.progress["fingerprint"] != fingerprint:
-            raise ModelError(
-                f"{self.folder}: holds an unfinished run of other pairs, options or model; "
-                "repeat that command to finish it, or add --force to start again"
-            )
-        stage = self.progress["stage"]
-        if stage in TRAINED and self.progress["epoch"] > 0:
-            self.optimizer = self.work.optimizer(stage)
-            if self.workers.is_first:
-                load_checkpoint(path, self.model, self.optimizer)
-            self.optimizer.load_state_dict(self.workers.agree(self.optimizer.state_dict()))
-        self.began = time.monotonic() - self.progress["seconds"]

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...model.predictor import Predictor
+from ...model.rows import row_tensors, taken_out
 from .finetune_options import FinetuneOptions
 
 __all__ = ["STAGES", "is_whole", "rounded", "run_fingerprint"]
@@ -16,7 +17,7 @@ __all__ = ["STAGES", "is_whole", "rounded", "run_fingerprint"]
 STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
 
 VERSION = 2
-"""Of what the stages do: a run goes on as it began, or not at all."""
+"""Of what the stages do: a run resumes as it began, or not at all."""
 
 
 def rounded(shares: Mapping[str, float]) -> dict[str, float]:
@@ -51,7 +52,10 @@ def run_fingerprint(
     """
     text = json.dumps([VERSION, list(train), list(held), asdict(options)], sort_keys=True)
     print_of = hashlib.sha256(text.encode())
+    rows, names = row_tensors(model), model.known.names
     for name, weights in model.state_dict().items():
         print_of.update(name.encode())
-        print_of.update(weights.detach().cpu().contiguous().numpy().tobytes())
+        # Without the rows that the model does not know: it is the same run when the strip grows.
+        known = taken_out(weights, rows[name], names) if name in rows else weights
+        print_of.update(known.detach().cpu().contiguous().numpy().tobytes())
     return print_of.hexdigest()

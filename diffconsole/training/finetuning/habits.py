@@ -47,7 +47,7 @@ STIFFNESS = 20.0
 
 CURVED = [
     place for place, p in enumerate(PARAMETERS)
-    if p.section.startswith("eq.") and not p.section.endswith("pass")
+    if p.module == "eq" and not p.section.endswith("pass")
 ]  # fmt: skip
 """Settings that make the curve; those of the cuts follow the voice's lowest partial alone."""
 

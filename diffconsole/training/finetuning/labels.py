@@ -3,7 +3,8 @@
 They are 0…1, for raw vocals levelled to −18 LUFS, in one form: what a strip does without has the
 values at which it does nothing, and all of the level that a mix needs lies in the compressor's
 makeup (what its range does not hold, in the output gain). Each is written as soon as it is there,
-under a fingerprint of its pair, so that a run that is killed loses what was being searched.
+under a fingerprint of its pair, so that a run that is killed loses what was being searched. The
+file holds settings by key; of one that holds them by position, as it was first, they are read too.
 """
 
 from __future__ import annotations
@@ -14,22 +15,20 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...pairs import Pair
-from ...strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from ...strip.later import LATER, rest_settings
+from ...strip.parameters import BY_KEY, PARAMETERS, neutral_settings
+from ..by_key import by_key, in_table_order
 from ..distributed import ALONE, Workers
 from ..log import read_lines
 from ..matching.match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
 from ..matching.search import plan_for, search
 from ..matching.side_by_side import side_by_side
-
-if TYPE_CHECKING:
-    from typing import TypeGuard
 
 __all__ = [
     "LABELS",
@@ -42,14 +41,6 @@ __all__ = [
 ]
 
 LABELS = "finetune.labels.jsonl"
-# Where these modules and bands are left out: the values at which they change nothing.
-NEUTRAL = {
-    "eq.high_pass": {"freq_hz": BY_KEY["eq.high_pass.freq_hz"].low, "q": 0.71},
-    "eq.low_pass": {"freq_hz": BY_KEY["eq.low_pass.freq_hz"].high, "q": 0.71},
-    "compressor": {"ratio": 1.0},
-    "pan": {"position": 0.0},
-    "reverb": {"wet_db": BY_KEY["reverb.wet_db"].low},
-}
 
 
 def fingerprint_of(pair: Pair) -> str:
@@ -72,11 +63,11 @@ def label_of(settings: Mapping[str, float], off: Collection[str]) -> Tensor:
     Parameters
     ----------
     settings : mapping of str to float
-        Every parameter by key, for the raw as it lies.
+        By key, for the raw as it lies; modules that came later and have none are off.
     off : collection of str
         Modules and bands that the strip does without.
     """
-    settings = dict(settings)
+    settings = {**rest_settings(LATER), **settings}
     level_db = settings["output_gain.gain_db"]
     if "compressor" not in off:
         level_db += settings["compressor.makeup_db"]
@@ -85,10 +76,8 @@ def label_of(settings: Mapping[str, float], off: Collection[str]) -> Tensor:
     settings[makeup.key] = makeup.clip(level_db)
     settings[output.key] = output.clip(level_db - settings[makeup.key])
     for place in off:
-        bands = [f"eq.{band}" for band in EQ_BANDS] if place == "eq" else [place]
-        for band in bands:
-            for name, value in NEUTRAL.get(band, {"gain_db": 0.0}).items():
-                settings[f"{band}.{name}"] = value
+        # The level stays in the makeup.
+        settings |= {k: v for k, v in neutral_settings(place).items() if k != makeup.key}
     return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS]).clamp(0.0, 1.0)
 
 
@@ -199,7 +188,7 @@ def kept_or_found(
 
         found = {}
         for group, settings in zip(mine, side_by_side(jobs, at_once, tell), strict=False):
-            new = {keys[i]: each.tolist() for i, each in zip(group, settings, strict=False)}
+            new = {keys[i]: by_key(each.tolist()) for i, each in zip(group, settings, strict=False)}
             found.update(new)
             if workers.is_first:
                 keep_labels(path, new)
@@ -209,7 +198,7 @@ def kept_or_found(
             found.update(others)
             if workers.is_first:
                 keep_labels(path, others)
-        known.update(found)
+        known.update({key: list(label.values()) for key, label in found.items()})
         done += len(everybodys)
     none = [float("nan")] * len(PARAMETERS)
     return torch.tensor([known.get(key, none) for key in keys])
@@ -226,26 +215,25 @@ def _read(path: Path) -> dict[str, list[float]]:
     """Return the labels in a file by their keys; damaged lines are passed over, and searched."""
     known = {}
     for entry in read_lines(path) if path.exists() else []:
-        key, settings = entry.get("pair"), entry.get("settings")
-        if isinstance(key, str) and _is_label(settings):
-            known[key] = [float(value) for value in settings]
+        key, settings = entry.get("pair"), in_table_order(entry.get("settings"))
+        if isinstance(key, str) and settings is not None:
+            known[key] = settings
     return known
 
 
-def _is_label(settings: Any) -> TypeGuard[list[float]]:
-    """Whether these are settings, 0…1."""
-    return (
-        isinstance(settings, list)
-        and len(settings) == len(PARAMETERS)
-        and all(type(value) in (int, float) and 0 <= value <= 1 for value in settings)
-    )
+def keep_labels(path: Path, labels: Mapping[str, Mapping[str, float]]) -> None:
+    """Add labels to a file of them, safe from a power cut when it returns.
 
-
-def keep_labels(path: Path, labels: Mapping[str, list[float]]) -> None:
-    """Add labels by their keys to a file of them, safe from a power cut when it returns."""
+    Parameters
+    ----------
+    path : Path
+        The file.
+    labels : mapping of str to mapping
+        By what each is kept under, its settings in 0…1 by key.
+    """
     with open(path, "a", encoding="utf-8") as file:
         for key, settings in labels.items():
             # The line feed comes first as well: half a line may stand at the end.
-            file.write("\n" + json.dumps({"pair": key, "settings": settings}) + "\n")
+            file.write("\n" + json.dumps({"pair": key, "settings": dict(settings)}) + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -1,14 +1,14 @@
-"""The settings nearest to a studio's strip that make a pair's mix, by the distance itself.
+"""Maximum a posteriori estimates: the settings closest to a studio's strip that make a mix.
 
-A search finds some settings that come near a mix, and for two like mixes other ones: what pairs
-have in common cannot be told from them. Here every pair begins at the studio's strip and moves by
-the gradient of its distance through the console, held by
+A search finds some settings with a low distance to a mix, and for two like mixes other ones: what
+pairs have in common cannot be seen from them. Here every pair begins at the studio's strip and
+moves by the gradient of its distance through the console, held by
 
-    distance + pull · Σ ((setting − strip) / 0.1)²
+    distance + penalty · Σ ((setting − strip) / 0.1)²
 
-so that what is hardly heard stays where it is, and what differs between pairs is what differs
+so that what is hardly audible stays where it is, and what differs between pairs is what differs
 between their voices. It is the mode of the settings given the mix, for normal deviations from the
-strip; the pull is the distance that a deviation of a tenth of the range must gain.
+strip; the penalty is the distance that a deviation of a tenth of the range must gain.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from torch import Tensor
 from ...console import Console
 from ...losses import mix_distance
 from ...pairs import PAIR_RATE
-from ...strip.parameters import denormalize
-from ..distributed import ALONE, Workers
+from ...strip.parameters import PARAMETERS, denormalize
+from ..distributed import SINGLE_PROCESS, Workers
 from .labels import LABELS, kept_or_found
-from .segments import Cutter, Place
+from .segments import SegmentLoader, SegmentRef
 
-__all__ = ["HARDLY_HEARD", "LOSS_STRIDE", "near_labels_of", "spread_places"]
+__all__ = ["ADAM_EPS", "LOSS_STRIDE", "map_estimates_of", "spread_places"]
 
 STEPS, STEP_SIZE = 15, 0.12
-PULL, DEVIATION = 0.003, 0.1
+L2_PENALTY, DEVIATION = 0.003, 0.1
 SEGMENTS_A_PAIR = 2
 PAIRS_TOGETHER, PAIRS_TOGETHER_ON_GPU = 4, 8
 LOSS_STRIDE = 32
-HARDLY_HEARD = 1e-2
+ADAM_EPS = 1e-2
 """Gradient of the distance, by logit, against which a setting's own counts."""
 
 Tell = Callable[[float, float], None]
 
 
-def near_labels_of(
-    cutter: Cutter,
-    places: Sequence[Place],
+def map_estimates_of(
+    cutter: SegmentLoader,
+    places: Sequence[SegmentRef],
     prints: Sequence[str],
     strip: Tensor,
     seen: Tensor,
@@ -53,18 +53,18 @@ def near_labels_of(
     folder: Path,
     *,
     device: str = "cpu",
-    workers: Workers = ALONE,
+    workers: Workers = SINGLE_PROCESS,
     over: Callable[[], bool] = lambda: False,
     report: Callable[[float, float], None] = lambda *_: None,
 ) -> Tensor:
-    """Find the settings near a strip for each pair, those apart that the folder holds already.
+    """Estimate the settings of each pair around a strip; those that the folder holds are read.
 
     Parameters
     ----------
-    cutter : Cutter
+    cutter : SegmentLoader
         Of the pairs.
-    places : sequence of Place
-        Segments of the pairs; two of each, spread over it, are heard.
+    places : sequence of SegmentRef
+        Segments of the pairs; two of each, spread over it, are used.
     prints : sequence of str
         The pairs' fingerprints.
     strip : Tensor
@@ -96,7 +96,9 @@ def near_labels_of(
     KeyboardInterrupt
         After Ctrl-C; what was found is kept.
     """
-    at = hashlib.blake2b(strip.float().cpu().numpy().tobytes(), digest_size=8).hexdigest()
+    # Without what the console leaves off: the labels stay the same when the strip grows.
+    on = torch.tensor([p.module not in console.bypass for p in PARAMETERS])
+    at = hashlib.blake2b(strip.float().cpu()[on].numpy().tobytes(), digest_size=8).hexdigest()
     keys = [f"{each}-near-{at}" for each in prints]
     chosen = [spread_places(places, number) for number in range(len(prints))]
     together = PAIRS_TOGETHER_ON_GPU if device != "cpu" else PAIRS_TOGETHER
@@ -105,9 +107,9 @@ def near_labels_of(
     groups = [list(range(first, len(prints), count)) for first in range(count)]
 
     def search_group(group: Sequence[int], tell: Tell) -> list[Tensor]:
-        heard = [place for number in group for place in chosen[number]]
+        used = [place for number in group for place in chosen[number]]
         owner = [row for row, number in enumerate(group) for _ in chosen[number]]
-        raw, mixed = (audio.to(device) for audio in cutter.audio(heard))
+        raw, mixed = (audio.to(device) for audio in cutter.audio(used))
         return _descend(
             raw, mixed, torch.tensor(owner, device=device), strip, seen, console, lead, tell
         )
@@ -118,7 +120,9 @@ def near_labels_of(
     )  # fmt: skip
 
 
-def spread_places(places: Sequence[Place], pair: int, most: int = SEGMENTS_A_PAIR) -> list[Place]:
+def spread_places(
+    places: Sequence[SegmentRef], pair: int, most: int = SEGMENTS_A_PAIR
+) -> list[SegmentRef]:
     """Return at most two of a pair's segments, spread over it."""
     own = [place for place in places if place.pair == pair]
     count = min(len(own), most)
@@ -141,7 +145,7 @@ def _descend(
     count = int(owner.max()) + 1
     begin = torch.logit(strip.clamp(0.005, 0.995))
     moves = torch.zeros(count, len(strip), device=raw.device, requires_grad=True)
-    optimizer = torch.optim.Adam([moves], lr=STEP_SIZE, betas=(0.85, 0.97), eps=HARDLY_HEARD)
+    optimizer = torch.optim.Adam([moves], lr=STEP_SIZE, betas=(0.85, 0.97), eps=ADAM_EPS)
     segments = torch.bincount(owner, minlength=count)
     for step in range(STEPS):
         rate = STEP_SIZE * (0.55 + 0.45 * math.cos(math.pi * step / STEPS))
@@ -154,7 +158,7 @@ def _descend(
         distance = torch.zeros(count, device=raw.device).index_add(0, owner, each) / segments
         off = ((settings - strip) / DEVIATION).square().sum(dim=1)
         optimizer.zero_grad(set_to_none=True)
-        (distance + PULL * off).sum().backward()
+        (distance + L2_PENALTY * off).sum().backward()
         assert moves.grad is not None
         moves.grad.nan_to_num_()
         optimizer.step()

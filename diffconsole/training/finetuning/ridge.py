@@ -157,7 +157,7 @@ def fit(
     tones = described.shape[1] - len(MANNER)
     kinds = [part.double() for part in (heard, described[:, :tones], described[:, tones:])]
     y = departures.double()
-    modules = [p.section.split(".")[0] for p in PARAMETERS]
+    modules = [p.module for p in PARAMETERS]
     weights = [torch.zeros(len(PARAMETERS), kind.shape[1]).double() for kind in kinds]
     usual = torch.zeros(len(PARAMETERS), described.shape[1]).double()
     left, by_module, found_scales = torch.ones(len(PARAMETERS)), {}, {}

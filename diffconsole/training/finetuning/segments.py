@@ -1,4 +1,4 @@
-"""Segments of aligned pairs, ready for training: what the encoder hears, the raw, the mix."""
+"""Segments of aligned pairs, ready for training: the encoder's input, the raw, the mix."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ...audio.alignment.segment import uncovered
 from ...audio.take import take_of
+from ...audio.windows import loud_windows, repeated, window_starts
 from ...model.predictor import WINDOW_SECONDS, Predictor, gain_of, windows_of
 from ...pairs import PAIR_RATE, Pair
 
-__all__ = ["Cutter", "Place", "Segments", "places_of", "segments_of"]
+__all__ = ["SegmentLoader", "SegmentRef", "Segments", "places_of", "segments_of"]
 
 MOST_A_PAIR = 4
 MOST_IN_ALL = 600
@@ -27,7 +28,7 @@ class Segments:
 
     Attributes
     ----------
-    heard : Tensor
+    encoder_input : Tensor
         ``(segments, 1, samples)`` at the encoder's rate and −18 LUFS.
     raw : Tensor
         ``(segments, 1 or 2, samples)`` at 44.1 kHz and −18 LUFS (by the whole file's loudness).
@@ -35,7 +36,7 @@ class Segments:
         ``(segments, 2, samples)`` at 44.1 kHz.
     """
 
-    heard: Tensor
+    encoder_input: Tensor
     raw: Tensor
     mixed: Tensor
 
@@ -44,7 +45,7 @@ class Segments:
 
 
 @dataclass(frozen=True)
-class Place:
+class SegmentRef:
     """Where a segment lies.
 
     Attributes
@@ -67,13 +68,13 @@ def segments_of(pairs: Sequence[Pair], model: Predictor) -> Segments:
     pairs : sequence of Pair
         Aligned.
     model : Predictor
-        Its encoder gives the rate of `heard`.
+        Its encoder gives the rate of `encoder_input`.
     """
-    cutter, places = Cutter(pairs, model), places_of(pairs)
-    return Segments(cutter.heard(places), *cutter.audio(places))
+    cutter, places = SegmentLoader(pairs, model), places_of(pairs)
+    return Segments(cutter.encoder_input(places), *cutter.audio(places))
 
 
-def places_of(pairs: Sequence[Pair], variant: int = 0) -> list[Place]:
+def places_of(pairs: Sequence[Pair], variant: int = 0) -> list[SegmentRef]:
     """Choose segments: places spread evenly over each pair, the quiet ones left out.
 
     Parameters
@@ -83,7 +84,7 @@ def places_of(pairs: Sequence[Pair], variant: int = 0) -> list[Place]:
     variant : int
         0 spreads them evenly, any other moves them. Nothing else is changed: other levels and the
         other polarity would be no news, since the predictor levels every vocal and neither console
-        nor distance hears the sign; and played faster, a reverb is another one than the console's.
+        nor distance depends on the sign; and played faster, a reverb is none of the console's.
     """
     most = max(1, min(MOST_A_PAIR, MOST_IN_ALL // max(len(pairs), 1)))
     rng = np.random.default_rng((variant, 11))
@@ -94,11 +95,11 @@ def places_of(pairs: Sequence[Pair], variant: int = 0) -> list[Place]:
         for start in _starts(pair, length, most):
             if variant:
                 start = int(np.clip(start + rng.uniform(-0.5, 0.5) * length, 0, spare))
-            places.append(Place(number, start))
+            places.append(SegmentRef(number, start))
     return places
 
 
-class Cutter:
+class SegmentLoader:
     """Cuts segments out of pairs where they are wanted, so that not all lie in memory.
 
     Parameters
@@ -106,7 +107,7 @@ class Cutter:
     pairs : sequence of Pair
         Aligned.
     model : Predictor
-        Its encoder gives the rate of what is heard.
+        Its encoder gives the rate of its input.
     """
 
     def __init__(self, pairs: Sequence[Pair], model: Predictor) -> None:
@@ -115,12 +116,12 @@ class Cutter:
         self.takes = [take_of(pair.raw, PAIR_RATE) for pair in pairs]
         self.gains = [np.float32(10.0 ** (gain_of(take) / 20.0)) for take in self.takes]
 
-    def raw(self, place: Place) -> np.ndarray:
+    def raw(self, place: SegmentRef) -> np.ndarray:
         """Return the raw vocal of a segment, ``(1 or 2, samples)``, levelled with its file."""
         return _part(self.pairs[place.pair].raw, place) * self.gains[place.pair]
 
-    def heard(self, places: Sequence[Place]) -> Tensor:
-        """Return what the encoder hears, as :class:`Segments` has it."""
+    def encoder_input(self, places: Sequence[SegmentRef]) -> Tensor:
+        """Return the encoder's input, as :class:`Segments` has it."""
         length = int(WINDOW_SECONDS * PAIR_RATE)
         voices = [
             self.takes[p.pair].between(p.start, p.start + length) * self.gains[p.pair]
@@ -129,7 +130,7 @@ class Cutter:
         parts = [windows_of(_filled(v, length), PAIR_RATE, self.encoder)[0] for v in voices]
         return torch.stack(parts)
 
-    def audio(self, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
+    def audio(self, places: Sequence[SegmentRef]) -> tuple[Tensor, Tensor]:
         """Return raw vocals and mixes, as :class:`Segments` has them."""
         raw = [
             np.broadcast_to(part, (self.channels, part.shape[1])) for part in map(self.raw, places)
@@ -138,15 +139,14 @@ class Cutter:
         return torch.from_numpy(np.stack(raw)), torch.from_numpy(np.stack(mixed))
 
 
-def _part(samples: np.ndarray, place: Place) -> np.ndarray:
+def _part(samples: np.ndarray, place: SegmentRef) -> np.ndarray:
     length = int(WINDOW_SECONDS * PAIR_RATE)
     return _filled(samples[:, place.start : place.start + length], length)
 
 
 def _filled(part: np.ndarray, length: int) -> np.ndarray:
-    # Silence behind a short vocal would be heard as part of it, and its reverb as too long.
-    times = -(-length // part.shape[1])
-    return np.tile(part, (1, times))[:, :length].astype(np.float32)
+    # Silence behind a short vocal would count as part of it, and its reverb as too long.
+    return repeated(part, length)[:, :length].astype(np.float32)
 
 
 def _starts(pair: Pair, length: int, most: int) -> list[int]:
@@ -155,8 +155,6 @@ def _starts(pair: Pair, length: int, most: int) -> list[int]:
     samples = raw.shape[1]
     if samples <= length:
         return [0]
-    places = np.linspace(0, samples - length, max(2, round(samples / length))).astype(int)
+    places = window_starts(samples, length, max(2, round(samples / length)))
     power = np.array([np.mean(raw[:, p : p + length] ** 2) for p in places])
-    loud = places[power >= power.max() * 10.0 ** (QUIETEST_DB / 10.0)]
-    chosen = np.linspace(0, len(loud) - 1, min(most, len(loud))).astype(int)
-    return [int(loud[i]) for i in chosen]
+    return [int(place) for place in places[loud_windows(power, QUIETEST_DB, most)]]

@@ -3,7 +3,7 @@
 Every stage moves a part of the model by the distance of the console's output to the mix: first
 one strip for all vocals (the head's offsets), then how the strip departs from it with the voice
 (the head's linear maps, on features that are found once), then the encoder's top stages too.
-A pull, in units of the labels' spread, holds the settings near those of the stage's beginning.
+A pull, in units of the labels' spread, holds the settings close to those of the stage's beginning.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from ..distributed import Workers
 from ..matching.search import BLIND
 from .finetune_options import FinetuneOptions
 from .habits import shipped_prior
-from .near import HARDLY_HEARD, LOSS_STRIDE, near_labels_of
-from .segments import Cutter, Place, places_of
+from .near import ADAM_EPS, LOSS_STRIDE, map_estimates_of
+from .segments import SegmentLoader, SegmentRef, places_of
 from .studio_strip import in_terms_of, middle_of, spread_of
 
 __all__ = ["TRAINED", "Work", "rebase"]
 
 TRAINED = ("studio", "head", "top")
-"""Stages that go on in epochs."""
+"""Stages that train in epochs."""
 
 LEAD_SECONDS = 1.0
 PULL = {"studio": 0.01, "head": 0.03, "top": 0.03}
@@ -79,14 +79,16 @@ def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
 
 
 class _Answer(nn.Module):
-    """The model, from what is heard or from pooled features, as DistributedDataParallel wants."""
+    """The model, from encoder input or from pooled features, as DistributedDataParallel wants."""
 
     def __init__(self, model: Predictor) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, described: Tensor, heard: bool) -> tuple[Tensor, Tensor, Tensor]:
-        pooled = self.model.head.pool(self.model.encoder(x)) if heard else x
+    def forward(
+        self, x: Tensor, described: Tensor, is_audio: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        pooled = self.model.head.pool(self.model.encoder(x)) if is_audio else x
         mean, log_variance = self.model.head.answer(pooled, described)
         # Gradients are awaited for everything that is trained; an encoder may leave some unused.
         trained = [p.sum() for p in self.parameters() if p.requires_grad]
@@ -106,10 +108,10 @@ class Work:
         workers: Workers,
     ) -> None:
         self.model, self.options, self.device, self.workers = model, options, device, workers
-        self.train, self.held = Cutter(train, model), Cutter(held, model)
+        self.train, self.held = SegmentLoader(train, model), SegmentLoader(held, model)
         self.places = {variant: places_of(train, variant) for variant in range(VARIANTS)}
         self.held_places = places_of(held)
-        self.console = Console(PAIR_RATE, reverb_seconds=WINDOW_SECONDS)
+        self.console = Console(PAIR_RATE, bypass=model.off, reverb_seconds=WINDOW_SECONDS)
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
         self.described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.train.takes])
         self.held_described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.held.takes])
@@ -124,14 +126,14 @@ class Work:
 
     # Features
 
-    def _pool(self, cutter: Cutter, places: Sequence[Place]) -> Tensor:
+    def _pool(self, cutter: SegmentLoader, places: Sequence[SegmentRef]) -> Tensor:
         """Mean and deviation of the frozen encoder's frames; every process finds a part."""
-        rows, _ = self.workers.share(torch.arange(len(places)))
+        rows, _ = self.workers.shard(torch.arange(len(places)))
         found = []
         with torch.no_grad():
             for some in rows.split(self.options.batch):
-                heard = cutter.heard([places[i] for i in some.tolist()]).to(self.device)
-                found.append(self.model.head.pool(self.model.encoder(heard)).cpu())
+                audio = cutter.encoder_input([places[i] for i in some.tolist()]).to(self.device)
+                found.append(self.model.head.pool(self.model.encoder(audio)).cpu())
         return self.workers.collect(torch.cat(found), len(places))
 
     def pooled(self, variant: int) -> Tensor:
@@ -174,17 +176,17 @@ class Work:
             deviation = (head.log_variance.bias / 2.0).exp()
             chosen = self.model.choose(head.mean.bias.sigmoid(), deviation).cpu()
         # Kept under its digits: the last of them may differ between machines.
-        return self.workers.agree(chosen)
+        return self.workers.broadcast(chosen)
 
-    def near_labels(
+    def map_estimates(
         self,
         prints: Sequence[str],
         folder: Path,
         over: Callable[[], bool],
         report: Callable[[float, float], None] = lambda *_: None,
     ) -> Tensor:
-        """The settings nearest to the strip that make each pair's mix."""
-        return near_labels_of(
+        """The settings closest to the strip that make each pair's mix."""
+        return map_estimates_of(
             self.train, self.places[0], prints, self.strip(), SEEN, self.console, self.lead, folder,
             device=self.device, workers=self.workers, over=over, report=report,
         )  # fmt: skip
@@ -197,7 +199,7 @@ class Work:
         return torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(self.described))])
 
     def centre(self, known: Tensor | None = None) -> Tensor:
-        """Make what the linear maps hear standard for these voices.
+        """Standardise the input of the linear maps for these voices.
 
         Parameters
         ----------
@@ -225,9 +227,9 @@ class Work:
         return mean
 
     @torch.no_grad()
-    def distances_at(self, points: Tensor, places: Sequence[Place]) -> Tensor:
+    def distances_at(self, points: Tensor, places: Sequence[SegmentRef]) -> Tensor:
         """Distance of settings ``(places, parameters)`` to the mix of each segment."""
-        rows, _ = self.workers.share(torch.arange(len(places)))
+        rows, _ = self.workers.shard(torch.arange(len(places)))
         found = []
         for some in rows.split(self.options.batch):
             chosen = points[some].float().to(self.device)
@@ -251,8 +253,8 @@ class Work:
                 rate = options.head_rate / layer.in_features
                 groups.append({"params": [layer.weight], "lr": rate})
         for group in groups:
-            # What is hardly heard has gradients of little but rounding: it stays where it is.
-            group["eps"] = HARDLY_HEARD
+            # What is hardly audible has gradients of little but rounding: it stays where it is.
+            group["eps"] = ADAM_EPS
         if stage == "top":
             top = [module for _, module in self.model.encoder.stages()[-options.top_stages :]]
             upper = [p for module in top for p in module.parameters()]
@@ -265,7 +267,7 @@ class Work:
         return torch.optim.AdamW(groups, betas=(0.85, 0.97), weight_decay=0.0)
 
     def hold(self, state: dict[str, Tensor]) -> None:
-        """Let the pull hold the settings near those of a head."""
+        """Let the pull hold the settings close to those of a head."""
         part = {k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")}
         self.anchor.load_state_dict(part)
         self.anchor.to(self.device).requires_grad_(False).eval()
@@ -307,16 +309,16 @@ class Work:
         self, optimizer: torch.optim.Optimizer, stage: str, variant: int, rows: Tensor
     ) -> float:
         """Move what is trained once; return the batch's mean distance."""
-        mine, weight = self.workers.share(rows)
+        mine, weight = self.workers.shard(rows)
         weight = weight.to(self.device)
         places = [self.places[variant][i] for i in mine.tolist()]
         if stage == "studio":
-            # The strip is everybody's: nothing of the voice is heard.
+            # The strip is everybody's: nothing of the voice is used.
             features = torch.zeros(len(mine), self.model.head.skip.in_features)
         elif stage == "head":
             features = self.pooled(variant)[mine]
         else:
-            features = self.train.heard(places)
+            features = self.train.encoder_input(places)
         described = self.described[[place.pair for place in places]].to(self.device)
         mean, log_variance, pooled = self._net(features.to(self.device), described, stage == "top")
         held_at = self.anchor.answer(pooled, described)[0]
@@ -337,7 +339,9 @@ class Work:
         found = self.workers.collect(distance.detach().cpu(), len(rows))
         return float(found.mean())
 
-    def distance(self, chosen: Tensor, cutter: Cutter, places: Sequence[Place]) -> Tensor:
+    def distance(
+        self, chosen: Tensor, cutter: SegmentLoader, places: Sequence[SegmentRef]
+    ) -> Tensor:
         """Distance of the settings' results to the mixes, ``(batch,)``."""
         raw, mixed = (audio.to(self.device) for audio in cutter.audio(places))
         result = self.console(raw, denormalize(chosen))
@@ -351,15 +355,15 @@ class Work:
         """Mean distance on the segments of each pair held out."""
         self.model.eval()
         count = len(self.held_places)
-        rows, _ = self.workers.share(torch.arange(count))
+        rows, _ = self.workers.shard(torch.arange(count))
         pooled = None if encoder_moved else self.held_pooled()
         found = []
         for some in rows.split(self.options.batch):
             places = [self.held_places[i] for i in some.tolist()]
             described = self.held_described[[place.pair for place in places]].to(self.device)
             if pooled is None:
-                heard = self.held.heard(places).to(self.device)
-                mean, log_variance = self.model(heard, described)
+                encoder_input = self.held.encoder_input(places).to(self.device)
+                mean, log_variance = self.model(encoder_input, described)
             else:
                 mean, log_variance = self.model.head.answer(pooled[some].to(self.device), described)
             chosen = self.model.choose(mean, (log_variance / 2).exp())

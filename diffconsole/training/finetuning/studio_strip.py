@@ -2,7 +2,7 @@
 
 Different bells make the same curve, and different thresholds and ratios the same dynamics, so
 labels cannot be compared setting by setting: the mean of two that sound the same may sound like
-neither. They are put in the terms of one strip first: the settings nearest to it that make the
+neither. They are put in the terms of one strip first: the settings closest to it that make the
 same curves.
 """
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...modules.compressor.process import static_curve_db
+from ...strip.later import FIRST_PARAMETERS
 from ...strip.parameters import PARAMETERS, denormalize
 from ..matching.objective import INDEX
 from ..pretraining.targets import eq_curve_db, relevance
@@ -26,7 +27,7 @@ WIDEST_SPREAD, LEAST_SPREAD = 0.25, 0.02
 # Of a normal distribution, median absolute deviation to standard deviation.
 MAD = 1.4826
 CURVES = [
-    p.section.startswith("eq.")
+    p.module == "eq"
     or p.key in [f"compressor.{name}" for name in ("threshold_db", "ratio", "knee_db", "makeup_db")]
     for p in PARAMETERS
 ]
@@ -44,7 +45,7 @@ def curves_db(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_terms_of(strip: Tensor, labels: Tensor) -> Tensor:
-    """Return the settings nearest to a strip that make the labels' curves.
+    """Return the settings closest to a strip that make the labels' curves.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def spread_of(departures: Tensor) -> Tensor:
 
 
 def _weighted_medians(labels: Tensor) -> Tensor:
-    """Medians in which a label counts as far as its setting is heard."""
+    """Medians in which a label counts as far as its setting is audible."""
     weight = relevance(denormalize(labels))
     order = labels.argsort(dim=0)
     share = weight.gather(0, order).cumsum(dim=0)
@@ -89,7 +90,7 @@ def _weighted_medians(labels: Tensor) -> Tensor:
 
 @torch.enable_grad()
 def _descend(start: Tensor, eq: Tensor, dynamics: Tensor, *, count: int) -> Tensor:
-    """Adam on the curves' errors and the distance from the start; no audio is heard."""
+    """Adam on the curves' errors and the distance from the start; no audio is used."""
     start = start.double()
     mask = torch.tensor(CURVES).to(start)
     points = start.repeat(count, 1).requires_grad_()
@@ -99,7 +100,7 @@ def _descend(start: Tensor, eq: Tensor, dynamics: Tensor, *, count: int) -> Tens
         optimizer.param_groups[0]["lr"] = STEP_SIZE * (1.0 - 0.95 * step / STEPS)
         ours = curves_db(points)
         error = (ours[0] - eq).square().mean(dim=1) + (ours[1] - dynamics).square().mean(dim=1)
-        pull = (points - start).square().mean(dim=1)
+        pull = (points - start).square().mean(dim=1) * (len(CURVES) / len(FIRST_PARAMETERS))
         optimizer.zero_grad()
         (error + STIFFNESS * pull).sum().backward()
         assert points.grad is not None

@@ -1,4 +1,4 @@
-"""Match: the channel strip that turns a raw vocal into a finished mix of it.
+"""Match: the channel strip that turns a raw vocal into a mix of it.
 
 The settings of each pair are searched by :mod:`.search`, those of several pairs in one batch where
 that pays. They act on the raw file as it lies and give the mix's absolute level; the mix's timing
@@ -19,7 +19,9 @@ from ... import __version__
 from ...pairs import Pair
 from ...pairs.evaluation import level_distance, preset_distance
 from ...strip.preset import Preset
-from .search import Found, Plan, plan_for, search
+from .found import Found
+from .plan import Plan, plan_for
+from .search import search
 from .side_by_side import side_by_side
 
 __all__ = ["QUICK_TOGETHER", "TOGETHER_ON_GPU", "Match", "MatchOptions", "groups_of", "match"]
@@ -100,14 +102,14 @@ class Match:
     lag_uncertain_seconds: float = 0.0
 
     def preset(self, source: str = "", mix: str = "", contents: str = "") -> Preset:
-        """Return the strip as a preset; its provenance says what it was made from and how near.
+        """Return the strip as a preset; its provenance records the files and the distance.
 
         Parameters
         ----------
         source, mix : str
             Names of the raw and of the mixed file.
         contents : str
-            What tells the two files from others of these names.
+            What distinguishes the two files from others of these names.
         """
         now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         provenance: dict[str, Any] = {
@@ -173,13 +175,13 @@ def match(
     groups = groups_of(pairs, most)
 
     def job(group: list[int]) -> Callable[[Callable[[float, float], None]], list[Match]]:
-        def run(tell: Callable[[float, float], None]) -> list[Match]:
+        def run(report_progress: Callable[[float, float], None]) -> list[Match]:
             some = [pairs[index] for index in group]
-            return _search_group(some, plan, options, device, tell)
+            return _search_group(some, plan, options, device, report_progress)
 
         return run
 
-    def tell(number: int, share: float, loss: float) -> None:
+    def report_progress(number: int, share: float, loss: float) -> None:
         # The pairs of a group advance together; the bar moves through them in turn.
         group = groups[number]
         place = min(int(share * len(group)), len(group) - 1)
@@ -191,7 +193,7 @@ def match(
     shared = device == "cpu" and options.seconds is None
     threads = min(torch.get_num_threads(), len(groups)) if shared else 1
     stopped = False
-    for found in side_by_side([job(group) for group in groups], threads, tell):
+    for found in side_by_side([job(group) for group in groups], threads, report_progress):
         yield from found
         stopped = stopped or found[0].stopped
         if stopped and threads == 1:
@@ -203,12 +205,12 @@ def _search_group(
     plan: Plan,
     options: MatchOptions,
     device: str,
-    tell: Callable[[float, float], None],
+    report_progress: Callable[[float, float], None],
 ) -> list[Match]:
     began = time.monotonic()
     budget = None if options.seconds is None else options.seconds * len(pairs)
     found, stopped = search(
-        pairs, plan, seconds=budget, seed=options.seed, device=device, tell=tell
+        pairs, plan, seconds=budget, seed=options.seed, device=device, tell=report_progress
     )
     took = (time.monotonic() - began) / len(pairs)
     return [

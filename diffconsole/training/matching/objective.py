@@ -15,14 +15,20 @@ from ...losses import MixTarget
 from ...model.predictor import level_gain_db
 from ...modules.reverb.process import band_decays
 from ...pairs import PAIR_RATE, Pair, loudest_start
+from ...strip.later import LATER, is_later
 from ...strip.parameters import PARAMETERS, denormalize
 
-__all__ = ["HELD", "INDEX", "KEYS", "MatchObjective", "render_all"]
+__all__ = ["HELD", "INDEX", "KEYS", "SEARCHED", "MatchObjective", "render_all"]
 
 KEYS = tuple(p.key for p in PARAMETERS)
 INDEX = {key: place for place, key in enumerate(KEYS)}
 HELD = ("input_gain.gain_db", "output_gain.gain_db")
 """Level is found by the gains around the strip, not by the search."""
+
+SEARCHED = [place for place, p in enumerate(PARAMETERS) if not is_later(p)]
+"""Settings that the search has starts for; it leaves modules that came later off."""
+
+OFF = frozenset({"input_gain", "output_gain"}) | LATER
 
 SIDES = ("pan.position", "reverb.width")
 LOSS_STRIDE = 32
@@ -109,11 +115,11 @@ def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int
 
 @functools.lru_cache(maxsize=32)
 def _console_for(reverb_seconds: float) -> Console:
-    return Console(PAIR_RATE, bypass={"input_gain", "output_gain"}, reverb_seconds=reverb_seconds)
+    return Console(PAIR_RATE, bypass=OFF, reverb_seconds=reverb_seconds)
 
 
 def _console(points: Tensor, samples: int) -> Console:
-    """The console with room for the longest of these reverbs, as far as the excerpt hears it.
+    """The console with room for the longest of these reverbs, as far as the excerpt holds it.
 
     In whole halves of a second: a new length at each step would make new noise each time.
     """

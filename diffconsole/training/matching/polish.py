@@ -2,11 +2,11 @@
 
 A reverb's return is noise: until its pre-delay is right to a fraction of a sample, it is as far
 from the mix's as another reverb, and no gradient leads there. Cross-correlation finds it at once.
-From there the difference of the samples themselves, which hears every setting, takes over by
+From there the difference of the samples themselves, which depends on every setting, takes over by
 damped least squares (Levenberg 1944, Marquardt 1963). On a mix from another desk nothing stands
 out, or nothing is gained, and the point is returned as it was.
 
-One thing the samples do not tell: an EQ that is louder, into a threshold as much higher, with less
+One thing the samples do not show: an EQ that is louder, into a threshold as much higher, with less
 makeup, sounds the same. Which of them it is, the way there decides.
 """
 
@@ -19,23 +19,23 @@ from torch import Tensor
 
 from ...pairs import PAIR_RATE
 from ...strip.parameters import BY_KEY
-from .objective import HELD, INDEX, KEYS, MatchObjective
+from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
 
-__all__ = ["pre_delay_heard", "solved"]
+__all__ = ["pre_delay_in_mix", "refine_least_squares"]
 
 PRE_DELAY = BY_KEY["reverb.pre_delay_ms"]
 DISTINCT, PEAK_SAMPLES = 2.0, 8
-# The difference of the samples, as a share of the mix's energy, from which the settings are solved:
-# with the return found, and without, where a mix may have next to no reverb.
+# The difference of the samples, as a share of the mix's energy, from which settings are
+# refined: with the return found, and without, where a mix may have next to no reverb.
 NEAR, NEAR_WITHOUT_RETURN = 0.7, 0.03
 STEPS, TRIES, LEAST_GAIN = 16, 5, 0.02
 NUDGE, LONGEST_STEP = 2e-3, 0.12
 DAMPING, LEAST_DAMPING = 1e-2, 1e-7
-FREE = [place for place, key in enumerate(KEYS) if key not in HELD]
+FREE = [place for place in SEARCHED if KEYS[place] not in HELD]
 
 
 @torch.no_grad()
-def pre_delay_heard(objective: MatchObjective, point: Tensor) -> float | None:
+def pre_delay_in_mix(objective: MatchObjective, point: Tensor) -> float | None:
     """Return the pre-delay, 0…1, at which the return is found in the mix; none if nowhere.
 
     It is the lag at which the phases of the return without pre-delay agree with those of what the
@@ -51,23 +51,23 @@ def pre_delay_heard(objective: MatchObjective, point: Tensor) -> float | None:
     size = cross.abs()
     whitened = cross / (size + 1e-3 * size.mean(dim=-1, keepdim=True) + 1e-20)
     last = int(PRE_DELAY.high / 1000.0 * PAIR_RATE)
-    heard = torch.fft.irfft(whitened, length)[:, : last + 1].sum(dim=0)
-    peak = int(heard.argmax())
+    response = torch.fft.irfft(whitened, length)[:, : last + 1].sum(dim=0)
+    peak = int(response.argmax())
     away = (torch.arange(last + 1) - peak).abs() > PEAK_SAMPLES
-    if float(heard[peak]) < DISTINCT * float(heard[away.to(heard.device)].abs().max()):
+    if float(response[peak]) < DISTINCT * float(response[away.to(response.device)].abs().max()):
         return None
     offset = 0.0
     if 0 < peak < last:
-        before, top, after = heard[peak - 1 : peak + 2].tolist()
+        before, top, after = response[peak - 1 : peak + 2].tolist()
         offset = 0.5 * (before - after) / (before - 2.0 * top + after)
     return PRE_DELAY.to_normalised(PRE_DELAY.clip((peak + offset) / PAIR_RATE * 1000.0))
 
 
 @torch.no_grad()
-def solved(
-    objective: MatchObjective, point: Tensor, go_on: Callable[[], bool] = lambda: True
+def refine_least_squares(
+    objective: MatchObjective, point: Tensor, may_continue: Callable[[], bool] = lambda: True
 ) -> Tensor:
-    """Return the point at which the samples differ least, if it is the nearer one to the mix.
+    """Return the point at which the samples differ least, if its distance to the mix is lower.
 
     Parameters
     ----------
@@ -75,21 +75,21 @@ def solved(
         The pair.
     point : Tensor
         ``(parameters,)`` in 0…1.
-    go_on : callable
+    may_continue : callable
         Asked before each step.
     """
-    heard = pre_delay_heard(objective, point)
+    found_at = pre_delay_in_mix(objective, point)
     moved = point.clone()
-    if heard is not None:
-        moved[INDEX[PRE_DELAY.key]] = heard
+    if found_at is not None:
+        moved[INDEX[PRE_DELAY.key]] = found_at
     energy = float(objective.mix.square().sum())
     result = objective.render(moved[None])[0]
     left = result - objective.mix[0]
     error, damping = float(left.square().sum()) / energy, DAMPING
-    if not error < (NEAR if heard is not None else NEAR_WITHOUT_RETURN):
+    if not error < (NEAR if found_at is not None else NEAR_WITHOUT_RETURN):
         return point
     for _ in range(STEPS):
-        if not go_on():
+        if not may_continue():
             break
         slopes = _slopes(objective, moved, result)
         normal, downhill = slopes @ slopes.T, slopes @ left.reshape(-1)
@@ -119,7 +119,7 @@ def solved(
 
 def _slopes(objective: MatchObjective, point: Tensor, result: Tensor) -> Tensor:
     """How every sample changes with each free setting, ``(free, 2·samples)``."""
-    # Away from the nearer end, so that no setting leaves its range.
+    # Away from the closer end, so that no setting leaves its range.
     nudges = torch.where(point[FREE] > 0.5, -NUDGE, NUDGE)
     nudged = point.repeat(len(FREE), 1)
     nudged[torch.arange(len(FREE)), FREE] += nudges

@@ -1,4 +1,4 @@
-"""Jobs that run beside each other, one thread each, and tell how far they are.
+"""Jobs that run beside each other, one thread each, and report their progress.
 
 Several searches on one thread each get more done than one after the other on all threads: most of
 what a step does on a few seconds of sound is too little to be shared out.
@@ -17,26 +17,26 @@ import torch
 __all__ = ["side_by_side"]
 
 Result = TypeVar("Result")
-Tell = Callable[[float, float], None]
-# How often the calling thread looks whether something has happened, so that Ctrl-C is heard.
+Progress = Callable[[float, float], None]
+# How often the calling thread looks whether something has happened, so that Ctrl-C is noticed.
 TICK_SECONDS = 0.2
 
 
 def side_by_side(
-    jobs: Sequence[Callable[[Tell], Result]],
+    jobs: Sequence[Callable[[Progress], Result]],
     threads: int,
-    tell: Callable[[int, float, float], None],
+    report_progress: Callable[[int, float, float], None],
 ) -> Iterator[Result]:
     """Run jobs on a few threads and yield their results in the jobs' order.
 
     Parameters
     ----------
     jobs : sequence of callable
-        Each is called with what tells its progress, a share of 0…1 and a loss. After Ctrl-C that
+        Each is called with what reports its progress, a share of 0…1 and a loss. After Ctrl-C that
         raises ``KeyboardInterrupt``: the job then returns what it has.
     threads : int
         That many at once; 1 runs them in the calling thread, with all of torch's threads.
-    tell : callable
+    report_progress : callable
         Called in the calling thread with a job's number, share and loss.
 
     Yields
@@ -46,16 +46,16 @@ def side_by_side(
     """
     if threads <= 1:
         for number, job in enumerate(jobs):
-            yield job(lambda share, loss, number=number: tell(number, share, loss))  # type: ignore[misc]
+            yield job(lambda share, loss, number=number: report_progress(number, share, loss))  # type: ignore[misc]
         return
     before = torch.get_num_threads()
     stop = threading.Event()
-    told: queue.SimpleQueue[tuple[int, float, float]] = queue.SimpleQueue()
+    reported: queue.SimpleQueue[tuple[int, float, float]] = queue.SimpleQueue()
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    started = [pool.submit(_run, job, number, told, stop) for number, job in enumerate(jobs)]
+    started = [pool.submit(_run, job, number, reported, stop) for number, job in enumerate(jobs)]
     try:
         for future in started:
-            _watch(future, told, stop, tell)
+            _watch(future, reported, stop, report_progress)
             result = future.result()
             if result is None:
                 return
@@ -67,34 +67,34 @@ def side_by_side(
 
 
 def _run(
-    job: Callable[[Tell], Result],
+    job: Callable[[Progress], Result],
     number: int,
-    told: queue.SimpleQueue[tuple[int, float, float]],
+    reported: queue.SimpleQueue[tuple[int, float, float]],
     stop: threading.Event,
 ) -> tuple[Result] | None:
     if stop.is_set():
         return None
 
-    def tell(share: float, loss: float) -> None:
-        told.put((number, share, loss))
+    def report_progress(share: float, loss: float) -> None:
+        reported.put((number, share, loss))
         if stop.is_set():
             raise KeyboardInterrupt
 
-    return (job(tell),)
+    return (job(report_progress),)
 
 
 def _watch(
     future: Future[tuple[Result] | None],
-    told: queue.SimpleQueue[tuple[int, float, float]],
+    reported: queue.SimpleQueue[tuple[int, float, float]],
     stop: threading.Event,
-    tell: Callable[[int, float, float], None],
+    report_progress: Callable[[int, float, float], None],
 ) -> None:
-    """Pass on what the jobs tell until this one is done; Ctrl-C stops all of them."""
-    while not (future.done() and told.empty()):
+    """Pass on what the jobs report until this one is done; Ctrl-C stops all of them."""
+    while not (future.done() and reported.empty()):
         try:
-            event = told.get(timeout=TICK_SECONDS)
+            event = reported.get(timeout=TICK_SECONDS)
             if not stop.is_set():
-                tell(*event)
+                report_progress(*event)
         except queue.Empty:
             continue
         except KeyboardInterrupt:

@@ -1,8 +1,8 @@
-"""Where the search of a match starts: settings that are near before any gradient is taken.
+"""Where the search of a match starts: settings close to the mix before any gradient is taken.
 
 An EQ is fitted to the long-term spectra. Compressors and reverbs come from a grid, from the factory
-presets, from the statistics of real mixes and from the predictor; those that sound nearest to the
-mix go on.
+presets, from the statistics of real mixes and from the predictor; those with the lowest
+distance to the mix are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ...model.predictor import Predictor
 from ...modules.equalizer.process import equalizer_sections, response
 from ...pairs import PAIR_RATE
 from ...strip import statistics
-from ...strip.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
+from ...strip.later import start_settings
+from ...strip.parameters import BY_KEY, PARAMETERS, denormalize
 from ...strip.preset import factory_presets
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ ORDINARY = {
     "compressor.threshold_db": -24.0,
     "compressor.makeup_db": 3.0,
 }
-"""Where a setting goes that the audio does not tell, if not to the table's default."""
+"""Value of a setting that the audio does not determine, where it is not the table's default."""
 
 LOWEST_HZ, HIGHEST_HZ, POINTS = 60.0, 16000.0, 36
 FRAME = 4096
@@ -54,7 +55,7 @@ IDLE_DB = 0.4
 
 @functools.cache
 def _ordinary() -> Tensor:
-    settings = default_settings() | ORDINARY
+    settings = start_settings() | ORDINARY
     return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS])
 
 
@@ -90,7 +91,7 @@ def spectrum_db(audio: Tensor) -> tuple[Tensor, Tensor]:
 def _equalized(
     point: Tensor, freq_hz: Tensor, wanted_db: Tensor, weight: Tensor, steps: int
 ) -> Tensor:
-    """The point with an EQ whose curve is near to the wanted one, but for the level."""
+    """The point with an EQ whose curve is close to the wanted one, but for the level."""
     share = weight / weight.sum()
     wanted_db = wanted_db - (wanted_db * share).sum()
     start = point[EQ_PLACES]

@@ -1,4 +1,4 @@
-"""What follows a search: what is not heard is left out, and how sure each setting is."""
+"""What follows a search: what is inaudible is left out, and how certain each setting is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from ...strip.parameters import BY_KEY, EQ_BANDS
-from .objective import HELD, INDEX, KEYS, MatchObjective
+from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
 
-__all__ = ["levelled", "probe", "unheard"]
+__all__ = ["levelled", "estimate_sensitivity", "prune_inaudible"]
 
 EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
 # A switch goes off where the distance then rises by less than this share.
-UNHEARD = 0.003
-# Nearer than this nobody hears the difference to the mix, and shares of it say nothing.
+INAUDIBLE = 0.003
+# Below this distance the difference to the mix is inaudible, and shares of it say nothing.
 LEAST_DISTANCE = 0.1
 # The range of a setting in which the distance rises by less than this share is its uncertainty.
 UNCERTAIN, PROBE = 0.01, 0.04
@@ -23,9 +23,9 @@ UNCERTAIN, PROBE = 0.01, 0.04
 
 @torch.no_grad()
 def levelled(objective: MatchObjective, point: Tensor) -> Tensor:
-    """Return the point with the makeup that is nearest to the mix, within 2 dB.
+    """Return the point with the makeup with the lowest distance to the mix, within 2 dB.
 
-    A few steps of a search leave the level off by a decibel, which is heard at once and costs one
+    A few steps of a search leave the level off by a decibel, which is audible at once and costs one
     rendering to put right.
     """
     result = objective.render(point[None])
@@ -41,7 +41,9 @@ def levelled(objective: MatchObjective, point: Tensor) -> Tensor:
     return point
 
 
-def unheard(objective: MatchObjective, point: Tensor, *, one_by_one: bool = True) -> frozenset[str]:
+def prune_inaudible(
+    objective: MatchObjective, point: Tensor, *, one_by_one: bool = True
+) -> frozenset[str]:
     """Return the modules and bands that the result does without.
 
     Parameters
@@ -51,7 +53,7 @@ def unheard(objective: MatchObjective, point: Tensor, *, one_by_one: bool = True
     point : Tensor
         ``(parameters,)`` in 0…1.
     one_by_one : bool
-        Try them again after each that is left out, the least heard first; else try each once, on a
+        Try them again after each that is left out, the least audible first; else each once, on a
         part of the frames.
     """
     single = (*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor")
@@ -60,7 +62,7 @@ def unheard(objective: MatchObjective, point: Tensor, *, one_by_one: bool = True
     off: frozenset[str] = frozenset()
     part = (0, 1 if one_by_one else 4)
     centre = float(objective.distances(point[None], part=part))
-    most = centre + UNHEARD * max(centre, LEAST_DISTANCE)
+    most = centre + INAUDIBLE * max(centre, LEAST_DISTANCE)
     while True:
         left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
         without = {c: float(objective.distances(point[None], off | c, part)) for c in left}
@@ -75,13 +77,14 @@ def unheard(objective: MatchObjective, point: Tensor, *, one_by_one: bool = True
         off = off | fine[0]
 
 
-def probe(
+def estimate_sensitivity(
     objective: MatchObjective, point: Tensor, off: frozenset[str]
 ) -> dict[str, tuple[float, float]]:
     """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
     centre = float(objective.distances(point[None], off))
     found = {}
-    for place, key in enumerate(KEYS):
+    for place in SEARCHED:
+        key = KEYS[place]
         if key in HELD:
             continue
         value = float(point[place])

@@ -63,9 +63,9 @@ def undo_anchoring(
     seed: int,
     count: int = USUAL,
 ) -> None:
-    """Give a model that was anchored its whole departures back, so that training goes on.
+    """Give a model that was anchored its whole residuals back, so that training continues.
 
-    Of a model that was anchored with a share of 0 none are left: it goes on without any.
+    Of a model that was anchored with a share of 0 none are left: it continues without any.
     """
     share = model.info.get("anchor_share", 1.0)
     if not 0.0 < share < 1.0:
@@ -86,9 +86,9 @@ def settle(
     trained : PretrainModel
         Trained.
     usual : Tensor
-        What :func:`usual_voices` returned for people that were trained on.
+        What :func:`usual_voices` returned for speakers that were trained on.
     validation_set : ValidationSet
-        Examples of people that were not.
+        Examples of speakers that were not.
     share : float
         Of the departures that the head learnt, 0…1.
     """

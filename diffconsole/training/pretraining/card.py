@@ -16,7 +16,7 @@ MANIFEST = "manifest.csv"
 STAGES = {
     "before": "the model as it was",
     "studio": "one strip for every vocal",
-    "ridge": "departures with the voice, from the settings near it",
+    "ridge": "residuals that follow the voice, from each pair's estimated settings",
     "head": "the same, trained through the console",
     "top": "the encoder's top stages too",
 }
@@ -57,9 +57,10 @@ Distance to the mixes {_whose(info)} (lower is better):
 |---|{"---|" * len(columns)}
 {lines}
 
-*Level only* is the raw vocal at the mix's loudness; *one preset* the factory preset that is nearest
-to the pairs trained on; *before* and *after* the model. Of long pairs the loudest 20 s count, as in
-`diffconsole evaluate`. A mix that is nearly mono can decide the mean; see the median then.
+*Level only* is the raw vocal at the mix's loudness; *one preset* the factory preset with the
+lowest distance to the pairs trained on; *before* and *after* the model. Of long pairs the loudest
+20 s count, as in `diffconsole evaluate`. A mix that is nearly mono can decide the mean; see the
+median then.
 
 ![The distance over the run](finetune.png)
 
@@ -117,8 +118,8 @@ def pretrain_card(info: Mapping[str, Any]) -> str:
     Parameters
     ----------
     info : mapping
-        What ``pretrain`` records: date, options, steps, people, figures on the people held out,
-        sources of the data, and where it went on from another run what that one recorded.
+        What ``pretrain`` records: date, options, steps, people, figures on the test speakers,
+        sources of the data, and where it continued another run what that one recorded.
     """
     options = info["options"]
     figures = dict(info["held_out"])
@@ -126,7 +127,7 @@ def pretrain_card(info: Mapping[str, Any]) -> str:
     labels = {
         "total": "loss",
         "likelihood": "negative log-likelihood of the settings",
-        "error": "mean absolute error, share of range, as heard",
+        "error": "mean absolute error, share of range, weighted by audibility",
         "curve_db": "error of the EQ's curve, dB",
     }
     start = info.get("started_from", {}).get("held_out", {})
@@ -143,22 +144,23 @@ def pretrain_card(info: Mapping[str, Any]) -> str:
     judges = options.get("judges") or held
     return f"""# A pretrained vocal model
 
-Hears a raw vocal, predicts the settings of the channel strip that finishes it. Log-mel spectrogram
-at 44.1 kHz, a small convolutional network, a head with a mean and an uncertainty for each setting,
-and a second head that also hears a finished vocal and predicts the settings that lead to its style.
+Analyses a raw vocal and predicts the settings of the channel strip that mixes it. Log-mel
+spectrogram at 44.1 kHz, a small convolutional network, a head with a mean and an uncertainty for
+each setting, and a second head that also analyses a mixed vocal and predicts the settings that lead
+to its style.
 {_runs(info)}
 
 **How.** Raw vocals whose right settings are known are made from the voices: a channel strip is
 drawn from the statistics of 435 real vocal mixes (fitted by the DiffVox project, MIT), about one
-strip that is near to all mixes, the anchor, and undone, with wandering level, rumble and room. The
-network learns to tell the strip; beside it, it learns
-to tell a random strip that a voice went through, which of other passages went through the same,
-and the strip that brings a raw voice to the style of a finished one, of somebody else or its own.
-The uncertainty is scaled so that four of five right settings of people that it was not trained on
+strip that is close to all mixes, the anchor, and undone, with wandering level, rumble and room. The
+network learns to predict the strip; beside it, it learns
+to recognise a random strip that a voice went through, which of other passages went through the
+same, and the strip that brings a raw voice to the style of a mixed one, its own or another.
+The uncertainty is scaled so that four of five right settings of speakers that it was not trained on
 lie within its middle 80 %.{_anchored(info)}
 
-**Measured** on people who were never trained on ({", ".join(judges) or "nobody was kept apart"}),
-who also chose the best state, against the anchor for everybody:
+**Measured** on speakers that were never trained on ({", ".join(judges) or "none was held out"}),
+which also chose the best state, against the anchor for every vocal:
 
 | | {" | ".join(columns)} |
 |---|{"---|" * len(columns)}
@@ -166,9 +168,10 @@ who also chose the best state, against the anchor for everybody:
 
 Distances to mixes, simulated and real: `python -m tests.benchmarks.first_model`.
 {_references(info)}
-**Limits.** Lead vocals, one voice at a time. Made of few people: it hears tone, level, rumble and
-room, and answers near the middle of real mixes where it is not sure; the uncertainty of each
-setting says so. It does not know your taste: fine-tune it on your pairs.
+**Limits.** Lead vocals, one voice at a time. Trained on few speakers and singers: it analyses
+tone, level, rumble and room, and predicts values close to the middle of real mixes where it is not
+certain; the uncertainty of each setting says so. It does not know your taste: fine-tune it on your
+pairs.
 
 **Voices** (the audio is not part of the package)
 
@@ -262,7 +265,7 @@ def sources_of(folder: str | Path | None, group: str) -> list[dict[str, Any]]:
     folder : str or Path, optional
         Of voices or rooms.
     group : str
-        The column of the manifest that names a person or a kind.
+        The column of the manifest that names a speaker or a kind.
 
     Returns
     -------

@@ -41,7 +41,7 @@ TWO_SIDES_DB = 10.0 * math.log10(2.0)
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which examples a step hears, by their numbers: a matter of the seed and the step alone.
+    """Which examples a step uses, by their numbers: a matter of the seed and the step alone.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Schedule:
         return range(step * self.fresh, (step + 1) * self.fresh)
 
     def again_in(self, step: int) -> list[int]:
-        """Numbers of the earlier examples that a step hears again; none in the first step."""
+        """Numbers of the earlier examples that a step uses again; none in the first step."""
         made = step * self.fresh
         kept = min(made, POOL)
         if not kept:
@@ -72,10 +72,10 @@ class Schedule:
 
 
 class Stream(IterableDataset):
-    """Examples by their number, so that a run that goes on hears what it would have heard.
+    """Examples by their number, so that a resumed run gets what it would have got.
 
     Iterated, it yields for each step from `first` on the examples that are missing in memory, by
-    number: those that are new, and of those that the step hears again the ones that were made
+    number: those that are new, and of those that the step uses again the ones that were made
     before the run was stopped. Several processes take turns, a step each.
     """
 
@@ -132,7 +132,7 @@ class Pool:
         self.kept: dict[int, Example] = {}
 
     def batch(self, step: int, made: Mapping[int, Example]) -> list[Tensor]:
-        """Keep what was made for a step, and return what the step hears."""
+        """Keep what was made for a step, and return what the step uses."""
         # Copies: what another process sent keeps a file open as long as it lives.
         self.kept.update({n: (heard.clone(), told.clone()) for n, (heard, told) in made.items()})
         numbers = [*self.schedule.fresh_in(step), *self.schedule.again_in(step)]

@@ -9,8 +9,10 @@ import torch
 from ...encoders import family_of, open_encoder, split_spec
 from ...encoders.base import Encoder
 from ...errors import ModelError
+from ...model.known import Known
 from ...model.predictor import Predictor, default_model
 from ...strip.anchor import anchor
+from ...strip.later import FIRST_PARAMETERS
 
 __all__ = ["new_model"]
 
@@ -26,7 +28,7 @@ def new_model(
         ``NAME[:PATH]``: a family, and a file, a bundle, or the folder of a model whose encoder
         it is. The families whose weights are shipped need no path.
     sample_rate : int, optional
-        Hz, for encoders whose file does not tell it.
+        Hz, for encoders whose file does not state it.
     seed : int
         Of the head's weights.
     trust : bool
@@ -47,6 +49,8 @@ def new_model(
         torch.manual_seed(seed)
         model = Predictor(encoder)
     model.head.start_at(anchor())
+    # The anchor does without modules that came after it.
+    model.known = Known.of(FIRST_PARAMETERS)
     return model.eval()
 
 

@@ -2,17 +2,17 @@
 
 Four tasks share the encoder:
 
-- *finish*: a simulated raw vocal (:mod:`.simulate`); tell the strip that finishes it. This head
+- *finish*: a simulated raw vocal (:mod:`.simulate`); predict the strip that mixes it. This head
   is kept: it is the shipped predictor's.
-- *listen*: a voice through a random strip (:mod:`.processed`); tell the strip.
+- *listen*: a voice through a random strip (:mod:`.processed`); predict the strip.
 - *style*: a voice before the strip, and one or two others after it, or other passages of the same;
-  tell the strip. This head is kept too: it brings a raw vocal to the style of a finished one.
+  predict the strip. This head is kept too: it brings a raw vocal to the style of a finished one.
 - *match*: of passages through one strip, find the others among the batch, whoever sings, and beside
   the same passage through another strip.
 
 The loss of the first three is the likelihood of the known settings and the error of the EQ's curve
 (:mod:`.targets`), of the last the cross-entropy of the cosine similarities (InfoNCE, van den Oord
-et al., 2018). Examples are made on the fly in other processes and heard a few times each from a
+et al., 2018). Examples are made on the fly in other processes and used a few times each from a
 pool, since making one costs more than learning from it. Validation speakers serve
 to choose the best state and to calibrate its uncertainty; test speakers are not used at all. In
 the end the first head is anchored (:mod:`.anchoring`).
@@ -22,10 +22,8 @@ from __future__ import annotations
 
 import copy
 import datetime
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +34,18 @@ from torch.utils.data import DataLoader
 
 from ...encoders.logmel import LogMelEncoder
 from ...errors import ModelError
-from ...model.predictor import Predictor, default_model
 from ...strip.anchor import anchor
 from ...strip.parameters import PARAMETERS
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..interrupts import uninterrupted
-from .anchoring import ANCHOR_SHARE, settle, undo_anchoring, usual_voices
+from .anchoring import settle, undo_anchoring, usual_voices
 from .card import pretrain_card, sources_of
 from .examples import SOUNDS, Pool, Schedule, Stream
 from .pretrain_model import PretrainModel, make_validation_set, means_of, validate
+from .pretrain_options import PretrainOptions, identity_of, recorded
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
+from .starting_model import mean_with, starting_model, take_over
 from .strips import Strips
 from .style_pairs import fit_model_statistics
 from .targets import settings_loss
@@ -54,82 +53,14 @@ from .targets import settings_loss
 __all__ = ["PretrainOptions", "held_out_examples", "mean_with", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
-TIMES_HEARD = 4.0
+TIMES_USED = 4.0
 VALIDATIONS = 25
 """Over a run; by time at most one a minute."""
 
 CHECKPOINT = "pretrain.safetensors"
-SHIPPED = "shipped"
 RECORDED = ("trained", "options", "steps", "people", "sources", "started_from")
 KEPT = ("total", "likelihood", "error", "curve_db", "style")
-"""Figures of what a model keeps; a run that goes on has a new listener."""
-
-
-@dataclass(frozen=True)
-class PretrainOptions:
-    """What a pretraining run is made of; recorded in the model.
-
-    Attributes
-    ----------
-    voices : str
-        Folder with one folder of clips a person.
-    rooms : str, optional
-        Folder of impulse responses.
-    held_out : tuple of str
-        Test speakers, who are not used at all.
-    judges : tuple of str
-        Validation speakers: not trained on, they choose the best state and calibrate its
-        uncertainty; by default those held out.
-    reference : tuple of str
-        People whose long-term spectrum is the finished one; empty for the mean of all.
-    finished : str, optional
-        Folder of mixed vocals, in place of the reference: the long-term spectra of finished voices
-        are drawn from the distribution of theirs.
-    minutes : float
-        Time budget.
-    steps : int, optional
-        Steps, instead of the time budget: the result then does not depend on how fast the
-        machine is. With 0 the model is only anchored and its uncertainty scaled.
-    batch : int
-        Sounds per step: a sixth raw vocals, the others voices before and after a strip.
-    learning_rate : float
-        At the start; it falls to nothing along a cosine of the budget.
-    start_from : str, optional
-        Folder of a pretrained model to go on from, by ``"shipped"`` the shipped one; by default
-        from scratch. Whom it was trained on must not be held out here. A lower learning rate than
-        the usual one keeps what it knows.
-    average : bool
-        Whether the model is the mean of the weights that the run started from and its best ones.
-        Two ends of one path err in different ways; their mean errs less on voices unlike those of
-        both runs (weights averaged as by Wortsman et al., "Model soups", 2022).
-    seed : int
-        Of weights and examples.
-    anchor_share : float
-        Share of what the head learnt that predictions depart by from the anchor, 0…1.
-    bfloat16 : bool
-        Whether the convolutions are trained in bfloat16 mixed precision: twice as fast where the
-        processor has it, as most since 2020 do.
-    style_strips : int
-        Simulated strips, with several singers each, by which the statistics of references are
-        fitted in the end (:mod:`.style_pairs`); with 0 the model has none of its own.
-    """
-
-    voices: str
-    rooms: str | None = None
-    held_out: tuple[str, ...] = ()
-    judges: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    finished: str | None = None
-    minutes: float = 50.0
-    steps: int | None = None
-    batch: int = 48
-    learning_rate: float = 1e-3
-    start_from: str | None = None
-    average: bool = False
-    seed: int = 0
-    anchor_share: float = ANCHOR_SHARE
-    bfloat16: bool = False
-    style_strips: int = 400
+"""Figures of what a model keeps; a resumed run has a new listener."""
 
 
 def held_out_examples(
@@ -161,7 +92,7 @@ def pretrain(
     folder : Path
         Gets the model, and a checkpoint each two minutes.
     resume : bool
-        Go on from the folder's checkpoint if there is one.
+        Resume from the folder's checkpoint if there is one.
     report : callable
         Called after each step with ``fraction`` of the budget, ``step`` and ``loss``, and after
         each validation with the held-out figures.
@@ -183,8 +114,8 @@ def pretrain(
     Raises
     ------
     ModelError
-        A person to hold out is not there, nobody is left to train on, the model to start from is
-        of another kind or was trained on somebody that is held out here, or the folder holds the
+        A speaker to hold out is not there, none is left to train on, the model to start from is
+        of another kind or was trained on a speaker that is held out here, or the folder holds the
         checkpoint of a run with other data or options.
     AudioError
         The voices or rooms cannot be read.
@@ -194,7 +125,7 @@ def pretrain(
         raise ModelError("a mean with the start needs a start; name the model to start from")
     if options.steps == 0 and options.start_from is None:
         raise ModelError("0 steps leave weights of chance; name the model to start from")
-    start = None if options.start_from is None else _known(options, trust_checkpoint)
+    start = None if options.start_from is None else starting_model(options, trust_checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     roles = (("hold out", options.held_out), ("validate on", options.judges))
     if Path(options.voices).is_dir():
@@ -212,7 +143,7 @@ def pretrain(
     apart = {*options.held_out, *options.judges}
     people = [p for p in voices.clips if p not in apart]
     if not people:
-        raise ModelError(f"{options.voices}: everybody is held out; leave somebody to train on")
+        raise ModelError(f"{options.voices}: all speakers are held out; leave some to train on")
     strips = Strips.usual()
     pretrain_model = PretrainModel(options.bfloat16)
     model = pretrain_model.model
@@ -228,7 +159,7 @@ def pretrain(
         assert head is not None
         head.start_at(at)
     if start is not None:
-        _take_over(model, start, options)
+        take_over(model, start, options)
     pretrain_model.to(device)
     strangers = voices.of(options.judges or options.held_out or people)
     validating = Stream(strangers, rooms, strips, mel, HELD_OUT_SEED, 0)
@@ -238,7 +169,7 @@ def pretrain(
     if start is not None:
         began_with = _kept(validate(pretrain_model, validation_set))
         undo_anchoring(start, *known)
-        _take_over(model, start, options)
+        take_over(model, start, options)
     optimizer = torch.optim.AdamW(
         pretrain_model.parameters(), lr=options.learning_rate, weight_decay=0.01
     )
@@ -246,7 +177,7 @@ def pretrain(
         "step": 0,
         "seconds": 0.0,
         "best": None,
-        "options": _identity(options),
+        "options": identity_of(options),
     }
     best: dict[str, Tensor] = {}
     checkpoint = folder / CHECKPOINT
@@ -254,7 +185,7 @@ def pretrain(
         # A run of before there were options in it is of these.
         like = {key: progress[key] for key in ("step", "seconds", "best")}
         progress, best = load_checkpoint(checkpoint, pretrain_model, optimizer, like)
-        if progress.get("options", _identity(options)) != _identity(options):
+        if progress.get("options", identity_of(options)) != identity_of(options):
             raise ModelError(
                 f"{folder}: holds an unfinished run with other data or options; repeat that "
                 "command to finish it, or add --force to start again"
@@ -267,7 +198,7 @@ def pretrain(
         }
 
     units = max(1, options.batch // SOUNDS)
-    fresh = max(1, round(units / TIMES_HEARD))
+    fresh = max(1, round(units / TIMES_USED))
     schedule = Schedule(options.seed, fresh, units)
     stream = Stream(voices.of(people), rooms, strips, mel, options.seed, progress["step"], schedule)
     loader = DataLoader(
@@ -326,7 +257,7 @@ def pretrain(
                 validate_state()
                 validated_at = time.monotonic()
             batch = pool.batch(progress["step"], made)
-            # Half a step is no state that a run can go on from.
+            # Half a step is no state that a run can resume from.
             with uninterrupted():
                 loss = step(batch[0], batch[1], share)
             report({"fraction": share, "step": progress["step"], "loss": loss})
@@ -363,7 +294,7 @@ def pretrain(
         )  # fmt: skip
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
-        "options": _recorded(options),
+        "options": recorded(options),
         "steps": progress["step"],
         "budget": "steps" if options.steps is not None else "minutes",
         "anchor_share": options.anchor_share,
@@ -389,76 +320,8 @@ def _check_people(
             raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to {role}")
 
 
-def _runs_of(info: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What a model records of its last run, and of those that it went on from."""
-    run: Mapping[str, Any] | None = info
-    while run is not None:
-        yield run
-        run = run.get("started_from")
-
-
-def _known(options: PretrainOptions, trust: bool) -> Predictor:
-    """The model to start from, if it may be."""
-    folder = default_model() if options.start_from == SHIPPED else Path(str(options.start_from))
-    known = Predictor.load(folder, trust_checkpoint=trust)
-    info = known.info
-    if not {"trained", "options", "steps"} <= info.keys() or known.style is None:
-        raise ModelError(f"{folder}: not a model that pretrain wrote; give one to start from")
-    asked = {*options.held_out, *options.judges}
-    before = info["options"]
-    heard = sorted({name for run in _runs_of(info) for name in run.get("people", ())} & asked)
-    if "people" not in info:
-        heard += sorted(asked - {*before.get("held_out", ()), *before.get("judges", ())})
-    if heard:
-        raise ModelError(
-            f"{folder}: was trained on {heard[0]!r}, who is to be held out; hold out whom it held "
-            "out, or start from scratch"
-        )
-    chose = {name for run in _runs_of(info) for name in run["options"].get("judges", ())}
-    known_already = sorted(set(options.held_out) & chose)
-    if known_already:
-        raise ModelError(
-            f"{folder}: was chosen by {known_already[0]!r}, who is to be a test speaker; name "
-            "them for validation"
-        )
-    return known
-
-
-def _take_over(model: Predictor, known: Predictor, options: PretrainOptions) -> None:
-    same = (known.encoder.name, known.encoder.config(), known.hidden)
-    if same != (model.encoder.name, model.encoder.config(), model.hidden):
-        raise ModelError(
-            f"{options.start_from}: of another size than what pretrain trains; start from scratch"
-        )
-    model.load_state_dict(known.state_dict())
-
-
 def _kept(figures: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in figures.items() if name in KEPT}
-
-
-@torch.no_grad()
-def mean_with(model: Predictor, other: Predictor) -> None:
-    """Set a model's weights to the mean of its own and those of another of the same kind."""
-    theirs = other.state_dict()
-    for name, weights in model.state_dict().items():
-        if weights.is_floating_point():
-            weights.lerp_(theirs[name].to(weights), 0.5)
-
-
-def _recorded(options: PretrainOptions) -> dict[str, Any]:
-    """The options for the model's card: folders by their names, not by where they lie."""
-    facts = asdict(options)
-    for name in ("voices", "rooms", "finished", "start_from"):
-        if facts[name] is not None:
-            facts[name] = Path(facts[name]).name
-    return facts
-
-
-def _identity(options: PretrainOptions) -> dict[str, Any]:
-    """What the training depends on beside the time, as JSON holds it; a run resumes its like."""
-    facts = {k: v for k, v in asdict(options).items() if k not in ("minutes", "style_strips")}
-    return dict(json.loads(json.dumps(facts)))
 
 
 def _one_thread(_: int) -> None:

@@ -9,6 +9,7 @@ level each result comes with it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ import torch
 from ...audio import loudness_lufs
 from ...console import Console
 from ...model.predictor import REFERENCE_LUFS
-from ...strip.parameters import BY_KEY, PARAMETERS, default_settings
+from ...strip.later import FIRST_PARAMETERS, NOT_DRAWN, is_later, start_settings
+from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS, Parameter
 from ...strip.statistics import SettingsStatistics
 from .simulate import SAMPLE_RATE, SECONDS, Voices, crop, levelled
 
@@ -33,35 +35,13 @@ __all__ = [
     "wide_strip",
 ]
 
-WIDE: dict[str, tuple[float, float]] = {
-    "eq.high_pass.freq_hz": (20.0, 200.0),
-    "eq.low_pass.freq_hz": (6000.0, 20000.0),
-    **{f"eq.{band}_shelf.gain_db": (-12.0, 12.0) for band in ("low", "high")},
-    **{f"eq.peak_{n}.gain_db": (-8.0, 8.0) for n in (1, 2, 3, 4)},
-    **{f"eq.peak_{n}.q": (0.4, 4.0) for n in (1, 2, 3, 4)},
-    "eq.low_shelf.q": (0.5, 1.0),
-    "eq.high_shelf.q": (0.5, 1.0),
-    "eq.high_pass.q": (0.5, 1.0),
-    "eq.low_pass.q": (0.5, 1.0),
-    "compressor.threshold_db": (-45.0, -12.0),
-    "compressor.ratio": (1.0, 12.0),
-    "compressor.attack_ms": (0.2, 60.0),
-    "compressor.release_ms": (20.0, 800.0),
-    "compressor.knee_db": (0.0, 12.0),
-    "compressor.makeup_db": (0.0, 8.0),
-    "reverb.pre_delay_ms": (0.0, 60.0),
-    "reverb.decay_s": (0.2, 4.0),
-    "reverb.low_ratio": (0.4, 1.6),
-    "reverb.high_ratio": (0.2, 1.0),
-    "reverb.low_cut_hz": (20.0, 400.0),
-    "reverb.high_cut_hz": (4000.0, 16000.0),
-    "reverb.width": (0.0, 1.0),
-    "reverb.wet_db": (-42.0, 0.0),
-    "output_gain.gain_db": (-12.0, 12.0),
-}
+HELD = frozenset(p.key for p in PARAMETERS if p.drawn is not None and p.drawn[0] == p.drawn[1])
+"""Settings that are not drawn: their range to draw from is one value."""
+
+HELD_MODULES = frozenset(m.key for m in CHAIN if HELD.issuperset(p.key for p in m.parameters))
+WIDE = {p.key: p.drawn for p in PARAMETERS if p.drawn is not None and p.key not in HELD}
 """Ranges of a wide strip, on the scale of each setting; what is not here is the table's."""
 
-HELD, HELD_MODULES = frozenset({"input_gain.gain_db", "pan.position"}), ("input_gain", "pan")
 WIDE_SHARE = 0.5
 MICROPHONE_DB, ROOM_SHARE = 3.0, 0.3
 
@@ -95,15 +75,31 @@ class Processed:
 
 
 def wide_strip(rng: np.random.Generator) -> dict[str, float]:
-    """Draw every setting for itself, evenly on its scale."""
-    strip = default_settings()
+    """Draw every setting for itself, evenly on its scale.
+
+    Modules that came later, and whose rows state ranges to draw from, have a generator of their
+    own, seeded by their key and by what was drawn for the others: these stay as they were.
+    """
+    strip = start_settings()
     for parameter in PARAMETERS:
-        if parameter.key in HELD:
+        if not is_later(parameter) and parameter.key not in HELD:
+            strip[parameter.key] = _drawn(parameter, rng)
+    values = np.array([strip[key] for key in FIRST_PARAMETERS])
+    for module in CHAIN:
+        if module.key in NOT_DRAWN:
             continue
-        ends = WIDE.get(parameter.key, (parameter.low, parameter.high))
-        low, high = (parameter.to_normalised(end) for end in ends)
-        strip[parameter.key] = parameter.clip(parameter.to_physical(rng.uniform(low, high)))
+        seed = hashlib.blake2b(module.key.encode() + values.tobytes(), digest_size=16).digest()
+        own = np.random.default_rng(int.from_bytes(seed, "little"))
+        for parameter in module.parameters:
+            if is_later(parameter) and parameter.drawn is not None and parameter.key not in HELD:
+                strip[parameter.key] = _drawn(parameter, own)
     return strip
+
+
+def _drawn(parameter: Parameter, rng: np.random.Generator) -> float:
+    ends = WIDE.get(parameter.key, (parameter.low, parameter.high))
+    low, high = (parameter.to_normalised(end) for end in ends)
+    return parameter.clip(parameter.to_physical(rng.uniform(low, high)))
 
 
 def random_strip(
@@ -236,7 +232,8 @@ def taken(
 
 
 def _console(seconds: float) -> Console:
-    return Console(SAMPLE_RATE, bypass=HELD_MODULES, reverb_seconds=min(seconds, 4.0))
+    off = HELD_MODULES | NOT_DRAWN
+    return Console(SAMPLE_RATE, bypass=off, reverb_seconds=min(seconds, 4.0))
 
 
 def _tensors(settings: Mapping[str, float], count: int) -> dict[str, torch.Tensor]:

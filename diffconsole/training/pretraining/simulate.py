@@ -27,6 +27,7 @@ from ...audio.endings import has_audio_ending
 from ...console import Console, equalizer
 from ...errors import AudioError
 from ...model.predictor import REFERENCE_LUFS
+from ...strip.later import LATER
 from ...strip.parameters import BY_KEY, PARAMETERS
 from .strips import Strips
 
@@ -48,16 +49,16 @@ DRY_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Voices:
-    """Clips by person, and the long-term spectra that finished voices have.
+    """Clips by speaker, and the long-term spectra that finished voices have.
 
     Attributes
     ----------
     clips : dict of str to list of ndarray
         ``(samples,)`` float32 at 44.1 kHz.
     corrections : dict of str to ndarray
-        Linear-phase FIR that brings a person's long-term spectrum to the mean of finished ones.
+        Linear-phase FIR that brings a speaker's long-term spectrum to the mean of finished ones.
     missing_db : dict of str to ndarray
-        ``(bins,)``, the mean finished long-term spectrum over that of each person.
+        ``(bins,)``, the mean finished long-term spectrum over that of each speaker.
     departures_db : tuple of ndarray
         ``(bins,)`` each, by what finished voices differ from their mean; without any, every
         finished voice has the mean spectrum.
@@ -69,12 +70,12 @@ class Voices:
     departures_db: tuple[np.ndarray, ...] = ()
 
     def of(self, people: Sequence[str]) -> Voices:
-        """Return the part of some people."""
+        """Return the part of some speakers."""
         clips = {p: self.clips[p] for p in people}
         return replace(self, clips=clips, corrections={p: self.corrections[p] for p in people})
 
     def correction(self, person: str, rng: np.random.Generator) -> np.ndarray:
-        """Return a linear-phase FIR that gives a person's voice a finished long-term spectrum.
+        """Return a linear-phase FIR that gives a speaker's voice a finished long-term spectrum.
 
         The finished spectrum is the mean plus ``a·cos θ + b·sin θ`` of two departures and an
         angle that are drawn: it varies as much, and in the same ways, as finished voices do.
@@ -111,7 +112,7 @@ class Example:
 
     def mix(self) -> np.ndarray:
         """Return the strip applied to the raw vocal, ``(2, samples)``."""
-        console = Console(SAMPLE_RATE)
+        console = Console(SAMPLE_RATE, bypass=LATER)
         with torch.inference_mode():
             audio = torch.from_numpy(self.raw)[None, None]
             return console(audio, _tensors(self.settings))[0].numpy()
@@ -120,15 +121,15 @@ class Example:
 def load_voices(
     folder: str | Path, reference: Sequence[str] = (), finished: str | Path | None = None
 ) -> Voices:
-    """Read a folder with a folder of clips for each person.
+    """Read a folder with one folder of clips per speaker.
 
     Parameters
     ----------
     folder : str or Path
-        Holds one folder a person; every audio file in it is a clip, unless it is silent or
+        Holds one folder per speaker; every audio file in it is a clip, unless it is silent or
         shorter than a second.
     reference : sequence of str
-        The people whose long-term spectrum is the finished one; by default the mean of all.
+        The speakers whose long-term spectrum is the finished one; by default the mean of all.
     finished : str or Path, optional
         Folder of mixed vocals, in place of the reference: a finished voice's long-term spectrum
         is drawn from the distribution of theirs.
@@ -136,14 +137,14 @@ def load_voices(
     Raises
     ------
     AudioError
-        No folder, nobody in it, a person of the reference is not there, or a file cannot be
+        No folder, no speaker in it, a speaker of the reference is not there, or a file cannot be
         read.
     """
     from ...audio import read_audio, resample
 
     folder = Path(folder)
     if not folder.is_dir():
-        raise AudioError(f"{folder}: not a folder; give one with a folder of clips a person")
+        raise AudioError(f"{folder}: not a folder; give one with a folder of clips per speaker")
     mixed = None if finished is None else _mixed_vocals(Path(finished))
     clips: dict[str, list[np.ndarray]] = {}
     for person in sorted(p for p in folder.iterdir() if p.is_dir()):
@@ -153,7 +154,7 @@ def load_voices(
             if len(mono) >= SHORTEST_SECONDS * SAMPLE_RATE and float(np.max(np.abs(mono))) > 1e-3:
                 clips.setdefault(person.name, []).append(levelled(mono))
     if not clips:
-        raise AudioError(f"{folder}: no audio in the folders below it; one folder a person")
+        raise AudioError(f"{folder}: no audio in the folders below it; one folder per speaker")
     missing = sorted(set(reference) - set(clips))
     if missing:
         raise AudioError(f"{folder}: no folder {missing[0]!r}, which the reference names")
@@ -242,7 +243,7 @@ def simulate(
     rng: np.random.Generator,
     seconds: float = SECONDS,
 ) -> Example:
-    """Draw a person, a clip and a strip, and make the raw vocal that needs this strip."""
+    """Draw a speaker, a clip and a strip, and make the raw vocal that needs this strip."""
     people = sorted(voices.clips)
     person = people[int(rng.integers(len(people)))]
     finished = crop(voices.clips[person], int(seconds * SAMPLE_RATE), rng)
@@ -251,7 +252,7 @@ def simulate(
     fitted, ranks = strips.table.sample(rng)
     room_rank = rng.uniform()
     # A dry vocal gets any amount of reverb, one that stands in a room rather less. Were the dry
-    # ones told by the most reverb, studio vocals, which are drier than all, would drown in it.
+    # ones given the most reverb, studio vocals, which are drier than all, would drown in it.
     heard_room = max(room_rank - DRY_SHARE, 0.0) / (1.0 - DRY_SHARE)
     wet_rank = float(rng.uniform() ** (1.0 + 1.5 * heard_room))
     settings = strips.strip(fitted, wet_rank)
@@ -296,7 +297,7 @@ def _correction(difference_db: np.ndarray) -> np.ndarray:
 
 
 def crop(clips: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
-    """A part of the clips of one person, sometimes faster or slower than it was."""
+    """A part of the clips of one speaker, sometimes faster or slower than it was."""
     from ...audio import resample
 
     speed = 2.0 ** rng.uniform(-WIDEST_SPEED, WIDEST_SPEED) if rng.uniform() < 0.7 else 1.0
@@ -351,7 +352,7 @@ def _closing_gain_db(raw: np.ndarray, settings: Mapping[str, float]) -> float:
     """Output gain that brings the mix to −18 LUFS, the reverb's energy counted as unrelated."""
     from ...audio import loudness_lufs
 
-    console = Console(SAMPLE_RATE, bypass=("pan", "reverb", "output_gain"))
+    console = Console(SAMPLE_RATE, bypass={"pan", "reverb", "output_gain"} | LATER)
     with torch.inference_mode():
         dry = console(torch.from_numpy(raw)[None, None], _tensors(settings))[0].numpy()
     two_channels = 10.0 * math.log10(2.0)

@@ -36,6 +36,7 @@ from ...model.reference.style_features import STYLE_FEATURES, style_features
 from ...model.reference.style_statistics import SEVERAL, StyleStatistics, standardised
 from ...progress import bar
 from ...strip import statistics
+from ...strip.later import NOT_DRAWN
 from ...strip.parameters import BY_KEY, denormalize
 from .processed import taken, wide_strip
 from .simulate import SAMPLE_RATE, Voices, crop, levelled, load_rooms, load_voices
@@ -101,7 +102,8 @@ def simulate_strip(
         for p in drawn
     ])  # fmt: skip
     audio = torch.from_numpy(raw)[:, None]
-    console = Console(SAMPLE_RATE, bypass=("input_gain", "pan"), reverb_seconds=min(seconds, 4.0))
+    off = {"input_gain", "pan"} | NOT_DRAWN | model.off
+    console = Console(SAMPLE_RATE, bypass=off, reverb_seconds=min(seconds, 4.0))
     right = {key: torch.full((SINGERS,), BY_KEY[key].clip(v)) for key, v in settings.items()}
     finished = console(audio, right)
     first = _embeddings(model, raw)

@@ -1,6 +1,6 @@
 """Loss of predicted settings against known ones.
 
-Each setting counts by how much it is heard: the frequency of a bell by the bell's gain, the
+Each setting counts by how audible it is: the frequency of a bell by the bell's gain, the
 reverb's by its level. The EQ counts as a curve too, since different bells make the same curve.
 """
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...modules.equalizer.process import equalizer_sections, response
+from ...strip.later import UNTRAINED
 from ...strip.parameters import EQ_BANDS, PARAMETERS, denormalize
 
 __all__ = ["eq_curve_db", "relevance", "settings_loss"]
@@ -33,7 +34,10 @@ def eq_curve_db(settings: Mapping[str, Tensor]) -> Tensor:
 
 
 def relevance(settings: Mapping[str, Tensor]) -> Tensor:
-    """Return how much each setting is heard, ``(batch, parameters)`` in 0.02…1."""
+    """Return how much each setting is heard, ``(batch, parameters)`` in 0.02…1.
+
+    Settings that no training example moves count 0.
+    """
     wet = settings["reverb.wet_db"]
     by_section = {
         f"eq.{band}": settings[f"eq.{band}.gain_db"].abs() / 6.0
@@ -43,7 +47,9 @@ def relevance(settings: Mapping[str, Tensor]) -> Tensor:
     by_section["reverb"] = (wet + 45.0) / 25.0
     ones = torch.ones_like(wet)
     columns = [
-        ones
+        torch.zeros_like(wet)
+        if p.key in UNTRAINED
+        else ones
         if p.name in ("gain_db", "wet_db")
         else by_section.get(p.section, ones).clamp(0.02, 1.0)
         for p in PARAMETERS

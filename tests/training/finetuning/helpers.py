@@ -19,7 +19,7 @@ from diffconsole.model import predictor
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
 from diffconsole.strip.parameters import PARAMETERS, default_settings
-from diffconsole.training.distributed import joined
+from diffconsole.training.distributed import process_group
 from diffconsole.training.finetuning import labels, segments, stages
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
 
@@ -62,7 +62,7 @@ def main(folder: Path) -> None:
         studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
     )
     model = base_model()
-    with joined() as (workers, device):
+    with process_group() as (workers, device):
         result = finetune(
             model, pairs[1:], pairs[:1], folder, options, device=device, workers=workers
         )

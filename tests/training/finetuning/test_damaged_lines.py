@@ -10,7 +10,7 @@ import torch
 from diffconsole.errors import ModelError
 from diffconsole.plots.training import draw_training
 from diffconsole.strip.parameters import PARAMETERS
-from diffconsole.training.distributed import ALONE
+from diffconsole.training.distributed import SINGLE_PROCESS
 from diffconsole.training.finetuning.labels import kept_or_found
 from diffconsole.training.log import LOG, read_history
 
@@ -42,7 +42,7 @@ def test_damaged_lines_are_searched_again(tmp_path):
 
     keys = ["good", *damaged]
     found = kept_or_found(
-        keys, [[i] for i in range(len(keys))], path, search, on_gpu=False, workers=ALONE,
+        keys, [[i] for i in range(len(keys))], path, search, on_gpu=False, workers=SINGLE_PROCESS,
         over=lambda: False, report=lambda *_: None,
     )  # fmt: skip
     assert sorted(searched) == list(range(1, len(keys)))

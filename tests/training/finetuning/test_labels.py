@@ -11,7 +11,7 @@ from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings
 from diffconsole.training.finetuning.labels import fingerprint_of, label_of
 from diffconsole.training.finetuning.ridge import fit
 from diffconsole.training.finetuning.studio_strip import curves_db, in_terms_of, middle_of
-from diffconsole.training.matching.search import Found
+from diffconsole.training.matching.found import Found
 
 KEYS = [p.key for p in PARAMETERS]
 

@@ -11,8 +11,8 @@ from diffconsole.console import Console
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.parameters import PARAMETERS, default_settings
 from diffconsole.training.finetuning import near
-from diffconsole.training.finetuning.near import near_labels_of
-from diffconsole.training.finetuning.segments import Cutter, Place
+from diffconsole.training.finetuning.near import map_estimates_of
+from diffconsole.training.finetuning.segments import SegmentLoader, SegmentRef
 
 from ...synthetic import pair, small_model
 
@@ -40,12 +40,12 @@ def mixed_by(strip: torch.Tensor, number: int) -> Pair:
 
 
 def found(pairs: list[Pair], strip: torch.Tensor, folder: Path, **more: object) -> torch.Tensor:
-    cutter = Cutter(pairs, small_model())
-    places = [Place(number, 0) for number in range(len(pairs))]
+    cutter = SegmentLoader(pairs, small_model())
+    places = [SegmentRef(number, 0) for number in range(len(pairs))]
     seen = torch.tensor([p.key != "output_gain.gain_db" for p in PARAMETERS])
     prints = [each.name for each in pairs]
     console = Console(PAIR_RATE, reverb_seconds=2.0)
-    return near_labels_of(
+    return map_estimates_of(
         cutter, places, prints, strip, seen, console, PAIR_RATE // 4, folder, **more
     )  # type: ignore[arg-type]
 

@@ -38,12 +38,12 @@ def test_raw_is_levelled_and_the_mix_is_as_it_is(model: Predictor) -> None:
     assert len(found) == 1
     assert loudness_lufs(found.raw[0].numpy(), PAIR_RATE) == pytest.approx(REFERENCE_LUFS, abs=0.01)
     assert torch.equal(found.mixed[0], torch.from_numpy(pair.mixed))
-    assert torch.equal(found.heard[0], found.raw[0])
+    assert torch.equal(found.encoder_input[0], found.raw[0])
 
 
 def test_raw_and_mix_are_of_the_same_moment(model: Predictor) -> None:
     found = segments_of([noise_pair(33.0, 1), noise_pair(8.0, 2)], model)
-    assert found.raw.shape == found.heard.shape == (6, 1, LENGTH)
+    assert found.raw.shape == found.encoder_input.shape == (6, 1, LENGTH)
     assert found.mixed.shape == (6, 2, LENGTH)
     gains = found.mixed[:, 0] / found.raw[:, 0]
     # One gain a file, so every sample of a segment has it.
@@ -83,7 +83,7 @@ def test_a_short_pair_is_repeated_not_padded(model: Predictor, seconds: float) -
     assert torch.equal(found.mixed[0, :, :once], torch.from_numpy(pair.mixed))
     rest = LENGTH - once
     again = min(rest, once)
-    for part in (found.raw, found.mixed, found.heard):
+    for part in (found.raw, found.mixed, found.encoder_input):
         assert torch.equal(part[..., once : once + again], part[..., :again])
     assert float(found.raw[..., -PAIR_RATE:].std()) > 0.05
 
@@ -93,9 +93,9 @@ def test_mono_and_stereo_pairs_go_together(model: Predictor) -> None:
     assert found.raw.shape == (2, 2, LENGTH)
     assert torch.equal(found.raw[0, 0], found.raw[0, 1])
     assert not torch.equal(found.raw[1, 0], found.raw[1, 1])
-    assert found.heard.shape == (2, 1, LENGTH)
+    assert found.encoder_input.shape == (2, 1, LENGTH)
     # The two channels have nothing in common: their sum would be neither.
-    apart = (found.heard[1, 0] - found.raw[1]).abs().amax(dim=-1)
+    apart = (found.encoder_input[1, 0] - found.raw[1]).abs().amax(dim=-1)
     assert float(apart.min()) < 1e-3
 
 

@@ -16,8 +16,8 @@ from diffconsole.console.render import render
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.pairs.evaluation import level_distance, preset_distance
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES
+from diffconsole.training.matching.found import Found
 from diffconsole.training.matching.match import Match, MatchOptions, match
-from diffconsole.training.matching.search import Found
 from diffconsole.training.pretraining.targets import eq_curve_db
 
 from ...synthetic import STUDIO, mixed, pair, voice

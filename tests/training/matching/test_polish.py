@@ -12,7 +12,7 @@ import torch
 from diffconsole.pairs import PAIR_RATE
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
 from diffconsole.training.matching.objective import INDEX, MatchObjective
-from diffconsole.training.matching.polish import pre_delay_heard, solved
+from diffconsole.training.matching.polish import pre_delay_in_mix, refine_least_squares
 
 from ...synthetic import STUDIO, pair, voice
 
@@ -49,7 +49,7 @@ def nearby(objective: MatchObjective) -> torch.Tensor:
 
 
 def test_the_pre_delay_is_heard_to_a_fraction_of_a_sample(objective: MatchObjective) -> None:
-    heard = pre_delay_heard(objective, nearby(objective))
+    heard = pre_delay_in_mix(objective, nearby(objective))
     assert heard is not None
     off_ms = abs(PRE_DELAY.to_physical(heard) - KNOWN["reverb.pre_delay_ms"])
     assert off_ms < 0.5 / PAIR_RATE * 1000.0
@@ -63,13 +63,13 @@ def test_no_pre_delay_is_heard_in_another_reverb() -> None:
     wet = np.stack([scipy.signal.fftconvolve(side, h)[: dry.raw.shape[1]]
                     for side, h in zip(dry.mixed, room, strict=True)])  # fmt: skip
     other = MatchObjective(replace(dry, mixed=(dry.mixed + wet).astype(np.float32)), 4.0, "cpu")
-    assert pre_delay_heard(other, nearby(other)) is None
+    assert pre_delay_in_mix(other, nearby(other)) is None
 
 
 def test_the_settings_of_this_console_are_solved(objective: MatchObjective) -> None:
     start = nearby(objective)
     assert error_db(objective, start) > -20.0
-    found = solved(objective, start)
+    found = refine_least_squares(objective, start)
     assert error_db(objective, found) < -40.0
     ours, known = denormalize(found.double()), denormalize(point_of(KNOWN, objective).double())
     for key, factor in (("ratio", 1.05), ("attack_ms", 1.1), ("release_ms", 1.1)):
@@ -88,12 +88,12 @@ def test_a_foreign_mix_keeps_its_point() -> None:
         replace(pair(2, seconds=3.0), mixed=mix.astype(np.float32)), 3.0, "cpu"
     )
     point = nearby(foreign)
-    assert torch.equal(solved(foreign, point), point)
+    assert torch.equal(refine_least_squares(foreign, point), point)
 
 
 def test_it_never_ends_farther_from_the_mix(objective: MatchObjective) -> None:
     start = nearby(objective)
-    found = solved(objective, start)
+    found = refine_least_squares(objective, start)
     before, after = objective.distances(torch.stack((start, found))).tolist()
     assert after < before
 
@@ -102,10 +102,12 @@ def test_it_stops_when_told(objective: MatchObjective) -> None:
     start = nearby(objective)
     asked = []
 
-    def go_on() -> bool:
+    def may_continue() -> bool:
         asked.append(True)
         return len(asked) < 2
 
-    one_step = solved(objective, start, go_on)
+    one_step = refine_least_squares(objective, start, may_continue)
     assert len(asked) == 2
-    assert error_db(objective, solved(objective, start)) < error_db(objective, one_step)
+    assert error_db(objective, refine_least_squares(objective, start)) < error_db(
+        objective, one_step
+    )

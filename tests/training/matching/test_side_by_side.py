@@ -1,4 +1,4 @@
-"""Jobs beside each other: results in order, told in the calling thread, stopped together."""
+"""Jobs beside each other: results in order, reported in the calling thread, stopped together."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 
 from diffconsole.training.matching.side_by_side import side_by_side
 
-Tell = Callable[[float, float], None]
+Progress = Callable[[float, float], None]
 
 
-def counting(number: int, steps: int = 3, pause: float = 0.0) -> Callable[[Tell], str]:
-    def job(tell: Tell) -> str:
+def counting(number: int, steps: int = 3, pause: float = 0.0) -> Callable[[Progress], str]:
+    def job(report_progress: Progress) -> str:
         done = 0
         try:
             for done in range(1, steps + 1):
                 time.sleep(pause)
-                tell(done / steps, float(number))
+                report_progress(done / steps, float(number))
         except KeyboardInterrupt:
             return f"{number} stopped after {done}"
         return f"{number} done"
@@ -31,18 +31,18 @@ def counting(number: int, steps: int = 3, pause: float = 0.0) -> Callable[[Tell]
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_results_come_in_order_and_progress_in_the_calling_thread(threads: int) -> None:
-    told: list[tuple[int, float, float]] = []
+    reported: list[tuple[int, float, float]] = []
     places = set()
 
-    def tell(number: int, share: float, loss: float) -> None:
-        told.append((number, share, loss))
+    def report_progress(number: int, share: float, loss: float) -> None:
+        reported.append((number, share, loss))
         places.add(threading.get_ident())
 
     jobs = [counting(number, pause=0.01 * (3 - number)) for number in range(3)]
-    assert list(side_by_side(jobs, threads, tell)) == [f"{n} done" for n in range(3)]
+    assert list(side_by_side(jobs, threads, report_progress)) == [f"{n} done" for n in range(3)]
     assert places == {threading.get_ident()}
     for number in range(3):
-        own = [(share, loss) for n, share, loss in told if n == number]
+        own = [(share, loss) for n, share, loss in reported if n == number]
         assert own == [(pytest.approx(k / 3), float(number)) for k in (1, 2, 3)]
 
 
@@ -51,7 +51,7 @@ def test_jobs_run_at_the_same_time_on_one_thread_each() -> None:
     both = threading.Barrier(2, timeout=20.0)
     seen = []
 
-    def job(tell: Tell) -> None:
+    def job(report_progress: Progress) -> None:
         both.wait()
         seen.append(torch.get_num_threads())
 
@@ -61,18 +61,18 @@ def test_jobs_run_at_the_same_time_on_one_thread_each() -> None:
 
 
 def test_ctrl_c_stops_all_that_run_and_starts_no_other() -> None:
-    def tell(number: int, share: float, loss: float) -> None:
+    def report_progress(number: int, share: float, loss: float) -> None:
         raise KeyboardInterrupt
 
     jobs = [counting(number, steps=1000, pause=0.01) for number in range(4)]
-    found = list(side_by_side(jobs, 2, tell))
+    found = list(side_by_side(jobs, 2, report_progress))
     assert [line.split()[:2] for line in found] == [["0", "stopped"], ["1", "stopped"]]
 
 
 def test_a_second_ctrl_c_is_not_held_back() -> None:
     """Two signals, as from a keyboard, to a job that does not listen to the first."""
 
-    def deaf(tell: Tell) -> None:
+    def deaf(report_progress: Progress) -> None:
         for _ in range(2):
             time.sleep(0.5)
             signal.raise_signal(signal.SIGINT)
@@ -82,7 +82,7 @@ def test_a_second_ctrl_c_is_not_held_back() -> None:
 
 
 def test_an_error_ends_it() -> None:
-    def job(tell: Tell) -> None:
+    def job(report_progress: Progress) -> None:
         raise ValueError("no such thing")
 
     before = torch.get_num_threads()

@@ -317,7 +317,7 @@ def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path
         pretrain(replace(options, held_out=("dora",)), tmp_path)
     with pytest.raises(ModelError, match="no folder 'dora' to validate on"):
         pretrain(replace(options, judges=("dora",)), tmp_path)
-    with pytest.raises(ModelError, match="everybody is held out"):
+    with pytest.raises(ModelError, match="all speakers are held out"):
         pretrain(replace(options, held_out=("anna", "ben"), judges=("carla",)), tmp_path)
     with pytest.raises(AudioError, match="not a folder"):
         pretrain(replace(options, voices=str(tmp_path / "none")), tmp_path)

@@ -61,3 +61,70 @@ export function compress(channels, from, to, own, meter) {
   }
   meter.level = level < 1e-200 ? 0 : level;
 }
+
+// Where each value lies among those that glide.
+const [THRESHOLD, SLOPE, ATTACK, RELEASE, KNEE, MAKEUP, SHARE] = [0, 1, 2, 3, 4, 5, 6];
+
+/** The compressor with its detector; the meter holds its state. */
+class Compressor {
+  constructor(sampleRate) {
+    this.sampleRate = sampleRate;
+    this.meter = { level: 0, loudest: 0, lowest: 0 };
+  }
+
+  set(now) {
+    this.own = {
+      ...curveOf(now),
+      attack: smoothing(Math.exp(now[ATTACK]), this.sampleRate),
+      release: smoothing(Math.exp(now[RELEASE]), this.sampleRate),
+    };
+  }
+
+  clear() {
+    this.meter.level = 0;
+  }
+
+  process(channels, from, to, now, before) {
+    if (!(now[SHARE] > 0 || before?.[SHARE] > 0)) return;
+    this.own.before = before ? curveOf(before) : null;
+    compress(channels, from, to, this.own, this.meter);
+  }
+}
+
+function curveOf(values) {
+  return {
+    threshold: values[THRESHOLD],
+    slope: values[SLOPE],
+    knee: values[KNEE],
+    makeup: values[MAKEUP],
+    share: values[SHARE],
+  };
+}
+
+/** By how much the level rises at most, where it came in changed by `db`. */
+function levelChangeDb(db, before, after) {
+  const makeup = ({ settings, isOn }) => (isOn() ? settings.makeup_db : 0);
+  const threshold = ({ settings, isOn }) => (isOn() ? settings.threshold_db : 0);
+  let change = makeup(after) - makeup(before) + db;
+  if (db < 0 && after.isOn()) {
+    const over = db - (threshold(after) - threshold(before));
+    change += Math.max(0, (1 / after.settings.ratio - 1) * over);
+  }
+  return change;
+}
+
+export const module = {
+  fades: true,
+  values: (settings, isOn) => [
+    settings.threshold_db,
+    1 / settings.ratio - 1,
+    Math.log(settings.attack_ms),
+    Math.log(settings.release_ms),
+    settings.knee_db,
+    settings.makeup_db,
+    isOn() ? 1 : 0,
+  ],
+  make: (sampleRate) => new Compressor(sampleRate),
+  hasMeter: true,
+  levelChangeDb,
+};

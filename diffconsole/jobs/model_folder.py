@@ -1,4 +1,4 @@
-"""What commands share that train for long and keep their state in the model's folder."""
+"""The folder of a model that is trained for long: what may be written there, what is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import ModelError, OutputError
+from ..files import check_folder, check_output, clear_unfinished
+from ..files.results import MODEL_FILES, protect_inputs
 
 __all__ = ["check_model_folder", "stopped"]
 
@@ -39,9 +41,6 @@ def check_model_folder(
     OutputError
         As said; a file there is an input, or is of no model and would be replaced.
     """
-    from ..files import check_folder, check_output, clear_unfinished
-    from ..files.results import MODEL_FILES, protect_inputs
-
     check_folder(folder)
     if not folder.is_dir():
         return
@@ -58,9 +57,9 @@ def check_model_folder(
 
 
 def stopped(folder: Path, state_files: Sequence[str]) -> ModelError:
-    """What to say of a run that was stopped: how it goes on."""
+    """Return the error of a run that was stopped: how to resume it, or that nothing is left."""
     if any((folder / name).exists() for name in state_files):
         return ModelError(
-            f"stopped; the state is in {folder}: repeat the command, without --force, to go on"
+            f"stopped; the state is in {folder}: repeat the command, without --force, to resume"
         )
     return ModelError("stopped before the first state was kept; nothing is left of the run")

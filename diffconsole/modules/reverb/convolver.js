@@ -5,7 +5,7 @@
  * `Y = Σ_p X[−p]·H[p]`. The first level starts at tap 0; each further one at tap 2B, so that it has
  * a whole block of time for its work, which is spread over the calls: none takes long.
  */
-import { Fourier } from "./fft.js";
+import { Fourier } from "../../audition/fft.js";
 
 /** Blocks for a worklet, whose calls are 128 samples. */
 export const LIVE_BLOCKS = [128, 1024, 8192];

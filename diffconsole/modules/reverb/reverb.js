@@ -3,8 +3,10 @@
  * `Σ_bands n_band(t)·10^(−3·t/T60_band)` of middle and side, left and right `M ± width·S` scaled
  * to a mean power of 1 from 20 Hz to min(20 kHz, fs/2), then the cuts and the fractional pre-delay.
  */
-import { Fourier, fastLength } from "./fft.js";
+import { Fourier, fastLength } from "../../audition/fft.js";
+import { LIVE_BLOCKS, offlineBlock, partition } from "./convolver.js";
 import { BAND_CENTRES_HZ, bandNoise } from "./noise.js";
+import { Rooms } from "./rooms.js";
 
 const CUT_Q = 0.71;
 const CUT_RINGING_SECONDS = 0.1;
@@ -140,3 +142,17 @@ function color(re, im, length, { sampleRate, room, left, right, spread, preDelay
     im[k] = li + rr;
   }
 }
+
+export const module = {
+  fades: true,
+  values: ({ wet_db }, isOn) => [isOn() ? 10 ** (wet_db / 20) : 0],
+  make: (sampleRate, _, block) => new Rooms(sampleRate, block),
+  tailSamples,
+  response: {
+    // The level is no part of it.
+    of: (settings) => ({ ...settings, wet_db: 0 }),
+    make: impulseResponse,
+    blockFor: ({ left }) => offlineBlock(left.length),
+    split: (response, blocks = LIVE_BLOCKS) => partition(response, blocks),
+  },
+};

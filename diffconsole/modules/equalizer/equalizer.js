@@ -100,3 +100,51 @@ export function runSection(signal, from, to, c, state, share, shareBefore = shar
   state[0] = Math.abs(s1) < 1e-200 ? 0 : s1;
   state[1] = Math.abs(s2) < 1e-200 ? 0 : s2;
 }
+
+const PER_BAND = 4;
+
+/** The bands one after the other; one that is off is faded out by itself. */
+class Equalizer {
+  constructor(sampleRate, channels) {
+    this.sampleRate = sampleRate;
+    this.sections = EQ_BANDS.map(() => new Float64Array(5));
+    this.states = EQ_BANDS.map(() => Array.from({ length: channels }, () => new Float64Array(2)));
+  }
+
+  set(now) {
+    EQ_BANDS.forEach((band, i) => {
+      const at = PER_BAND * i;
+      const [freq, q] = [Math.exp(now[at]), Math.exp(now[at + 2])];
+      coefficients(band, this.sampleRate, freq, now[at + 1], q, this.sections[i]);
+    });
+  }
+
+  clear() {
+    for (const band of this.states) for (const state of band) state.fill(0);
+  }
+
+  process(channels, from, to, now, before) {
+    for (let i = 0; i < EQ_BANDS.length; i++) {
+      const share = now[PER_BAND * i + 3];
+      const old = before ? before[PER_BAND * i + 3] : share;
+      for (let c = 0; c < channels.length; c++) {
+        const state = this.states[i][c];
+        if (share > 0 || old > 0) runSection(channels[c], from, to, this.sections[i], state, share, old);
+        else state.fill(0);
+      }
+    }
+  }
+}
+
+export const module = {
+  fades: true,
+  values: (settings, isOn) =>
+    EQ_BANDS.flatMap((band) => [
+      Math.log(settings[`${band}.freq_hz`]),
+      settings[`${band}.gain_db`] ?? 0,
+      Math.log(settings[`${band}.q`]),
+      isOn(band) ? 1 : 0,
+    ]),
+  isIdle: (_, isOn) => !EQ_BANDS.some(isOn),
+  make: (sampleRate, channels) => new Equalizer(sampleRate, channels),
+};

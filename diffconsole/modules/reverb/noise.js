@@ -3,7 +3,7 @@
  * hash (C. Wellons, public domain) of the index plus a hash of the seed, mapped to ±√3, in octave
  * bands whose crossfades sum to 1.
  */
-import { Fourier } from "./fft.js";
+import { Fourier } from "../../audition/fft.js";
 
 export const BAND_CENTRES_HZ = [63, 125, 250, 500, 1000, 2000, 4000, 8000, 16000];
 const LEAD_SECONDS = 0.25;

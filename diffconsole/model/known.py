@@ -1,0 +1,77 @@
+"""Which parameters of the strip a model predicts, and what becomes of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..strip.later import UNTRAINED, missing_modules, normalised_rest
+from ..strip.parameters import BY_KEY, MODULES, is_on, section_name
+from .rows import KEYS
+from .switches import RULES
+
+__all__ = ["Known"]
+
+LONGEST_LIST = 200
+
+
+@dataclass(frozen=True)
+class Known:
+    """Which parameters a model predicts.
+
+    Attributes
+    ----------
+    unknown : frozenset of str
+        Keys of the parameters that it does not predict; by default those that no training example
+        moves.
+    ignored : tuple of str
+        Keys that its file lists and this program does not know.
+    """
+
+    unknown: frozenset[str] = UNTRAINED
+    ignored: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, keys: Collection[str]) -> Known:
+        """Return what a model knows that predicts the parameters of these keys alone."""
+        missing = tuple(key for key in keys if key not in BY_KEY)
+        return cls(frozenset(KEYS) - frozenset(keys), missing)
+
+    @cached_property
+    def off(self) -> frozenset[str]:
+        """Modules of which no parameter is predicted: they are off in what the model predicts."""
+        return missing_modules([key for key in KEYS if key not in self.unknown])
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """What the model's files have rows for, by ``"parameters"`` and ``"switches"``."""
+        return {
+            "parameters": [key for key in KEYS if key not in self.unknown],
+            "switches": [switch for switch in RULES if is_on(switch, self.off)],
+        }
+
+    def with_rest(self, chosen: Tensor) -> Tensor:
+        """Return settings ``(…, parameters)`` in which those that are unknown are at rest."""
+        if not self.unknown:
+            return chosen
+        fixed = torch.tensor([key in self.unknown for key in KEYS], device=chosen.device)
+        return torch.where(fixed, chosen.new_tensor(normalised_rest(KEYS)), chosen)
+
+    def notices(self) -> tuple[str, ...]:
+        """Say in a line each what of the strip the model does not know, and what it has beyond."""
+        titles = ", ".join(section_name(module) for module in MODULES if module in self.off)
+        single = [k for k in KEYS if k in self.unknown and BY_KEY[k].module not in self.off]
+        lines = [f"does not know {titles}: off in what it predicts"] if titles else []
+        if single:
+            lines.append(f"does not know {', '.join(single)}: at its default in what it predicts")
+        if self.ignored:
+            listed = ", ".join(self.ignored)[:LONGEST_LIST]
+            lines.append(
+                f"predicts {listed}, which this version of diffconsole does not know and leaves "
+                "out; update it to use the whole model"
+            )
+        return tuple(lines)

@@ -1,0 +1,76 @@
+"""Where the search of a pair stands, and the physical settings that follow from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ...strip.later import first_settings
+from ...strip.parameters import BY_KEY, denormalize, without_inaudible
+from .objective import HELD, INDEX
+
+__all__ = ["Found"]
+
+
+@dataclass
+class Found:
+    """Where the search of a pair stands.
+
+    Attributes
+    ----------
+    point : Tensor
+        ``(parameters,)`` in 0…1, for the raw vocal at −18 LUFS.
+    input_db, output_db : float
+        Gains before and after the strip that make it act on the files as they lie.
+    off : frozenset of str
+        Modules and bands that are not used.
+    spread : dict
+        By key, the ends in 0…1 between which the distance is about as small.
+    history : list of float
+        Distance, step by step, of the best point.
+    distance : float
+        Of the point, on the excerpt.
+    """
+
+    point: Tensor
+    input_db: float
+    output_db: float
+    off: frozenset[str] = frozenset()
+    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    history: list[float] = field(default_factory=list)
+    distance: float = math.inf
+
+    def settings(self) -> dict[str, float]:
+        """Return physical settings that act on the raw file as it lies.
+
+        Modules that the search leaves off are not among them.
+        """
+        physical = first_settings(denormalize(self.point.double()))
+        found = {key: BY_KEY[key].clip(float(value)) for key, value in physical.items()}
+        makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
+        found["input_gain.gain_db"] = self.input_db
+        level_db = self.output_db
+        if "compressor" not in self.off:
+            level_db += found[makeup.key]
+            found[makeup.key] = makeup.clip(level_db)
+            level_db -= found[makeup.key]
+        found[output.key] = output.clip(level_db)
+        return without_inaudible(found)
+
+    def uncertainty(self) -> dict[str, tuple[float, float]]:
+        """Return the physical ends by key."""
+        settings, makeup = self.settings(), BY_KEY["compressor.makeup_db"]
+        searched = float(makeup.to_physical(float(self.point[INDEX[makeup.key]])))
+        # The level that the files need lies on top of the makeup that was searched.
+        moved = {makeup.key: settings[makeup.key] - searched}
+
+        def physical(key: str, value: float) -> float:
+            return BY_KEY[key].clip(float(BY_KEY[key].to_physical(value)) + moved.get(key, 0.0))
+
+        found = {key: (physical(key, a), physical(key, b)) for key, (a, b) in self.spread.items()}
+        if found:
+            # These two follow from the files' loudness.
+            found |= {key: (settings[key], settings[key]) for key in HELD}
+        return found

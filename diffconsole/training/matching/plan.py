@@ -1,0 +1,60 @@
+"""How much a search does: rounds of steps, each from the best points of the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Plan", "Round", "plan_for"]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Some steps of Adam from the best points so far.
+
+    Attributes
+    ----------
+    seconds : float
+        Length of the excerpt.
+    steps : int
+        How many.
+    step_size : float
+        At the beginning; it falls to a twentieth along a cosine.
+    part : int
+        At each step one frame of so many is compared.
+    keep : int
+        Points that the next round begins with.
+    """
+
+    seconds: float
+    steps: int
+    step_size: float
+    part: int
+    keep: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search does.
+
+    Attributes
+    ----------
+    rounds : tuple of Round
+        One after the other.
+    thorough : bool
+        Whether it begins with many guesses, helps the gradients between rounds, and finds the
+        uncertainty of each setting in the end.
+    """
+
+    rounds: tuple[Round, ...]
+    thorough: bool = True
+
+
+QUICK = Plan((Round(4.0, 30, 0.05, 8, 1),), thorough=False)
+USUAL = Plan(
+    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 150, 0.02, 4, 1))
+)
+
+
+def plan_for(quick: bool) -> Plan:
+    """Return the plan of quick labels, or the usual one."""
+    return QUICK if quick else USUAL

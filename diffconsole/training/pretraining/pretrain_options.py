@@ -1,0 +1,94 @@
+"""How to pretrain, and what of it a model records and a resumed run must share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .anchoring import ANCHOR_SHARE
+
+__all__ = ["PretrainOptions", "identity_of", "recorded"]
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """What a pretraining run is made of; recorded in the model.
+
+    Attributes
+    ----------
+    voices : str
+        Folder with one folder of clips per speaker.
+    rooms : str, optional
+        Folder of impulse responses.
+    held_out : tuple of str
+        Test speakers, who are not used at all.
+    judges : tuple of str
+        Validation speakers: not trained on, they choose the best state and calibrate its
+        uncertainty; by default those held out.
+    reference : tuple of str
+        Speakers whose long-term spectrum is the finished one; empty for the mean of all.
+    finished : str, optional
+        Folder of mixed vocals, in place of the reference: the long-term spectra of finished voices
+        are drawn from the distribution of theirs.
+    minutes : float
+        Time budget.
+    steps : int, optional
+        Steps, instead of the time budget: the result then does not depend on how fast the
+        machine is. With 0 the model is only anchored and its uncertainty scaled.
+    batch : int
+        Sounds per step: a sixth raw vocals, the others voices before and after a strip.
+    learning_rate : float
+        At the start; it falls to nothing along a cosine of the budget.
+    start_from : str, optional
+        Folder of a pretrained model to continue from, by ``"shipped"`` the shipped one; by default
+        from scratch. Whom it was trained on must not be held out here. A lower learning rate than
+        the usual one keeps what it knows.
+    average : bool
+        Whether the model is the mean of the weights that the run started from and its best ones.
+        Two ends of one path err in different ways; their mean errs less on voices unlike those of
+        both runs (weights averaged as by Wortsman et al., "Model soups", 2022).
+    seed : int
+        Of weights and examples.
+    anchor_share : float
+        Share of what the head learnt that predictions depart by from the anchor, 0…1.
+    bfloat16 : bool
+        Whether the convolutions are trained in bfloat16 mixed precision: twice as fast where the
+        processor has it, as most since 2020 do.
+    style_strips : int
+        Simulated strips, with several singers each, by which the statistics of references are
+        fitted in the end (:mod:`.style_pairs`); with 0 the model has none of its own.
+    """
+
+    voices: str
+    rooms: str | None = None
+    held_out: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    finished: str | None = None
+    minutes: float = 50.0
+    steps: int | None = None
+    batch: int = 48
+    learning_rate: float = 1e-3
+    start_from: str | None = None
+    average: bool = False
+    seed: int = 0
+    anchor_share: float = ANCHOR_SHARE
+    bfloat16: bool = False
+    style_strips: int = 400
+
+
+def recorded(options: PretrainOptions) -> dict[str, Any]:
+    """The options for the model's card: folders by their names, not by where they lie."""
+    facts = asdict(options)
+    for name in ("voices", "rooms", "finished", "start_from"):
+        if facts[name] is not None:
+            facts[name] = Path(facts[name]).name
+    return facts
+
+
+def identity_of(options: PretrainOptions) -> dict[str, Any]:
+    """What the training depends on beside the time, as JSON holds it; a run resumes its like."""
+    facts = {k: v for k, v in asdict(options).items() if k not in ("minutes", "style_strips")}
+    return dict(json.loads(json.dumps(facts)))

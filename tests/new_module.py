@@ -1,0 +1,59 @@
+"""A module that the chain does not have, put into the chain of a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+PAGE = ROOT / "diffconsole" / "docs" / "pages" / "extend.md"
+
+START = """\
+import json, sys
+from dataclasses import replace
+from tilt.row import TILT
+from diffconsole.strip import chain
+chain.insert({row}, after="eq")
+import torch
+torch.set_num_threads(1)
+"""
+
+
+def write_tilt(folder: Path) -> None:
+    """Write the example of the documentation, as it is printed there."""
+    page = PAGE.read_text(encoding="utf-8")
+    found = re.findall(r'^```\w+ title="(tilt/[\w.]+|try_tilt.py)"\n(.*?)^```', page, re.M | re.S)
+    assert len(found) == 5
+    (folder / "tilt").mkdir(exist_ok=True)
+    (folder / "tilt" / "__init__.py").touch()
+    for name, text in found:
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def run_with_tilt(folder: Path, script: str, *, row: str = "TILT") -> Any:
+    """Run Python in a process whose chain has a tilt after the EQ; return the JSON it prints.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the module's file is written, and where the script runs.
+    script : str
+        Its last line of output is the result.
+    row : str
+        The module's row, in terms of ``TILT``.
+    """
+    write_tilt(folder)
+    path = os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", START.format(row=row) + script],
+        cwd=folder, env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
+        capture_output=True, text=True, encoding="utf-8", timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
