@@ -1,4 +1,4 @@
-"""Offsets: the mean of a recording, which nobody hears and every measure counts."""
+"""Offsets: the mean of a recording, which is inaudible and counts in every measure."""
 
 from __future__ import annotations
 

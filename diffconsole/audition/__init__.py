@@ -1,4 +1,4 @@
-"""The audition page: one HTML file to hear a vocal, its presets and a mix, and to edit the strips.
+"""The audition page: one HTML file to play a vocal, its presets and a mix, and to edit the strips.
 
 :func:`write_page` writes it. The console runs in the browser (``console.js`` and the modules beside
 it) and makes the samples that ``diffconsole apply`` makes.

@@ -41,7 +41,7 @@ class Vocal:
     sample_rate : int
         Hz.
     presets : sequence of (str, Preset)
-        What to hear it through, each with the name that is shown.
+        What to play it through, each with the name that is shown.
     mixed : (str, ndarray, int), optional
         An engineer's mix: name, ``(channels, samples)``, its rate in Hz.
     processed : sequence of ndarray

@@ -126,7 +126,7 @@ FAMILIES = {
     "anyenhance": Family(
         "anyenhance", "AnyEnhanceEncoder", "AnyEnhance, which restores speech and singing (2025)",
         "FILE|FOLDER", 44100, 512,
-        "said to be CC BY-NC 4.0: non-commercial; that of the lighter model is not told",
+        "said to be CC BY-NC 4.0: non-commercial; that of the lighter model is not stated",
         "model.pt, and its JSON configuration beside it; neither its codec nor w2v-BERT",
         "https://github.com/viewfinder-annn/anyenhance-v1-ccf-aatc (the lighter model), "
         "https://huggingface.co/amphion/anyenhance",
@@ -248,7 +248,7 @@ def has_own_file(name: str) -> bool:
 def open_encoder(
     name: str, source: str | None, sample_rate: int | None = None, *, trust: bool = False
 ) -> Encoder:
-    """Build an encoder with pretrained weights, ready to hear.
+    """Build an encoder with pretrained weights, ready to run.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def open_encoder(
     family = family_of(name)
     if sample_rate is not None and family.sample_rate is not None:
         raise ModelError(
-            f"encoder {name!r} hears {family.sample_rate} Hz; --encoder-rate is for script and rave"
+            f"encoder {name!r} takes {family.sample_rate} Hz; --encoder-rate is for script and rave"
         )
     try:
         return _class(name).open(source, sample_rate, trust=trust).eval()

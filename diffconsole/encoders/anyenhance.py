@@ -2,22 +2,22 @@
 
 J. Zhang and others, "AnyEnhance: A Unified Generative Model with Prompt-Guidance and Self-Critic
 for Voice Enhancement" (2025). Two networks are public, and both are read: the lighter AnyEnhance-v1
-(viewfinder-annn/anyenhance-v1-ccf-aatc, no licence told for its weights), and the one of the paper
-(``models/se/anyenhance`` of Amphion, weights amphion/anyenhance). Structure and names
+(viewfinder-annn/anyenhance-v1-ccf-aatc, no licence stated for its weights), and the one of the
+paper (``models/se/anyenhance`` of Amphion, weights amphion/anyenhance). Structure and names
 are those of that code; of a ``model.pt`` only ``audio_encoder`` is taken, and ``task_emb`` where it
 has one. The codec is not needed.
 
-What it hears, at 44.1 kHz: an STFT without a window function (2048 samples each 512), magnitudes to
+Its input, at 44.1 kHz: an STFT without a window function (2048 samples each 512), magnitudes to
 the power of 0.3 and phases, one above the other, without the last frame; the paper's network
 normalises the magnitudes with the statistics of its training. Then two linear maps with a ReLU
 between, to 512 numbers a frame; the paper's network adds the code of its task (here the first:
 enhancement). Then paths of transformer layers, which tell positions by sines that are added, or by
-rotation. The features are the sum of the paths, which is what the generating part hears; the
+rotation. The features are the sum of the paths, which is the input of the generating part; the
 published configuration of the paper's network adds frames of w2v-BERT 2.0 to that sum, which are
 no part of its file and are left out here.
 
 The positions are those of a window of ``seq_len`` frames (260, so 3 s, in the lighter one). Longer
-audio is heard in as few windows as it takes, of equal length to a frame; its STFT is one.
+audio is encoded in as few windows as it takes, of equal length to a frame; its STFT is one.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ LARGEST = {
     "dim": 8192,
     "mlp": 65536,
 }
-UNKNOWN_LICENCE = "not told; ask who published the weights"
+UNKNOWN_LICENCE = "not stated; ask who published the weights"
 
 
 class _Norm(nn.Module):
@@ -339,7 +339,7 @@ def _check(config: dict[str, Any]) -> None:
     if config["win_length"] > config["n_fft"]:
         raise ValueError(f"win_length {config['win_length']} is more than n_fft {config['n_fft']}")
     if layers[1] % 2 or config["transformer_dim_head"] % 2:
-        raise ValueError("dim and transformer_dim_head must be even: positions are told in pairs")
+        raise ValueError("dim and transformer_dim_head must be even: positions come in pairs")
     dim = layers[1]
     layer = config["transformer_heads"] * config["transformer_dim_head"] * 4 * dim
     layer += 2 * dim * dim * config["transformer_ff_mult"]

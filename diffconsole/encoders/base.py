@@ -21,7 +21,7 @@ POWER_FLOOR = 1e-9
 
 
 class Encoder(nn.Module, ABC):
-    """A network that hears a vocal.
+    """A network that encodes a vocal.
 
     Attributes
     ----------

@@ -2,10 +2,10 @@
 
 S. Vanka and others, "Diff-MST: Differentiable Mixing Style Transfer" (ISMIR 2024). Structure and
 names after the code that is public as sai-soum/Diff-MST (CC BY-NC-SA 4.0, so non-commercial;
-nothing else is told of its weights). A checkpoint is Lightning's and holds two encoders of the same
-kind: ``model.track_encoder`` for single tracks, ``model.mix_encoder`` for reference mixes.
+nothing else is stated of its weights). A checkpoint is Lightning's and holds two encoders of the
+same kind: ``model.track_encoder`` for single tracks, ``model.mix_encoder`` for reference mixes.
 
-Each hears one channel (both channels of a mix are heard one by one, so here their mean is): the
+Each encodes one channel (both channels of a mix are encoded one by one, so here their mean is): the
 magnitudes of a Hann STFT of 2048 samples each 512, ``(|X| + 10⁻⁸)^0.3``, no normalisation, then
 Cnn14 of PANNs: six blocks of two 3×3 convolutions, pooled by averages of 2×2, 4×4, 4×2, 4×2, 4×2
 and 2×2 (frequency × time), the mean over frequency, the largest plus the mean over time, and a
@@ -14,8 +14,8 @@ the linear map makes of twice the frame: the published embedding of a clip that 
 Audio shorter than a frame is filled up with silence; what is over behind the last is left out, as
 by the network.
 
-Single tracks were heard at −48 LUFS when the network was trained (``target_track_lufs_db``), mixes
-at −16 LUFS. Vocals come here at −18 LUFS, so the track encoder hears them 30 dB lower; the gain is
+The network was trained with single tracks at −48 LUFS (``target_track_lufs_db``), mixes
+at −16 LUFS. Vocals come here at −18 LUFS, so the track encoder gets them 30 dB lower; the gain is
 fixed, and the level stays in the features.
 """
 
@@ -37,7 +37,7 @@ from .weights import load_exactly
 __all__ = ["DiffMstEncoder"]
 
 PARTS = {"track": -30.0, "mix": 0.0}
-"""By encoder, dB that the audio is changed by before it is heard."""
+"""By encoder, dB that the audio is changed by before it is encoded."""
 
 N_FFT, HOP = 2048, 512
 POOLS = ((2, 2), (4, 4), (4, 2), (4, 2), (4, 2), (2, 2))
@@ -92,13 +92,13 @@ class DiffMstEncoder(Encoder):
     Parameters
     ----------
     part : str
-        ``track`` or ``mix``: which of the two encoders, which tells the level it hears.
+        ``track`` or ``mix``: which of the two encoders, which decides the level of its input.
     width : int
         Channels of the first block; each block has twice as many as the one before.
     dim : int
         Features per frame.
     inputs : int
-        Channels that the network hears together; one in all published configurations.
+        Channels that the network encodes together; one in all published configurations.
     batch_norm : bool
         Whether the convolutions are normalised.
     """

@@ -6,7 +6,7 @@ after residual units, then an LSTM. Its latents are the features. The file tells
 is; the published ones are 24 kHz mono (75 frames a second), 48 kHz stereo (150) and, by
 AudioCraft, 16 and 32 kHz mono (50).
 
-The 48 kHz network hears chunks of 1 s that overlap by 1 %, as its makers' library cuts them, each
+The 48 kHz network encodes chunks of 1 s that overlap by 1 %, as its makers' library cuts them, each
 brought to the same level. The frames of all chunks follow one another; there each frame's level is
 one more feature. The others keep the level.
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .base import Encoder, scaled_level
 
-__all__ = ["ENCODEC_LICENCE", "EncodecEncoder", "fit_channels", "hear_chunks"]
+__all__ = ["ENCODEC_LICENCE", "EncodecEncoder", "fit_channels", "encode_chunks"]
 
 ENCODEC_LICENCE = "CC BY-NC 4.0, non-commercial"
 ABOUT = "EnCodec's encoder before quantisation"
@@ -57,7 +57,7 @@ class EncodecEncoder(Encoder):
     normalize : bool
         Whether each chunk is brought to the same level.
     chunk_seconds : float, optional
-        Length of a chunk; None where the whole is heard at once.
+        Length of a chunk; None where the whole is encoded at once.
     overlap : float
         Of a chunk with the next, as a fraction of it.
     about, licence : str
@@ -99,7 +99,7 @@ class EncodecEncoder(Encoder):
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, channels, samples)`` at `sample_rate` into ``(batch, frames, dim)``."""
         audio = fit_channels(audio, self.network["channels"])
-        return hear_chunks(audio, self._hear, self.chunk, self.step)
+        return encode_chunks(audio, self._hear, self.chunk, self.step)
 
     def _hear(self, audio: Tensor) -> Tensor:
         power = audio.mean(dim=1, keepdim=True).square()
@@ -167,8 +167,8 @@ def fit_channels(audio: Tensor, channels: int) -> Tensor:
     return audio.mean(dim=1, keepdim=True).expand(-1, channels, -1)
 
 
-def hear_chunks(audio: Tensor, hear: Any, length: int | None, step: int | None) -> Tensor:
-    """Hear ``(batch, channels, samples)`` in chunks, and put their frames one behind the other.
+def encode_chunks(audio: Tensor, hear: Any, length: int | None, step: int | None) -> Tensor:
+    """Encode ``(batch, channels, samples)`` in chunks, and put their frames one behind the other.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class _Residual(nn.Module):
 
 
 class _Lstm(nn.Module):
-    """An LSTM over time, added to what it hears."""
+    """An LSTM over time, added to its input."""
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()

@@ -117,7 +117,7 @@ def read_encodec(path: Path, sample_rate: int | None, *, trust: bool = False) ->
             return _flat(held, sample_rate, str(path))
     rate = found.arguments["sample_rate"]
     if sample_rate not in (None, rate):
-        raise ModelError(f"{found.shown}: hears {rate} Hz; leave --encoder-rate out")
+        raise ModelError(f"{found.shown}: takes {rate} Hz; leave --encoder-rate out")
     return found
 
 
@@ -151,7 +151,7 @@ def _check_hash(path: Path) -> None:
 
 
 def _multiplied_out(held: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors, each normalised weight as the product that the network hears with."""
+    """The tensors, each normalised weight as the product that the network uses."""
     state = {k: v for k, v in held.items() if isinstance(k, str) and isinstance(v, Tensor)}
     for sizes, directions in (
         (".weight_g", ".weight_v"),

@@ -27,7 +27,7 @@ from .program import FORMAT, KINDS, NUMBERS
 
 __all__ = ["is_exported", "rewritten"]
 
-LONGEST_HEARD_SECONDS = 5
+LONGEST_INPUT_SECONDS = 5
 CHECKS = ("_assert", "sym_constrain_range", "_guards")
 
 
@@ -50,7 +50,7 @@ def rewritten(content: bytes, sample_rate: int) -> bytes:
     content : bytes
         What ``torch.export.save`` wrote.
     sample_rate : int
-        Hz, to judge how long a program can hear.
+        Hz, to find how long an input a program takes.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def rewritten(content: bytes, sample_rate: int) -> bytes:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what PyTorch logs about old and damaged files: it is told in one line instead."""
+    """Without what PyTorch logs about old and damaged files: it is reported in one line instead."""
     logger = logging.getLogger("torch.export")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -173,9 +173,9 @@ def _demands(exported: Any, heard: Any, sample_rate: int) -> list[list[int | Non
     if len(demands) not in (2, 3):
         raise ValueError(f"takes {len(demands)} axes; an encoder takes (batch, samples)")
     least, most, _ = cast(tuple[int, "int | None", int], demands[-1])
-    if most is not None and least != most and most < LONGEST_HEARD_SECONDS * sample_rate:
+    if most is not None and least != most and most < LONGEST_INPUT_SECONDS * sample_rate:
         raise ValueError(
-            f"hears {most / sample_rate:.2g} s at most; export it for {LONGEST_HEARD_SECONDS} s or "
+            f"takes {most / sample_rate:.2g} s at most; export it for {LONGEST_INPUT_SECONDS} s or "
             "without a bound"
         )
     return demands

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .base import Encoder
-from .encodec import fit_channels, hear_chunks
+from .encodec import encode_chunks, fit_channels
 from .hf_files import UNKNOWN_LICENCE, licence_of, rate_of, read_front, read_json, split_layer
 from .torchaudio_loader import load_torchaudio
 from .weights import load_exactly, read_state
@@ -91,7 +91,7 @@ class HfEncoder(Encoder):
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, channels, samples)`` at `sample_rate` into ``(batch, frames, dim)``."""
         window = self.tower.window
-        return hear_chunks(fit_channels(audio, 1), self.tower, window, window)
+        return encode_chunks(fit_channels(audio, 1), self.tower, window, window)
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         """Return the network's parts: what lies below the layers, and each layer."""
@@ -181,7 +181,7 @@ def _transformers() -> ModuleType:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Let Transformers neither log nor draw bars: what it has to say is told by our errors."""
+    """Let Transformers neither log nor draw bars: what it has to say is in our errors."""
     _transformers()
     logging = importlib.import_module("transformers.utils.logging")
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

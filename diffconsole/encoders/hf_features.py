@@ -1,4 +1,4 @@
-"""What Transformers' feature extractors compute before AST, Whisper and CLAP hear, in torch.
+"""What Transformers' feature extractors compute for AST, Whisper and CLAP, in torch.
 
 The same spectrograms from the same numbers of ``preprocessor_config.json``, differentiable and on
 whichever device the audio is.
@@ -89,7 +89,7 @@ class _Mel(nn.Module):
             n_fft // 2 + 1, low_hz, high_hz, mels, sample_rate,
             norm="slaney" if scale == "slaney" else None, mel_scale=scale,
         )  # fmt: skip
-        # Neither is a weight: a saved model computes them anew.
+        # Neither is a weight: a saved model computes them again.
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.n_fft, self.hop = n_fft, hop

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 LARGEST_TEXT = 16 << 20
-UNKNOWN_LICENCE = "not told; ask who published the weights"
+UNKNOWN_LICENCE = "not stated; ask who published the weights"
 LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
@@ -83,7 +83,7 @@ def read_front(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
     elif said["model_type"] == "dac":
         front = {}
     if not isinstance(front, dict):
-        raise ModelError(f"{file}: missing; it tells what the network hears, get it too")
+        raise ModelError(f"{file}: missing; it describes the network's input, get it too")
     return {k: v for k, v in front.items() if k not in ("mel_filters", "auto_map")}
 
 
@@ -101,12 +101,12 @@ def rate_of(
     if found is None and rate is None:
         raise ModelError(f"{folder}: does not tell its sample rate; give it by --encoder-rate")
     if found is not None and rate not in (None, found):
-        raise ModelError(f"{folder}: hears {found} Hz; leave --encoder-rate out")
+        raise ModelError(f"{folder}: takes {found} Hz; leave --encoder-rate out")
     return rate if found is None else found
 
 
 def licence_of(folder: Path) -> str:
-    """Return the licence in the model's card, non-commercial ones told as such."""
+    """Return the licence in the model's card, non-commercial ones marked as such."""
     with contextlib.suppress(OSError):
         found = LICENCE.search((folder / "README.md").read_text("utf-8", errors="replace")[:65536])
         if found:

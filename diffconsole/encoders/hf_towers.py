@@ -1,8 +1,8 @@
-"""The networks of Transformers that can hear: each as audio in, frames of one layer out.
+"""The networks of Transformers that take audio: each as audio in, frames of one layer out.
 
 A tower keeps the layers up to the chosen one. Networks that normalise before each layer hand on
-sums that no layer hears as they are; their frames are normalised as the next layer would, without
-its weights. What a tower's extractor or network normalises away is told by each frame's level.
+sums that no layer takes as they are; their frames are normalised as the next layer would, without
+its weights. What a tower's extractor or network normalises away is kept as each frame's level.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Kind(NamedTuple):
 
 
 class Tower(nn.Module, ABC):
-    """A network, what it hears, and which of its frames are features.
+    """A network, its input, and which of its frames are features.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Tower(nn.Module, ABC):
     frames_per_second : float
         Frames of the output per second of audio.
     window : int or None
-        Samples that are heard at once, where a network takes no more.
+        Samples that are encoded at once, where a network takes no more.
     """
 
     network: Any
@@ -170,8 +170,8 @@ class WhisperTower(Tower):
 class ClapTower(Tower):
     """CLAP's audio tower; a frame is the mean over frequency. Shorter takes are repeated to 10 s.
 
-    Its makers hear of longer takes a random piece, or pieces fused; here the whole is heard, 10 s
-    after 10 s, and nothing is fused.
+    Its makers encode a random piece of longer takes, or pieces fused; here the whole is encoded,
+    10 s after 10 s, and nothing is fused.
     """
 
     def __init__(self, config: Any, front: Mapping[str, Any], sample_rate: int) -> None:

@@ -70,7 +70,7 @@ def read_lightning(path: Path, *, trust: bool = False) -> Mapping[str, Any]:
 
 
 def _with_stand_ins(path: Path) -> Any:
-    """What the file holds without its objects; None if that cannot be told."""
+    """What the file holds without its objects; None if that cannot be found out."""
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
         stand_ins: list[Any] = [(_stand_in(name), name) for name in unknown]

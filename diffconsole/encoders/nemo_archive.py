@@ -143,11 +143,11 @@ def flow_settings(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         sections[key] = cast("Mapping[str, Any]", section)
     if sections["estimator"].get("in_channels", 1) != 2:
         raise ModelError(
-            f"{name}: its estimator does not hear a condition beside the flow (in_channels is not "
+            f"{name}: its estimator takes no condition beside the flow (in_channels is not "
             "2), as speech pretraining has it"
         )
     if config.get("p_cond", 1.0) == 0:
-        raise ModelError(f"{name}: was trained to hear nothing (p_cond is 0), so it is no encoder")
+        raise ModelError(f"{name}: trained without a condition (p_cond is 0), so it is no encoder")
     taken = {
         key: sections[section].get(key, default)
         for section, keys in DEFAULTS.items()

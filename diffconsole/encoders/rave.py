@@ -13,7 +13,7 @@ How a published export is made to serve as an encoder:
 - A variational one draws its latents around their mean. The draws from the normal distribution
   are answered with zeros, which gives the mean. Whatever else is random gets a fixed seed.
 - A streaming one keeps the end of each buffer for the next. Before each call all that a trial saw
-  change is set to zero, as at the start of a stream, so no file hears what came before it.
+  change is set to zero, as at the start of a stream, so no file depends on what came before it.
 - After the first phase of training the encoder cuts its gradient off (``warmed_up``); this is
   undone.
 
@@ -75,7 +75,7 @@ class RaveEncoder(FileEncoder):
         for name, value in network.named_buffers():
             if name.startswith(self.encoder_name) and name.endswith("warmed_up"):
                 value.zero_()
-        # What comes behind the latents is neither heard nor trained, nor are fixed filters before.
+        # What comes behind the latents is neither run nor trained, nor are fixed filters before.
         for name, weights in network.named_parameters():
             weights.requires_grad_(name.startswith(self.encoder_name))
         self.state: list[str] = []
@@ -173,7 +173,7 @@ class RaveEncoder(FileEncoder):
             self.random = not torch.equal(first, self._encode(noise[:1])[0])
         told = ["the means of its latents"] if drawn else []
         told += ["what it draws with a fixed seed"] if self.random else []
-        return told + (["its stream starts anew with each vocal"] if self.state else [])
+        return told + (["its stream starts again with each vocal"] if self.state else [])
 
 
 class _NoDraws(TorchDispatchMode):
@@ -244,5 +244,5 @@ def _rate(network: nn.Module, given: int | None) -> int:
     if told is None and given is None:
         raise ValueError("does not tell its sample rate; give it by --encoder-rate")
     if told is not None and given is not None and told != given:
-        raise ValueError(f"says that it hears {told} Hz, not {given}; leave --encoder-rate out")
+        raise ValueError(f"says that it takes {told} Hz, not {given}; leave --encoder-rate out")
     return told or given or 0

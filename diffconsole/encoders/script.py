@@ -146,7 +146,7 @@ def _layout(short: Any, long: Any) -> tuple[str, int, int]:
     Raises
     ------
     ValueError
-        It cannot be told, or is none of ``OUTPUTS``.
+        It cannot be found out, or is none of ``OUTPUTS``.
     """
     for found in (short, long):
         if not isinstance(found, Tensor) or not found.is_floating_point():

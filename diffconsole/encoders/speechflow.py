@@ -7,7 +7,7 @@ The pretraining of A. H. Liu and others, "Generative pre-training for speech wit
 NeMo's ``SpectrogramTransformerUNet``; its weights keep their names.
 
 The network was trained to tell how noise must change to become speech, with the speech, mostly
-masked, as a condition. What it hears here: a complex spectrogram (magnitudes to a power, scaled)
+masked, as a condition. Its input here: a complex spectrogram (magnitudes to a power, scaled)
 of the vocal as the condition, nothing masked, as when it restores; beside it the flow's state at
 the fixed time t = 0.9, ``t·vocal + ((1 − t)·σ₀ + t·σ₁)·noise``, late enough that the vocal stands
 out of the noise. The noise is always the same, from a fixed seed, for each stretch of audio, so the
@@ -15,9 +15,9 @@ features are deterministic.
 
 The features are the output of the middle transformer layer (``FILE.nemo:LAYER`` names another),
 the last one below the connections that skip layers. What lies above is neither run nor kept. The
-layers hand on sums that no layer hears as they are; the frames are normalised as the next layer
+layers hand on sums that no layer takes as they are; the frames are normalised as the next layer
 would, without its weights. The input is normalised to its peak, so each frame's level is one more
-feature: the mean square over the samples that the frame hears, in dB, scaled.
+feature: the mean square over the samples of the frame, in dB, scaled.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FLOW_TIME = 0.9
 NOISE_SEED = 20240507
 LONGEST_FRAMES = 750
 """Frames that attend to each other at most: six seconds at 8 ms; NeMo's settings for pretraining
-have four. Longer audio is heard in equal stretches."""
+have four. Longer audio is encoded in equal stretches."""
 
 SKIP_SCALE = 2.0**-0.5
 LEAST_POWER = 1e-20

@@ -38,7 +38,7 @@ class FileEncoder(Encoder):
         Which network it is.
     """
 
-    licence = "not told; ask who made the file"
+    licence = "not stated; ask who made the file"
 
     def __init__(self, file: bytes, sample_rate: int, about: str = "") -> None:
         super().__init__()
@@ -67,7 +67,9 @@ class FileEncoder(Encoder):
         path = folder / ENCODER_FILE
         file = read_file(path)
         if hashlib.sha256(file).hexdigest() != config["sha256"]:
-            raise ModelError(f"{path}: is not the file that this model was made with; copy it anew")
+            raise ModelError(
+                f"{path}: is not the file that this model was made with; copy it again"
+            )
         if not trust and cls.runs_code(file):
             raise ModelError(
                 f"{path}: is TorchScript, which runs code of whoever made the model. If you trust "
@@ -121,7 +123,7 @@ def read_file(path: Path) -> bytes:
 
 
 def load_script(file: bytes) -> nn.Module:
-    """Load what ``torch.jit.save`` wrote, in float32 and ready to hear.
+    """Load what ``torch.jit.save`` wrote, in float32 and ready to run.
 
     Raises
     ------

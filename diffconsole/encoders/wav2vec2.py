@@ -1,12 +1,12 @@
 """wav2vec 2.0, HuBERT and WavLM as torchaudio builds them, from a state dict or a bundle.
 
 The features are the output of the middle transformer layer (the hint ``layer`` names another):
-the layers below it hear sound, those above it words. What lies above is neither run nor kept.
-Networks that normalise before each layer hand on sums that no layer hears as they are; their
+the layers below it represent sound, those above it words. What lies above is neither run nor kept.
+Networks that normalise before each layer hand on sums that no layer takes as they are; their
 frames are normalised as the next layer would, without its weights.
 
 All these networks normalise level away, at their input or in their first convolution. So each
-frame's level is one more feature: the mean square over the samples that the frame hears, in dB,
+frame's level is one more feature: the mean square over the samples of the frame, in dB,
 scaled.
 """
 
@@ -44,7 +44,7 @@ NO_DROPOUT = {
 }
 LARGEST = 65536
 BUNDLE = re.compile(r"[A-Z][A-Z0-9_]+")
-UNKNOWN_LICENCE = "not told; ask who published the weights"
+UNKNOWN_LICENCE = "not stated; ask who published the weights"
 
 
 class Wav2Vec2Encoder(Encoder):
@@ -57,7 +57,7 @@ class Wav2Vec2Encoder(Encoder):
         of ``wav2vec2_model``, without dropouts; ``encoder_num_layers`` is the layer whose output
         the features are.
     normalize_waveform : bool
-        Whether each take is brought to mean 0 and deviation 1 before the network hears it.
+        Whether each take is brought to mean 0 and deviation 1 before the network gets it.
     sample_rate : int
         Hz.
     licence : str
@@ -188,7 +188,7 @@ class Wav2Vec2Encoder(Encoder):
         try:
             encoder = cls(
                 architecture,
-                # As with all published networks: those that normalise first hear so, too.
+                # As with all published networks: those that normalise first work so, too.
                 normalize_waveform=hints.get("normalize_waveform", norm_first),
                 sample_rate=hints.get("sample_rate", 16000),
                 licence=hints.get("licence", UNKNOWN_LICENCE),

@@ -55,7 +55,7 @@ PROJECTION = "encoder.feature_projection.projection.weight"
 POSITIONS = "encoder.transformer.pos_conv_embed.conv.parametrizations.weight.original1"
 FIRST_FEED = f"{LAYERS}0.feed_forward.intermediate_dense.weight"
 TELLING = {FIRST_CONV: 3, PROJECTION: 2, POSITIONS: 3, FIRST_FEED: 2}
-"""Weights without which nothing can be told, and how many axes they have."""
+"""Weights that the architecture is read from, and how many axes they have."""
 
 OLD_NAMES = {
     "pos_conv_embed.conv.weight_g": "pos_conv_embed.conv.parametrizations.weight.original0",

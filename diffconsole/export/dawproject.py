@@ -296,7 +296,7 @@ def _enabled(element: Element | None) -> bool:
 
 
 def _filters(equalizer: Element, notes: list[str]) -> Iterator[Filter]:
-    """Yield the bands of an equalizer; what a strip has none of is told."""
+    """Yield the bands of an equalizer; what a strip has none of is reported."""
     for element in equalizer.findall("Band"):
         theirs = element.get("type", "")
         kind = KINDS.get(theirs)

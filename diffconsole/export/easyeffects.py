@@ -206,7 +206,7 @@ def _from_own(own: Mapping[str, Any]) -> dict[str, float]:
     sections = {key.split(".")[0] for key in found}
     if not found or {key for key in known if key.split(".")[0] in sections} != set(found):
         raise ExportError(
-            f"has a {CONVOLVER}, whose pan and reverb cannot be told from its response but stand in"
+            f"has a {CONVOLVER}, whose pan and reverb cannot be read from its response but stand in"
             f" {OWN!r}, as export wrote them; put that object back, or take {CONVOLVER} out of"
             " plugins_order to import the strip without them"
         )
@@ -255,9 +255,9 @@ FORMAT = Format(
     mapped=MAPPED,
     # EasyEffects always works in stereo, whatever the export is for.
     lost={
-        "compressor": "exported for mono (--channels 1) it hears the mean of the sides; for stereo"
-        " the louder side, as ours does, but release 7.0 does not know that and keeps its own"
-        " source",
+        "compressor": "exported for mono (--channels 1) it processes the mean of the sides; for"
+        " stereo the louder side, as ours does, but release 7.0 does not know that and keeps its"
+        " own source",
         "reverb": "the convolver sends each side to its own return; ours sends the sides' mean",
     },
     notes=_notes,

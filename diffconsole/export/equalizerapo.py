@@ -95,7 +95,7 @@ def _text(path: Path) -> str:
 
 
 def _filter(line: str, left_out: list[str]) -> Filter | None:
-    """Return a filter; None for a line of other things, or one that is told as left out."""
+    """Return a filter; None for a line of other things, or one that is reported as left out."""
     found = LINE.match(line)
     if found is None:
         return None

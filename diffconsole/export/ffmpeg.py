@@ -110,7 +110,7 @@ def _with_script(path: Path, settings: dict[str, float], reverb: bool) -> Preset
             reverb = False
     if reverb:
         raise ExportError(
-            "has a reverb, whose settings cannot be told from its response but stand in run.sh, as"
+            "has a reverb, whose settings cannot be read from its response but stand in run.sh, as"
             " export wrote it; put that run.sh beside it"
         )
     return Preset.from_settings(settings, name=name)

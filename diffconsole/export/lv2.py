@@ -336,7 +336,7 @@ def _from_recipe(comment: str) -> dict[str, float]:
     told = dict(re.findall(r"(?<!\w)(\w+) (-?[0-9.]+)(?:,|$)", comment.removeprefix("reverb: ")))
     if not all(name in told for name in NAMES):
         raise ExportError(
-            "has a reverb, whose settings cannot be told from its response but stand in the"
+            "has a reverb, whose settings cannot be read from its response but stand in the"
             " preset's rdfs:comment, as export wrote it; put that back, or set 'wet' to 0 to import"
             " the strip without a reverb"
         )

@@ -35,7 +35,7 @@ JUCE_TIME_PER_TAU = 2.0 * math.pi
 JUCE_NORM = 0.125
 # Python's whole numbers may be too long for a float.
 LARGEST_WHOLE = 10**9
-# Detector levels of a voice in its loud moments, which are what is heard of a compressor.
+# Detector levels of a voice in its loud moments, which are where a compressor is audible.
 VOICE_DBFS, VOICE_SPREAD_DB = -20.0, 6.0
 FILTERS = {"low_shelf": "LowShelfFilter", "high_shelf": "HighShelfFilter"}
 PASSES = {"high_pass": "HighpassFilter", "low_pass": "LowpassFilter"}

@@ -1,7 +1,7 @@
 """Asking the processor for memory ahead of its use.
 
 The loops go through long rows block by block, many rows at a time and half of them backwards:
-the processor's own guess of what comes next starts anew with every block, and misses.
+the processor's own guess of what comes next starts again with every block, and misses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The head: from what an encoder hears, and what is told of a voice, to settings and how sure."""
+"""The head: from an encoder's frames and a voice's features to settings and their uncertainty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["LEAST_LOG_VARIANCE", "PARAMETER_ROWS", "REACH", "SWITCH_COLUMNS", "H
 CALIBRATED, CALIBRATED_DEVIATIONS = 0.8, 1.2816
 
 REACH = 2.0
-"""Standard deviations of the voices it was fitted on that the head's linear maps hear."""
+"""Standard deviations of the voices it was fitted on that the head's linear maps take in."""
 
 LEAST_LOG_VARIANCE = -9.0
 
@@ -86,7 +86,7 @@ class Head(nn.Module):
         pooled : Tensor
             ``(batch, 2·dim)``, what :meth:`pool` returned.
         described : Tensor, optional
-            ``(batch, features)``, what is told of the voices; without it they count as usual ones.
+            ``(batch, features)``, the voices' features; without it they count as usual ones.
         """
         x = self.body(self.norm(pooled))
         logits = self.mean(x) + self.skip(self.standardised(pooled))
@@ -96,7 +96,7 @@ class Head(nn.Module):
         return logits.sigmoid(), log_variance
 
     def standardised(self, pooled: Tensor) -> Tensor:
-        """Return what the linear map hears: a voice unlike all others moves it no further."""
+        """Return the linear map's input: a voice unlike all others moves it no further."""
         return ((pooled - self.centre) / self.spread).clamp(-REACH, REACH)
 
     def unusual(self, described: Tensor) -> Tensor:

@@ -1,15 +1,13 @@
-"""The predictor: an encoder hears the vocal, a head tells the settings and how sure it is.
+"""The predictor: from a vocal through encoder and head to settings and their uncertainty.
 
-The vocal is levelled to −18 LUFS before the encoder hears it, and the input gain that levels it
-is part of the predicted settings: a take that is 10 dB quieter gets the same strip with 10 dB more
-input gain. Long takes are heard in windows; the windows' settings are averaged by their certainty.
+The vocal is levelled to −18 LUFS before it is encoded, and the input gain that levels it is part of
+the predicted settings: a take that is 10 dB quieter gets the same strip with 10 dB more input gain.
+Long takes are encoded in windows; the windows' settings are averaged by their certainty.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,15 @@ from torch import Tensor, nn
 
 from ..audio.take import Take, take_of
 from ..encoders.base import ENCODER_FILE, Encoder
-from ..errors import AudioError, ModelError
+from ..errors import ModelError
 from ..simplify.low_end import hold_low_end, low_end_of
 from ..strip.later import rest_value
-from ..strip.parameters import BY_KEY, PARAMETERS, is_on, without_inaudible
+from ..strip.parameters import PARAMETERS, is_on, without_inaudible
+from .encoder_windows import WINDOW_SECONDS, windows_of
 from .head import Head
 from .known import Known
+from .levelling import REFERENCE_LUFS, gain_of, level_gain_db
+from .prediction import Prediction
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
 from .rows import row_tensors, taken_out
 from .switches import RULES
@@ -32,6 +33,7 @@ from .voice_features import describe
 
 __all__ = [
     "REFERENCE_LUFS",
+    "WINDOW_SECONDS",
     "Prediction",
     "Predictor",
     "default_model",
@@ -40,19 +42,9 @@ __all__ = [
     "windows_of",
 ]
 
-REFERENCE_LUFS = -18.0
-"""Loudness that the encoder hears every vocal at."""
-
-# Beyond this no file holds a recording: wrong bytes were taken for samples.
-LOUDEST_LUFS = 100.0
-# Below it lies nothing that a converter of 24 bits holds.
-SILENT_LUFS = -130.0
-WINDOW_SECONDS = 5.0
-MOST_WINDOWS = 16
-QUIETEST_WINDOW_DB = -20.0
 SAFE_SIDE = {"reverb.wet_db": -0.5}
 """Standard deviations by which a setting is chosen beside its mean: too much reverb on a mix that
-has little is heard, and counts in the distance to it, far more than too little."""
+has little is audible, and counts in the distance to it, far more than too little."""
 
 LATER = (
     "skip.weight", "centre", "spread", "log_scale", "voice.weight", "usual", "usual_spread",
@@ -68,37 +60,6 @@ VERSION = 1
 def default_model() -> Path:
     """Return the folder of the model that is shipped with the package."""
     return Path(__file__).parent / "models" / "vocal-1"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted settings of one vocal.
-
-    Attributes
-    ----------
-    settings : dict of str to float
-        Every parameter by key, physical units, inside its range; without those of a module that
-        the model does not know: a preset made of these settings has it off.
-    uncertainty : dict of str to tuple of float
-        By key of what the model knows, the physical values one standard deviation below and above
-        the mean.
-    loudness_lufs : float
-        Of the raw vocal.
-    messages : tuple of str
-        What in the file is not the voice and was left out, one line each.
-    held_below_hz : float or None
-        The voice's lowest partial, if the EQ was moved so that it lifts nothing below it.
-    switches : dict of str to float
-        How likely each module and band is on whose row says when it is not, 0…1; empty where that
-        was not calibrated, as of models that were fine-tuned.
-    """
-
-    settings: dict[str, float]
-    uncertainty: dict[str, tuple[float, float]] = field(default_factory=dict)
-    loudness_lufs: float = math.nan
-    messages: tuple[str, ...] = ()
-    held_below_hz: float | None = None
-    switches: dict[str, float] = field(default_factory=dict)
 
 
 class Predictor(nn.Module):
@@ -432,76 +393,3 @@ def json_text(data: Any) -> str:
     import json
 
     return json.dumps(data, indent=2, allow_nan=False) + "\n"
-
-
-def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
-    """Return the gain that brings a vocal to −18 LUFS, and its loudness.
-
-    Raises
-    ------
-    AudioError
-        The vocal is silent, not finite, or further from −18 LUFS than the input gain reaches.
-    """
-    take = take_of(samples, sample_rate)
-    return gain_of(take), take.loudness_lufs
-
-
-def gain_of(take: Take) -> float:
-    """Return the gain in dB that brings the channels that carry the voice to −18 LUFS.
-
-    Raises
-    ------
-    AudioError
-        The vocal is silent, or further from −18 LUFS than the input gain reaches.
-    """
-    gain = BY_KEY["input_gain.gain_db"]
-    if take.level_lufs > LOUDEST_LUFS:
-        raise AudioError(
-            f"the vocal is {take.level_lufs:+.1f} LUFS, far above full scale: its samples are "
-            "damaged or of another scale; export it again"
-        )
-    if take.level_lufs < REFERENCE_LUFS - gain.high - 12.0:
-        level = "silent" if take.level_lufs < SILENT_LUFS else f"{take.level_lufs:.1f} LUFS"
-        raise AudioError(f"the vocal is {level}: nothing to predict settings from")
-    return gain.clip(REFERENCE_LUFS - take.level_lufs)
-
-
-def windows_of(samples: np.ndarray, sample_rate: int, encoder: Encoder) -> Tensor:
-    """Cut a levelled vocal into the windows that the encoder hears.
-
-    The windows lie evenly over the file; quiet ones (20 dB under the loudest) and all beyond
-    sixteen are left out.
-
-    Parameters
-    ----------
-    samples : ndarray
-        ``(channels, samples)``.
-    sample_rate : int
-        Hz.
-    encoder : Encoder
-        Gives the rate.
-
-    Returns
-    -------
-    Tensor
-        ``(windows, 1, samples)`` float32 at the encoder's rate.
-    """
-    from ..audio import resample
-
-    mono = samples.mean(axis=0, keepdims=True)
-    length = int(WINDOW_SECONDS * sample_rate)
-    if mono.shape[1] <= length:
-        pieces = mono[None]
-    else:
-        count = math.ceil(mono.shape[1] / length)
-        starts = np.linspace(0, mono.shape[1] - length, count).astype(int)
-        power = np.array([np.mean(mono[0, s : s + length] ** 2) for s in starts])
-        loud = starts[power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0)]
-        if len(loud) > MOST_WINDOWS:
-            loud = loud[np.linspace(0, len(loud) - 1, MOST_WINDOWS).astype(int)]
-        pieces = np.stack([mono[:, s : s + length] for s in loud])
-    heard = resample(pieces.reshape(len(pieces), -1), sample_rate, encoder.sample_rate)
-    shortest = encoder.sample_rate // 2
-    if heard.shape[1] < shortest:
-        heard = np.tile(heard, (1, -(-shortest // heard.shape[1])))
-    return torch.from_numpy(np.ascontiguousarray(heard, np.float32)).unsqueeze(1)

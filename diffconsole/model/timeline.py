@@ -12,19 +12,16 @@ from ..audio import resample
 from ..audio.take import take_of
 from ..audio.windows import repeated, window_starts
 from ..strip.parameters import PARAMETERS
-from .predictor import (
-    QUIETEST_WINDOW_DB,
-    WINDOW_SECONDS,
-    Prediction,
-    Predictor,
-    gain_of,
-)
+from .encoder_windows import QUIETEST_WINDOW_DB, WINDOW_SECONDS
+from .levelling import gain_of
+from .prediction import Prediction
+from .predictor import Predictor
 from .voice_features import describe
 
 __all__ = ["Course", "SettingsTimeline", "predict_course", "predict_timeline"]
 
 TOGETHER = 16
-"""Windows that the encoder hears at once: memory does not grow with the length of the song."""
+"""Windows that are encoded at once: memory does not grow with the length of the song."""
 
 MOST_WINDOWS = 400
 LEAST_SUNG = 0.1

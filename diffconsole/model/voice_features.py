@@ -1,4 +1,4 @@
-"""What can be told of a raw vocal in figures: tone, level, dynamics, room, noise, pace.
+"""A raw vocal's features in figures: tone, level, dynamics, room, noise, pace.
 
 Engineers choose settings by such things, and few of them are enough to say so; what an encoder
 hears comes in hundreds of figures, of which few pairs cannot tell which matter. Fine-tuning lets
@@ -26,7 +26,7 @@ BANDS_HZ = THIRD_OCTAVES_HZ
 MANNER = (
     "level_db", "spread_db", "crest_db", "log_decay_s", "log_pace_hz", "noise_db", "sibilance_db",
 )  # fmt: skip
-"""What is told beside the tone; see :func:`describe`."""
+"""The features beside the tone; see :func:`describe`."""
 
 VOICE_FEATURES = (*(f"tone_{hz:g}_hz" for hz in BANDS_HZ), *MANNER)
 """Names of what :func:`describe` returns, in its order."""

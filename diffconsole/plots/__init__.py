@@ -2,7 +2,7 @@
 
 :func:`plot_presets` writes a PNG, SVG or PDF; up to four presets are drawn over each other to be
 compared, more in a row of small panels each. The curves come from the console's own functions, so
-a picture shows what is heard. Equal arguments give equal bytes.
+a picture shows what is audible. Equal arguments give equal bytes.
 """
 
 from __future__ import annotations

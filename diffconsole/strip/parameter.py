@@ -42,7 +42,7 @@ class Parameter:
     idle : float, optional
         The value at which the setting does nothing, where there is one.
     inaudible : float
-        Values that are no further from it make no difference that anybody hears.
+        Values that are no further from it make no audible difference.
     amount : str
         How ``--amount`` scales it, by the name of a rule in :mod:`.amount`.
     follows : str

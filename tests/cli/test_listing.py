@@ -89,7 +89,7 @@ def test_encoders_info_tells_plainly_what_is_non_commercial(tmp_path):
 @pytest.mark.parametrize(
     ("licence", "told"),
     [("CC BY-NC 4.0", True), ("CC-BY-NC-SA-4.0", True), ("Non-Commercial", True), ("MIT", False),
-     ("CC BY 4.0", False), ("not told; ask who made the file", False)],
+     ("CC BY 4.0", False), ("not stated; ask who made the file", False)],
 )  # fmt: skip
 def test_licences_that_forbid_commerce_are_known(licence, told):
     assert _non_commercial(licence) is told
@@ -117,7 +117,7 @@ def test_encoders_info_refuses(tmp_path):
     assert "nothing follows the colon" in refused("encoders", "info", "aisfx:")
     assert "damaged" in refused("encoders", "info", f"aisfx:{tmp_path / 'text.pth'}")
     assert "cannot be read" in refused("encoders", "info", f"aisfx:{tmp_path / 'none.pth'}")
-    assert "hears 44100 Hz" in refused("encoders", "info", "logmel", "--encoder-rate", 16000)
+    assert "takes 44100 Hz" in refused("encoders", "info", "logmel", "--encoder-rate", 16000)
 
 
 def test_models_info(tmp_path):

@@ -272,7 +272,7 @@ def test_the_places_where_the_files_may_lie(tmp_path):
     file = write(tmp_path / "lighter")
     first = open_encoder("anyenhance", str(file))
     assert open_encoder("anyenhance", str(file.parent)).config() == first.config()
-    assert first.licence.startswith("not told")
+    assert first.licence.startswith("not stated")
     deep = write(tmp_path / "paper", "paper's")
     second = open_encoder("anyenhance", str(tmp_path / "paper"))
     assert second.config() == open_encoder("anyenhance", str(deep)).config()

@@ -467,7 +467,7 @@ def test_a_rate_is_only_asked_for_where_the_file_tells_none(tmp_path):
     assert open_encoder("encodec", str(flat), 16000).frames_per_second == 50.0
     needs_module("yaml")
     file = write_audiocraft(tmp_path / "compression_state_dict.bin")
-    with pytest.raises(ModelError, match="hears 32000 Hz; leave --encoder-rate out"):
+    with pytest.raises(ModelError, match="takes 32000 Hz; leave --encoder-rate out"):
         open_encoder("encodec", str(file), 24000)
 
 

@@ -268,7 +268,7 @@ def test_programs_that_are_no_encoders(tmp_path, monkeypatch):
     torch.export.save(program, stream)
     assert "takes 2 tensors" in refused(stream.getvalue())
     short = (None, 320 * Dim("steps", min=3, max=100))
-    assert "hears 2 s at most" in refused(exported(Odd("short"), example, *short))
+    assert "takes 2 s at most" in refused(exported(Odd("short"), example, *short))
     empty = io.BytesIO()
     with zipfile.ZipFile(empty, "w") as archive:
         archive.writestr("archive/archive_format", "pt2")

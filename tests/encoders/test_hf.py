@@ -234,7 +234,7 @@ def test_licence_and_name_are_told(folders, tmp_path):
     encoder = open_encoder("hf", f"{folder}:3")
     assert encoder.licence == "cc-by-nc-4.0, non-commercial"
     assert encoder.about == "mert_model by Transformers, MERT-v1-95M, layer 3 of 3"
-    assert "not told" in open_encoder("hf", str(folders("mert"))).licence
+    assert "not stated" in open_encoder("hf", str(folders("mert"))).licence
 
 
 def test_folders_with_colons_and_layers(tmp_path):
@@ -304,7 +304,7 @@ def test_wrong_folders_are_one_line(folders, tmp_path, capfd):
         assert "\n" not in str(error.value)
     with pytest.raises(ModelError, match="give a folder of Transformers"):
         open_encoder("hf", None)
-    with pytest.raises(ModelError, match="hears 16000 Hz; leave --encoder-rate out"):
+    with pytest.raises(ModelError, match="takes 16000 Hz; leave --encoder-rate out"):
         open_encoder("hf", str(hubert), 44100)
     with pytest.raises(ModelError, match="more than 512"):
         said = open_encoder("hf", str(hubert)).config()

@@ -250,7 +250,7 @@ def test_the_rate_is_the_files_or_the_given_one(tmp_path):
     assert opened(tmp_path, export("second"), RATE).sample_rate == RATE
     with pytest.raises(ModelError, match=r"theirs\.ts: does not tell its sample rate; give it by"):
         opened(tmp_path, silent)
-    with pytest.raises(ModelError, match="says that it hears 16000 Hz, not 48000"):
+    with pytest.raises(ModelError, match="says that it takes 16000 Hz, not 48000"):
         opened(tmp_path, export("second"), 48000)
     with pytest.raises(ModelError, match="not a number from 8000 to 192000 Hz"):
         opened(tmp_path, silent, 100)

@@ -1,12 +1,12 @@
 """Towards the style of other vocals: a raw vocal and finished ones of other songs and singers.
 
-The model's second head hears the raw vocal beside the style of the references: mean and deviation
-of the encoder's frames over the windows of each, averaged by the references' weights. It is their
-sound that is averaged, not settings: between a bright and a dull one lies one in the middle, not a
-strip with two halves of an EQ. From there a descent through the console (:mod:`.descent`)
-goes on to the style of the references in plain figures, by aspect: the EQ brings the tone, the
-compressor the dynamics, the reverb the space, and each aspect may have weights of its own. The
-output gain is measured, not predicted: the result gets the references' mean loudness.
+The model's second head takes the raw vocal's features beside the style of the references: mean and
+deviation of the encoder's frames over the windows of each, averaged by the references' weights. It
+is their sound that is averaged, not settings: between a bright and a dull one lies one in the
+middle, not a strip with two halves of an EQ. From there a descent through the console
+(:mod:`.descent`) goes on to the style of the references in plain figures, by aspect: the EQ brings
+the tone, the compressor the dynamics, the reverb the space, and each aspect may have weights of its
+own. The output gain is measured, not predicted: the result gets the references' mean loudness.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class StylePrediction(Prediction):
 def style_of(
     model: Predictor, references: Sequence[Reference], aspect: str | None = None
 ) -> Tensor:
-    """Return the mean style of finished vocals, ``(1, 2·dim)``, as the second head hears it.
+    """Return the mean style of finished vocals, ``(1, 2·dim)``, as the second head takes it.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def eq_curve_db(settings: Mapping[str, Tensor]) -> Tensor:
 
 
 def relevance(settings: Mapping[str, Tensor]) -> Tensor:
-    """Return how much each setting is heard, ``(batch, parameters)`` in 0.02…1.
+    """Return how audible each setting is, ``(batch, parameters)`` in 0.02…1.
 
     Settings that no training example moves count 0.
     """

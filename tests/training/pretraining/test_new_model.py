@@ -91,5 +91,5 @@ def test_what_is_none_is_refused(spec, word):
 
 
 def test_a_rate_that_is_known_is_refused(files):
-    with pytest.raises(ModelError, match="hears 16000 Hz; --encoder-rate is for script"):
+    with pytest.raises(ModelError, match="takes 16000 Hz; --encoder-rate is for script"):
         new_model(f"wav2vec2:{files['wav2vec2']}", 44100)

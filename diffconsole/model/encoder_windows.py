@@ -1,0 +1,58 @@
+"""The windows of a vocal that the encoder gets."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..encoders.base import Encoder
+
+__all__ = ["WINDOW_SECONDS", "windows_of"]
+
+WINDOW_SECONDS = 5.0
+MOST_WINDOWS = 16
+QUIETEST_WINDOW_DB = -20.0
+
+
+def windows_of(samples: np.ndarray, sample_rate: int, encoder: Encoder) -> Tensor:
+    """Cut a levelled vocal into the encoder's windows.
+
+    The windows lie evenly over the file; quiet ones (20 dB under the loudest) and all beyond
+    sixteen are left out.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(channels, samples)``.
+    sample_rate : int
+        Hz.
+    encoder : Encoder
+        Gives the rate.
+
+    Returns
+    -------
+    Tensor
+        ``(windows, 1, samples)`` float32 at the encoder's rate.
+    """
+    from ..audio import resample
+
+    mono = samples.mean(axis=0, keepdims=True)
+    length = int(WINDOW_SECONDS * sample_rate)
+    if mono.shape[1] <= length:
+        pieces = mono[None]
+    else:
+        count = math.ceil(mono.shape[1] / length)
+        starts = np.linspace(0, mono.shape[1] - length, count).astype(int)
+        power = np.array([np.mean(mono[0, s : s + length] ** 2) for s in starts])
+        loud = starts[power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0)]
+        if len(loud) > MOST_WINDOWS:
+            loud = loud[np.linspace(0, len(loud) - 1, MOST_WINDOWS).astype(int)]
+        pieces = np.stack([mono[:, s : s + length] for s in loud])
+    resampled = resample(pieces.reshape(len(pieces), -1), sample_rate, encoder.sample_rate)
+    shortest = encoder.sample_rate // 2
+    if resampled.shape[1] < shortest:
+        resampled = np.tile(resampled, (1, -(-shortest // resampled.shape[1])))
+    return torch.from_numpy(np.ascontiguousarray(resampled, np.float32)).unsqueeze(1)
