@@ -14,7 +14,7 @@ from pathlib import Path
 
 from diffconsole.audio import read_audio, resample, write_audio
 from diffconsole.console.render import render
-from diffconsole.jobs.finetune import finetune_on_pairs
+from diffconsole.jobs import finetune_on_pairs
 from diffconsole.pairs import find_pairs, load_pair
 from diffconsole.strip.preset import find_preset
 from diffconsole.training.finetuning.finetune import FinetuneOptions

@@ -68,8 +68,8 @@ REASONS: dict[str, str] = {
     "export/sox.py": "which of SoX's effects hold our settings; what it leaves out",
     "export/strip_frame.jsfx": "'pan' is a place in the signal flow; tags of the effect",
     "losses/distance.py": "its filters run on the EQ's sections",
-    "model/predictor.py":
-        "the input gain levels the vocal; the reverb's level is chosen on the safe side",
+    "model/levelling.py": "the input gain levels the vocal",
+    "model/predictor.py": "the reverb's level is chosen on the safe side",
     "model/reference/descent.py": "where the search begins that copies a finished vocal",
     "model/reference/prediction.py": "which modules follow which aspect of a finished vocal",
     "model/reference/target.py": "a finished vocal says nothing of pan and output gain",
@@ -88,6 +88,7 @@ REASONS: dict[str, str] = {
     "simplify/strip.py": "which settings are tried without, and which make up for them",
     "strip/chain.py": "the table itself",
     "strip/channel_strip.py": "'pan' is a place in the signal flow",
+    "strip/checks.py": "the modules of version 1.0, which need no version of their own",
     "strip/module.py": "'pan' is a place in the signal flow",
     "strip/parameters.py": "hands on the EQ's bands, in the order of the signal",
     "strip/statistics.py": "where our parameters stand in DiffVox's fitted mixes",

@@ -12,7 +12,7 @@ SCRIPT = """
 import numpy as np, soundfile, torch
 torch.set_num_threads(1)
 from click.testing import CliRunner
-from diffconsole import Console, Preset
+from diffconsole import Console, Predictor, Preset
 from diffconsole.cli import main
 from diffconsole.export import formats
 from diffconsole.strip.schema import preset_schema
@@ -30,7 +30,9 @@ def run(*words):
 
 console = Console(44100, bypass={"pan", "reverb"})
 settings = {k: v.double().requires_grad_() for k, v in console.defaults(1).items()}
-settings["tilt.gain_db"] = torch.tensor([6.0], dtype=torch.float64, requires_grad=True)
+for name, value in (("freq_hz", 700.0), ("gain_db", 6.0)):
+    setting = torch.tensor([value], dtype=torch.float64, requires_grad=True)
+    settings[f"tilt.{name}"] = setting
 audio = torch.from_numpy(voice(1.0, 2, 44100))[None, None].double().requires_grad_()
 plain = Console(44100, bypass={"pan", "reverb", "tilt"})(audio, settings)
 tilted = console(audio, settings)
@@ -50,6 +52,7 @@ run("apply", raw, preset, "-o", folder / "wet.wav", "--quiet")
 run("apply", raw, preset, "--bypass", "tilt", "-o", folder / "dry.wav", "--quiet")
 wet, dry = (soundfile.read(folder / f"{name}.wav")[0] for name in ("wet", "dry"))
 found["bypass_db"] = float(20 * np.log10(np.std(wet - dry) / np.std(dry)))
+run("plot", "--over-time", "--raw", raw, "-o", folder / "over_time.svg")
 run("audition", raw, preset, "-o", folder / "page.html")
 found["exports"] = {
     key: run("export", preset, "--to", key, "-o", folder / f"out_{key}{form.ending}")
@@ -58,6 +61,11 @@ found["exports"] = {
 found["info"] = run("models", "info")
 run("process", raw, "-o", folder / "out", "--quiet")
 found["processed"] = json.loads((folder / "out" / "take.preset.json").read_text())
+samples, rate = soundfile.read(raw, dtype="float32", always_2d=True)
+prediction = Predictor.load().predict(samples.T, rate)
+tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in prediction.settings.items()}
+mixed = Console(rate)(torch.from_numpy(samples.T)[None], tensors)
+found["in_python"] = [list(mixed.shape), "tilt.gain_db" in prediction.settings]
 print(json.dumps(found))
 """
 
@@ -112,3 +120,7 @@ def test_a_model_saved_before_it_loads_and_leaves_it_off(found):
     assert processed["version"] == "1.0"
     assert "tilt" not in processed
     assert processed["eq"]["enabled"]
+
+
+def test_python_code_that_does_not_know_it_works_on(found):
+    assert found["in_python"] == [[1, 2, 3 * 44100], False]

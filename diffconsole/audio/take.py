@@ -106,8 +106,14 @@ def take_of(samples: np.ndarray, sample_rate: int) -> Take:
     Raises
     ------
     AudioError
-        Values that are not finite.
+        No array of ``(channels, samples)``, or values that are not finite.
     """
+    if not isinstance(samples, np.ndarray) or samples.ndim != 2:
+        shape = tuple(getattr(samples, "shape", ()))
+        raise AudioError(
+            f"samples are {type(samples).__name__} of shape {shape}; they must be a NumPy array of "
+            "(channels, samples)"
+        )
     if not np.isfinite(samples).all():
         raise AudioError("the vocal holds values that are not finite; export it again")
     samples, messages = without_wild_samples(samples, sample_rate)

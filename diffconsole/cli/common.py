@@ -342,7 +342,7 @@ def audio_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--normalize", is_flag=True, help="Turn down what would clip, to -1 dBFS."),
         click.option(
             "--tail", type=FiniteRange(0.0, 120.0), metavar="SECONDS",
-            help="Room for the reverb to ring out.  [default: all of it]",
+            help="Seconds added for the reverb to ring out.  [default: all of it]",
         ),
         click.option("--no-tail", is_flag=True, help="Keep the input's length."),
         device_option,

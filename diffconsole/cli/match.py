@@ -43,7 +43,7 @@ BATCH = 16
 )  # fmt: skip
 @click.option(
     "--seconds", type=FiniteRange(min=0.1),
-    help="Time for a pair.  [default: a fixed effort, up to a minute]",
+    help="Time per pair.  [default: a fixed effort, up to a minute]",
 )  # fmt: skip
 @click.option("--quick", is_flag=True, help="Fast, less accurate search.")
 @click.option(

@@ -27,7 +27,7 @@ def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
         function,
         click.option(
             "--reference", type=PATH, multiple=True, metavar="MIXED",
-            help="A finished vocal of any song and singer whose style is wanted; may be repeated.",
+            help="A mixed vocal of any song and singer whose style is wanted; may be repeated.",
         ),
         click.option(
             "--reference-weights", multiple=True, metavar="[ASPECT=]W,W,…",

@@ -66,9 +66,10 @@ def finetune(
     """Fine-tune on a studio's pairs of raw and mixed vocals.
 
     Files pair by name; endings such as _raw or _mix are ignored. Stop with Ctrl-C and repeat the
-    command to resume. Ends with distances to the mixes held out, or of few pairs to all, each
-    predicted from the others (lower is better; of longer pairs the loudest 20 s count), the log
-    and the curves beside the model. Several GPUs or machines: start it by torchrun.
+    command to resume. At the end it prints the distances to the mixes held out (with few pairs:
+    to all of them, each predicted from the others); lower is better, and of longer pairs the
+    loudest 20 s count. The log and the curves lie beside the model. Several GPUs or
+    machines: start it by torchrun.
     """
     from ..files import check_folder
     from ..jobs.finetune import check_finetune_folder, finetune_on_pairs
@@ -127,7 +128,7 @@ def _pair_lines(names: Sequence[str], before: Sequence[float], after: Sequence[f
 @model_option
 @click.option(
     "--optimum", type=click.Choice(["quick", "full"]),
-    help="Also each pair's own optimum, as match finds it: seconds, or up to a minute a pair.",
+    help="Also each pair's own optimum, as match finds it: seconds, or up to a minute per pair.",
 )  # fmt: skip
 @device_option
 @seed_option

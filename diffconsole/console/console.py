@@ -1,4 +1,8 @@
-"""The console: input gain → EQ → compressor → pan of the dry signal + reverb send → output gain."""
+"""The console: input gain → inserts → pan of the dry signal + sends → output gain.
+
+The inserts are gate, EQ, compressor and de-esser, in the order of the chain's table; the send is
+the reverb.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from ..modules.call import Call
 from ..modules.gain.process import gain
 from ..strip.channel_strip import checked_switches
 from ..strip.module import Module, Place
-from ..strip.parameters import BY_KEY, CHAIN, PARAMETERS, denormalize, is_on
+from ..strip.parameters import BY_KEY, CHAIN, DEFAULT_PARAMETERS, PARAMETERS, is_on, left_off
 
 __all__ = ["RUNNERS", "Console"]
 
@@ -77,7 +81,9 @@ class Console(nn.Module):
         audio : Tensor
             ``(batch, 1 or 2, samples)``, float32 or float64.
         settings : mapping of str to Tensor
-            ``(batch,)`` each, physical units, by key; those of bypassed modules may be missing.
+            ``(batch,)`` each, physical units, by key; those of bypassed modules may be missing. A
+            module that came after version 1.0 of the preset format (gate, de-esser) is off where
+            none of its settings is given.
         bypass : collection of str
             Off for this call, beside what is always off.
 
@@ -92,7 +98,7 @@ class Console(nn.Module):
             A missing or unknown key, or a setting whose length is not the batch.
         """
         check_audio(audio)
-        off = self.bypass | checked_switches(bypass)
+        off = self.bypass | checked_switches(bypass) | left_off(settings)
         self._check_settings(settings, off, len(audio))
 
         on = [module for module in CHAIN if module.key not in off]
@@ -111,6 +117,8 @@ class Console(nn.Module):
         for module in sends:
             call = self._call(module, _louder(module, settings, output_db), off)
             wet = self._run(module, audio, call)
+            if wet.shape != (len(audio), 2, audio.shape[-1]):
+                raise _wrong_shape(module, wet, (len(audio), 2, audio.shape[-1]))
             if output_db is not None and not module.gain_after:
                 wet = gain(wet, output_db)
             dry = dry + wet
@@ -137,7 +145,10 @@ class Console(nn.Module):
             own = settings
             if module is inserts[-1] and module.gain_after and output_db is not None:
                 own, taken = _louder(module, settings, output_db), True
-            audio = self._run(module, audio, self._call(module, own, off, input_db))
+            result = self._run(module, audio, self._call(module, own, off, input_db))
+            if result.shape != audio.shape:
+                raise _wrong_shape(module, result, audio.shape)
+            audio = result
             input_db = None
         return audio, taken
 
@@ -158,27 +169,62 @@ class Console(nn.Module):
         return RUNNERS[module.key](audio, call)
 
     def defaults(self, batch: int) -> dict[str, Tensor]:
-        """Return the table's defaults as settings: ``(batch,)`` each."""
-        return {p.key: torch.full((batch,), p.default) for p in PARAMETERS}
+        """Return the defaults of the modules that are on by default: ``(batch,)`` each.
+
+        Those are the modules of version 1.0; add settings of another module to switch it on.
+        """
+        return {p.key: torch.full((batch,), p.default) for p in DEFAULT_PARAMETERS}
 
     def denormalize(self, normalised: Tensor) -> dict[str, Tensor]:
-        """Map ``(batch, parameters)`` in 0…1 to physical settings."""
-        if normalised.ndim != 2 or normalised.shape[1] != len(PARAMETERS):
+        """Map ``(batch, parameters)`` in 0…1 to physical settings.
+
+        Parameters
+        ----------
+        normalised : Tensor
+            As many columns as the table has parameters, or as many as the modules that are on by
+            default have; of these alone, all other modules are off.
+
+        Raises
+        ------
+        SettingsError
+            Another number of columns.
+        """
+        widths = {len(row): row for row in (PARAMETERS, DEFAULT_PARAMETERS)}
+        if normalised.ndim != 2 or normalised.shape[1] not in widths:
+            allowed = " or ".join(str(width) for width in sorted(widths))
             raise SettingsError(
                 f"normalised settings have shape {tuple(normalised.shape)}; "
-                f"they must be (batch, {len(PARAMETERS)})"
+                f"they must be (batch, {allowed})"
             )
-        return denormalize(normalised)
+        row = widths[normalised.shape[1]]
+        return {p.key: p.to_physical(normalised[:, i]) for i, p in enumerate(row)}
 
     def normalize(self, settings: Mapping[str, Tensor]) -> Tensor:
-        """Map physical settings to ``(batch, parameters)`` in 0…1."""
-        return torch.stack([p.to_normalised(settings[p.key]) for p in PARAMETERS], dim=-1)
+        """Map physical settings to ``(batch, parameters)`` in 0…1, as :meth:`denormalize` takes.
+
+        Raises
+        ------
+        SettingsError
+            A missing setting. Only the modules that are not on by default may be missing, all of
+            them together.
+        """
+        first = {p.key for p in DEFAULT_PARAMETERS}
+        row = DEFAULT_PARAMETERS if first.issuperset(settings) else PARAMETERS
+        for parameter in row:
+            if parameter.key not in settings:
+                raise SettingsError(f"setting {parameter.key!r} is missing")
+        return torch.stack([p.to_normalised(settings[p.key]) for p in row], dim=-1)
 
     @staticmethod
     def _check_settings(settings: Mapping[str, Tensor], off: Collection[str], batch: int) -> None:
         for key, value in settings.items():
             if key not in BY_KEY:
                 raise SettingsError(f"unknown setting {key!r}; see diffconsole.strip.parameters")
+            if not isinstance(value, Tensor):
+                raise SettingsError(
+                    f"setting {key!r} is {type(value).__name__}; it must be a torch.Tensor of "
+                    f"({batch},)"
+                )
             if value.shape != (batch,):
                 raise SettingsError(
                     f"setting {key!r} has shape {tuple(value.shape)}; it must be ({batch},)"
@@ -206,6 +252,13 @@ def _runner(module: Module) -> Callable[[Tensor, Call], Tensor]:
 # Looked up here once, since importing while a graph is compiled would break it.
 RUNNERS = {module.key: _runner(module) for module in CHAIN}
 """By module what processes audio; see :mod:`diffconsole.modules`."""
+
+
+def _wrong_shape(module: Module, result: Tensor, wanted: Sequence[int]) -> SettingsError:
+    return SettingsError(
+        f"module {module.key!r} returned shape {tuple(result.shape)}; its code must return "
+        f"{tuple(wanted)}"
+    )
 
 
 def _level(on: Sequence[Module], place: Place, settings: Mapping[str, Tensor]) -> Tensor | None:

@@ -94,13 +94,14 @@ A channel strip for REAPER
 
 {holds}
 The response is for {rate} Hz. At another rate REAPER (6.29 or later) resamples it: the reverb is
-then near to, not equal to, that of diffconsole; export with --sample-rate for your project's rate.
-While the reverb is on the effect is late by 2048 samples, which REAPER takes out of the mix.
+then close to, but not identical to, that of diffconsole; export with --sample-rate for your
+project's rate.
+While the reverb is on the effect adds 2048 samples of latency, which REAPER compensates.
 """
 
 HOLDS = """\
 The effect "diffconsole vocal channel strip" holds the whole strip: {modules}. All sliders act at
-once but those named "in the response file": these tell what the WAV file beside the effect was
+once but those named "in the response file": these state what the WAV file beside the effect was
 made with; for another reverb export again.
 """
 

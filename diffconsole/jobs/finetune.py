@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import PairError
 from ..files import atomic_set, remove_output, results_folder
 from ..model.predictor import Predictor, default_model
 from ..pairs import Pair
@@ -108,7 +109,7 @@ def check_finetune_folder(folder: Path, force: bool, inputs: Iterable[Path] = ()
 
 def finetune_on_pairs(
     pairs: Sequence[Pair],
-    folder: Path,
+    folder: str | Path,
     options: FinetuneOptions,
     *,
     model: Predictor | None = None,
@@ -129,7 +130,7 @@ def finetune_on_pairs(
     ----------
     pairs : sequence of Pair
         Aligned, as :func:`diffconsole.pairs.load_pair` returns them.
-    folder : Path
+    folder : str or Path
         For the model; made if it does not exist.
     options : FinetuneOptions
         Budget, share of the pairs held out, seed.
@@ -164,6 +165,9 @@ def finetune_on_pairs(
     PairError
         There are too few pairs to hold some out.
     """
+    folder = Path(folder)
+    if not pairs:
+        raise PairError("no pair to fine-tune on; give at least two")
     if workers.is_first:
         check_finetune_folder(folder, force)
     if model is None:
@@ -174,7 +178,7 @@ def finetune_on_pairs(
         finetune(model, train, held, folder, options, device=device, workers=workers)
         return None
     if crossed:
-        messages(f"{len(train)} pairs: each decides as the others predict it")
+        messages(f"{len(train)} pairs: each is predicted from the others to decide what to keep")
     else:
         messages(f"{len(train)} pairs to train on, {len(held)} held out")
     before = [model_distance(pair, model) for pair in held]

@@ -71,7 +71,12 @@ def check_audio(audio: Tensor) -> None:
     SettingsError
         Naming the shape or the type that came.
     """
-    if audio.ndim != 3 or audio.shape[1] not in (1, 2) or audio.shape[2] < 1:
+    if not isinstance(audio, Tensor):
+        raise SettingsError(
+            f"audio is {type(audio).__name__}; it must be a torch.Tensor of (batch, 1 or 2 "
+            "channels, samples)"
+        )
+    if audio.ndim != 3 or audio.shape[1] not in (1, 2) or 0 in audio.shape:
         raise SettingsError(
             f"audio has shape {tuple(audio.shape)}; it must be (batch, 1 or 2 channels, samples)"
         )

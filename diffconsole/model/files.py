@@ -22,7 +22,7 @@ from torch.nn.modules import module as torch_module
 
 from ..errors import ModelError
 from ..strip.later import FIRST_SWITCHES
-from ..strip.parameters import BY_KEY
+from ..strip.parameters import CHAIN
 from .known import Known
 from .rows import Names, RowTensors, at_places, padding, row_tensors
 from .switches import RULES
@@ -37,6 +37,7 @@ LARGEST_SIDECAR_BYTES = 1 << 20
 LARGEST_NUMBER = 2**31
 LARGEST_HIDDEN = 1 << 16
 MOST_NAMES = 10_000
+LEVELS = {p.key for m in CHAIN if m.place in ("input", "output") for p in m.parameters}
 DEEPEST = 32
 # What a network may have beside its weights: filters, windows, modules without weights.
 SPARE_PARTS, SPARE_ELEMENTS = 10_000, 1 << 26
@@ -75,8 +76,7 @@ def load_folder(
     Raises
     ------
     ModelError
-        Missing, damaged, of a strip that has no parameter in common with this one, or in need of
-        trust.
+        Missing, damaged, without the strip's gains among its parameters, or in need of trust.
     """
     from safetensors import SafetensorError
 
@@ -90,6 +90,10 @@ def load_folder(
         _fill(model, path, later, names)
         model.known = Known.of(names["parameters"])
         model.info = dict(sidecar.get("info", {}))
+    except NotADirectoryError:
+        raise ModelError(
+            f"{folder}: is a file; give the folder of a model, as finetune or pretrain wrote it"
+        ) from None
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder}: no model here ({Path(error.filename or SIDECAR).name} is missing); give a "
@@ -154,18 +158,23 @@ def _sidecar(folder: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
 
 def _names(folder: Path, sidecar: Mapping[str, Any]) -> Names:
     """Return what the rows of the heads stand for; models list no switches that list none."""
-    keys = sidecar["parameters"]
+    keys: Any = sidecar.get("parameters")
     # Before there were modules of a later version, the switches of a head went without saying.
     switches = sidecar.get("switches", [name for name in FIRST_SWITCHES if name in RULES])
     for name, found in (("parameters", keys), ("switches", switches)):
         if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
             raise ValueError(f"{name} is no list of names")
-        if len(found) > MOST_NAMES or len(set(found)) != len(found):
-            raise ValueError(f"{name} names something twice, or more than {MOST_NAMES}")
-    if not set(keys) & set(BY_KEY) or not set(switches) & set(RULES):
+        if len(found) > MOST_NAMES:
+            raise ValueError(f"{name} lists {len(found)} names, more than {MOST_NAMES}")
+        if len(set(found)) != len(found):
+            twice = next(each for each in found if found.count(each) > 1)
+            raise ValueError(f"{name} lists {twice[:60]!r} twice")
+    # Without these there is no level: everything that is predicted acts on the levelled vocal.
+    needed = LEVELS - set(keys)
+    if needed or not set(switches) & set(RULES):
+        lacks = f" ({sorted(needed)[0]} is missing)" if needed else ""
         raise ModelError(
-            f"{folder}: made for another table of parameters, with none of this program's; use a "
-            "model of this program"
+            f"{folder}: made for another table of parameters{lacks}; use a model of this program"
         )
     return {"parameters": keys, "switches": switches}
 

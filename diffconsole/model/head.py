@@ -100,7 +100,7 @@ class Head(nn.Module):
         return ((pooled - self.centre) / self.spread).clamp(-REACH, REACH)
 
     def unusual(self, described: Tensor) -> Tensor:
-        """Return in what a voice differs from those that the head was fitted on, as far."""
+        """Return how a voice differs from the usual ones, standardised and clipped."""
         return ((described - self.usual) / self.usual_spread).clamp(-REACH, REACH)
 
     @torch.no_grad()

@@ -360,8 +360,7 @@ class Predictor(nn.Module):
         Raises
         ------
         ModelError
-            Missing, damaged, of a strip that has no parameter in common with this one, or in need
-            of trust.
+            Missing, damaged, without the strip's gains among its parameters, or in need of trust.
 
         Notes
         -----

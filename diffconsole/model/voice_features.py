@@ -1,7 +1,7 @@
 """A raw vocal's features in figures: tone, level, dynamics, room, noise, pace.
 
-Engineers choose settings by such things, and few of them are enough to say so; what an encoder
-hears comes in hundreds of figures, of which few pairs cannot tell which matter. Fine-tuning lets
+Engineers choose settings by such features, and a few pairs are enough to learn how. An encoder's
+frames hold hundreds of figures, and a few pairs do not show which of them matter. Fine-tuning lets
 the settings follow both. Only what is sung or said counts: frames that lie within 30 dB of the
 loud ones.
 """
@@ -32,7 +32,7 @@ VOICE_FEATURES = (*(f"tone_{hz:g}_hz" for hz in BANDS_HZ), *MANNER)
 """Names of what :func:`describe` returns, in its order."""
 
 LEAST_SPREADS = tuple(0.05 if name.startswith("log_") else 0.5 for name in VOICE_FEATURES)
-"""Deviations between voices below which a figure tells them no further apart."""
+"""Deviations between voices below which a feature counts as equal."""
 
 HEARD_SECONDS, STEP_SECONDS = 20.0, 0.5
 WINDOW_SECONDS, HOP_SECONDS = 0.09, 0.01

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sys
 
+from ..errors import SettingsError
 from ..modules.compressor.row import COMPRESSOR
 from ..modules.equalizer.row import EQUALIZER
 from ..modules.gain.row import INPUT_GAIN, OUTPUT_GAIN
 from ..modules.pan.row import PAN
 from ..modules.reverb.row import REVERB
+from .checks import check_module
 from .module import Module
 
 __all__ = ["CHAIN", "insert"]
@@ -34,15 +36,19 @@ def insert(module: Module, *, after: str) -> None:
 
     Raises
     ------
-    ValueError
-        The key is taken, `after` is in no chain, or the table was read already: call this before
-        anything else of the package is imported.
+    SettingsError
+        The row is not what a module's must be (:mod:`.checks`), `after` is in no chain, or the
+        table was read already: call this before anything else of the package is imported.
     """
     global CHAIN
     keys = [other.key for other in CHAIN]
-    if module.key in keys or after not in keys:
-        raise ValueError(f"cannot insert {module.key!r} after {after!r} into {', '.join(keys)}")
+    if after not in keys:
+        raise SettingsError(f"cannot insert {module.key!r} after {after!r}: the chain has {keys}")
     if f"{__package__}.parameters" in sys.modules:
-        raise ValueError(f"the table of parameters was read already; insert {module.key!r} first")
+        raise SettingsError(
+            f"the table of parameters was read already; insert {module.key!r} before anything "
+            "else of the package is imported"
+        )
+    check_module(module, CHAIN)
     place = keys.index(after) + 1
     CHAIN = (*CHAIN[:place], module, *CHAIN[place:])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DiffconsoleError, SettingsError
-from .parameters import BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, is_on
+from .parameters import BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, is_on, left_off
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,8 @@ class ChannelStrip:
     Parameters
     ----------
     settings : mapping of str to float
-        Physical, by key. Those of what is off may be missing; they take the table's defaults.
+        Physical, by key. Those of what is off may be missing; they take the table's defaults. A
+        module that came after version 1.0 is off where none of its settings is given.
     off : collection of str
         Modules and EQ bands that are off: ``{"reverb", "eq.low_pass"}``.
 
@@ -39,12 +41,12 @@ class ChannelStrip:
     settings : mapping of str to float
         Every parameter, in chain order.
     off : frozenset of str
-        As given.
+        As given, and the modules of later versions that no setting is given of.
 
     Raises
     ------
     SettingsError
-        A missing or unknown setting, or a name to bypass that does not exist.
+        A missing, unknown or not finite setting, or a name to bypass that does not exist.
 
     Examples
     --------
@@ -58,7 +60,7 @@ class ChannelStrip:
     off: frozenset[str]
 
     def __init__(self, settings: Mapping[str, float], off: Collection[str] = ()) -> None:
-        off = checked_switches(off)
+        off = checked_switches(off) | left_off(settings)
         complete = {}
         for parameter in PARAMETERS:
             value = settings.get(parameter.key)
@@ -68,6 +70,8 @@ class ChannelStrip:
                         f"setting {parameter.key!r} is missing; bypass {parameter.section!r}?"
                     )
                 value = parameter.default
+            if not math.isfinite(value):
+                raise SettingsError(f"setting {parameter.key!r} is {value}; it must be finite")
             complete[parameter.key] = float(value)
         for key in settings:
             if key not in BY_KEY:

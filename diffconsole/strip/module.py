@@ -47,6 +47,10 @@ class Module:
         Parts with an ``enabled`` of their own: ``("high_pass", "low_shelf", …)``.
     since : int
         The minor version of the preset format that brought it.
+    on_by_default : bool, optional
+        Whether it is on where settings state nothing of it; by default only what version 1.0 has,
+        so that settings written before a module keep their sound. Read
+        :attr:`is_on_by_default`.
     always_written : tuple of str
         Switches that a preset made from settings states whether on or off, since people look for
         them.
@@ -76,6 +80,7 @@ class Module:
     implementation: str
     bands: tuple[str, ...] = ()
     since: int = 0
+    on_by_default: bool | None = None
     always_written: tuple[str, ...] = ()
     takes_gain: bool = False
     gain_after: str = ""
@@ -84,6 +89,11 @@ class Module:
     summary: Words | None = None
     script: str = ""
     effect: str = ""
+
+    @property
+    def is_on_by_default(self) -> bool:
+        """Whether settings that hold none of its own leave it on, which they must then state."""
+        return self.since == 0 if self.on_by_default is None else self.on_by_default
 
     @property
     def switches(self) -> tuple[str, ...]:

@@ -28,15 +28,15 @@ def number(value: float, digits: int = 10) -> str:
 
 
 def short(value: float, digits: int = 2) -> str:
-    """Write a number for people, with few digits: ``"1.8"``, ``"−22"``."""
+    """Write a number for display, with few digits: ``"1.8"``, ``"−22"``."""
     return number(value, digits).replace("-", "−")
 
 
 def decibels(value_db: float) -> str:
-    """Write a level for people, to 0.1 dB: ``"−18 dB"``."""
+    """Write a level for display, to 0.1 dB: ``"−18 dB"``."""
     return f"{short(round(value_db, 1), 4)} dB"
 
 
 def frequency(freq_hz: float) -> str:
-    """Write a frequency for people, with two digits: ``"90 Hz"``, ``"3.5 kHz"``."""
+    """Write a frequency for display, with two digits: ``"90 Hz"``, ``"3.5 kHz"``."""
     return f"{short(freq_hz)} Hz" if freq_hz < 995 else f"{short(freq_hz / 1000)} kHz"

@@ -18,6 +18,7 @@ from .parameter import Parameter
 __all__ = [
     "BY_KEY",
     "CHAIN",
+    "DEFAULT_PARAMETERS",
     "EQ_BANDS",
     "MODULES",
     "PARAMETERS",
@@ -26,6 +27,7 @@ __all__ = [
     "default_settings",
     "denormalize",
     "is_on",
+    "left_off",
     "neutral_settings",
     "normalize",
     "section_name",
@@ -44,6 +46,15 @@ PARAMETERS = tuple(parameter for module in CHAIN for parameter in module.paramet
 BY_KEY = {parameter.key: parameter for parameter in PARAMETERS}
 """The table by key."""
 
+_OPTIONAL = {
+    module.key: tuple(parameter.key for parameter in module.parameters)
+    for module in CHAIN
+    if not module.is_on_by_default
+}
+
+DEFAULT_PARAMETERS = tuple(p for p in PARAMETERS if p.module not in _OPTIONAL)
+"""The parameters of the modules that are on by default, in order: those of version 1.0."""
+
 _TITLES = {module.key: module.title for module in CHAIN}
 
 
@@ -58,8 +69,25 @@ def is_on(section: str, off: Collection[str]) -> bool:
     return section not in off and section.partition(".")[0] not in off
 
 
+def left_off(settings: Collection[str]) -> frozenset[str]:
+    """Return the modules that settings leave off: of a later version, and none of its keys there.
+
+    Parameters
+    ----------
+    settings : collection of str
+        Keys, or settings by key.
+    """
+    return frozenset(
+        [key for key, own in _OPTIONAL.items() if not [k for k in own if k in settings]]
+    )
+
+
 def default_settings() -> dict[str, float]:
-    """Return the default of every parameter by key."""
+    """Return the default of every parameter by key, those of all versions.
+
+    A strip of all of them has every module on; :func:`diffconsole.strip.later.start_settings` are
+    those with which modules that came later change nothing.
+    """
     return {parameter.key: parameter.default for parameter in PARAMETERS}
 
 

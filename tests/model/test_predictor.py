@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from diffconsole.errors import AudioError, ModelError
+from diffconsole.model.encoder_windows import MOST_WINDOWS
 from diffconsole.model.head import REACH
 from diffconsole.model.predictor import (
-    MOST_WINDOWS,
     REFERENCE_LUFS,
     Prediction,
     Predictor,
@@ -294,7 +294,8 @@ def edit(folder: Path, **changes: Any) -> None:
         ({"format": "somebody.else"}, "this program reads diffconsole.predictor 1"),
         ({"version": 2}, "this program reads diffconsole.predictor 1"),
         ({"parameters": ["somebody.else"]}, "another table of parameters"),
-        ({"parameters": ["input_gain.gain_db"]}, "damaged model"),
+        ({"parameters": ["input_gain.gain_db", "output_gain.gain_db"]}, "damaged model"),
+        ({"parameters": ["input_gain.gain_db"]}, "(output_gain.gain_db is missing)"),
         ({"parameters": ["input_gain.gain_db"] * 36}, "damaged model"),
         ({"parameters": "input_gain.gain_db"}, "damaged model"),
         ({"switches": ["eq.peak_1"]}, "damaged model"),

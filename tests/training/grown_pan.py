@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from diffconsole.modules.call import Call
 from diffconsole.modules.pan import module
-
-is_idle = module.is_idle
 
 
 def run(audio: Tensor, call: Call) -> Tensor:
     """Pan as before."""
     settings = {name: value for name, value in call.settings.items() if name != "spread"}
     return module.run(audio, call._replace(settings=settings))
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(module, name)

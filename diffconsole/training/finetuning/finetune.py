@@ -122,7 +122,7 @@ def finetune(
         The folder holds the checkpoint of another run.
     """
     model.to(device)
-    # Said or not, the number of threads changes the last digits of matrix products: a run that
+    # The number of threads, stated or not, changes the last digits of matrix products: a run that
     # labels its pairs says it, one that resumes later would not.
     torch.set_num_threads(torch.get_num_threads())
     run = _Run(model, train, held_out, folder, options, device, workers, report)

@@ -58,9 +58,9 @@ def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
     Parameters
     ----------
     head : Head
-        Its network stays, with no say.
+        Its network is kept and not used.
     strip : Tensor
-        ``(parameters,)`` in 0…1, as it is to be chosen.
+        ``(parameters,)`` in 0…1, the point estimate that the head shall return.
     deviation : Tensor
         ``(parameters,)``, normalised.
     """

@@ -167,7 +167,7 @@ def match(
     Yields
     ------
     Match
-        One a pair, in their order, as soon as it is there. After Ctrl-C the best so far of the
+        One per pair, in their order, as soon as it is there. After Ctrl-C the best so far of the
         pairs that had begun, ``stopped``, and nothing more.
     """
     plan = plan_for(options.quick)

@@ -94,7 +94,7 @@ def search(
     Returns
     -------
     found : list of Found
-        One a pair.
+        One per pair.
     stopped : bool
         Whether Ctrl-C ended it: these are the best until then.
     """
