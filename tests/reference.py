@@ -1,4 +1,4 @@
-"""An independent console in float64 NumPy: EQ, compressor and gains, from their equations.
+"""An independent console in float64 NumPy: gate, EQ, compressor, de-esser and gains, by equation.
 
 Nothing here comes from ``diffconsole.console``; the coefficients are written from the analogue
 prototypes of the Audio EQ Cookbook by the bilinear transform, not from its closed forms.
@@ -108,19 +108,66 @@ def compress(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> n
     return audio * 10.0 ** ((curve - level + settings["makeup_db"]) / 20.0)
 
 
+def expand(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
+    """The gate on ``(channels, samples)``, sample by sample; settings by name."""
+    attack, release = (
+        float(np.exp(-1000.0 / (settings[k] * rate))) for k in ("attack_ms", "release_ms")
+    )
+    hold, level, left = settings["hold_ms"] * rate / 1000.0, 0.0, 0.0
+    y = np.empty_like(audio)
+    for n, v in enumerate(np.abs(audio).max(axis=0).tolist()):
+        if v > level:
+            level, left = attack * level + (1 - attack) * v, hold
+        elif left >= 1.0:
+            left -= 1.0
+        else:
+            share = release ** (1.0 - left) if left > 0.0 else release
+            level, left = share * level + (1 - share) * v, 0.0
+        under = max(settings["threshold_db"] - 20.0 * np.log10(max(level, 1e-6)), 0.0)
+        change = -min((settings["ratio"] - 1.0) * under, settings["range_db"])
+        y[:, n] = audio[:, n] * 10.0 ** (change / 20.0)
+    return y
+
+
+def deess(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
+    """The de-esser on ``(channels, samples)``: two filters, two detectors, one curve."""
+    tangent = float(np.tan(np.pi * min(settings["freq_hz"], 0.49 * rate) / rate))
+    high = np.array([1.0, -1.0]) / (1.0 + tangent), np.array([1.0, (tangent - 1) / (1 + tangent)])
+    once = signal.lfilter(*high, audio)
+    twice = signal.lfilter(*high, once)
+    level = np.abs(twice).max(axis=0)
+    upper = detect(level, rate, settings["attack_ms"], settings["release_ms"])
+    whole = detect(np.abs(audio).max(axis=0), rate, 10.0, 1000.0)
+    against_db = 20.0 * np.log10(np.maximum(upper, 1e-6) / np.maximum(whole, 1e-6))
+    over = against_db - settings["threshold_db"]
+    root = 10.0 ** (-np.clip(over, 0.0, settings["range_db"]) / 40.0)
+    return audio + (root - 1.0) * (2.0 * once + (root - 1.0) * twice)
+
+
+def part(settings: Mapping[str, float], module: str) -> dict[str, float]:
+    """The settings of a module by name."""
+    return {k.split(".", 1)[1]: v for k, v in settings.items() if k.startswith(f"{module}.")}
+
+
 def strip(
     audio: np.ndarray, rate: float, settings: Mapping[str, float], off: Collection[str] = ()
 ) -> np.ndarray:
-    """Input gain → EQ → compressor → output gain on ``(channels, samples)``, float64."""
+    """Input gain → gate → EQ → compressor → de-esser → output gain on ``(channels, samples)``.
+
+    Gate and de-esser are off where there are no settings of them.
+    """
     y = np.asarray(audio, np.float64)
     if "input_gain" not in off:
         y = y * 10.0 ** (settings["input_gain.gain_db"] / 20.0)
+    if "gate" not in off and part(settings, "gate"):
+        y = expand(y, rate, part(settings, "gate"))
     if "eq" not in off:
         rows = sections(rate, settings, off)
         y = signal.sosfilt(rows, y) if len(rows) else y
     if "compressor" not in off:
-        own = {k.split(".", 1)[1]: v for k, v in settings.items() if k.startswith("compressor.")}
-        y = compress(y, rate, own)
+        y = compress(y, rate, part(settings, "compressor"))
+    if "deesser" not in off and part(settings, "deesser"):
+        y = deess(y, rate, part(settings, "deesser"))
     if "output_gain" not in off:
         y = y * 10.0 ** (settings["output_gain.gain_db"] / 20.0)
     return y

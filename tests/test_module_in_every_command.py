@@ -30,9 +30,8 @@ def run(*words):
 
 console = Console(44100, bypass={"pan", "reverb"})
 settings = {k: v.double().requires_grad_() for k, v in console.defaults(1).items()}
-for name, value in (("freq_hz", 700.0), ("gain_db", 6.0)):
-    setting = torch.tensor([value], dtype=torch.float64, requires_grad=True)
-    settings[f"tilt.{name}"] = setting
+for name, value in (("freq_hz", 800.0), ("gain_db", 6.0)):
+    settings[f"tilt.{name}"] = torch.tensor([value], dtype=torch.float64, requires_grad=True)
 audio = torch.from_numpy(voice(1.0, 2, 44100))[None, None].double().requires_grad_()
 plain = Console(44100, bypass={"pan", "reverb", "tilt"})(audio, settings)
 tilted = console(audio, settings)
@@ -88,7 +87,7 @@ def test_it_is_heard_and_has_gradients(found):
 
 def test_it_stands_in_the_schema_and_a_preset_keeps_it(found):
     assert found["schema"] == 12.0
-    assert found["file"]["version"] == "1.1"
+    assert found["file"]["version"] == "1.2"
     assert found["file"]["tilt"] == {"freq_hz": 700.0, "gain_db": 5.0}
     assert found["again"] == found["file"]
     assert list(found["file"]).index("tilt") == list(found["file"]).index("eq") + 1

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from diffconsole.audio import read_audio
 from diffconsole.console import pan
-from diffconsole.docs.modules import own_page, shown_settings
+from diffconsole.docs.modules import shown_settings
 from diffconsole.plots.curves import (
     draw_compressor,
     draw_decay_by_band,
@@ -46,7 +46,8 @@ def draw_all() -> dict[str, bytes]:
         "reverb": _reverb,
     }
     # Other modules: the curve that each brings along.
-    drawings |= {m.key: functools.partial(_curve, m) for m in curve_modules() if not own_page(m)}
+    others = [module for module in curve_modules() if module.key not in drawings]
+    drawings |= {module.key: functools.partial(_curve, module) for module in others}
     return {name: _svg(draw) for name, draw in drawings.items()}
 
 

@@ -92,11 +92,11 @@ def modules() -> list[Sequence[str]]:
 def amounts() -> list[Sequence[str]]:
     """Return a row for each rule by which the amount scales: the settings, and the rule."""
     rows = [[_settings_of(rule), words] for rule, words in SCALED.items()]
-    following = [p for module in CHAIN for p in module.parameters if p.follows]
-    for parameter in following:
-        gain = section_name(parameter.follows.partition(".")[0]).lower()
+    every = [p for module in CHAIN for p in module.parameters]
+    for followed in dict.fromkeys(p.follows for p in every if p.follows):
+        gain = section_name(followed.partition(".")[0]).lower()
         words = f"moves with the {gain}, so that the module keeps its place in the signal"
-        rows.append([_named([parameter]), words])
+        rows.append([_named([p for p in every if p.follows == followed]), words])
     return [*rows, ["all others", "unchanged"]]
 
 

@@ -9,6 +9,8 @@ what is what and can be read back. What is known of the filters, measured with 5
   ``release`` are ms with ``4000/(ms·fs) = 1 − exp(−1/(τ·fs))``, its ``knee`` is ``10^(W/20)`` and
   ends at 8, which is 18.06 dB. A wider knee is computed sample by sample by ``aeval``, whose
   registers keep the detector. Its make-up only goes up: ``volume`` follows.
+- Gate and de-esser are computed by ``aeval`` too: ``agate`` has no hold, and ``deesser`` is another
+  effect.
 - ``afir`` levels its response, by other rules in every version: 5.1 takes a Σ|h| above 1 down to 1,
   leaves one below, and returns the double of the convolution; 6.1 to 9.0 bring Σ|h| of the louder
   side to 1. Where Σ|h| is 0.5 on each side, all of them return the convolution with the response
@@ -57,6 +59,37 @@ WIDE_KNEE = (
 """Our compressor in ``aeval``: 0 the detector, 1 the level, 2 dB above the threshold, 3 the place
 within the knee, 0 to 1, of which the curve's bend ``(L−T+W/2)²/(2W)`` is ``W/2`` times the square.
 """
+GATE = (
+    "'st(1,max(abs(val(0)),abs(val(1))));"
+    "if(gt(ld(1),ld(0)),"
+    "(st(0,ld(1)+(ld(0)-ld(1))*exp(-1000/s/({attack_ms})));st(2,({hold_ms})*s/1000)),"
+    "if(gte(ld(2),1),st(2,ld(2)-1),"
+    "(st(0,ld(1)+(ld(0)-ld(1))*exp(-1000/s/({release_ms})*(1-ld(2))));st(2,0))));"
+    "val(ch)*exp(-log(10)/20*min({range_db},(({ratio})-1)"
+    "*max(({threshold_db})-20/log(10)*log(max(ld(0),0.000001)),0)))':c=same"
+)
+"""Our gate in ``aeval``: 0 the detector, 1 the level, 2 the samples of the hold that are left."""
+
+DEESSER = (
+    "'st(9,tan(PI*min({freq_hz},0.49*s)/s));"
+    "st(8,(val(0)-ld(0)+(1-ld(9))*ld(1))/(1+ld(9)));"
+    "st(2,(ld(8)-ld(1)+(1-ld(9))*ld(2))/(1+ld(9)));st(0,val(0));st(1,ld(8));"
+    "st(8,(val(1)-ld(3)+(1-ld(9))*ld(4))/(1+ld(9)));"
+    "st(5,(ld(8)-ld(4)+(1-ld(9))*ld(5))/(1+ld(9)));st(3,val(1));st(4,ld(8));"
+    "st(8,max(abs(ld(2)),abs(ld(5))));"
+    "st(6,ld(8)+(ld(6)-ld(8))*exp(-1000/s/if(gt(ld(8),ld(6)),{attack_ms},{release_ms})));"
+    "st(8,max(abs(val(0)),abs(val(1))));"
+    "st(7,ld(8)+(ld(7)-ld(8))*exp(-1000/s/if(gt(ld(8),ld(7)),10,1000)));"
+    "st(8,20/log(10)*log(max(ld(6),0.000001)/max(ld(7),0.000001))-({threshold_db}));"
+    "st(9,exp(-log(10)/40*clip(ld(8),0,{range_db}))-1);"
+    "val(ch)+ld(9)*(2*ld(1+3*ch)+ld(9)*ld(2+3*ch))':c=same"
+)
+"""Our de-esser in ``aeval``: of each channel, 0 and 3, its input, 1 and 4, through one high-pass,
+2 and 5, through two; 6 and 7 the levels of what lies above the split and of the whole."""
+
+# With several filters that keep the layout, 5.1 does not find one by itself.
+LAYOUTS = "aformat=sample_fmts=dblp:channel_layouts=mono|stereo"
+EXPRESSIONS = {"gate": GATE, "deesser": DEESSER}
 PAN = "sqrt(2)*cos(PI/4*(1+({position})))*val(0)|sqrt(2)*sin(PI/4*(1+({position})))*val(1):c=stereo"
 BOTH = "val(0)|val(1):c=stereo"
 SEND = "(val(0)+val(1))/2|(val(0)+val(1))/2:c=stereo"
@@ -89,9 +122,15 @@ def mapped(sample_rate: int = DEFAULT_RATE) -> tuple[Mapped, ...]:
         if f"eq.{band}.{name}" in BY_KEY
     ]
     own = "acompressor@compressor"
+    computed = [
+        Mapped(parameter.key, f"aeval@{parameter.module}:{parameter.name}")
+        for parameter in PARAMETERS
+        if parameter.module in EXPRESSIONS
+    ]
     return (
         Mapped("input_gain.gain_db", "volume@input_gain:volume", "dB"),
         *bands,
+        *computed,
         Mapped("compressor.threshold_db", f"{own}:threshold", "", _amplitude, _decibels),
         Mapped("compressor.ratio", f"{own}:ratio"),
         Mapped("compressor.attack_ms", f"{own}:attack", "ms", from_time, to_time),
@@ -116,12 +155,12 @@ def _decibels(amplitude: float) -> float:
 def depends_on_rate(strip: Strip) -> bool:
     """Whether the text is right at the strip's sample rate alone.
 
-    The compressor's times and the response are; the EQ is where a frequency had to be clamped.
+    The compressor's times and the response are; all else is where a frequency had to be clamped.
     """
     wanted = strip.preset.settings()
-    clamped = any(
-        strip[f"eq.{band}.freq_hz"] != wanted[f"eq.{band}.freq_hz"] for band in strip.bands()
-    )
+    cut = [f"eq.{band}.freq_hz" for band in strip.bands()]
+    cut += ["deesser.freq_hz"] if strip.on("deesser") else []
+    clamped = any(strip[key] != wanted[key] for key in cut)
     return strip.on("compressor") or strip.on("reverb") or clamped
 
 
@@ -166,9 +205,11 @@ def graph(strip: Strip, response_gain: np.ndarray | None = None, taps: int = 0) 
     table = mapped(strip.sample_rate)
     if strip.on("input_gain"):
         chain.append(_text(strip, table, "input_gain", LEVEL))
+    chain += _computed(strip, "gate")
     chain += [_text(strip, table, band, SECTION) for band in strip.bands()]
     if strip.on("compressor"):
         chain += [_compressor(strip, table), _text(strip, table, "makeup", LEVEL)]
+    chain += _computed(strip, "deesser")
     place = f"aeval@pan={_filled(PAN, strip.of('pan'))}" if strip.on("pan") else f"aeval={BOTH}"
     if response_gain is not None:
         left, right = (number(gain, 17) for gain in response_gain)
@@ -186,6 +227,12 @@ def graph(strip: Strip, response_gain: np.ndarray | None = None, taps: int = 0) 
     if strip.on("output_gain"):
         chain.append(_text(strip, table, "output_gain", LEVEL))
     return ",\n".join(chain) + ("[out]" if response_gain is not None else "")
+
+
+def _computed(strip: Strip, module: str) -> list[str]:
+    if not strip.on(module):
+        return []
+    return [f"aeval@{module}={_filled(EXPRESSIONS[module], strip.of(module))}", LAYOUTS]
 
 
 def _compressor(strip: Strip, table: tuple[Mapped, ...]) -> str:
@@ -261,6 +308,10 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
         if name == "aeval@compressor":
             values = _values(WIDE_KNEE, options)
             settings |= {f"compressor.{key}": value for key, value in values.items()}
+        elif name.removeprefix("aeval@") in EXPRESSIONS:
+            module = name.removeprefix("aeval@")
+            values = _values(EXPRESSIONS[module], options)
+            settings |= {f"{module}.{key}": value for key, value in values.items()}
         elif name == "aeval@pan":
             settings |= {f"pan.{key}": value for key, value in _values(PAN, options).items()}
         elif name == "afir@reverb":

@@ -6,8 +6,8 @@ together. Its sliders are the strip's switches and parameters; a reverb's respon
 number that its settings and rate give, so that several presets live in one folder. Sources:
 REAPER's "JSFX Programming Reference"; of the chain, what REAPER writes: ``BYPASS``, ``<JS file
 "name"`` with 64 values, ``-`` where there is no slider, ``FLOATPOS``, ``WAK``. An effect of up to
-64 sliders works in older versions of REAPER too. With more the chain has 256 values, REAPER's limit
-since version 6.74; no such chain that REAPER itself wrote was at hand to compare with.
+64 sliders works in older versions of REAPER too. A chain that uses more has 256 values, REAPER's
+limit since version 6.74; no such chain that REAPER itself wrote was at hand to compare with.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import os
 import re
 import textwrap
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import ExportError
 from ..files.small_files import read_small
-from ..strip.parameters import BY_KEY
+from ..strip.parameters import BY_KEY, is_on
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip, imported, number
 from .effect import NUMBERS, RESPONSE, WITH_EFFECT, effect_text, is_late, slider_name
@@ -58,12 +59,15 @@ def _write(strip: Strip) -> Files:
     settings, off = strip.preset.settings(), strip.preset.bypass()
     # Not the strip's clamped frequencies: the effect clamps them itself, at the rate it runs at.
     values = ["-"] * VALUES
+    # Sliders that a chain leaves out have the effect's defaults, at which later modules are off.
+    last = max(place for key, place in HELD.items() if not is_late(key) or _is_on(key, off))
     for key, place in HELD.items():
         setting = MAPPED[key].to_theirs(settings[key]) if key in MAPPED else key not in off
         values[place - 1] = number(setting, 12)
     response = _response_number(strip)
     for name, value in zip(RESPONSE, (response, strip.sample_rate), strict=True):
         values[NUMBERS[name] - 1] = str(value)
+    del values[next(count for count in LAYOUTS if last <= count) :]
     lines = [
         "BYPASS 0 0 0",
         f"<JS diffconsole/{EFFECT} {_quoted(strip.title)}",
@@ -82,6 +86,10 @@ def _write(strip: Strip) -> Files:
         wav = wav_bytes(strip.impulse_response(), strip.sample_rate)
         written[f"{FOLDER}/diffconsole_{response:06d}.wav"] = wav
     return written
+
+
+def _is_on(key: str, off: Collection[str]) -> bool:
+    return is_on(BY_KEY[key].section if key in BY_KEY else key, off)
 
 
 README = """\
@@ -107,6 +115,7 @@ made with; for another reverb export again.
 
 MORE_SLIDERS = """\
 The effect has more than the 64 sliders of older versions; REAPER 6.74 or later has all of them.
+What lies beyond 64 is off in a chain that does not use it.
 """
 
 

@@ -36,7 +36,7 @@ from .page import (
     write,
 )
 from .signals import Measured, draw_gain_reduction, draw_levels, draw_spectra, measure
-from .strip import STRIP_INCHES, StripView, checked, draw_strip
+from .strip import StripView, checked, draw_strip, strip_inches
 
 __all__ = ["StripView", "draw_presets", "plot_presets"]
 
@@ -147,10 +147,10 @@ def draw_presets(
         head = MARGIN_INCHES + (TITLE_INCHES if title else 0.0)
         legend = LEGEND_ROW_INCHES * legend_rows(len(views))
         panels = sum(ABOVE_INCHES + PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES for row in rows)
-        panels += more_inches()
+        panels += more_inches(views)
         if many:
-            panels = multiples_inches(len(views), signals=measured is not None)
-        height = head + legend + panels + STRIP_INCHES * len(views) + STRIP_GAP_INCHES
+            panels = multiples_inches(views, signals=measured is not None)
+        height = head + legend + panels + strip_inches(views) * len(views) + STRIP_GAP_INCHES
         figure = Figure(figsize=(WIDTH_INCHES, height))
         if title:
             room = WIDTH_INCHES - TEXT_LEFT_INCHES - MARGIN_INCHES
@@ -164,8 +164,9 @@ def draw_presets(
         else:
             _draw_overlaid(figure, views, sample_rate, measured, rows, head + legend)
         top = head + legend + panels + STRIP_GAP_INCHES
-        for index, view in enumerate(views):
-            draw_strip(figure, view, top + index * STRIP_INCHES, index, named=len(views) > 1)
+        for index in range(len(views)):
+            draw_strip(figure, views, index, top, named=len(views) > 1)
+            top += strip_inches(views)
     return figure
 
 
@@ -186,7 +187,7 @@ def _draw_overlaid(
         top += PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
         if row == "curves":
             draw_more(figure, views, sample_rate, top)
-            top += more_inches()
+            top += more_inches(views)
     draw_eq(places["eq"][0], views, sample_rate)
     compressor, by_band, over_time = places["curves"]
     draw_compressor(compressor, views)

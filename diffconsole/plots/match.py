@@ -45,7 +45,7 @@ from .page import (
     text_at,
     write,
 )
-from .strip import STRIP_INCHES, StripView, checked, draw_strip
+from .strip import StripView, checked, draw_strip, strip_inches
 from .times import time_axis
 
 __all__ = ["draw_match", "plot_match"]
@@ -113,8 +113,8 @@ def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) 
     with plain_style():
         head = MARGIN_INCHES + TITLE_INCHES
         panels = sum(ABOVE_INCHES + h + BELOW_INCHES for h in HEIGHTS_INCHES.values())
-        panels += more_inches()
-        height = head + max(text_inches) + STRIP_INCHES + panels
+        panels += more_inches([view])
+        height = head + max(text_inches) + strip_inches([view]) + panels
         figure = Figure(figsize=(WIDTH_INCHES, height))
         room = WIDTH_INCHES - TEXT_LEFT_INCHES - MARGIN_INCHES
         line = shorten(title or view.name, room, TITLE_PT, bold=True)
@@ -122,8 +122,8 @@ def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) 
         _write_figures(figure, residual, head)
         _write_words(figure, words, head)
         top = head + max(text_inches)
-        draw_strip(figure, view, top, 0, named=False)
-        top += STRIP_INCHES
+        draw_strip(figure, [view], 0, top, named=False)
+        top += strip_inches([view])
         places: dict[str, list[Axes]] = {}
         for row, panel_height in HEIGHTS_INCHES.items():
             top += ABOVE_INCHES
@@ -131,7 +131,7 @@ def draw_match(preset: Preset, residual: Residual, *, title: str | None = None) 
             top += panel_height + BELOW_INCHES
             if row == "curves":
                 draw_more(figure, [view], PAIR_RATE, top)
-                top += more_inches()
+                top += more_inches([view])
         draw_eq(places["eq"][0], [view], PAIR_RATE)
         compressor, by_band, over_time = places["curves"]
         draw_compressor(compressor, [view])

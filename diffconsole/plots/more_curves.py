@@ -28,7 +28,7 @@ from .page import (
     note_off,
     row_of_axes,
 )
-from .strip import StripView
+from .strip import StripView, is_shown
 
 __all__ = ["curve_modules", "draw_curve", "draw_more", "more_inches", "rows_of"]
 
@@ -38,9 +38,16 @@ LEAST_EXTENT_DB = 6.0
 """A curve in dB is shown on an axis of at least that, so that little looks like little."""
 
 
-def curve_modules() -> list[Module]:
-    """Return the modules that bring a curve and are not drawn by :mod:`.curves`, in their order."""
-    return [m for m in CHAIN if m.key not in DRAWN and hasattr(m.code(), "curve")]
+def curve_modules(views: Sequence[StripView] | None = None) -> list[Module]:
+    """Return the modules that bring a curve and are not drawn by :mod:`.curves`, in their order.
+
+    Parameters
+    ----------
+    views : sequence of StripView, optional
+        The presets of a page: a module that is not on by default, and in none of them, is left out.
+    """
+    found = [m for m in CHAIN if m.key not in DRAWN and hasattr(m.code(), "curve")]
+    return found if views is None else [m for m in found if is_shown(m, views)]
 
 
 def rows_of(modules: Sequence[Module], columns: int) -> list[Sequence[Module]]:
@@ -48,9 +55,9 @@ def rows_of(modules: Sequence[Module], columns: int) -> list[Sequence[Module]]:
     return [modules[start : start + columns] for start in range(0, len(modules), columns)]
 
 
-def more_inches() -> float:
+def more_inches(views: Sequence[StripView]) -> float:
     """Return the height of the rows that :func:`draw_more` draws; 0 where there are none."""
-    rows = len(rows_of(curve_modules(), COLUMNS))
+    rows = len(rows_of(curve_modules(views), COLUMNS))
     return rows * (ABOVE_INCHES + ROW_INCHES + BELOW_INCHES)
 
 
@@ -68,7 +75,7 @@ def draw_more(figure: Figure, views: Sequence[StripView], sample_rate: float, to
     top : float
         Inches from the top of the page; the rows take :func:`more_inches`.
     """
-    for modules in rows_of(curve_modules(), COLUMNS):
+    for modules in rows_of(curve_modules(views), COLUMNS):
         top += ABOVE_INCHES
         panels = row_of_axes(figure, top, ROW_INCHES, COLUMNS)
         for axes, module in zip(panels, modules, strict=False):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..strip.module import Module
 from ..strip.parameters import MODULES
 from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
 from .more_curves import curve_modules, draw_curve, rows_of
@@ -48,10 +49,10 @@ SHORT_LABELS = {
 }  # fmt: skip
 
 
-def multiples_inches(presets: int, *, signals: bool) -> float:
+def multiples_inches(views: Sequence[StripView], *, signals: bool) -> float:
     """Return the height of the rows of some presets, with or without those of a vocal."""
-    rows = len(rows_of(curve_modules(), MORE_COLUMNS)) + (2 if signals else 1)
-    return presets * rows * (ABOVE_INCHES + ROW_INCHES + BELOW_INCHES)
+    rows = len(rows_of(curve_modules(views), MORE_COLUMNS)) + (2 if signals else 1)
+    return len(views) * rows * (ABOVE_INCHES + ROW_INCHES + BELOW_INCHES)
 
 
 def draw_multiples(
@@ -76,6 +77,7 @@ def draw_multiples(
     top : float
         Inches from the top of the page.
     """
+    modules = curve_modules(views)
     for index, view in enumerate(views):
         curves, top = _row(figure, top, "curves")
         eq, compressor, by_band, over_time = curves
@@ -83,7 +85,7 @@ def draw_multiples(
         draw_compressor(compressor, [view], first=index)
         draw_decay_by_band(by_band, [view], first=index)
         draw_decay_over_time(over_time, [view], first=index)
-        more, top = _more(figure, top, view, sample_rate, index)
+        more, top = _more(figure, top, modules, view, sample_rate, index)
         signals: list[Axes] = []
         if measured is not None:
             signals, top = _row(figure, top, "signals")
@@ -102,11 +104,16 @@ def draw_multiples(
 
 
 def _more(
-    figure: Figure, top: float, view: StripView, sample_rate: float, index: int
+    figure: Figure,
+    top: float,
+    curved: Sequence[Module],
+    view: StripView,
+    sample_rate: float,
+    index: int,
 ) -> tuple[list[Axes], float]:
     """Draw the curves that modules bring along."""
     drawn = []
-    for modules in rows_of(curve_modules(), MORE_COLUMNS):
+    for modules in rows_of(curved, MORE_COLUMNS):
         panels, top = _row(figure, top, "more")
         for axes, module in zip(panels, modules, strict=False):
             draw_curve(axes, module, [view], sample_rate, first=index)

@@ -139,9 +139,8 @@ def draw_over_time(
 
 def _more(timeline: SettingsTimeline) -> list[str]:
     """Return the keys of other modules that the model predicts: what never moves has no line."""
-    # The prediction of the whole song has no settings of modules that the model does not know.
-    known = timeline.settings.keys() & timeline.whole.settings.keys()
-    keys = [p.key for p in PARAMETERS if p.module not in PLACED and p.key in known]
+    whole = timeline.whole.settings
+    keys = [p.key for p in PARAMETERS if p.module not in PLACED and p.key in whole]
     return [key for key in keys if np.nanmin(timeline.low[key]) < np.nanmax(timeline.high[key])]
 
 

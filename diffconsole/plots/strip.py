@@ -16,7 +16,15 @@ from ..strip.parameters import CHAIN, EQ_BANDS, PARAMETERS, Parameter, is_on, se
 from ..strip.words import parameter_name, value_text
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
-__all__ = ["STRIP_INCHES", "StripView", "checked", "draw_strip", "tensors", "value_text"]
+__all__ = [
+    "StripView",
+    "checked",
+    "draw_strip",
+    "is_shown",
+    "strip_inches",
+    "tensors",
+    "value_text",
+]
 
 ROW_INCHES = 0.152
 VALUE_PT = 7.5
@@ -31,14 +39,11 @@ MORE = tuple(m for m in CHAIN if m.key not in ("eq", *PLACED) and m not in LEVEL
 """Modules whose blocks follow below, in rows."""
 
 MORE_COLUMNS, MORE_STEP_INCHES, MORE_WIDTH_INCHES = 4, 1.92, 1.6
-MORE_ROWS = tuple(MORE[start : start + MORE_COLUMNS] for start in range(0, len(MORE), MORE_COLUMNS))
+FIRST_INCHES = 1.72
 
 
 def _row_inches(modules: Sequence[Module]) -> float:
     return ROW_INCHES * (2.0 + max(len(module.parameters) for module in modules))
-
-
-STRIP_INCHES = 1.72 + sum(map(_row_inches, MORE_ROWS))
 
 
 class StripView(NamedTuple):
@@ -61,6 +66,21 @@ class StripView(NamedTuple):
     def is_off(self, switch: str) -> bool:
         """Whether a module is off, or a band (itself or with the EQ)."""
         return not is_on(switch, self.bypass)
+
+
+def is_shown(module: Module, views: Sequence[StripView]) -> bool:
+    """Return whether a module has a place on a page: by default, or since a preset has it on."""
+    return module.is_on_by_default or any(not view.is_off(module.key) for view in views)
+
+
+def strip_inches(views: Sequence[StripView]) -> float:
+    """Return the height of the strip that :func:`draw_strip` writes for each preset of a page."""
+    return FIRST_INCHES + sum(map(_row_inches, _more_rows(views)))
+
+
+def _more_rows(views: Sequence[StripView]) -> list[Sequence[Module]]:
+    modules = [module for module in MORE if is_shown(module, views)]
+    return [modules[start : start + MORE_COLUMNS] for start in range(0, len(modules), MORE_COLUMNS)]
 
 
 def checked(view: StripView) -> StripView:
@@ -93,22 +113,26 @@ def _label(parameter: Parameter) -> str:
     return parameter_name(parameter).capitalize()
 
 
-def draw_strip(figure: Figure, view: StripView, top: float, index: int, *, named: bool) -> None:
+def draw_strip(
+    figure: Figure, views: Sequence[StripView], index: int, top: float, *, named: bool
+) -> None:
     """Write a preset's values in blocks: EQ, compressor, reverb, levels, then all other modules.
 
     Parameters
     ----------
     figure : Figure
         The page.
-    view : StripView
-        The preset.
-    top : float
-        Inches from the top of the page; the strip takes `STRIP_INCHES`.
+    views : sequence of StripView
+        The presets of the page. A module that is not on by default, and in none of them, has no
+        block.
     index : int
         The preset's number, for its colour.
+    top : float
+        Inches from the top of the page; the strip takes :func:`strip_inches`.
     named : bool
         Whether its name stands above the values.
     """
+    view = views[index]
     if named:
         colour = look(index)["color"]
         name = shorten(view.name, WIDTH_INCHES - 2.0 * TEXT_LEFT_INCHES, TEXT_PT)
@@ -124,8 +148,8 @@ def draw_strip(figure: Figure, view: StripView, top: float, index: int, *, named
         label = module.title.removesuffix(" gain")
         value = "off" if view.is_off(module.key) else _text(view, module.parameters[0])
         _line(figure, left, width, top + row * ROW_INCHES, label, value)
-    top += STRIP_INCHES - sum(map(_row_inches, MORE_ROWS)) - ROW_INCHES * 1.25
-    for modules in MORE_ROWS:
+    top += FIRST_INCHES - ROW_INCHES * 1.25
+    for modules in _more_rows(views):
         for column, module in enumerate(modules):
             left = TEXT_LEFT_INCHES + column * MORE_STEP_INCHES
             _block(figure, view, top, left, MORE_WIDTH_INCHES, module)

@@ -11,8 +11,10 @@ import sys
 
 from ..errors import SettingsError
 from ..modules.compressor.row import COMPRESSOR
+from ..modules.deesser.row import DEESSER
 from ..modules.equalizer.row import EQUALIZER
 from ..modules.gain.row import INPUT_GAIN, OUTPUT_GAIN
+from ..modules.gate.row import GATE
 from ..modules.pan.row import PAN
 from ..modules.reverb.row import REVERB
 from .checks import check_module
@@ -20,7 +22,9 @@ from .module import Module
 
 __all__ = ["CHAIN", "insert"]
 
-CHAIN: tuple[Module, ...] = (INPUT_GAIN, EQUALIZER, COMPRESSOR, PAN, REVERB, OUTPUT_GAIN)
+CHAIN: tuple[Module, ...] = (
+    INPUT_GAIN, GATE, EQUALIZER, COMPRESSOR, DEESSER, PAN, REVERB, OUTPUT_GAIN,
+)  # fmt: skip
 """Every module, in the order of a preset's keys."""
 
 

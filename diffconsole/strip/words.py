@@ -104,7 +104,7 @@ def value_text(parameter: Parameter, value: float) -> str:
     if unit == "Hz":
         # 999.6 Hz would round to 1000 Hz beside 1 kHz
         text = f"{value:.0f} Hz" if value < 999.5 else f"{value / 1000:.3g} kHz"
-    elif unit == "dB" and parameter.amount == "gain":
+    elif unit == "dB" and parameter.amount == "gain" and parameter.low < 0.0:
         text = "0.0 dB" if abs(value) < 0.05 else f"{value:+.1f} dB"
     elif parameter.is_decibel:
         text = f"{value:.1f} {unit}".replace("-0.0 ", "0.0 ")

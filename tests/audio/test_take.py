@@ -12,7 +12,7 @@ from diffconsole.model.predictor import Prediction, Predictor, level_gain_db
 from diffconsole.model.reference.prediction import Reference
 from diffconsole.model.timeline import predict_timeline
 from diffconsole.model.voice_features import describe
-from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.parameters import DEFAULT_PARAMETERS
 from diffconsole.training.finetuning.segments import segments_of
 
 from ..synthetic import RATE, small_model, voice
@@ -49,7 +49,7 @@ def clean(model: Predictor, sung: np.ndarray) -> Prediction:
 
 def deviation_percent(found: Prediction, clean: Prediction, gain_db: float = 0.0) -> float:
     off = []
-    for p in PARAMETERS:
+    for p in DEFAULT_PARAMETERS:
         shift = gain_db if p.key == "input_gain.gain_db" else 0.0
         value = p.clip(found.settings[p.key] + shift)
         off.append(abs(p.to_normalised(value) - p.to_normalised(clean.settings[p.key])))

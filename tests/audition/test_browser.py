@@ -357,6 +357,7 @@ def test_bands_are_dragged_and_moved_by_keys(opened):
     tab.keyboard.press("2")
     opened.wait("!document.querySelector('[data-band=\"peak_1\"]').hidden")
     value = "(name) => audition.session.heard(1).settings['eq.peak_1.' + name]"
+    tab.locator('[data-band="peak_1"]').scroll_into_view_if_needed()
     box = tab.locator('[data-band="peak_1"]').bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     before = {name: opened.run(value, name) for name in ("freq_hz", "gain_db", "q")}

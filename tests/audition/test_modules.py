@@ -310,6 +310,8 @@ LIVE = """({ Console, consoleTarget }, [x, before, after]) => {
         ("input_gain.gain_db", -24.0), ("eq.low_shelf.gain_db", 15.0), ("eq.peak_1.freq_hz", 900.0),
         ("compressor.threshold_db", -50.0), ("compressor.makeup_db", 20.0), ("pan.position", 1.0),
         ("output_gain.gain_db", -40.0), ("off", ["reverb", "compressor", "eq"]),
+        ("gate.threshold_db", -10.0), ("gate.hold_ms", 0.0), ("deesser.freq_hz", 12000.0),
+        ("deesser.threshold_db", -40.0), ("off", ["reverb", "gate", "deesser"]),
     ],
 )  # fmt: skip
 def test_edits_do_not_click(tab, key, value):

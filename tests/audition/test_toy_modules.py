@@ -97,7 +97,9 @@ def test_it_has_a_panel_at_its_place(context, pages):
     with open_page(context, (folder / "1.html").as_uri()) as page:
         page.ready()
         titles = page.run("[...document.querySelectorAll('.module > h3')].map(e => e.textContent)")
-        assert titles == ["EQ", "Tilt", "Compressor", "Echo", "Reverb", "Levels"]
+        assert titles == [
+            "Gate", "EQ", "Tilt", "Compressor", "De-esser", "Echo", "Reverb", "Levels"
+        ]  # fmt: skip
         page.run("(i) => audition.session.select(i)", names.index("tilted") + 1)
         keys = page.run(
             "[...document.querySelector('[aria-labelledby=tilt-title]')"
@@ -135,14 +137,14 @@ def test_an_edit_is_rendered_and_saved(context, pages, tmp_path):
         samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
         assert error_db(samples.T, np.load(folder / "1 edited.npy")) < DRY_BAR_DB
         saved = json.loads(downloaded(page, "#download-preset", tmp_path).read_text("utf-8"))
-        assert saved["version"] == "1.1"
+        assert saved["version"] == "1.2"
         assert saved["tilt"]["gain_db"] == EDITED_DB
         assert list(saved).index("eq") < list(saved).index("tilt") < list(saved).index("compressor")
         page.click("#reset")
         page.type("#amount-number", "50")
         halved = json.loads(downloaded(page, "#download-preset", tmp_path).read_text("utf-8"))
         assert halved["tilt"] == {"freq_hz": freq_hz, "gain_db": half_db}
-        for name, version in (("plain", "1.0"), ("echoing", "1.2"), ("all", "1.2")):
+        for name, version in (("plain", "1.0"), ("echoing", "1.3"), ("all", "1.3")):
             page.run("(i) => audition.session.select(i)", names.index(name) + 1)
             text = downloaded(page, "#download-preset", tmp_path).read_text("utf-8")
             assert json.loads(text)["version"] == version
@@ -175,7 +177,7 @@ def test_its_switch_does_not_click_and_off_is_off(context, pages):
     x = 0.05 * np.sin(2.0 * np.pi * 220.0 * np.arange(128 * 300) / 48000)
     settings = {"tilt.freq_hz": 300.0, "tilt.gain_db": 12.0}
     settings |= {"echo.delay_ms": 20.0, "echo.level_db": 0.0}
-    off = ["input_gain", "eq", "compressor", "pan", "reverb", "output_gain"]
+    off = ["input_gain", "gate", "eq", "compressor", "deesser", "pan", "reverb", "output_gain"]
     argument = [x.tolist(), settings, off]
     left = floats(
         tab.evaluate(f"async (a) => {{ {text}\nreturn await ({TOGGLED})(a); }}", argument)

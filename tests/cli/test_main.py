@@ -14,7 +14,7 @@ from diffconsole import Preset
 from diffconsole.audio import peak_dbfs
 from diffconsole.console.render import render
 from diffconsole.files import atomic_path
-from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.later import FIRST_PARAMETERS
 from diffconsole.strip.preset import factory_presets
 
 from ..commands import (
@@ -77,7 +77,7 @@ def test_process_writes_preset_audio_and_plot_that_belong_together(tmp_path, tak
     preset = Preset.read(out / "take.preset.json")
     assert preset.provenance["source"] == "take.wav"
     assert preset.provenance["model"] == model.name
-    assert set(preset.provenance["uncertainty"]) == {p.key for p in PARAMETERS}
+    assert set(preset.provenance["uncertainty"]) == set(FIRST_PARAMETERS)
 
 
 def test_the_shipped_model_claims_no_certainty_of_what_it_never_varied(tmp_path, take):

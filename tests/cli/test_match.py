@@ -22,7 +22,7 @@ from diffconsole.files import atomic_path
 from diffconsole.jobs.match import figures
 from diffconsole.pairs import Pair
 from diffconsole.pairs.evaluation import level_distance
-from diffconsole.strip.parameters import default_settings
+from diffconsole.strip.later import start_settings
 from diffconsole.training.matching.match import Match, MatchOptions
 
 from ..benchmarks.disturbances import at_other_speed
@@ -80,7 +80,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             report({"pair": index, "name": pair.name, "fraction": 1.0, "loss": 1.0})
             yield Match(
                 name=pair.name,
-                settings={**default_settings(), **STUDIO},
+                settings={**start_settings(), **STUDIO},
                 bypass=frozenset({"pan"}),
                 distance=0.25 * level_distance(pair),
                 level_distance=level_distance(pair),

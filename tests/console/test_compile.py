@@ -7,18 +7,20 @@ import torch
 
 from diffconsole import Console
 from diffconsole.modules.equalizer.process import longest_ringing
+from diffconsole.strip.parameters import DEFAULT_PARAMETERS, PARAMETERS
 
 from ..modules.helpers import noise
 
 
+@pytest.mark.parametrize("row", [PARAMETERS, DEFAULT_PARAMETERS], ids=["all", "on_by_default"])
 @pytest.mark.parametrize("kernel", ["cpu", "generic"])
-def test_a_training_step_is_one_graph(kernel, monkeypatch):
+def test_a_training_step_is_one_graph(kernel, row, monkeypatch):
     monkeypatch.setenv("DIFFCONSOLE_KERNEL", kernel)
     # What was compiled for the other kernel is not asked which kernel it was compiled for.
     torch._dynamo.reset()
     console = Console(16000, reverb_seconds=0.2)
     x = noise(1, 1, 2000).float()
-    middle = torch.full_like(console.normalize(console.defaults(1)), 0.45)
+    middle = torch.full((1, len(row)), 0.45)
 
     def step(audio: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
         return console(audio, console.denormalize(unit)).square().mean()

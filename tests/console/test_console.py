@@ -7,9 +7,15 @@ import pytest
 import torch
 
 from diffconsole import Console
-from diffconsole.console import compressor, equalizer, gain, pan, reverb
+from diffconsole.console import compressor, deesser, equalizer, gain, gate, pan, reverb
 from diffconsole.errors import SettingsError
-from diffconsole.strip.parameters import EQ_BANDS, MODULES, PARAMETERS, SWITCHES
+from diffconsole.strip.parameters import (
+    DEFAULT_PARAMETERS,
+    EQ_BANDS,
+    MODULES,
+    PARAMETERS,
+    SWITCHES,
+)
 from tests import reference
 
 from ..modules.helpers import (
@@ -23,16 +29,28 @@ from ..modules.helpers import (
 )
 
 KEYS = [p.key for p in PARAMETERS]
+LATER = ("gate", "deesser")
 ALL_BUT_DRY = {"pan", "reverb"}
 
 
 def random_settings(seed: int, batch: int = 1, margin: float = 0.1) -> dict[str, torch.Tensor]:
-    units = np.random.default_rng(seed).uniform(margin, 1 - margin, (batch, len(KEYS)))
-    return Console(48000).denormalize(torch.from_numpy(units))
+    """Draw the settings of version 1.0 first, so that they are the same whatever came later."""
+    generator = np.random.default_rng(seed)
+    settings = {}
+    for first in (True, False):
+        row = [p for p in PARAMETERS if (p in DEFAULT_PARAMETERS) == first]
+        units = torch.from_numpy(generator.uniform(margin, 1 - margin, (batch, len(row))))
+        settings |= {p.key: p.to_physical(units[:, i]) for i, p in enumerate(row)}
+    return settings
 
 
 def plain(settings: dict[str, torch.Tensor], item: int = 0) -> dict[str, float]:
     return {key: float(value[item]) for key, value in settings.items()}
+
+
+def every_default() -> dict[str, torch.Tensor]:
+    """Every module on, at the table's defaults."""
+    return {p.key: torch.tensor([p.default]) for p in PARAMETERS}
 
 
 def part(settings: dict[str, torch.Tensor], module: str) -> dict[str, torch.Tensor]:
@@ -42,8 +60,9 @@ def part(settings: dict[str, torch.Tensor], module: str) -> dict[str, torch.Tens
 @pytest.mark.parametrize("channels", [1, 2])
 def test_order_of_the_chain(kernel, channels):
     x, s = noise(2, channels, 3000), random_settings(0, batch=2)
-    y = equalizer(gain(x, s["input_gain.gain_db"]), 44100, s)
-    y = compressor(y, 44100, **part(s, "compressor"))
+    y = gate(gain(x, s["input_gain.gain_db"]), 44100, **part(s, "gate"))
+    y = compressor(equalizer(y, 44100, s), 44100, **part(s, "compressor"))
+    y = deesser(y, 44100, **part(s, "deesser"))
     y = pan(y, s["pan.position"]) + reverb(y, 44100, **part(s, "reverb"))
     y = gain(y, s["output_gain.gain_db"])
     assert torch.allclose(Console(44100)(x, s), y, rtol=1e-9, atol=1e-9)
@@ -59,7 +78,7 @@ def test_order_matters_where_it_should():
     assert louder.square().sum() < 0.5 * after.square().sum()
 
 
-@pytest.mark.parametrize("kind", ["random", "defaults"])
+@pytest.mark.parametrize("kind", ["random", "defaults", "every"])
 @pytest.mark.parametrize("rate", [44100, 48000])
 def test_dry_strip_against_the_reference_on_real_voices(kernel, real_voices, kind, rate):
     import soxr
@@ -67,7 +86,11 @@ def test_dry_strip_against_the_reference_on_real_voices(kernel, real_voices, kin
     console = Console(rate, bypass=ALL_BUT_DRY)
     pair = [soxr.resample(samples[:96000], fs, rate) for _, samples, fs in real_voices[:2]]
     stereo = np.stack([x[: min(map(len, pair))] for x in pair])
-    settings = random_settings(2) if kind == "random" else console.defaults(1)
+    settings = {
+        "random": lambda: random_settings(2),
+        "defaults": lambda: console.defaults(1),
+        "every": every_default,
+    }[kind]()
     settings["input_gain.gain_db"] = values(6.0)
     y = console(torch.from_numpy(stereo)[None].float(), settings)
     expected = reference.strip(stereo.astype(np.float32), rate, plain(settings))
@@ -87,12 +110,16 @@ def test_everything_bypassed_is_bit_identical():
 @pytest.mark.parametrize("module", MODULES)
 def test_a_bypassed_module_does_nothing_and_needs_no_settings(module):
     """One module on: the result is its function's, to the bit."""
-    x, s = noise(1, 2, 1000).float(), random_settings(3)
+    # Quiet enough for the gate to turn it down.
+    x = noise(1, 2, 1000, level=0.03).float()
+    s = random_settings(3) | {"gate.threshold_db": values(-10.0)}
     on = Console(44100)(x, s, bypass=set(MODULES) - {module})
     alone = {
         "input_gain": lambda: gain(x, s["input_gain.gain_db"]),
+        "gate": lambda: gate(x, 44100, **part(s, "gate")),
         "eq": lambda: equalizer(x, 44100, s),
         "compressor": lambda: compressor(x, 44100, **part(s, "compressor")),
+        "deesser": lambda: deesser(x, 44100, **part(s, "deesser")),
         "pan": lambda: pan(x, s["pan.position"]),
         "reverb": lambda: x + reverb(x, 44100, **part(s, "reverb")),
         "output_gain": lambda: gain(x, s["output_gain.gain_db"]),
@@ -102,6 +129,22 @@ def test_a_bypassed_module_does_nothing_and_needs_no_settings(module):
     rest = {k: v for k, v in s.items() if not k.startswith(f"{module}.")}
     off = Console(44100, bypass=[module])
     assert torch.equal(off(x, rest), off(x, s))
+
+
+def test_a_module_of_a_later_version_is_off_where_nothing_is_said_of_it():
+    """Code written for version 1.0 keeps its sound, to the bit."""
+    x, s = noise(1, 1, 3000).float(), Console(44100).defaults(1)
+    assert set(s) == {p.key for p in DEFAULT_PARAMETERS}
+    assert {key.split(".")[0] for key in s} == set(MODULES) - set(LATER)
+    console = Console(44100)
+    first = console(x, s)
+    assert torch.equal(first, console(x, every_default(), bypass=LATER))
+    for module in LATER:
+        own = {k: v for k, v in every_default().items() if k.startswith(f"{module}.")}
+        assert torch.equal(console(x, s | own, bypass={module}), first)
+        on = {"gate": "gate.threshold_db", "deesser": "deesser.threshold_db"}[module]
+        active = own | {on: torch.tensor([-10.0 if module == "gate" else -40.0])}
+        assert not torch.allclose(console(x, s | active), first, atol=1e-3)
 
 
 @pytest.mark.parametrize("band", EQ_BANDS)
@@ -155,7 +198,7 @@ def test_pan_moves_the_dry_signal_alone():
 def test_any_rate_channels_and_length(kernel, rate, channels, samples):
     console = Console(rate)
     x = noise(1, channels, samples)
-    s = {k: v.double() for k, v in console.defaults(1).items()} | {"reverb.decay_s": values(0.1)}
+    s = {k: v.double() for k, v in every_default().items()} | {"reverb.decay_s": values(0.1)}
     y = console(x, s)
     assert y.shape == (1, 2, samples)
     dry = Console(rate, bypass=ALL_BUT_DRY)(x, s)
@@ -193,6 +236,9 @@ def test_normalised_settings_there_and_back():
     console = Console(44100)
     units = torch.rand(4, len(KEYS), dtype=torch.float64)
     assert torch.allclose(console.normalize(console.denormalize(units)), units, atol=1e-12)
+    first = torch.rand(4, len(DEFAULT_PARAMETERS), dtype=torch.float64)
+    assert torch.allclose(console.normalize(console.denormalize(first)), first, atol=1e-12)
+    assert set(console.denormalize(first)) == set(console.defaults(1))
     for key, value in console.defaults(2).items():
         assert value.shape == (2,)
         assert float(value[0]) == pytest.approx(next(p.default for p in PARAMETERS if p.key == key))
@@ -235,7 +281,7 @@ def test_finite_at_extremes_of_the_rate():
 
 
 def test_silence_in_silence_out(kernel):
-    y = Console(44100)(torch.zeros(1, 2, 500), Console(44100).defaults(1))
+    y = Console(44100)(torch.zeros(1, 2, 500), every_default())
     assert float(y.abs().max()) == 0.0
 
 
@@ -259,8 +305,8 @@ def test_rates_out_of_range_are_refused(rate):
 
 
 def test_unknown_bypass_is_refused_with_the_names():
-    with pytest.raises(SettingsError, match="'delay'.*compressor"):
-        Console(44100, bypass={"delay"})
+    with pytest.raises(SettingsError, match="'chorus'.*compressor"):
+        Console(44100, bypass={"chorus"})
     with pytest.raises(SettingsError, match="did you mean 'eq.low_pass'"):
         Console(44100)(torch.zeros(1, 1, 4), {}, bypass={"low_pass"})
     assert Console(44100, bypass="reverb").bypass == {"reverb"}
@@ -276,8 +322,14 @@ def test_wrong_settings_are_refused_by_name():
         console(x, s | {"reverb.width": torch.zeros(3)})
     with pytest.raises(SettingsError, match=r"'compressor.ratio' is missing; bypass 'compressor'"):
         console(x, {k: v for k, v in s.items() if k != "compressor.ratio"})
-    with pytest.raises(SettingsError, match=r"\(2, 7\).*\(batch, 39\)"):
+    with pytest.raises(SettingsError, match=r"'gate.ratio' is missing; bypass 'gate'"):
+        console(x, s | {"gate.threshold_db": torch.zeros(2)})
+    with pytest.raises(SettingsError, match=r"\(2, 7\).*\(batch, 39 or 50\)"):
         console.denormalize(torch.zeros(2, 7))
+    with pytest.raises(SettingsError, match=r"'gate.ratio' is missing"):
+        console.normalize(s | {"gate.threshold_db": torch.zeros(2)})
+    with pytest.raises(SettingsError, match=r"'compressor.ratio' is missing"):
+        console.normalize({k: v for k, v in s.items() if k != "compressor.ratio"})
 
 
 def test_wrong_audio_is_refused():

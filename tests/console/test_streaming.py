@@ -9,7 +9,7 @@ import torch
 from diffconsole.console import Console
 from diffconsole.console.streaming import StreamingConsole
 from diffconsole.kernels import operators as kernels
-from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.parameters import DEFAULT_PARAMETERS, PARAMETERS
 
 RATE = 16000
 SAMPLES = 20 * 1024 + 77
@@ -24,10 +24,12 @@ def signal(channels: int) -> torch.Tensor:
 
 def strip(seed: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    units = torch.rand(len(PARAMETERS), generator=generator, dtype=torch.float64)
+    # Those of version 1.0 first, so that they are the same whatever came later.
+    later = [p for p in PARAMETERS if p not in DEFAULT_PARAMETERS]
+    row = (*DEFAULT_PARAMETERS, *later)
+    units = torch.rand(len(row), generator=generator, dtype=torch.float64)
     found = {
-        p.key: p.to_physical(0.2 + 0.6 * u).reshape(1)
-        for p, u in zip(PARAMETERS, units, strict=True)
+        p.key: p.to_physical(0.2 + 0.6 * u).reshape(1) for p, u in zip(row, units, strict=True)
     }
     found["reverb.decay_s"] = torch.tensor([0.4], dtype=torch.float64)
     found["compressor.threshold_db"] = torch.tensor([-30.0], dtype=torch.float64)
@@ -41,7 +43,8 @@ def error_db(ours: torch.Tensor, whole: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("block", [512, 2048, 7 * 512, 1 << 20])
 @pytest.mark.parametrize(
-    "off", [(), ("reverb",), ("eq",), ("compressor", "pan"), ("reverb", "pan")]
+    "off",
+    [(), ("reverb",), ("eq",), ("compressor", "pan"), ("reverb", "pan"), ("gate", "deesser")],
 )
 @pytest.mark.parametrize("channels", [1, 2])
 def test_blocks_are_the_whole(block, off, channels):
@@ -70,7 +73,7 @@ def test_a_slow_detector_starts_where_it_was(times_ms):
         settings[f"compressor.{name}"] = torch.tensor([value], dtype=torch.float64)
     audio = 0.02 * torch.ones(1, 1, SAMPLES)
     audio[..., :1024] = 0.9
-    off = {"eq", "reverb", "pan"}
+    off = {"eq", "reverb", "pan", "gate", "deesser"}
     with torch.inference_mode():
         whole = Console(RATE, bypass=off)(audio, settings)
         console = StreamingConsole(RATE, bypass=off)
@@ -85,7 +88,7 @@ def test_dynamics_are_reported_without_makeup():
     audio, settings = signal(1), strip(5)
     seen = []
     console = StreamingConsole(
-        RATE, bypass={"reverb", "pan"}, on_dynamics=lambda *found: seen.append(found)
+        RATE, bypass={"reverb", "pan", "deesser"}, on_dynamics=lambda *found: seen.append(found)
     )
     with torch.inference_mode():
         out = torch.cat(

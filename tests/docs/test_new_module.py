@@ -91,8 +91,11 @@ def test_the_strips_page_has_a_section_for_it(found):
         "| [Tilt](#module-tilt) | `tilt` | in the signal, one after the other |"
         in (found["modules"])
     )
-    assert "input gain → EQ → tilt → compressor ─┬─► pan" in found["chain"]
-    assert "EQ `gain_db`; Tilt `gain_db`; Compressor `makeup_db`" in found["amounts"]
+    assert "input gain → gate → EQ → tilt → compressor → de-esser ─┬─► pan" in found["chain"]
+    assert (
+        "EQ `gain_db`; Tilt `gain_db`; Compressor `makeup_db`; De-esser `range_db`"
+        in found["amounts"]
+    )
 
 
 def test_the_command_that_tries_it_out(found, folder):
@@ -115,17 +118,19 @@ def test_the_command_that_tries_it_out(found, folder):
 def test_every_module_of_the_chain_has_a_page():
     pages = [own_page(module) for module in CHAIN]
     assert pages == [
-        "gain.md", "equalizer.md", "compressor.md", "pan.md", "reverb.md", "gain.md",
+        "gain.md", "gate.md", "equalizer.md", "compressor.md", "deesser.md", "pan.md", "reverb.md",
+        "gain.md",
     ]  # fmt: skip
     assert other_modules() == ""
-    assert [row[0] for row in modules()][:2] == ["[Input gain](gain.md)", "[EQ](equalizer.md)"]
+    assert [row[0] for row in modules()][:2] == ["[Input gain](gain.md)", "[Gate](gate.md)"]
 
 
 def test_the_drawing_of_the_chain_is_closed():
     lines = chain().splitlines()[1:-1]
     assert lines == [
-        "input gain → EQ → compressor ─┬─► pan of the dry signal ────┬─► output gain",
-        "                              └─► reverb (send and return) ─┘",
+        "input gain → gate → EQ → compressor → de-esser ─┬─► pan of the dry signal ────┬─► output "
+        "gain",
+        "                                                └─► reverb (send and return) ─┘",
     ]
 
 
@@ -142,9 +147,10 @@ def test_each_function_of_the_contract_stands_in_the_table():
 def test_each_setting_that_the_amount_scales_stands_once():
     table = {words: settings for settings, words in amounts()}
     assert table["multiplied by $a$"] == (
-        "Input gain `gain_db`; EQ `gain_db`; Compressor `makeup_db`; Pan `position`; "
-        "Output gain `gain_db`"
+        "Input gain `gain_db`; Gate `range_db`; EQ `gain_db`; Compressor `makeup_db`; "
+        "De-esser `range_db`; Pan `position`; Output gain `gain_db`"
     )
     assert "EQ `high_pass.q`, `low_pass.q`" in table.values()
+    assert "Gate `threshold_db`; Compressor `threshold_db`" in table.values()
     moved = {p.amount for module in CHAIN for p in module.parameters} - {"keep"}
     assert len(amounts()) == len(moved) + 2

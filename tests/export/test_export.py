@@ -223,3 +223,19 @@ def test_names_in_one_line():
     assert plain_name("x" * 300) == "x" * 80
     assert plain_name("lone \ud800 one").isprintable()
     assert str(Figure("EQ", -120.0)) == "EQ ≤ −120 dB"
+
+
+@pytest.mark.parametrize("key", [key for key in FORMATS if key != "ir"])
+@pytest.mark.parametrize("name", ["gate", "deesser"])
+def test_gate_and_deesser_are_carried_or_named_in_their_own_words(key: str, name: str) -> None:
+    words = {
+        "gate": "up to 15 dB less below −50 dBFS (2:1, 40 ms hold)",
+        "deesser": "esses above 5.5 kHz up to 6 dB down",
+    }
+    lost = FORMATS[key].losses(Strip(Preset({name: {}})))
+    said = [line for line in lost if line.startswith(name)]
+    carried = key in ("ffmpeg", "reaper", "csv", "markdown")
+    assert said == ([] if carried else [f"{name}: is left out ({words[name]})"])
+    # What does nothing is not missed.
+    idle = FORMATS[key].losses(Strip(Preset({name: {"range_db": 0.0}})))
+    assert not [line for line in idle if line.startswith(name)]

@@ -89,6 +89,8 @@ def test_numbers_stay_as_projects_hold_them():
         "compressor.threshold_db": 35, "compressor.makeup_db": 40, "pan": 41, "pan.position": 42,
         "reverb": 43, "reverb.pre_delay_ms": 44, "reverb.wet_db": 51, "output_gain": 52,
         "output_gain.gain_db": 53, "response_number": 54, "response_rate": 55,
+        "gate": 56, "gate.threshold_db": 57, "gate.release_ms": 62, "deesser": 63,
+        "deesser.freq_hz": 64, "deesser.release_ms": 68,
     }  # fmt: skip
     assert {key: NUMBERS[key] for key in known} == known
     told = sliders(effect_text())
@@ -123,6 +125,29 @@ def test_strip_without_reverb(real_voices, rate, channels):
         print(f"{name} {error:.1f} dB")
         worst = max(worst, error)
     assert worst <= WITHOUT_REVERB <= -120
+
+
+@pytest.mark.parametrize("channels", [1, 2], ids=["mono", "stereo"])
+@pytest.mark.parametrize("rate", [44100, 96000])
+@pytest.mark.parametrize(
+    "strip",
+    [
+        {"gate": {"threshold_db": -20.0, "hold_ms": 3.21, "release_ms": 30.0}},
+        {"gate": {"threshold_db": -25.0, "ratio": 20.0, "range_db": 60.0, "hold_ms": 0.0}},
+        {"deesser": {"threshold_db": -30.0, "range_db": 24.0, "freq_hz": 3000.0}},
+        {"gate": {"threshold_db": -30.0}, "compressor": {}, "deesser": {"threshold_db": -20.0}},
+    ],
+    ids=["gate", "gate without hold", "deesser", "both"],
+)
+def test_gate_and_deesser(real_voices, strip, rate, channels):
+    audio = take(real_voices[0], rate, channels, seconds=0.5)
+    audio = 0.5 * audio / np.abs(audio).max()
+    strip = Strip(Preset(strip), rate, channels)
+    output = effect().run(both(audio), rate, slider_values(chain_of(strip)))
+    expected = in_float64(strip, audio)
+    assert error_db(output, both(expected)) <= WITHOUT_REVERB
+    off = Strip(strip.preset.without({"gate", "deesser"}), rate, channels)
+    assert error_db(expected, in_float64(off, audio)) > -50.0, "they act"
 
 
 @pytest.mark.parametrize("knee_db", [0.0, 24.0])
@@ -205,7 +230,9 @@ def test_chain_and_back(tmp_path, name):
     strip = Strip(PRESETS[name], 48000)
     values = slider_values(chain_of(strip))
     for key, place in NUMBERS.items():
-        if key in BY_KEY:
+        if place not in values:
+            assert place > 64 and not strip.on(BY_KEY[key].module), "it is off"
+        elif key in BY_KEY:
             assert values[place] == pytest.approx(strip.preset.settings()[key], rel=1e-9)
         elif key in SWITCHES:
             assert values[place] == (key not in strip.preset.bypass())
@@ -255,7 +282,28 @@ def test_names_stay_inside(tmp_path, name):
     assert strip.attrib[0] == f"diffconsole/{EFFECT}"
     assert strip.attrib[1] == Strip(preset).title.replace("`", "'" if _all_marks(preset) else "`")
     assert len(strip.children) == 1
-    assert len(strip.children[0]) == 64
+    assert len(strip.children[0]) == 64, "the de-esser, whose sliders lie beyond, is off"
+
+
+def test_a_chain_has_more_than_64_values_only_where_they_are_used(tmp_path):
+    for strip, count in (
+        ({"gate": {"range_db": 20.0}}, 64),
+        ({"deesser": {"enabled": False, "range_db": 9.0}}, 64),
+        ({"deesser": {"range_db": 9.0, "release_ms": 70.0}}, 256),
+    ):
+        preset = Preset(strip)
+        values = chain_of(Strip(preset)).splitlines()[2].split()
+        assert len(values) == count, strip
+        written = tmp_path / f"{len(str(strip))}.RfxChain"
+        written.write_text(chain_of(Strip(preset)), "utf-8")
+        back = import_preset(written)[0]
+        on = [module for module in ("gate", "deesser") if module not in back.bypass()]
+        assert on == [module for module in strip if strip[module].get("enabled", True)]
+        for module in on:
+            assert (
+                back.settings().items()
+                >= {f"{module}.{name}": value for name, value in strip[module].items()}.items()
+            )
 
 
 def _all_marks(preset: Preset) -> bool:

@@ -16,6 +16,9 @@ from .jsfx import Effect, sliders
 from .test_reaper import chain_of, slider_values
 
 RATE = 44100
+LAST = max(NUMBERS.values())
+TILT, FREQUENCY, GAIN = LAST + 1, LAST + 2, LAST + 3
+"""Sliders of the toy: behind all that there are without it."""
 
 EXPORT = """
 import numpy as np, torch
@@ -67,7 +70,7 @@ def test_a_part_runs_at_its_place_in_the_chain(exported):
     values = slider_values((folder / "new.RfxChain").read_text("utf-8"))
     expected = np.load(folder / "out.npy")
     assert error_db(effect.run(audio, RATE, values), expected) < -200.0
-    without = effect.run(audio, RATE, values | {56: 0.0})
+    without = effect.run(audio, RATE, values | {TILT: 0.0})
     assert error_db(without, expected) > -20.0, "the tilt changes the sound"
     older = Effect(effect_text(), folder)
     assert np.array_equal(without, older.run(audio, RATE, values)), "off, it leaves no trace"
@@ -80,8 +83,8 @@ def test_a_switch_of_a_later_module_makes_no_click(exported):
     off = {place: 0.0 for place, slider in declared.items() if slider[3] == "1{off,on}"}
     tone = 0.5 * np.sin(2.0 * np.pi * 300.0 / RATE * np.arange(6000))
     audio = np.stack((tone, -tone))
-    values = off | {56: 1.0, 57: 1000.0, 58: 12.0}
-    output = effect.run(audio, RATE, values, changes={2000: {56: 0.0}, 4000: {56: 1.0}})
+    values = off | {TILT: 1.0, FREQUENCY: 1000.0, GAIN: 12.0}
+    output = effect.run(audio, RATE, values, changes={2000: {TILT: 0.0}, 4000: {TILT: 1.0}})
     assert np.array_equal(output[:, 2600:4000], audio[:, 2600:4000])
     steps = np.abs(np.diff(output, axis=1))
     assert steps[:, 1990:4600].max() < steps[:, 3000:4000].max() + 0.008
@@ -90,12 +93,12 @@ def test_a_switch_of_a_later_module_makes_no_click(exported):
 def test_later_modules_are_numbered_behind_all_that_was_there(exported):
     _, found, _ = exported
     assert {key: found["numbers"][key] for key in NUMBERS} == dict(NUMBERS)
-    later = {key: place for key, place in found["numbers"].items() if place > 55}
-    assert later == {"tilt": 56, "tilt.freq_hz": 57, "tilt.gain_db": 58}
+    later = {key: place for key, place in found["numbers"].items() if place > LAST}
+    assert later == {"tilt": TILT, "tilt.freq_hz": FREQUENCY, "tilt.gain_db": GAIN}
     # The order of versions counts, not that of the chain.
     script = "from diffconsole.export.effect import NUMBERS\nprint(json.dumps(NUMBERS))"
     both = run_with({"echo": "input_gain", "tilt": "reverb"}, script)
-    assert [key for key, place in both.items() if place > 55] == [
+    assert [key for key, place in both.items() if place > LAST] == [
         "tilt", "tilt.freq_hz", "tilt.gain_db", "echo", "echo.delay_ms", "echo.level_db",
     ]  # fmt: skip
     assert {key: both[key] for key in NUMBERS} == dict(NUMBERS)
@@ -104,7 +107,7 @@ def test_later_modules_are_numbered_behind_all_that_was_there(exported):
 def test_a_later_module_is_off_in_a_project_that_does_not_know_it(exported):
     folder, _, audio = exported
     text = (folder / "effect.jsfx").read_text("utf-8")
-    assert sliders(text)[56][0] == 0.0
+    assert sliders(text)[TILT][0] == 0.0
     values = slider_values((folder / "old.RfxChain").read_text("utf-8"))
     values |= {NUMBERS["reverb"]: 0.0}
     newer, older = (Effect(one, folder).run(audio, RATE, values) for one in (text, effect_text()))
@@ -125,7 +128,8 @@ def test_chains_are_read_by_older_and_newer_versions(exported):
         == find_preset("rap").settings()["eq.low_shelf.gain_db"]
     )
     assert back.provenance["import"] == [
-        f"slider {place}: of a later version of the effect; left out" for place in (56, 57, 58)
+        f"slider {place}: of a later version of the effect; left out"
+        for place in (TILT, FREQUENCY, GAIN)
     ]
     assert found["losses"] == []
 
@@ -138,7 +142,7 @@ from tests.toy.tilt import TILT
 more = tuple(Parameter("many", f"gain_{n}_db", "dB", -1.0, 1.0, "linear", 0.0, "A gain", 0.0)
              for n in range(20))
 part = [replace(p, section="many") for p in TILT.parameters]
-insert(replace(TILT, key="many", title="Many", parameters=(*part, *more), since=2), after="tilt")
+insert(replace(TILT, key="many", title="Many", parameters=(*part, *more), since=3), after="tilt")
 from diffconsole import Preset
 from diffconsole.export import Strip, import_preset
 from diffconsole.export.effect import effect_text
@@ -152,16 +156,15 @@ print(json.dumps([written["README.txt"].decode(), back.strip["many"]["gain_19_db
 """
 
 
-def test_with_more_than_64_sliders_the_chain_has_256(tmp_path, exported):
+def test_with_more_than_64_sliders_the_chain_has_256(tmp_path):
     readme, value = run_with({"tilt": "eq"}, MANY, tmp_path)
     lines = (tmp_path / "many.RfxChain").read_text("utf-8").splitlines()
     values = lines[2].split()
     assert len(values) == 256
-    # The tilt has 56 to 58, this one its switch and two parameters more.
-    assert values[58 + 3 + 20 - 1] == "0.5" and set(values[58 + 3 + 20 :]) == {"-"}
+    # Behind the tilt's, its switch and two parameters more.
+    assert values[GAIN + 3 + 20 - 1] == "0.5" and set(values[GAIN + 3 + 20 :]) == {"-"}
     assert value == 0.5
     assert (
-        "REAPER 6.74 or later" in readme and "holds the whole strip: input gain, EQ, tilt" in readme
+        "REAPER 6.74 or later" in readme
+        and "holds the whole strip: input gain, gate, EQ, tilt" in readme
     )
-    _, found, _ = exported
-    assert "6.74" not in found["readme"]

@@ -69,7 +69,9 @@ def test_names_to_bypass():
     assert split_bypass("") == ()
     assert split_bypass(" eq , reverb,") == ("eq", "reverb")
     assert split_bypass(",".join(SWITCHES)) == SWITCHES
-    with pytest.raises(SettingsError, match=r"'EQ': not one of input_gain, eq, eq\.high_pass"):
+    with pytest.raises(
+        SettingsError, match=r"'EQ': not one of input_gain, gate, eq, eq\.high_pass"
+    ):
         split_bypass("EQ")
 
 

@@ -19,7 +19,8 @@ from diffconsole.model.reference.style_features import (
 )
 from diffconsole.model.reference.style_statistics import StyleStatistics
 from diffconsole.model.reference.target import passages_of, reference_style, style_target
-from diffconsole.strip.parameters import PARAMETERS, default_settings, denormalize
+from diffconsole.strip.later import start_settings
+from diffconsole.strip.parameters import PARAMETERS, denormalize
 from diffconsole.training.pretraining.targets import eq_curve_db
 
 from ..synthetic import RATE, mixed, voice
@@ -41,7 +42,7 @@ START = {
 
 
 def point_of(changes: dict[str, float]) -> torch.Tensor:
-    settings = {**default_settings(), **changes}
+    settings = {**start_settings(), **changes}
     return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS])
 
 
@@ -51,7 +52,7 @@ def vocal() -> torch.Tensor:
 
 
 def style_after(vocal: torch.Tensor, changes: dict[str, float]) -> torch.Tensor:
-    settings = {**default_settings(), **START, **changes}
+    settings = {**start_settings(), **START, **changes}
     tensors = {key: torch.tensor([value]) for key, value in settings.items()}
     with torch.no_grad():
         return style_features(Console(RATE, bypass={"pan", "output_gain"})(vocal, tensors))

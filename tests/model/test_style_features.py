@@ -12,7 +12,7 @@ from diffconsole.model.reference.style_features import (
     aspect_of,
     style_features,
 )
-from diffconsole.strip.parameters import default_settings
+from diffconsole.strip.later import start_settings
 
 from ..synthetic import RATE, voice
 
@@ -26,7 +26,7 @@ def vocal() -> torch.Tensor:
 
 def styled(vocal: torch.Tensor, off: tuple[str, ...], **changes: float) -> torch.Tensor:
     """The style after a console that has only what is not off."""
-    settings = {**default_settings(), **{k.replace("__", "."): v for k, v in changes.items()}}
+    settings = {**start_settings(), **{k.replace("__", "."): v for k, v in changes.items()}}
     tensors = {key: torch.tensor([value]) for key, value in settings.items()}
     console = Console(RATE, bypass={"input_gain", "pan", "output_gain", *off})
     with torch.no_grad():

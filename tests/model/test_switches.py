@@ -8,7 +8,8 @@ import torch
 
 from diffconsole.model.predictor import Predictor
 from diffconsole.model.switches import RULES, calibration_line, is_on, likely_on
-from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES, default_settings
+from diffconsole.strip.later import start_settings
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES
 
 from ..synthetic import RATE, voice
 
@@ -17,7 +18,7 @@ PLACE = {p.key: i for i, p in enumerate(PARAMETERS)}
 
 
 def normalised(**changed: float) -> torch.Tensor:
-    settings = default_settings() | {k.replace("__", "."): v for k, v in changed.items()}
+    settings = start_settings() | {k.replace("__", "."): v for k, v in changed.items()}
     return torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS]).double()
 
 

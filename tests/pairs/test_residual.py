@@ -14,12 +14,12 @@ from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.pairs.evaluation import level_distance, preset_distance
 from diffconsole.pairs.residual import BANDS_HZ, in_words, measure_residual
 from diffconsole.plots.match import TERMS, draw_match, plot_match
-from diffconsole.strip.parameters import default_settings
+from diffconsole.strip.later import first_settings, start_settings
 
 from ..plots.test_plots import lines, texts
 from ..synthetic import STUDIO, mixed, pair, voice
 
-PRESET = Preset.from_settings({**default_settings(), **STUDIO}, name="the studio's")
+PRESET = Preset.from_settings({**first_settings(start_settings()), **STUDIO}, name="the studio's")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,9 @@ def test_echoes_show_in_the_pauses() -> None:
     mix = mixed(raw, {**STUDIO, "reverb.wet_db": -60.0})
     late = np.pad(mix, ((0, 0), (int(0.9 * PAIR_RATE), 0)))[:, : mix.shape[1]]
     echoed = Pair("echo", raw[None], mix + np.float32(0.01) * late, 0.0, 1, 1.0)
-    strip = Preset.from_settings({**default_settings(), **STUDIO, "reverb.wet_db": -60.0})
+    strip = Preset.from_settings(
+        {**first_settings(start_settings()), **STUDIO, "reverb.wet_db": -60.0}
+    )
     found = in_words(measure_residual(echoed, strip))
     assert any("pauses are" in line and "louder: a delay" in line for line in found)
 

@@ -16,7 +16,8 @@ from diffconsole.export.reaper import slider_name
 from diffconsole.plots import StripView, draw_presets, plot_presets
 from diffconsole.plots.names import apart, numbered
 from diffconsole.plots.times import time_axis
-from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, default_settings, section_name
+from diffconsole.strip.later import start_settings
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, section_name
 from diffconsole.strip.preset import find_preset
 from tests.commands import call
 
@@ -26,7 +27,7 @@ BOOSTS = {f"eq__{band}__gain_db": 15.0 for band in EQ_BANDS if not band.endswith
 
 def view(name: str = "a vocal", bypass: tuple[str, ...] = (), **changes: float) -> StripView:
     changed = {key.replace("__", "."): value for key, value in changes.items()}
-    return StripView(name, default_settings() | changed, bypass)
+    return StripView(name, start_settings() | changed, bypass)
 
 
 def panels(figure: Figure, label: str) -> list[Axes]:

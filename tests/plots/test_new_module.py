@@ -116,9 +116,13 @@ def test_presets_lie_over_each_other_or_below_each_other(drawn):
 
 
 def test_off_is_said(drawn):
-    assert (drawn["off"]["notes"], drawn["off"]["lines"]) == (["Tilt off"], {})
-    start = drawn["off"]["texts"].index("Tilt")
-    assert drawn["off"]["texts"][start + 1] == "off"
+    # Among others that have it on; alone, a module that is not on by default takes no room.
+    assert drawn["three"]["notes"] == ["off"]
+    places = [n for n, text in enumerate(drawn["three"]["texts"]) if text == "Tilt"]
+    assert [drawn["three"]["texts"][n + 1] == "off" for n in places] == [False, True, False]
+    assert (drawn["off"]["panels"], drawn["off"]["notes"], drawn["off"]["lines"]) == (0, [], {})
+    assert "Tilt" not in drawn["off"]["texts"]
+    assert drawn["off"]["height"] < drawn["one"]["height"] - 2.0
 
 
 def test_its_values_stand_below_the_others(drawn):

@@ -16,7 +16,8 @@ from diffconsole.modules.equalizer.process import equalizer_sections, response
 from diffconsole.plots import StripView, draw_presets, plot_presets
 from diffconsole.plots.page import shorten
 from diffconsole.plots.strip import tensors, value_text
-from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, MODULES, default_settings
+from diffconsole.strip.later import start_settings
+from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, MODULES
 
 RATE = 44100
 ODD_NAMES = [
@@ -33,7 +34,7 @@ ODD_NAMES = [
 
 def view(name="a vocal", bypass=(), **changes):
     """Return the defaults with changes; ``eq__peak_1__gain_db`` stands for the dotted key."""
-    settings = default_settings()
+    settings = start_settings()
     settings.update({key.replace("__", "."): value for key, value in changes.items()})
     assert settings.keys() == BY_KEY.keys()
     return StripView(name, settings, bypass)
@@ -80,9 +81,9 @@ def test_equal_bytes_in_another_process_and_with_another_configuration(tmp_path)
     code = (
         "import matplotlib, sys\n"
         "matplotlib.rcParams.update({'font.size': 20, 'svg.hashsalt': 'x', 'axes.grid': True})\n"
-        "from diffconsole.strip.parameters import default_settings\n"
+        "from diffconsole.strip.later import start_settings\n"
         "from diffconsole.plots import plot_presets\n"
-        "plot_presets([('a vocal', default_settings(), ())], sys.argv[1])\n"
+        "plot_presets([('a vocal', start_settings(), ())], sys.argv[1])\n"
         "assert matplotlib.rcParams['font.size'] == 20\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
@@ -194,7 +195,9 @@ def test_bypassed_modules_say_off_and_draw_nothing():
     shown = texts(figure)
     for words in ("EQ off", "Compressor off", "Reverb off"):
         assert words in shown
-    assert shown.count("off") == len(MODULES)
+    # Modules that are not on by default take no room where they are off.
+    assert shown.count("off") == len(set(MODULES) - {"gate", "deesser"})
+    assert "Gate off" not in shown
     assert set(lines(figure)) == {"level.raw", "level.0", "spectrum.raw", "spectrum.0"}
     drawn = lines(figure)
     np.testing.assert_allclose(drawn["level.0"][1], drawn["level.raw"][1], atol=1e-9)

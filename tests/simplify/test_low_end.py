@@ -13,7 +13,8 @@ from diffconsole.audio import read_audio
 from diffconsole.model.predictor import Predictor
 from diffconsole.modules.equalizer.process import equalizer_sections, response
 from diffconsole.simplify.low_end import LowEnd, curve_db, hold_low_end, low_end_of
-from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings
+from diffconsole.strip.later import start_settings
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
 
 from ..synthetic import RATE, small_model, voice
 
@@ -78,13 +79,13 @@ def test_whispering_and_short_takes_pass() -> None:
 
 
 def test_settings_that_lift_nothing_below_stay() -> None:
-    settings = default_settings() | {"eq.peak_2.gain_db": 4.0, "eq.low_shelf.gain_db": -3.0}
+    settings = start_settings() | {"eq.peak_2.gain_db": 4.0, "eq.low_shelf.gain_db": -3.0}
     assert held(settings, 150.0) == settings
 
 
 def test_a_resonant_high_pass_and_a_shelf_below_the_voice_are_held() -> None:
     """As in the report: 20 Hz with resonance and a shelf of +8.4 dB lift 22 Hz by 12 dB."""
-    settings = default_settings() | {
+    settings = start_settings() | {
         "eq.high_pass.freq_hz": 20.0, "eq.high_pass.q": 1.5,
         "eq.low_shelf.freq_hz": 100.0, "eq.low_shelf.gain_db": 8.4,
     }  # fmt: skip
@@ -109,7 +110,7 @@ def test_no_curve_lifts_what_lies_below(lowest_hz: float) -> None:
 
 
 def test_nearly_the_same_voice_gets_nearly_the_same_settings() -> None:
-    settings = default_settings() | {"eq.low_shelf.gain_db": 8.0, "eq.high_pass.freq_hz": 25.0}
+    settings = start_settings() | {"eq.low_shelf.gain_db": 8.0, "eq.high_pass.freq_hz": 25.0}
     here, there = held(settings, 140.0), held(settings, 140.4)
     for key, value in here.items():
         p = BY_KEY[key]
@@ -138,7 +139,7 @@ def test_the_example_is_not_lifted_where_it_has_nothing() -> None:
 
 def test_bands_do_not_work_against_each_other() -> None:
     """A shelf below the voice has no boost left for a high-pass, or its resonance, to undo."""
-    settings = default_settings() | {
+    settings = start_settings() | {
         "eq.high_pass.freq_hz": 88.0, "eq.high_pass.q": 1.07,
         "eq.low_shelf.freq_hz": 149.0, "eq.low_shelf.gain_db": 7.8,
         "eq.peak_1.freq_hz": 365.0, "eq.peak_1.gain_db": -1.1, "eq.peak_1.q": 2.3,
@@ -153,7 +154,7 @@ def test_bands_do_not_work_against_each_other() -> None:
 
 
 def test_a_shelf_within_the_voice_stays_one() -> None:
-    settings = default_settings() | {
+    settings = start_settings() | {
         "eq.low_shelf.freq_hz": 300.0, "eq.low_shelf.gain_db": 4.0,
     }  # fmt: skip
     found = held(settings, 120.0)
@@ -166,7 +167,7 @@ def test_a_shelf_within_the_voice_stays_one() -> None:
 
 @pytest.mark.parametrize("boost_db", [0.11, 0.5, 0.9, 1.1])
 def test_settings_move_with_what_is_lifted_without_a_jump(boost_db: float) -> None:
-    base = default_settings() | {"eq.high_pass.freq_hz": 60.0, "eq.high_pass.q": 0.71}
+    base = start_settings() | {"eq.high_pass.freq_hz": 60.0, "eq.high_pass.q": 0.71}
     shelf = base | {"eq.low_shelf.freq_hz": 120.0, "eq.low_shelf.gain_db": 2.0 + boost_db}
     here, there = held(shelf, 180.0), held(shelf | {"eq.low_shelf.gain_db": 2.02 + boost_db}, 180.0)
     for key, value in here.items():

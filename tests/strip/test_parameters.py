@@ -27,6 +27,12 @@ from diffconsole.strip.parameters import (
 # The contract, written here a second time on purpose: low, high, scale, default.
 EXPECTED = {
     "input_gain.gain_db": (-48, 48, "linear", 0),
+    "gate.threshold_db": (-80, -10, "linear", -50),
+    "gate.ratio": (1, 20, "log", 2),
+    "gate.range_db": (0, 60, "linear", 15),
+    "gate.attack_ms": (0.05, 50, "log", 1),
+    "gate.hold_ms": (0, 500, "linear", 40),
+    "gate.release_ms": (3, 2000, "log", 150),
     "eq.high_pass.freq_hz": (16, 1000, "log", 90),
     "eq.high_pass.q": (0.3, 6, "log", 0.71),
     "eq.low_shelf.freq_hz": (30, 450, "log", 180),
@@ -49,6 +55,11 @@ EXPECTED = {
     "compressor.release_ms": (3, 2000, "log", 120),
     "compressor.knee_db": (0, 24, "linear", 6),
     "compressor.makeup_db": (-12, 24, "linear", 2),
+    "deesser.freq_hz": (2000, 12000, "log", 5500),
+    "deesser.threshold_db": (-40, 0, "linear", -12),
+    "deesser.range_db": (0, 24, "linear", 6),
+    "deesser.attack_ms": (0.05, 50, "log", 0.5),
+    "deesser.release_ms": (3, 500, "log", 40),
     "pan.position": (-1, 1, "linear", 0),
     "reverb.pre_delay_ms": (0, 120, "linear", 20),
     "reverb.decay_s": (0.1, 8, "log", 1.8),
@@ -89,7 +100,7 @@ def test_ends_of_the_normalised_range(key):
     p = BY_KEY[key]
     assert p.to_physical(0.0) == pytest.approx(p.low, rel=1e-12, abs=1e-12)
     assert p.to_physical(1.0) == pytest.approx(p.high, rel=1e-12, abs=1e-12)
-    assert p.clip(p.high * 2 + 1) == p.high
+    assert p.clip(p.high + 1.0) == p.high
     assert p.clip(p.low - 1) == p.low
     assert p.clip(p.default) == p.default
 

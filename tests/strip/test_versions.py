@@ -102,8 +102,11 @@ def test_minor_versions_are_read():
 
 @configure(max_examples=40, deadline=None)
 @given(preset=strategies.presets())
-def test_the_strip_of_the_first_version_says_so(preset: Preset):
-    assert preset.to_dict()["version"] == "1.0"
+def test_a_strip_says_the_lowest_version_that_holds_it(preset: Preset):
+    later = {"gate", "deesser"} & set(preset.strip)
+    assert preset.to_dict()["version"] == ("1.1" if later else "1.0")
+    first = Preset({k: v for k, v in preset.strip.items() if k not in later})
+    assert first.to_dict()["version"] == "1.0"
 
 
 def test_factory_presets_are_of_the_first_version():
@@ -160,6 +163,7 @@ def test_a_module_of_a_newer_version():
         from diffconsole import Preset
         from diffconsole.errors import PresetError
         from diffconsole.strip.factory import factory_presets
+        from diffconsole.strip.later import first_settings
         from diffconsole.strip.parameters import default_settings, neutral_settings
         from diffconsole.strip.schema import SCHEMA_PATH, preset_schema
 
@@ -189,7 +193,8 @@ def test_a_module_of_a_newer_version():
         assert version(new.without({"slope"})) == "1.2"
 
         # Made from settings: on it is written, off and at rest it is left out.
-        settings = default_settings()
+        slope = {k: v for k, v in default_settings().items() if k.startswith("slope.")}
+        settings = {**first_settings(default_settings()), **slope}
         assert version(Preset.from_settings(settings)) == "1.2"
         assert version(Preset.from_settings(settings, bypass={"slope"})) == "1.0"
         neutral = {**settings, **neutral_settings("slope")}

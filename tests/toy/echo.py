@@ -31,7 +31,7 @@ ECHO = Module(
         ),
     ),
     implementation=__name__,
-    since=2,
+    since=3,
     gain_after="level_db",
     script="echo.js",
 )  # fmt: skip

@@ -42,7 +42,7 @@ TILT = Module(
         ),
     ),
     implementation=__name__,
-    since=1,
+    since=2,
     sentence=_sentence,
     script="tilt.js",
     effect="tilt.jsfx",

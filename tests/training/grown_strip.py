@@ -96,7 +96,7 @@ def examples() -> dict[str, Any]:
 
 def predicted(model: Predictor) -> dict[str, Any]:
     """What a model says of a vocal."""
-    from diffconsole.simplify import simplify
+    from diffconsole.simplify.strip import simplify
     from diffconsole.strip.preset import Preset
 
     from ..synthetic import RATE, voice
@@ -116,16 +116,14 @@ def searched(pair: Pair) -> dict[str, Any]:
     """A short search, its label, and the label as a file keeps it."""
     from diffconsole.training.by_key import by_key
     from diffconsole.training.finetuning.labels import label_of
-    from diffconsole.training.matching.search import Plan, Round, kicked, search
+    from diffconsole.training.matching.search import Plan, Round, search
 
     rounds = (Round(1.0, 3, 0.05, 8, 2), Round(1.0, 2, 0.03, 6, 1))
     found = search([pair], Plan(rounds), seed=1)[0][0]
     label = label_of(found.settings(), found.off)
-    changed = [kicked(found.point, np.random.default_rng(seed)) for seed in range(4)]
     return {
         "settings": found.settings(), "off": sorted(found.off),
         "uncertainty": found.uncertainty(), "label": by_key(label.tolist()),
-        "changed": [by_key(each.tolist()) for each in changed],
     }  # fmt: skip
 
 
@@ -157,7 +155,7 @@ def trained(model: Predictor) -> Any:
 def _main(folder: Path) -> None:
     from diffconsole.model.predictor import Predictor
     from diffconsole.pairs import Pair
-    from diffconsole.simplify import simplify
+    from diffconsole.simplify.strip import simplify
     from diffconsole.strip.parameters import PARAMETERS
     from diffconsole.strip.preset import Preset
     from diffconsole.training.checkpoint import load_checkpoint, save_checkpoint

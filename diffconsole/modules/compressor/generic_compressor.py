@@ -8,24 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.scan import linear_scan as _linear_scan
+
 __all__ = ["compress_backward", "compress_forward", "compress_from", "scan_levels"]
 
 FLOOR = 1e-6
 
 MOST_SWEEPS = 64
 """Of the policy iteration; what is not settled then is solved sample by sample."""
-
-
-def _linear_scan(multiply: Tensor, add: Tensor) -> Tensor:
-    """Solve ``s[n] = multiply[n]·s[n−1] + add[n]``, s[−1] = 0, by doubling strides."""
-    stride = 1
-    while stride < add.shape[-1]:
-        later_add = add[..., stride:] + multiply[..., stride:] * add[..., :-stride]
-        later_multiply = multiply[..., stride:] * multiply[..., :-stride]
-        add = torch.cat((add[..., :stride], later_add), dim=-1)
-        multiply = torch.cat((multiply[..., :stride], later_multiply), dim=-1)
-        stride *= 2
-    return add
 
 
 def _before(levels: Tensor, start: Tensor | None = None) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from ... import __version__
 from ...pairs import Pair
 from ...pairs.evaluation import level_distance, preset_distance
+from ...strip.later import missing_modules
 from ...strip.preset import Preset
 from .found import Found
 from .plan import Plan, plan_for
@@ -237,7 +238,7 @@ def _match_of(pair: Pair, found: Found, options: MatchOptions, took: float, stop
     return Match(
         name=pair.name,
         settings=settings,
-        bypass=found.off,
+        bypass=found.off | missing_modules(settings),
         distance=preset_distance(pair, written),
         level_distance=level_distance(pair),
         uncertainty=found.uncertainty(),

@@ -15,7 +15,7 @@ from diffconsole import Preset
 from diffconsole.console.render import render
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.pairs.evaluation import level_distance, preset_distance
-from diffconsole.strip.parameters import BY_KEY, PARAMETERS, SWITCHES
+from diffconsole.strip.parameters import BY_KEY, DEFAULT_PARAMETERS, PARAMETERS, SWITCHES
 from diffconsole.training.matching.found import Found
 from diffconsole.training.matching.match import Match, MatchOptions, match
 from diffconsole.training.pretraining.targets import eq_curve_db
@@ -38,8 +38,8 @@ def found(studio: Pair) -> Match:
 
 def test_a_match_is_nearer_than_level_alone(studio: Pair, found: Match) -> None:
     assert found.name == studio.name
-    assert set(found.settings) == {p.key for p in PARAMETERS}
-    assert all(p.low <= found.settings[p.key] <= p.high for p in PARAMETERS)
+    assert set(found.settings) == {p.key for p in DEFAULT_PARAMETERS}
+    assert all(p.low <= found.settings[p.key] <= p.high for p in DEFAULT_PARAMETERS)
     assert found.bypass <= set(SWITCHES)
     assert found.level_distance == level_distance(studio)
     assert found.distance < 0.6 * found.level_distance

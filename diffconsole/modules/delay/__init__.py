@@ -1,0 +1,1 @@
+"""The delay: echoes with feedback, as a send."""

@@ -1,0 +1,117 @@
+"""Gate: a downward expander, with the compressor's detector and a hold.
+
+With ``v[n] = max over channels of |x[n]|``::
+
+    s    = the detector's level of v: attack, hold, release (:mod:`diffconsole.kernels.envelope`)
+    L    = 20·log10(max(s, 1e−6))
+    c(L) = −min(range, (R − 1)·max(T − L, 0))
+    y    = x·10^(c/20)
+
+Between words the level falls below the threshold T, and every dB that it falls becomes R dB, down
+to the range. Without a hold it is the topology of ffmpeg's ``agate`` with its knee at 1, whose
+source it was compared with. No look-ahead.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ...kernels.envelope import envelope
+from ...kernels.operators import name_for
+from ...kernels.shapes import check_audio
+from ..compressor.process import smoothing
+
+__all__ = ["change_db", "gate", "gate_settings", "peak_level", "turned"]
+
+FLOOR = 1e-6
+HIGHEST_DB = 0.0
+
+
+def peak_level(audio: Tensor) -> Tensor:
+    """Return the level of the louder channel, ``(batch, samples)``."""
+    level = audio.abs()
+    return level[:, 0] if level.shape[1] == 1 else torch.maximum(level[:, 0], level[:, 1])
+
+
+def gate_settings(
+    sample_rate: float, attack_ms: Tensor, hold_ms: Tensor, release_ms: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what :func:`diffconsole.kernels.envelope.envelope` takes: attack, release, hold."""
+    hold = hold_ms.to(torch.float64) * (sample_rate / 1000.0)
+    return smoothing(attack_ms, sample_rate), smoothing(release_ms, sample_rate), hold
+
+
+def change_db(level: Tensor, threshold_db: Tensor, ratio: Tensor, range_db: Tensor) -> Tensor:
+    """Return the change of gain, 0 dB or less.
+
+    Parameters
+    ----------
+    level : Tensor
+        ``(batch, samples)``, the detector's, as an amplitude.
+    threshold_db, ratio, range_db : Tensor
+        ``(batch, 1)``; dBFS, 1 and up, dB.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, samples)``, dB.
+    """
+    level_db = 20.0 * torch.log10(level.clamp(min=FLOOR))
+    under = (threshold_db - level_db).clamp(min=0.0)
+    return -torch.minimum((ratio - 1.0) * under, range_db)
+
+
+def gate(
+    audio: Tensor,
+    sample_rate: float,
+    threshold_db: Tensor,
+    ratio: Tensor,
+    range_db: Tensor,
+    attack_ms: Tensor,
+    hold_ms: Tensor,
+    release_ms: Tensor,
+) -> Tensor:
+    """Turn down what is below the threshold; the channels are linked by their maximum.
+
+    Parameters
+    ----------
+    audio : Tensor
+        ``(batch, channels, samples)``.
+    sample_rate : float
+        Hz.
+    threshold_db : Tensor
+        ``(batch,)``, dBFS.
+    ratio : Tensor
+        ``(batch,)``, 1 and up: dB of output for one dB of input below the threshold.
+    range_db : Tensor
+        ``(batch,)``, dB, the most that it turns down.
+    attack_ms, hold_ms, release_ms : Tensor
+        ``(batch,)``, ms: to 63 % of a rise, before a fall, to 63 % of a fall in level.
+
+    Returns
+    -------
+    Tensor
+        The shape of `audio`.
+    """
+    check_audio(audio)
+    attack, release, hold = gate_settings(sample_rate, attack_ms, hold_ms, release_ms)
+    level = envelope(peak_level(audio), attack, release, hold)
+    return turned(audio, level, threshold_db, ratio, range_db)
+
+
+def turned(
+    audio: Tensor, level: Tensor, threshold_db: Tensor, ratio: Tensor, range_db: Tensor
+) -> Tensor:
+    """Turn audio down by the detector's level, ``(batch, samples)``; settings ``(batch,)``."""
+    given = (audio, level, threshold_db, ratio, range_db)
+    needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    if not torch.compiler.is_compiling() and name_for(audio) == "cpu" and not needs_gradient:
+        from .cpu_gate import turn_down
+
+        return turn_down(*given)
+    own = (s.to(level.device, level.dtype).unsqueeze(-1) for s in (threshold_db, ratio, range_db))
+    factor = torch.exp(change_db(level, *own) * (math.log(10.0) / 20.0))
+    return audio * factor.unsqueeze(1)

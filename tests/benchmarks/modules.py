@@ -1,0 +1,93 @@
+"""Gate and de-esser on three minutes, beside pedalboard's gate; what a module costs that is off.
+
+``python -m tests.benchmarks.modules`` prints the time of three minutes mono at 44.1 kHz, forward,
+float32: each module alone, and pedalboard's ``NoiseGate``, in turns, so that all of them meet the
+same load. Then the chain of version 1.0 where nothing is said of the later modules, and where they
+are bypassed by name: both are to take the same time, and to give the same samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from diffconsole.console import Console
+from diffconsole.strip.parameters import CHAIN, MODULES, PARAMETERS
+from tests.synthetic import voice
+
+RATE = 44100
+MOST_OFF = 1.05
+
+
+def in_turns(runs: Mapping[str, Callable[[], object]], times: int) -> dict[str, np.ndarray]:
+    """Return the seconds of every run, the runs one after the other in each round."""
+    for run in runs.values():
+        run()
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(times):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            found[name].append(time.perf_counter() - start)
+    return {name: np.array(seconds) for name, seconds in found.items()}
+
+
+def alone(key: str, audio: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Return a run of one module at the table's defaults."""
+    console = Console(RATE, bypass=set(MODULES) - {key})
+    settings = {p.key: torch.tensor([p.default]) for p in PARAMETERS if p.module == key}
+    return lambda: console(audio, settings)
+
+
+def noise_gate(samples: np.ndarray) -> Callable[[], object]:
+    """Return a run of pedalboard's gate at the settings of ours, which has a range and a hold."""
+    import pedalboard
+
+    own = {p.name: p.default for p in PARAMETERS if p.module == "gate"}
+    effect = pedalboard.NoiseGate(
+        own["threshold_db"], own["ratio"], own["attack_ms"], own["release_ms"]
+    )
+    return lambda: effect(samples, RATE)
+
+
+def main() -> None:
+    """Print the table."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=float, default=180.0)
+    options.add_argument("--times", type=int, default=7)
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    part = voice(min(given.seconds, 20.0), 1, RATE)
+    samples = np.resize(part, int(given.seconds * RATE)).astype(np.float32)[None]
+    audio = torch.from_numpy(samples)[None]
+    later = [module.key for module in CHAIN if not module.is_on_by_default]
+    chain = Console(RATE, bypass={"pan", "reverb"})
+    first = chain.defaults(1)
+    every = {p.key: torch.tensor([p.default]) for p in PARAMETERS}
+    with torch.inference_mode():
+        runs = {key: alone(key, audio) for key in later}
+        runs["pedalboard NoiseGate"] = noise_gate(samples)
+        runs["chain, nothing said of later modules"] = lambda: chain(audio, first)
+        runs["chain, later modules bypassed"] = lambda: chain(audio, every, bypass=later)
+        assert torch.equal(chain(audio, first), chain(audio, every, bypass=later))
+        found = in_turns(runs, given.times)
+    print(f"{given.seconds:g} s mono at {RATE} Hz, forward, one core, {given.times} times in turns")
+    for name, seconds in found.items():
+        low, middle, high = 1000.0 * np.quantile(seconds, (0.0, 0.5, 1.0))
+        print(f"{name:40} {middle:8.1f} ms ({low:.1f} … {high:.1f})")
+    # By the fastest turns: other programs only add to the time.
+    ours, peer = found["gate"].min(), found["pedalboard NoiseGate"].min()
+    print(f"gate against pedalboard's: {peer / ours:.2f} times as fast")
+    said = found["chain, nothing said of later modules"].min()
+    bypassed = found["chain, later modules bypassed"].min()
+    print(f"later modules off: {said / bypassed:.3f} of the time with them bypassed by name")
+    if said > MOST_OFF * bypassed:
+        raise SystemExit("a module that is off costs time")
+
+
+if __name__ == "__main__":
+    main()
