@@ -28,11 +28,17 @@ from .operators import (
     name_for,
 )
 
-__all__ = ["envelope", "envelope_from"]
+__all__ = ["envelope", "envelope_from", "peak_level"]
 
 _HERE = f"{__package__}.envelope"
 _COMPILED = ("cpu",)
 """Kernels that there are beside the generic one."""
+
+
+def peak_level(audio: Tensor) -> Tensor:
+    """Return the level of the louder channel, ``(batch, samples)``."""
+    level = audio.abs()
+    return level[:, 0] if level.shape[1] == 1 else torch.maximum(level[:, 0], level[:, 1])
 
 
 def envelope(level: Tensor, attack: Tensor, release: Tensor, hold: Tensor | None = None) -> Tensor:

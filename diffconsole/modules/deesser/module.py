@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels.envelope import envelope_from
+from ...kernels.envelope import envelope_from, peak_level
 from ..call import Call
 from ..compressor.process import smoothing
 from ..curve import Curve
 from ..equalizer.process import response
-from .process import REFERENCE_MS, peak_level, reduced, split, split_section
+from .process import REFERENCE_MS, reduced, split, split_section
 from .process import deesser as process
 
 __all__ = ["curve", "process", "stream"]

@@ -22,7 +22,7 @@ import math
 import torch
 from torch import Tensor
 
-from ...kernels.envelope import envelope
+from ...kernels.envelope import envelope, peak_level
 from ...kernels.operators import name_for
 from ...kernels.shapes import check_audio
 from ..compressor.process import smoothing
@@ -33,7 +33,6 @@ __all__ = [
     "REFERENCE_MS",
     "change_db",
     "deesser",
-    "peak_level",
     "reduced",
     "split",
     "split_section",
@@ -44,12 +43,6 @@ LOWEST_SPLIT_HZ = 2000.0
 REFERENCE_MS = (10.0, 1000.0)
 """Attack and release of the whole voice's level: it falls so slowly that an ess after a vowel is
 held against the vowel."""
-
-
-def peak_level(audio: Tensor) -> Tensor:
-    """Return the level of the louder channel, ``(batch, samples)``."""
-    level = audio.abs()
-    return level[:, 0] if level.shape[1] == 1 else torch.maximum(level[:, 0], level[:, 1])
 
 
 def split(audio: Tensor, sample_rate: float, freq_hz: Tensor) -> tuple[Tensor, Tensor]:

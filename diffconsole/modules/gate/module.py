@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels.envelope import envelope_from
+from ...kernels.envelope import envelope_from, peak_level
 from ..call import Call
 from ..curve import Curve
-from .process import change_db, gate_settings, peak_level, turned
+from .process import change_db, gate_settings, turned
 from .process import gate as process
 
 __all__ = ["curve", "process", "stream"]

@@ -19,21 +19,15 @@ import math
 import torch
 from torch import Tensor
 
-from ...kernels.envelope import envelope
+from ...kernels.envelope import envelope, peak_level
 from ...kernels.operators import name_for
 from ...kernels.shapes import check_audio
 from ..compressor.process import smoothing
 
-__all__ = ["change_db", "gate", "gate_settings", "peak_level", "turned"]
+__all__ = ["change_db", "gate", "gate_settings", "turned"]
 
 FLOOR = 1e-6
 HIGHEST_DB = 0.0
-
-
-def peak_level(audio: Tensor) -> Tensor:
-    """Return the level of the louder channel, ``(batch, samples)``."""
-    level = audio.abs()
-    return level[:, 0] if level.shape[1] == 1 else torch.maximum(level[:, 0], level[:, 1])
 
 
 def gate_settings(
