@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..audio.windows import loud_windows, repeated, window_starts
 from ..encoders.base import Encoder
 
 __all__ = ["WINDOW_SECONDS", "windows_of"]
@@ -45,14 +46,10 @@ def windows_of(samples: np.ndarray, sample_rate: int, encoder: Encoder) -> Tenso
         pieces = mono[None]
     else:
         count = math.ceil(mono.shape[1] / length)
-        starts = np.linspace(0, mono.shape[1] - length, count).astype(int)
+        starts = window_starts(mono.shape[1], length, count)
         power = np.array([np.mean(mono[0, s : s + length] ** 2) for s in starts])
-        loud = starts[power >= power.max() * 10.0 ** (QUIETEST_WINDOW_DB / 10.0)]
-        if len(loud) > MOST_WINDOWS:
-            loud = loud[np.linspace(0, len(loud) - 1, MOST_WINDOWS).astype(int)]
+        loud = starts[loud_windows(power, QUIETEST_WINDOW_DB, MOST_WINDOWS)]
         pieces = np.stack([mono[:, s : s + length] for s in loud])
     resampled = resample(pieces.reshape(len(pieces), -1), sample_rate, encoder.sample_rate)
-    shortest = encoder.sample_rate // 2
-    if resampled.shape[1] < shortest:
-        resampled = np.tile(resampled, (1, -(-shortest // resampled.shape[1])))
+    resampled = repeated(resampled, encoder.sample_rate // 2)
     return torch.from_numpy(np.ascontiguousarray(resampled, np.float32)).unsqueeze(1)

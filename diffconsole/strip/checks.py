@@ -24,7 +24,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 def check_module(module: Module, chain: Sequence[Module]) -> None:
-    """Check a module's row against the modules that it shall stand with.
+    """Check a module's row against the other modules of the chain.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
     head : Head
         Its network is kept and not used.
     strip : Tensor
-        ``(parameters,)`` in 0…1, the point estimate that the head shall return.
+        ``(parameters,)`` in 0…1, the point estimate that the head returns.
     deviation : Tensor
         ``(parameters,)``, normalised.
     """
