@@ -15,11 +15,12 @@ from diffconsole.audio import loudness_lufs
 from diffconsole.model.predictor import level_gain_db
 from diffconsole.pairs import PAIR_RATE, Pair, align
 from diffconsole.strip.parameters import PARAMETERS, default_settings
+from diffconsole.training.finetuning.labels import fingerprint_of, labels_of
 
 from .benchmarks.studio_materials import Label, Materials, digest_of
 from .benchmarks.studio_renderers import ffmpeg_path
 from .benchmarks.studio_results import Cell, Result, Table, append, bars_of, gap_closed, read
-from .benchmarks.studio_systems import effective, ridge_regression
+from .benchmarks.studio_systems import effective, ridge_regression, write_labels
 from .benchmarks.studios import SIZES, STUDIOS, cells_of, cost_seconds
 from .benchmarks.virtual_studios import (
     LEVELS_LUFS,
@@ -265,6 +266,17 @@ def test_what_is_off_counts_as_doing_nothing() -> None:
 
 
 # Results
+
+
+def test_a_fine_tuning_reads_the_labels_that_are_written(tmp_path: Path) -> None:
+    raw = voice(2.0)[None]
+    pair = Pair("pair", raw, np.repeat(raw, 2, axis=0), 0.0, 1, 1.0)
+    settings = default_settings() | {"compressor.threshold_db": -31.0}
+    write_labels(tmp_path, [pair], [Label(settings, frozenset({"reverb"}), 1.0, 1.0)], seed=3)
+    # With the time over nothing is searched: what comes back was read.
+    read_back = labels_of([pair], [fingerprint_of(pair)], tmp_path, seed=3, over=lambda: True)
+    place = [p.key for p in PARAMETERS].index("compressor.threshold_db")
+    assert PARAMETERS[place].to_physical(float(read_back[0, place])) == pytest.approx(-31.0)
 
 
 def result(system: str, pairs: int, distance: float, studio: str = "a", seed: int = 0) -> Result:

@@ -19,6 +19,7 @@ from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.model.predictor import level_gain_db, windows_of
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from diffconsole.training.by_key import by_key
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
 from diffconsole.training.finetuning.labels import (
     LABELS,
@@ -30,7 +31,7 @@ from diffconsole.training.finetuning.labels import (
 from tests.benchmarks.match_cases import rendered
 from tests.benchmarks.studio_materials import Label, OutOfTime
 
-__all__ = ["Ridge", "effective", "fine_tuned", "random_model", "ridge_regression"]
+__all__ = ["Ridge", "effective", "fine_tuned", "random_model", "ridge_regression", "write_labels"]
 
 ALPHAS = np.geomspace(1e-1, 1e5, 25)
 MOST_FOR_LEVEL = 12
@@ -233,13 +234,7 @@ def fine_tuned(
             if time.monotonic() > deadline:
                 raise OutOfTime
 
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / LABELS).exists():
-        known = {
-            label_key(fingerprint_of(pair), seed): label_of(label.settings, label.bypass).tolist()
-            for pair, label in zip(pairs, labels, strict=True)
-        }
-        keep_labels(folder / LABELS, known)
+    write_labels(folder, pairs, labels, seed)
     result = finetune(model, train, held_out, folder, options, device=device, report=report)
     model.to("cpu").eval()
     return {
@@ -247,3 +242,17 @@ def fine_tuned(
         "train_seconds": round(result.seconds, 1),
         "time_was_up": result.seconds > 60.0 * minutes,
     }
+
+
+def write_labels(folder: Path, pairs: Sequence[Pair], labels: Sequence[Label], seed: int) -> None:
+    """Put labels where a fine-tuning looks for those of a run before; what is there stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / LABELS).exists():
+        return
+    known = {
+        label_key(fingerprint_of(pair), seed): by_key(
+            label_of(label.settings, label.bypass).tolist()
+        )
+        for pair, label in zip(pairs, labels, strict=True)
+    }
+    keep_labels(folder / LABELS, known)
