@@ -92,22 +92,23 @@ REASONS: dict[str, str] = {
     "strip/module.py": "'pan' is a place in the signal flow",
     "strip/parameters.py": "hands on the EQ's bands, in the order of the signal",
     "strip/statistics.py": "where our parameters stand in DiffVox's fitted mixes",
-    "training/finetuning/crossing.py": "the input gain levels the vocal",
+    "training/finetuning/cross_validation.py": "the input gain levels the vocal",
     "training/finetuning/engineers.py": "rules by which simulated engineers choose settings",
-    "training/finetuning/habits.py": "the EQ as a curve over frequencies",
+    "training/finetuning/engineer_prior.py": "the EQ as a curve over frequencies",
     "training/finetuning/labels.py":
         "values of a label at which a module changes nothing; level goes to the make-up",
     "training/finetuning/ridge.py": "which features of a voice count how much for which module",
     "training/finetuning/studio_strip.py":
         "the middle of several strips, by their EQ and compressor curves",
-    "training/matching/found.py": "level goes to the make-up; the gains that the files need",
+    "training/matching/search_result.py":
+        "level goes to the make-up; the gains that the files need",
     "training/matching/objective.py": "gains are found beside the search; what makes two sides",
     "training/matching/polish.py": "the reverb's return alone is compared to find its pre-delay",
     "training/matching/search.py":
         "level goes to the make-up; the search kicks modules one by one",
     "training/matching/starts.py":
         "where the search begins, by the spectrum and the decay of the mix",
-    "training/matching/tidy.py": "in which order modules and bands are tried without",
+    "training/matching/postprocess.py": "in which order modules and bands are tried without",
     "training/pretraining/processed.py": "ranges by which a processed vocal is undone",
     "training/pretraining/simulate.py": "how an engineer's strip is drawn and undone",
     "training/pretraining/strips.py": "the level of DiffVox's reverb counts as its wet level",

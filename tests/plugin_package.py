@@ -59,7 +59,10 @@ FORMAT = Format(
 
 
 def install(
-    folder: Path, entry_points: dict[str, dict[str, str]], source: str = ENCODER + FORMAT
+    folder: Path,
+    entry_points: dict[str, dict[str, str]],
+    source: str = ENCODER + FORMAT,
+    modules: dict[str, str] | None = None,
 ) -> Path:
     """Install the package by pip into a folder for the Python path.
 
@@ -71,6 +74,8 @@ def install(
         By group, the objects by name.
     source : str
         Of the package's only module.
+    modules : dict of str to str, optional
+        By file name, the sources of several modules, in place of `source`.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def install(
         for group, objects in entry_points.items()
     )
     files = {
-        f"{name}.py": source,
+        **({f"{name}.py": source} if modules is None else modules),
         f"{name}-{version}.dist-info/METADATA": (
             "Metadata-Version: 2.1\nName: tiny-console-tools\nVersion: 0.1\n"
         ),

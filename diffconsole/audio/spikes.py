@@ -16,14 +16,14 @@ from .windows import whole_windows
 __all__ = ["without_wild_samples"]
 
 ABOVE_DB, LONGEST_SECONDS = 24.0, 0.003
-"""Above what is usual in the file and around it; of this length at most."""
+"""Above what is typical in the file and around it; of this length at most."""
 
 FAR_ABOVE_DB, LONGEST_FAR_SECONDS = 46.0, 0.05
 """No voice rises so far within less than this, and falls again."""
 
 BLOCK_SECONDS, AROUND_SECONDS, APART_SECONDS = 0.005, 0.5, 0.01
-USUAL_PERCENTILE, LEAST_BLOCKS = 80, 4
-SILENT_USUAL = 10.0 ** (-ABOVE_DB / 20.0)
+TYPICAL_PERCENTILE, LEAST_BLOCKS = 80, 4
+SILENT_TYPICAL = 10.0 ** (-ABOVE_DB / 20.0)
 """In a silent file, samples over full scale are wild."""
 
 RINGING_SECONDS, RINGING_STEP_SECONDS = 0.03, 0.001
@@ -67,9 +67,9 @@ def without_wild_samples(
     """
     size = max(round(BLOCK_SECONDS * sample_rate), 1)
     peaks = [_peaks(channel, size) for channel in samples]
-    # A channel that is silent but for a few samples has nothing that is usual.
+    # A channel that is silent but for a few samples has nothing that is typical.
     sounding = [p[p > 0.0] for p in peaks if np.count_nonzero(p) >= LEAST_BLOCKS]
-    usual = max(map(_usual, sounding), default=SILENT_USUAL)
+    typical = max(map(_typical, sounding), default=SILENT_TYPICAL)
     places = [
         place
         for number, channel in enumerate(samples)
@@ -77,7 +77,7 @@ def without_wild_samples(
             channel,
             number,
             peaks[number],
-            usual if np.count_nonzero(peaks[number]) < LEAST_BLOCKS else 0.0,
+            typical if np.count_nonzero(peaks[number]) < LEAST_BLOCKS else 0.0,
             sample_rate,
         )
     ]
@@ -124,16 +124,16 @@ def _peaks(channel: np.ndarray, size: int) -> np.ndarray:
 
 
 def _places(
-    channel: np.ndarray, number: int, peaks: np.ndarray, usual: float, sample_rate: int
+    channel: np.ndarray, number: int, peaks: np.ndarray, typical: float, sample_rate: int
 ) -> list[_Place]:
-    """Wild samples of a channel, by what is usual in it if nothing is given."""
+    """Wild samples of a channel, by what is typical in it if nothing is given."""
     size = max(round(BLOCK_SECONDS * sample_rate), 1)
     if len(peaks) < LEAST_BLOCKS:
         return []
-    usual = usual or _usual(peaks[peaks > 0.0])
-    if not 0.0 < usual * 10.0 ** (ABOVE_DB / 20.0) < peaks.max():
+    typical = typical or _typical(peaks[peaks > 0.0])
+    if not 0.0 < typical * 10.0 ** (ABOVE_DB / 20.0) < peaks.max():
         return []
-    limit = usual * 10.0 ** (ABOVE_DB / 20.0)
+    limit = typical * 10.0 ** (ABOVE_DB / 20.0)
     loud = np.concatenate(
         [
             b * size + np.flatnonzero(np.abs(channel[b * size : (b + 1) * size]) > limit)
@@ -149,7 +149,7 @@ def _places(
         around = round(AROUND_SECONDS / BLOCK_SECONDS)
         low, high = first // size, last // size + 1
         near = np.concatenate((peaks[max(low - around, 0) : low], peaks[high : high + around]))
-        beside = max(_usual(near), usual)
+        beside = max(_typical(near), typical)
         above_db = 20.0 * math.log10(height / beside)
         seconds = (last - first) / sample_rate
         if (above_db > ABOVE_DB and seconds <= LONGEST_SECONDS) or (
@@ -163,14 +163,14 @@ def _places(
     return found
 
 
-def _usual(peaks: np.ndarray) -> float:
+def _typical(peaks: np.ndarray) -> float:
     if not len(peaks):
         return 0.0
-    return float(np.percentile(peaks, USUAL_PERCENTILE, method="lower"))
+    return float(np.percentile(peaks, TYPICAL_PERCENTILE, method="lower"))
 
 
 def _ends(channel: np.ndarray, at: int, step: int, limit: float, sample_rate: int) -> int:
-    """How far a converter's ringing reaches that stands above what is usual."""
+    """How far a converter's ringing reaches that stands above what is typical."""
     reach, most = round(RINGING_STEP_SECONDS * sample_rate), round(RINGING_SECONDS * sample_rate)
     beside = channel[at + 1 : at + 5] if step > 0 else channel[max(at - 4, 0) : at]
     if not len(beside) or np.abs(beside).max() <= 4.0 * limit:

@@ -110,9 +110,10 @@ def take_of(samples: np.ndarray, sample_rate: int) -> Take:
     """
     if not isinstance(samples, np.ndarray) or samples.ndim != 2:
         shape = tuple(getattr(samples, "shape", ()))
+        remedy = "; give samples[None] for one channel" if len(shape) == 1 else ""
         raise AudioError(
             f"samples are {type(samples).__name__} of shape {shape}; they must be a NumPy array of "
-            "(channels, samples)"
+            f"(channels, samples){remedy}"
         )
     if not np.isfinite(samples).all():
         raise AudioError("the vocal holds values that are not finite; export it again")

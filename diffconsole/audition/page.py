@@ -140,22 +140,22 @@ def write_page(
     if not vocals:
         raise SettingsError("no vocal to listen to; give at least one")
     check_output(path, force=force)
-    tell = progress or (lambda done, note: None)
+    report = progress or (lambda done, note: None)
     parts = _Parts()
-    described: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     count = sum(1 + len(vocal.presets) for vocal in vocals)
     for vocal in vocals:
-        before = sum(1 + len(other.presets) for other in vocals[: len(described)])
+        before = sum(1 + len(other.presets) for other in vocals[: len(entries)])
 
-        def tell_version(done: int, before: int = before) -> None:
-            tell((before + done) / count, "")
+        def report_version(done: int, before: int = before) -> None:
+            report((before + done) / count, "")
 
-        described.append(_described(vocal, parts, tell_version))
-    text = _text(title or vocals[0].name, described, parts.audio)
+        entries.append(_entry(vocal, parts, report_version))
+    text = _text(title or vocals[0].name, entries, parts.audio)
     content = text.encode("utf-8", "replace")
     with atomic_path(path, force=force) as temporary:
         temporary.write_bytes(content)
-    told = [
+    vocals_in_page = [
         {
             "name": one["name"],
             "versions": [
@@ -163,12 +163,12 @@ def write_page(
                 for v in one["versions"]
             ],
         }
-        for one in described
+        for one in entries
     ]
-    return Page(len(content), told, tuple(parts.notices))
+    return Page(len(content), vocals_in_page, tuple(parts.notices))
 
 
-def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict[str, Any]:
+def _entry(vocal: Vocal, parts: _Parts, report: Callable[[int], None]) -> dict[str, Any]:
     """Return what the page's data say of a vocal, and keep its audio."""
     samples, rate = vocal.samples, vocal.sample_rate
     length = samples.shape[1]
@@ -177,7 +177,7 @@ def _described(vocal: Vocal, parts: _Parts, tell: Callable[[int], None]) -> dict
     first = "Raw" if vocal.before is None else "Enhanced"
     versions: list[dict[str, Any]] = [{"kind": "raw", "name": first, **measured(samples, rate)}]
     for name, preset in vocal.presets:
-        tell(len(versions))
+        report(len(versions))
         index = len(versions) - 1
         if index < len(vocal.processed):
             result = vocal.processed[index]

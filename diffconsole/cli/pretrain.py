@@ -73,8 +73,8 @@ __all__ = ["pretrain"]
 )  # fmt: skip
 @click.option(
     "--anchor-share", type=FiniteRange(0.0, 1.0), default=0.4, show_default=True,
-    help="Share of what it learnt that a prediction departs by from the strip that all mixes "
-    "share; 0: one strip for every vocal.",
+    help="Share of the learnt offsets that a prediction adds to the strip that all mixes share; "
+    "0: one strip for every vocal.",
 )  # fmt: skip
 @click.option(
     "--style-strips", type=click.IntRange(min=0), default=400, show_default=True,
@@ -134,7 +134,7 @@ def pretrain(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),
         held_out=_names(held_out),
-        judges=_names(validation or judges),
+        validation=_names(validation or judges),
         reference=_names(reference),
         finished=None if finished is None else str(finished),
         minutes=minutes,

@@ -97,7 +97,7 @@ FAMILIES = {
         "encodec", "EncodecEncoder", "EnCodec's and AudioCraft's encoder, before quantisation",
         "FILE|FOLDER", None, None, "CC BY-NC 4.0, non-commercial",
         'a checkpoint; for those of AudioCraft also pip install "diffconsole[encodec]"',
-        "https://pypi.org/project/encodec/ tells where; https://huggingface.co/facebook",
+        "https://pypi.org/project/encodec/ says where; https://huggingface.co/facebook",
     ),
     "hf": Family(
         "hf", "HfEncoder", "DAC, CLAP, AST, Whisper, MERT, HuBERT and others by Transformers",
@@ -114,7 +114,7 @@ FAMILIES = {
     "rave": Family(
         "rave", "RaveEncoder", "RAVE or BRAVE, realtime autoencoders; it runs its author's code",
         "FILE", None, None, "as the file's; those published there CC BY-NC 4.0, non-commercial",
-        "an export (.ts) that you trust, and --encoder-rate where it does not tell its rate",
+        "an export (.ts) that you trust, and --encoder-rate where it does not state its rate",
         "https://huggingface.co/Intelligent-Instruments-Lab/rave-models",
     ),
     "diffmst": Family(
@@ -257,7 +257,7 @@ def open_encoder(
     source : str, optional
         A file, or a name that the family knows.
     sample_rate : int, optional
-        Hz, for the families whose files do not tell it.
+        Hz, for the families whose files do not state it.
     trust : bool
         Also read files that hold more than numbers, which runs their author's code.
 

@@ -11,8 +11,8 @@ Its input, at 44.1 kHz: an STFT without a window function (2048 samples each 512
 the power of 0.3 and phases, one above the other, without the last frame; the paper's network
 normalises the magnitudes with the statistics of its training. Then two linear maps with a ReLU
 between, to 512 numbers a frame; the paper's network adds the code of its task (here the first:
-enhancement). Then paths of transformer layers, which tell positions by sines that are added, or by
-rotation. The features are the sum of the paths, which is the input of the generating part; the
+enhancement). Then paths of transformer layers, which encode positions by sines that are added, or
+by rotation. The features are the sum of the paths, which is the input of the generating part; the
 published configuration of the paper's network adds frames of w2v-BERT 2.0 to that sum, which are
 no part of its file and are left out here.
 
@@ -120,8 +120,8 @@ class _Attention(nn.Module):
         k, v = torch.cat((null_k, k), dim=2), torch.cat((null_v, v), dim=2)
         q = nn.functional.normalize(q, dim=-1) * self.q_scale
         k = nn.functional.normalize(k, dim=-1) * self.k_scale
-        heard = nn.functional.scaled_dot_product_attention(q, k, v, scale=ATTENTION_SCALE)
-        return self.to_out(heard.transpose(1, 2).flatten(2))
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, scale=ATTENTION_SCALE)
+        return self.to_out(attended.transpose(1, 2).flatten(2))
 
 
 class _Path(nn.Module):
@@ -181,7 +181,7 @@ class AnyEnhanceEncoder(Encoder):
     ----------
     architecture : mapping
         What the class of the public code is made from, in its names, where it differs from
-        ``DEFAULTS``; ``batch_norm`` and ``task`` tell whether magnitudes are normalised, and
+        ``DEFAULTS``; ``batch_norm`` and ``task`` state whether magnitudes are normalised, and
         whether a task's code is added.
     licence, about : str
         Of the weights; which network it is.
@@ -230,9 +230,9 @@ class AnyEnhanceEncoder(Encoder):
         )
         real, imaginary = spectrum.real, spectrum.imag
         # Of nothing the phase is 0; its slope, and that of the power, would be none.
-        heard = (real != 0.0) | (imaginary != 0.0)
-        phase = torch.atan2(imaginary, torch.where(heard, real, 1.0))
-        magnitude = torch.where(heard, spectrum.abs(), 1.0) ** 0.3 * heard
+        is_sound = (real != 0.0) | (imaginary != 0.0)
+        phase = torch.atan2(imaginary, torch.where(is_sound, real, 1.0))
+        magnitude = torch.where(is_sound, spectrum.abs(), 1.0) ** 0.3 * is_sound
         return torch.cat((self.batch_norm(magnitude), phase), dim=1)[..., :-1].transpose(1, 2)
 
     def forward(self, audio: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def take_encoder(path: Path, *, trust: bool) -> tuple[dict[str, Any], bool, bool
 
 
 def read_config(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the file that tells a network's structure, and the encoder's arguments in it.
+    """Return the file that states a network's structure, and the encoder's arguments in it.
 
     It lies in the folder of the weights, or in the one above: ``config.json``, or the only file
     ``*.json`` with ``AudioEncoder`` in it.
@@ -91,7 +91,7 @@ def read_config(path: Path) -> tuple[Path, dict[str, Any]]:
     Raises
     ------
     ModelError
-        There is none or there are several, or it tells no encoder of this kind.
+        There is none or there are several, or it states no encoder of this kind.
     """
     for folder in (path.parent, path.parent.parent):
         named = folder / "config.json"
@@ -101,7 +101,7 @@ def read_config(path: Path) -> tuple[Path, dict[str, Any]]:
         found = [(place, data) for place in files if "AudioEncoder" in (data := _tried(place))]
         if len(found) > 1:
             raise ModelError(
-                f"{folder}: {found[0][0].name} and {found[1][0].name} both tell an AudioEncoder; "
+                f"{folder}: {found[0][0].name} and {found[1][0].name} both state an AudioEncoder; "
                 "copy the one of the weights to config.json beside them"
             )
         if found:
@@ -113,7 +113,7 @@ def read_config(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _parsed(place: Path) -> Mapping[str, Any]:
-    """The part of a configuration that tells the model; comments and last commas are allowed."""
+    """The part of a configuration that states the model; comments and last commas are allowed."""
     text = read_bytes(place, CONFIG_BYTES).decode("utf-8", errors="replace")
     plain = TRAILING.sub(_string, COMMENT.sub(_string, text))
     try:
@@ -121,7 +121,7 @@ def _parsed(place: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{place}: no JSON ({error})") from None
     if not isinstance(data, dict):
-        raise ModelError(f"{place}: tells no AudioEncoder")
+        raise ModelError(f"{place}: states no AudioEncoder")
     rate = data.get("dataset", {})
     rate = rate.get("sample_rate", 44100) if isinstance(rate, dict) else 44100
     if rate != 44100:
@@ -144,20 +144,22 @@ def _string(match: re.Match[str]) -> str:
 
 def _arguments(model: Mapping[str, Any], place: Path) -> dict[str, Any]:
     """The constructor's arguments, checked against those that follow from them."""
-    told = model.get("AudioEncoder")
-    if not isinstance(told, dict):
-        raise ModelError(f"{place}: tells no AudioEncoder")
-    missing = [key for key in NEEDED if key not in told]
+    stated = model.get("AudioEncoder")
+    if not isinstance(stated, dict):
+        raise ModelError(f"{place}: states no AudioEncoder")
+    missing = [key for key in NEEDED if key not in stated]
     if missing:
         raise ModelError(f"{place}: its AudioEncoder lacks {', '.join(missing)}")
-    layers, n_fft = told["mlp_layers"], told["n_fft"]
+    layers, n_fft = stated["mlp_layers"], stated["n_fft"]
     if not isinstance(layers, list) or len(layers) != 2:
         raise ModelError(f"{place}: mlp_layers is {layers!r}, not the widths of two linear maps")
     follows = {"dim": layers[1], "transformer_dim": layers[1]}
     if type(n_fft) is int:
         follows["input_dim"] = n_fft // 2 + 1
     for key, value in follows.items():
-        if told.get(key, 512 if key == "transformer_dim" else value) != value:
-            raise ModelError(f"{place}: {key} is {told.get(key)!r}; it can only be {value!r} here")
-    keys = (*NEEDED[:5], *(key for key in OPTIONAL if key in told))
-    return {key: told[key] for key in keys}
+        if stated.get(key, 512 if key == "transformer_dim" else value) != value:
+            raise ModelError(
+                f"{place}: {key} is {stated.get(key)!r}; it can only be {value!r} here"
+            )
+    keys = (*NEEDED[:5], *(key for key in OPTIONAL if key in stated))
+    return {key: stated[key] for key in keys}

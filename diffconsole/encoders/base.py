@@ -84,7 +84,7 @@ class Encoder(nn.Module, ABC):
         source : str, optional
             A file, or a name that the family knows; None for what the family is without one.
         sample_rate : int, optional
-            Hz, for the families whose files do not tell it.
+            Hz, for the families whose files do not state it.
         trust : bool
             Also read files that hold more than numbers, which runs their author's code.
 

@@ -192,7 +192,7 @@ class DiffMstEncoder(Encoder):
 
 
 def _structure(state: Mapping[str, Any], prefix: str, path: Path) -> dict[str, Any]:
-    """The constructor's arguments, as the shapes of the weights tell them."""
+    """The constructor's arguments, as the shapes of the weights show them."""
     shapes = []
     for key, axes in (("model.conv_block1.conv1.weight", 4), ("model.fc.weight", 2)):
         held = state.get(prefix + key)
@@ -214,7 +214,7 @@ def _structure(state: Mapping[str, Any], prefix: str, path: Path) -> dict[str, A
 
 
 def _check_hints(path: Path, part: str) -> None:
-    """Refuse what the configuration beside a checkpoint tells, and its weights do not.
+    """Refuse what the configuration beside a checkpoint states, and its weights do not.
 
     The few lines that matter are found by their names; without the file, they are taken as they are
     in all published configurations.

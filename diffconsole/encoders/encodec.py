@@ -2,7 +2,7 @@
 
 The network of A. Défossez and others, "High Fidelity Neural Audio Compression" (2022), and of
 AudioCraft's compression models, as MusicGen's: convolutions that halve time again and again, each
-after residual units, then an LSTM. Its latents are the features. The file tells which network it
+after residual units, then an LSTM. Its latents are the features. The file states which network it
 is; the published ones are 24 kHz mono (75 frames a second), 48 kHz stereo (150) and, by
 AudioCraft, 16 and 32 kHz mono (50).
 
@@ -167,23 +167,23 @@ def fit_channels(audio: Tensor, channels: int) -> Tensor:
     return audio.mean(dim=1, keepdim=True).expand(-1, channels, -1)
 
 
-def encode_chunks(audio: Tensor, hear: Any, length: int | None, step: int | None) -> Tensor:
+def encode_chunks(audio: Tensor, encode: Any, length: int | None, step: int | None) -> Tensor:
     """Encode ``(batch, channels, samples)`` in chunks, and put their frames one behind the other.
 
     Parameters
     ----------
     audio : Tensor
         The whole.
-    hear : callable
+    encode : callable
         Turns a chunk into ``(batch, frames, dim)``.
     length, step : int, optional
         Samples of a chunk, and from one to the next; None for the whole at once.
     """
     if length is None or step is None:
-        found: Tensor = hear(audio)
+        found: Tensor = encode(audio)
         return found
     starts = range(0, audio.shape[-1], step)
-    return torch.cat([hear(audio[..., start : start + length]) for start in starts], dim=1)
+    return torch.cat([encode(audio[..., start : start + length]) for start in starts], dim=1)
 
 
 class _Convolution(nn.Module):

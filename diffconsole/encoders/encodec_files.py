@@ -88,7 +88,7 @@ def read_encodec(path: Path, sample_rate: int | None, *, trust: bool = False) ->
     path : Path
         File or folder.
     sample_rate : int, optional
-        Hz, as the user says; only a flat state dict does not tell it.
+        Hz, as the user says; only a flat state dict does not state it.
     trust : bool
         Also read files that hold more than numbers.
 

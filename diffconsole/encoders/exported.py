@@ -68,7 +68,7 @@ def rewritten(content: bytes, sample_rate: int) -> bytes:
                 f"is no exported program that can be loaded ({reason}); torch.export.save writes "
                 "one"
             ) from None
-    names, heard = _inputs(exported)
+    names, audio_input = _inputs(exported)
     weights, tied = _weights(exported, names)
     nodes = []
     for node in exported.graph.nodes:
@@ -80,8 +80,8 @@ def rewritten(content: bytes, sample_rate: int) -> bytes:
             raise ValueError(f"has {node.op} {node.target}: only operations on tensors can be kept")
     program = {
         "format": FORMAT,
-        "input": heard.name,
-        "shape": _demands(exported, heard, sample_rate),
+        "input": audio_input.name,
+        "shape": _demands(exported, audio_input, sample_rate),
         "tensors": tied,
         "weights": [[key, isinstance(weights[key], nn.Parameter)] for key in weights],
         "nodes": nodes,
@@ -152,10 +152,10 @@ def _output(exported: Any) -> Any:
     raise ValueError("has no output")
 
 
-def _demands(exported: Any, heard: Any, sample_rate: int) -> list[list[int | None]]:
+def _demands(exported: Any, audio_input: Any, sample_rate: int) -> list[list[int | None]]:
     """Of each axis least, most (None without bound), and what it is a multiple of."""
     demands: list[list[int | None]] = []
-    for size in heard.meta["val"].shape:
+    for size in audio_input.meta["val"].shape:
         if isinstance(size, int):
             demands.append([size, size, 1])
             continue

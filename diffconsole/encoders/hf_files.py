@@ -90,16 +90,16 @@ def read_front(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
 def rate_of(
     front: Mapping[str, Any], said: Mapping[str, Any], rate: int | None, folder: Path
 ) -> Any:
-    """Return the sample rate in Hz that the files tell, or that the user says where they do not.
+    """Return the sample rate in Hz that the files state, or that the user says where they do not.
 
     Raises
     ------
     ModelError
-        Neither tells it, or each another one.
+        Neither states it, or each another one.
     """
     found = front.get("sampling_rate", said.get("sampling_rate"))
     if found is None and rate is None:
-        raise ModelError(f"{folder}: does not tell its sample rate; give it by --encoder-rate")
+        raise ModelError(f"{folder}: does not state its sample rate; give it by --encoder-rate")
     if found is not None and rate not in (None, found):
         raise ModelError(f"{folder}: takes {found} Hz; leave --encoder-rate out")
     return rate if found is None else found

@@ -130,12 +130,12 @@ class AstTower(Tower):
 
     def forward(self, audio: Tensor) -> Tensor:
         audio = _at_least(audio, self.frame)
-        heard = 1 + (audio.shape[-1] - self.frame) // self.hop
+        valid = 1 + (audio.shape[-1] - self.frame) // self.hop
         mel = kaldi_mel(audio[:, 0], self.front, self.sample_rate, self.mels)
         # Two tokens stand before the patches.
         patches = _normalised(self.network(mel).last_hidden_state[:, 2:])
         frames = patches.unflatten(1, (self.bands, -1)).mean(dim=1)
-        return _with_level(frames[:, : -(-heard // self.step)], audio)
+        return _with_level(frames[:, : -(-valid // self.step)], audio)
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         inside = getattr(self.network, "encoder", None)
@@ -197,8 +197,8 @@ class ClapTower(Tower):
         longer = torch.zeros(len(audio), 1, dtype=torch.bool, device=audio.device)
         found = self.network(input_features=mel, is_longer=longer).last_hidden_state
         frames = _normalised(found.permute(0, 3, 2, 1)).mean(dim=2)
-        heard = math.ceil(audio.shape[-1] / window * self.frames)
-        return _with_level(frames[:, :heard], audio)
+        valid = math.ceil(audio.shape[-1] / window * self.frames)
+        return _with_level(frames[:, :valid], audio)
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         below = nn.ModuleList([self.network.batch_norm, self.network.patch_embed])

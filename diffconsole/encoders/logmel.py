@@ -173,8 +173,8 @@ class LogMelEncoder(Encoder):
         for block in self.blocks:
             x = block(x)
         learnt = self.project(x.flatten(1, 2).transpose(1, 2))
-        heard = nn.functional.avg_pool1d(mel, self.pool).transpose(1, 2)
-        return torch.cat((learnt, heard), dim=-1)
+        pooled_mel = nn.functional.avg_pool1d(mel, self.pool).transpose(1, 2)
+        return torch.cat((learnt, pooled_mel), dim=-1)
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         """Return the stages of convolutions and the projection."""

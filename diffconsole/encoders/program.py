@@ -117,8 +117,8 @@ class Program(nn.Module):
         found = [self._rows(piece) for piece in audio.split(self.length, dim=-1)]
         if found[0].ndim != 2:
             raise ValueError(
-                f"it takes {self.length} samples and no more, which does not tell frames from "
-                "features; export it with a dynamic length"
+                f"it takes {self.length} samples and no more, which does not distinguish frames "
+                "from features; export it with a dynamic length"
             )
         return torch.stack(found, dim=1)
 

@@ -53,7 +53,7 @@ class RaveEncoder(FileEncoder):
     file : bytes
         The export.
     sample_rate : int, optional
-        Hz; None if the file tells it.
+        Hz; None if the file states it.
     about : str
         Which network it is.
     """
@@ -86,11 +86,13 @@ class RaveEncoder(FileEncoder):
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, channels, samples)`` at `sample_rate` into ``(batch, frames, dim)``."""
         mono = audio.mean(dim=1, keepdim=True)
-        heard = audio if audio.shape[1] == self.channels else mono.expand(-1, self.channels, -1)
+        network_input = (
+            audio if audio.shape[1] == self.channels else mono.expand(-1, self.channels, -1)
+        )
         spare = -audio.shape[-1] % self.ratio
-        heard, mono = (nn.functional.pad(x, (0, spare)) for x in (heard, mono))
+        network_input, mono = (nn.functional.pad(x, (0, spare)) for x in (network_input, mono))
         latents = torch.cat(
-            [self._encode(rows)[0] for rows in heard.split(self.rows or len(heard))]
+            [self._encode(rows)[0] for rows in network_input.split(self.rows or len(network_input))]
         )
         power = nn.functional.adaptive_avg_pool1d(mono.square(), latents.shape[-1])
         return torch.cat((latents, scaled_level(power)), dim=1).transpose(1, 2)
@@ -163,7 +165,7 @@ class RaveEncoder(FileEncoder):
             if not torch.equal(value, before[name])
         }
         self.state = list(changed)
-        # Caches have a row for each of a batch, as many as cached_conv was told.
+        # Caches have a row for each of a batch, as many as cached_conv was given.
         self.rows = min(
             (max(1, len(value)) for value in changed.values() if value.ndim), default=None
         )
@@ -171,9 +173,9 @@ class RaveEncoder(FileEncoder):
             torch.manual_seed(1)
             first = self._encode(noise[:1])[0]
             self.random = not torch.equal(first, self._encode(noise[:1])[0])
-        told = ["the means of its latents"] if drawn else []
-        told += ["what it draws with a fixed seed"] if self.random else []
-        return told + (["its stream starts again with each vocal"] if self.state else [])
+        notices = ["the means of its latents"] if drawn else []
+        notices += ["what it draws with a fixed seed"] if self.random else []
+        return notices + (["its stream starts again with each vocal"] if self.state else [])
 
 
 class _NoDraws(TorchDispatchMode):
@@ -212,8 +214,8 @@ def _shape(network: nn.Module) -> tuple[int, int, int]:
             f"no export of RAVE or BRAVE: lacks {' and '.join(missing)}; any other network is "
             "opened by script:FILE"
         )
-    told = network.encode_params
-    numbers = [int(n) for n in told.reshape(-1).tolist()] if isinstance(told, Tensor) else []
+    stated = network.encode_params
+    numbers = [int(n) for n in stated.reshape(-1).tolist()] if isinstance(stated, Tensor) else []
     highest = (MOST_CHANNELS, 1, LARGEST_DIM, LARGEST_RATIO)
     if len(numbers) != len(highest) or not all(
         1 <= n <= most for n, most in zip(numbers, highest, strict=True)
@@ -226,23 +228,23 @@ def _shape(network: nn.Module) -> tuple[int, int, int]:
 
 
 def _rate(network: nn.Module, given: int | None) -> int:
-    """The rate that the file tells, else the given one.
+    """The rate that the file states, else the given one.
 
     Raises
     ------
     ValueError
         There is none, or they differ.
     """
-    told = None
+    stated = None
     places = (network, getattr(network, COMBINED, network))
     for value in (getattr(place, name, None) for place in places for name in RATES):
         if isinstance(value, Tensor) and value.numel() == 1:
             value = value.item()
         if isinstance(value, (int, float)) and value > 0:
-            told = int(value)
+            stated = int(value)
             break
-    if told is None and given is None:
-        raise ValueError("does not tell its sample rate; give it by --encoder-rate")
-    if told is not None and given is not None and told != given:
-        raise ValueError(f"says that it takes {told} Hz, not {given}; leave --encoder-rate out")
-    return told or given or 0
+    if stated is None and given is None:
+        raise ValueError("does not state its sample rate; give it by --encoder-rate")
+    if stated is not None and given is not None and stated != given:
+        raise ValueError(f"says that it takes {stated} Hz, not {given}; leave --encoder-rate out")
+    return stated or given or 0

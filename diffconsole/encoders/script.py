@@ -6,8 +6,8 @@ A TorchScript file runs its author's code. So does reading what ``torch.export.s
 
 What the network takes and gives is found out by trial: ``(batch, 1, samples)`` or
 ``(batch, samples)`` goes in, ``(batch, frames, dim)``, ``(batch, dim, frames)`` or ``(batch, dim)``
-comes out, alone or first of several outputs. Two lengths of audio tell frames from features: the
-frames are what grows.
+comes out, alone or first of several outputs. Two lengths of audio distinguish frames from features:
+the frames are what grows.
 
 Whether such a network keeps the level of the audio cannot be known, so each frame's level is one
 more feature. The file itself goes into a saved model's folder.
@@ -88,12 +88,12 @@ class ScriptEncoder(FileEncoder):
     def open(
         cls, source: str | None, sample_rate: int | None, *, trust: bool = False
     ) -> ScriptEncoder:
-        """Build from a TorchScript file or an exported program, which do not tell their rate."""
+        """Build from a TorchScript file or an exported program, which do not state their rate."""
         if source is None:
             raise ModelError("encoder 'script': give a TorchScript file, as script:encoder.pt")
         if sample_rate is None:
             raise ModelError(
-                f"script:{source}: a TorchScript file does not tell its sample rate; "
+                f"script:{source}: a TorchScript file does not state its sample rate; "
                 "give it by --encoder-rate"
             )
         path = Path(source)
@@ -164,7 +164,7 @@ def _layout(short: Any, long: Any) -> tuple[str, int, int]:
         gives, dim = (OUTPUTS[0], short.shape[2]) if axis == 1 else (OUTPUTS[1], short.shape[1])
         frames = long.shape[axis] - short.shape[axis]
     else:
-        raise ValueError(f"{shapes}, which does not tell frames from features")
+        raise ValueError(f"{shapes}, which does not distinguish frames from features")
     if dim > LARGEST_DIM or not 0 <= frames <= MOST_FRAMES_PER_SECOND:
         raise ValueError(f"{shapes}: no {MOST_FRAMES_PER_SECOND} frames a second at most")
     return gives, dim, frames

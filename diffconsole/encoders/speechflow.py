@@ -6,7 +6,7 @@ The pretraining of A. H. Liu and others, "Generative pre-training for speech wit
 (2024), are: NVIDIA's ``sr_ssl_flowmatching_16k_430m``, CC BY-NC-SA 4.0. The structure is that of
 NeMo's ``SpectrogramTransformerUNet``; its weights keep their names.
 
-The network was trained to tell how noise must change to become speech, with the speech, mostly
+The network was trained to predict how noise must change to become speech, with the speech, mostly
 masked, as a condition. Its input here: a complex spectrogram (magnitudes to a power, scaled)
 of the vocal as the condition, nothing masked, as when it restores; beside it the flow's state at
 the fixed time t = 0.9, ``t·vocal + ((1 − t)·σ₀ + t·σ₁)·noise``, late enough that the vocal stands
@@ -88,8 +88,8 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         projected = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
         query, key, value = projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return self.out_proj(heard.transpose(1, 2).flatten(2))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
 class _Gated(nn.Module):
@@ -240,10 +240,10 @@ class SpeechFlowEncoder(Encoder):
         power = functional.avg_pool1d(around.unsqueeze(1), self.n_fft, self.hop)
         vocal = self.spectrogram(mono)
         stretches = -(-vocal.shape[1] // LONGEST_FRAMES)
-        frames = [self._heard(part) for part in vocal.tensor_split(stretches, dim=1)]
+        frames = [self._encoded(part) for part in vocal.tensor_split(stretches, dim=1)]
         return torch.cat((torch.cat(frames, dim=1), scaled_level(power).transpose(1, 2)), dim=-1)
 
-    def _heard(self, vocal: Tensor) -> Tensor:
+    def _encoded(self, vocal: Tensor) -> Tensor:
         """``(batch, frames, 2, bins)`` → ``(batch, frames, dim − 1)``."""
         time = self.flow_time
         start, end = self.settings["sigma_start"], self.settings["sigma_end"]
@@ -252,8 +252,8 @@ class SpeechFlowEncoder(Encoder):
         # Half the variance for each part of a complex number.
         noise = torch.from_numpy(drawn * math.sqrt(0.5)).to(vocal)
         state = time * vocal + ((1.0 - time) * start + time * end) * noise
-        heard = torch.cat((state, vocal), dim=2).flatten(2)
-        return _normalised(self.network(heard, time))
+        joined = torch.cat((state, vocal), dim=2).flatten(2)
+        return _normalised(self.network(joined, time))
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         """Return what lies below the layers, with the time and the positions, and each layer."""
@@ -284,7 +284,7 @@ class SpeechFlowEncoder(Encoder):
         path, layer = _split_layer(source)
         config, held = read_archive(path, trust=trust)
         settings = flow_settings(config, str(path))
-        what = "SpectrogramTransformerUNet as its configuration tells"
+        what = "SpectrogramTransformerUNet as its configuration states"
         try:
             settings = checked_settings(settings)
             layer = settings["depth"] // 2 if layer is None else layer

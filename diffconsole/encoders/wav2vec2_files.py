@@ -237,8 +237,8 @@ def architecture_of(
         )
     found.update({k: hints[k] for k in found if k in hints})
     heads = found["encoder_num_heads"]
-    untold = relative is None and "encoder_num_heads" not in hints
-    if untold and (heads == 0 or embed_dim % heads or embed_dim % FEATURES_PER_HEAD):
+    unstated = relative is None and "encoder_num_heads" not in hints
+    if unstated and (heads == 0 or embed_dim % heads or embed_dim % FEATURES_PER_HEAD):
         raise ModelError(
             f"{shown}: {embed_dim} features do not tell the number of attention heads; put "
             f'{{"encoder_num_heads": N}} into {Path(shown).with_suffix(".json").name} beside it'

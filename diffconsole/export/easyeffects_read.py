@@ -143,7 +143,7 @@ def _turns_down(values: Values) -> bool:
 
 def _compressor(values: Values, found: Found) -> float:
     """Take a compressor's settings; return the gain after it in dB."""
-    knob = {name: _number(values, name, usual) for name, usual in COMPRESSOR_DEFAULTS.items()}
+    knob = {name: _number(values, name, default) for name, default in COMPRESSOR_DEFAULTS.items()}
     # PulseEffects' knee is the whole width, LSP's the half below the threshold.
     knee_db = knob["knee"] if "stereo-link" in values else -2.0 * knob["knee"]
     input_db = _number(values, "input-gain", 0.0)
@@ -241,9 +241,9 @@ def _flag(value: Any) -> bool:
     return value.lower() == "true" if isinstance(value, str) else bool(value)
 
 
-def _number(values: Values, name: str, usual: float) -> float:
+def _number(values: Values, name: str, default: float) -> float:
     """Return a number, which old releases wrote as text."""
-    value = values.get(name, usual)
+    value = values.get(name, default)
     try:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError

@@ -38,7 +38,7 @@ class Thing:
 
     subject: str = ""
     values: dict[str, list[str]] = field(default_factory=dict)
-    told: str | None = None
+    predicate: str | None = None
 
     def first(self, name: str) -> str:
         """Return the first value of a property; empty where there is none."""
@@ -88,7 +88,7 @@ def things(text: str) -> Iterator[Thing]:
             elif token == "]" and len(stack) > 1:
                 yield stack.pop()
             elif token == ";":
-                thing.told = None
+                thing.predicate = None
             elif token == "." and len(stack) == 1:
                 yield stack.pop()
                 stack.append(Thing())
@@ -99,11 +99,11 @@ def things(text: str) -> Iterator[Thing]:
             is_type = False
         elif len(stack) == 1 and not thing.subject:
             thing.subject = token
-        elif thing.told is None:
-            thing.told = re.split(r"[:#/]", token)[-1]
+        elif thing.predicate is None:
+            thing.predicate = re.split(r"[:#/]", token)[-1]
         else:
             value = _unescaped(token) if kind in ("long", "short") else token
-            thing.values.setdefault(thing.told, []).append(value)
+            thing.values.setdefault(thing.predicate, []).append(value)
 
 
 def _unescaped(text: str) -> str:

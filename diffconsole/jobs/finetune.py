@@ -22,7 +22,7 @@ from ..plots.training import plot_training
 from ..progress import Progress
 from ..strip.preset import Preset
 from ..training.distributed import SINGLE_PROCESS, Workers
-from ..training.finetuning.crossing import settings_of
+from ..training.finetuning.cross_validation import settings_of
 from ..training.finetuning.finetune import (
     LOG,
     STATE_FILES,
@@ -46,7 +46,7 @@ STAGE_SHARES = {
 """Of the bar, by what the stages take on a hundred pairs."""
 
 STAGE_WORDS = {
-    "studio": "mean settings", "near": "estimates", "ridge": "residuals", "top": "encoder",
+    "studio": "mean settings", "near": "estimates", "ridge": "offsets by voice", "top": "encoder",
 }  # fmt: skip
 """How the bar names stages whose names in logs say less."""
 

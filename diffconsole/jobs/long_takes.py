@@ -22,7 +22,7 @@ from ..audio.loudness import LoudnessMeter, gated_loudness_lufs
 from ..audio.offsets import offset_messages, without_dc
 from ..audio.quantize import CODED_SAMPLES, encoded
 from ..audio.silence import parts_of
-from ..audio.spikes import ABOVE_DB, MOST, USUAL_PERCENTILE, without_wild_samples
+from ..audio.spikes import ABOVE_DB, MOST, TYPICAL_PERCENTILE, without_wild_samples
 from ..audio.windows import faded_ends, loud_windows, window_starts
 from ..console.render import clamped_frequencies, render_plan
 from ..strip.preset import Preset
@@ -104,10 +104,10 @@ def _sounding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def _wild_elsewhere(source: BlockSource, found: Survey) -> tuple[str, ...]:
     """Name the wild samples of a whole recording, also where no passage lies."""
-    usual = np.percentile(found.peaks, USUAL_PERCENTILE, method="lower")
-    if usual <= 0.0:
+    typical = np.percentile(found.peaks, TYPICAL_PERCENTILE, method="lower")
+    if typical <= 0.0:
         return ()
-    far = np.flatnonzero(found.peaks.max(axis=1) > usual * 10.0 ** (ABOVE_DB / 20.0))
+    far = np.flatnonzero(found.peaks.max(axis=1) > typical * 10.0 ** (ABOVE_DB / 20.0))
     if len(far) > MOST:
         # So many are what was recorded.
         return ()

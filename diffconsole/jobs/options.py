@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..errors import SettingsError
-from ..strip.parameters import SWITCHES
+from ..strip.channel_strip import checked_switches
 from ..strip.preset import Preset
 from .written import simplified_at
 
@@ -85,8 +84,6 @@ def split_bypass(text: str) -> tuple[str, ...]:
     SettingsError
         A name that does not exist.
     """
-    names: Collection[str] = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in SWITCHES:
-            raise SettingsError(f"cannot bypass {name!r}: not one of {', '.join(SWITCHES)}")
-    return tuple(names)
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    checked_switches(names)
+    return names

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..simplify.dial import FINEST, dialled
+from ..simplify.rounding import FINEST, dialled
 from ..strip.parameters import BY_KEY
 
 if TYPE_CHECKING:

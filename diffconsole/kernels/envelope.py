@@ -3,7 +3,7 @@
 With a level ``v ≥ 0`` and a hold of H samples::
 
     s[n] = k[n]·s[n−1] + (1 − k[n])·v[n],   s[−1] = 0
-    k    = a                  where v[n] > s[n−1]: the attack, and the hold begins anew
+    k    = a                  where v[n] > s[n−1]: the attack, and the hold begins again
            1                  while at least a whole sample of the hold is left
            r^(1 − f)          in the sample in which the last fraction f of it ends
            r                  after that: the release

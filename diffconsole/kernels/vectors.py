@@ -21,7 +21,17 @@ from numba.extending import intrinsic, models, register_model
 
 from .bits import LOG2_COEFFICIENTS
 
-__all__ = ["absolute", "if_above", "larger", "load", "log2_of", "root", "spread", "store", "total"]
+__all__ = [
+    "absolute",
+    "broadcast",
+    "load",
+    "log2",
+    "maximum",
+    "sqrt",
+    "store",
+    "sum_lanes",
+    "where_greater",
+]
 
 # A product and the sum after it may become one fused operation; nothing else is relaxed.
 _CONTRACT = ("contract",)
@@ -121,8 +131,8 @@ def store(typing: Any, value: Any, array: Any, at: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def spread(typing: Any, scalar: Any, width: Any) -> Any:
-    """``spread(scalar, width)``: the same number in every lane."""
+def broadcast(typing: Any, scalar: Any, width: Any) -> Any:
+    """``broadcast(scalar, width)``: the same number in every lane."""
     count = width.literal_value
     kind = types.unliteral(scalar)
 
@@ -146,7 +156,7 @@ def _unary(name: str) -> Callable[..., Any]:
 
 
 @intrinsic
-def root(typing: Any, value: Any) -> Any:
+def sqrt(typing: Any, value: Any) -> Any:
     """Square root of every lane."""
     return signature_of(value, value), _unary("llvm.sqrt")
 
@@ -158,8 +168,8 @@ def absolute(typing: Any, value: Any) -> Any:
 
 
 @intrinsic
-def larger(typing: Any, value: Any, other: Any) -> Any:
-    """``larger(value, limit)``, lane by lane; what is not a number stays so."""
+def maximum(typing: Any, value: Any, other: Any) -> Any:
+    """``maximum(value, limit)``, lane by lane; what is not a number stays so."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, limit = arguments
@@ -169,8 +179,8 @@ def larger(typing: Any, value: Any, other: Any) -> Any:
 
 
 @intrinsic
-def if_above(typing: Any, value: Any, limit: Any, one: Any, other: Any) -> Any:
-    """``if_above(a, b, one, other)``: `one` in the lanes where a > b, else `other`."""
+def where_greater(typing: Any, value: Any, limit: Any, one: Any, other: Any) -> Any:
+    """``where_greater(a, b, one, other)``: `one` in the lanes where a > b, else `other`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, limit, one, other = arguments
@@ -180,7 +190,7 @@ def if_above(typing: Any, value: Any, limit: Any, one: Any, other: Any) -> Any:
 
 
 @intrinsic
-def total(typing: Any, value: Any) -> Any:
+def sum_lanes(typing: Any, value: Any) -> Any:
     """Sum of the lanes in float64, from the first to the last."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -196,7 +206,7 @@ def total(typing: Any, value: Any) -> Any:
 
 
 @intrinsic
-def log2_of(typing: Any, value: Any) -> Any:
+def log2(typing: Any, value: Any) -> Any:
     """log2 of normal, positive numbers; of float32 by :mod:`.bits`' polynomial."""
 
     def single(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from ..errors import ModelError
 from ..strip.later import FIRST_SWITCHES
 from ..strip.parameters import CHAIN
 from .known import Known
-from .rows import Names, RowTensors, at_places, padding, row_tensors
+from .rows import Names, RowTensors, at_places, file_names, padding, row_tensors
 from .switches import RULES
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ SPARE_PARTS, SPARE_ELEMENTS = 10_000, 1 << 26
 SHOWN = 3
 
 Shapes = Mapping[str, tuple[int, ...]]
+T = TypeVar("T")
 
 
 class _TooLarge(ModelError):
@@ -53,7 +54,7 @@ class _TooLarge(ModelError):
 def load_folder(
     kind: type[Predictor],
     folder: Path,
-    later: Collection[str],
+    optional: Collection[str],
     expected: Mapping[str, Any],
     *,
     trust: bool,
@@ -66,8 +67,8 @@ def load_folder(
         The class to build.
     folder : Path
         What its ``save`` wrote.
-    later : collection of str
-        Of a head, the weights that older models lack.
+    optional : collection of str
+        Tensors of a head that older models lack.
     expected : mapping
         What ``format`` and ``version`` must be.
     trust : bool
@@ -86,8 +87,8 @@ def load_folder(
         _check_regular(path)
         shapes = _header(path)
         names = _names(folder, sidecar)
-        model = _built(kind, folder, sidecar, shapes, later, trust, names)
-        _fill(model, path, later, names)
+        model = _built(kind, folder, sidecar, shapes, optional, trust, names)
+        _fill(model, path, optional, names)
         model.known = Known.of(names["parameters"])
         model.info = dict(sidecar.get("info", {}))
     except NotADirectoryError:
@@ -207,7 +208,7 @@ def _built(
     folder: Path,
     sidecar: Mapping[str, Any],
     shapes: Shapes,
-    later: Collection[str],
+    optional: Collection[str],
     trust: bool,
     names: Names,
 ) -> Predictor:
@@ -231,7 +232,7 @@ def _built(
         with torch.device("meta"):
             empty = kind(skeleton, *size)
         try:
-            _compare(_in_file(empty, names), shapes, later)
+            _compare(_in_file(empty, names), _renamed(empty, shapes), optional)
         except ValueError:
             if encoder is None:
                 # A network may know why its weights have other names.
@@ -288,12 +289,12 @@ def _in_file(model: nn.Module, names: Names) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _compare(wanted: Shapes, shapes: Shapes, later: Collection[str]) -> None:
+def _compare(wanted: Shapes, shapes: Shapes, optional: Collection[str]) -> None:
     """Hold the shapes of a model against those in the file."""
     wrong = []
     for name, shape in wanted.items():
         found = shapes.get(name)
-        if found is None and not _is_later(name, later):
+        if found is None and not _is_optional(name, optional):
             wrong.append(f"{WEIGHTS} lacks {name}")
         elif found is not None and found != shape:
             wrong.append(f"{name} is {found}, not {shape}")
@@ -303,16 +304,26 @@ def _compare(wanted: Shapes, shapes: Shapes, later: Collection[str]) -> None:
         raise ValueError("; ".join(wrong[:SHOWN]) + more)
 
 
-def _is_later(name: str, later: Collection[str]) -> bool:
+def _is_optional(name: str, optional: Collection[str]) -> bool:
     part, _, rest = name.partition(".")
-    return part != "encoder" and rest in later
+    return part != "encoder" and rest in optional
 
 
-def _fill(model: nn.Module, path: Path, later: Collection[str], names: Names) -> None:
+def _renamed(model: nn.Module, held: Mapping[str, T]) -> dict[str, T]:
+    """Return what a file holds by the names of the model's state dict."""
+    names = {former: name for name, former in file_names(model).items()}
+    found = {names.get(name, name): each for name, each in held.items()}
+    if len(found) < len(held):
+        twice = next(name for name in held if name in names and names[name] in held)
+        raise ValueError(f"{WEIGHTS} holds {twice} under both of its names")
+    return found
+
+
+def _fill(model: nn.Module, path: Path, optional: Collection[str], names: Names) -> None:
     """Read the weights into a model of the same shapes; numbers that are none are damage."""
     from safetensors.torch import load_file
 
-    weights = load_file(str(path))
+    weights = _renamed(model, load_file(str(path)))
     learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for name, value in weights.items():
         if not value.is_floating_point():
@@ -328,7 +339,7 @@ def _fill(model: nn.Module, path: Path, later: Collection[str], names: Names) ->
         else value
         for name, value in weights.items()
     }
-    weights = {**{name: fresh[name] for name in fresh if _is_later(name, later)}, **weights}
+    weights = {**{name: fresh[name] for name in fresh if _is_optional(name, optional)}, **weights}
     model.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
     )

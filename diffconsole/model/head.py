@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,13 +11,13 @@ from ..strip.parameters import PARAMETERS
 from .switches import RULES, calibration_line, likely_on
 from .voice_features import VOICE_FEATURES
 
-__all__ = ["LEAST_LOG_VARIANCE", "PARAMETER_ROWS", "REACH", "SWITCH_COLUMNS", "Head"]
+__all__ = ["FILE_NAMES", "LEAST_LOG_VARIANCE", "PARAMETER_ROWS", "SWITCH_COLUMNS", "Z_CLIP", "Head"]
 
 # Of a normal distribution 80 % lies within this many deviations of its mean.
 CALIBRATED, CALIBRATED_DEVIATIONS = 0.8, 1.2816
 
-REACH = 2.0
-"""Standard deviations of the voices it was fitted on that the head's linear maps take in."""
+Z_CLIP = 2.0
+"""Largest z-score, in standard deviations, of an input of the head's linear maps."""
 
 LEAST_LOG_VARIANCE = -9.0
 
@@ -26,20 +28,30 @@ PARAMETER_ROWS = (
 SWITCH_COLUMNS = ("switch_line",)
 """Tensors of a head with a row for each parameter, and with a column for each switch."""
 
+FILE_NAMES = {
+    "feature_mean": "centre",
+    "feature_std": "spread",
+    "voice_mean": "usual",
+    "voice_std": "usual_spread",
+}
+"""By the name of a buffer, its name in model files of version 1 and in earlier state dicts."""
+
 
 class Head(nn.Module):
     """Mean and deviation of the encoder's frames → mean and log-variance of every setting.
 
     ``(batch, frames, dim)`` → two of ``(batch, parameters)``, settings normalised to 0…1. Beside
     the network two linear maps, which fine-tuning fits and pretraining leaves at zero, are added to
-    the means before they are squashed into 0…1: one of the standardised mean and deviation, one of
-    the standardised description of the voice (:mod:`diffconsole.model.voice_features`).
+    the means before the sigmoid: one of the standardised mean and deviation of the frames, one of
+    the standardised features of the voice (:mod:`diffconsole.model.voice_features`).
+
+    A state dict with the earlier names of the buffers (:data:`FILE_NAMES`) loads too.
     """
 
-    centre: Tensor
-    spread: Tensor
-    usual: Tensor
-    usual_spread: Tensor
+    feature_mean: Tensor
+    feature_std: Tensor
+    voice_mean: Tensor
+    voice_std: Tensor
     log_scale: Tensor
     switch_line: Tensor
 
@@ -58,19 +70,19 @@ class Head(nn.Module):
         self.log_variance = nn.Linear(hidden, len(PARAMETERS))
         self.skip = nn.Linear(2 * dim, len(PARAMETERS), bias=False).requires_grad_(False)
         nn.init.zeros_(self.skip.weight)
-        self.register_buffer("centre", torch.zeros(2 * dim))
-        self.register_buffer("spread", torch.ones(2 * dim))
+        self.register_buffer("feature_mean", torch.zeros(2 * dim))
+        self.register_buffer("feature_std", torch.ones(2 * dim))
         self.voice = nn.Linear(len(VOICE_FEATURES), len(PARAMETERS), bias=False)
         self.voice.requires_grad_(False)
         nn.init.zeros_(self.voice.weight)
-        self.register_buffer("usual", torch.zeros(len(VOICE_FEATURES)))
-        self.register_buffer("usual_spread", torch.ones(len(VOICE_FEATURES)))
+        self.register_buffer("voice_mean", torch.zeros(len(VOICE_FEATURES)))
+        self.register_buffer("voice_std", torch.ones(len(VOICE_FEATURES)))
         self.register_buffer("log_scale", torch.zeros(len(PARAMETERS)))
         self.register_buffer("switch_line", torch.tensor([[1.0], [0.0]]).repeat(1, len(RULES)))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means, 0…1, and the log-variances."""
-        return self.answer(self.pool(frames))
+        return self.predict_from_pooled(self.pool(frames))
 
     @staticmethod
     def pool(frames: Tensor) -> Tensor:
@@ -78,34 +90,44 @@ class Head(nn.Module):
         deviation = frames.std(dim=1, unbiased=False) if frames.shape[1] > 1 else 0 * frames[:, 0]
         return torch.cat((frames.mean(dim=1), deviation), dim=-1)
 
-    def answer(self, pooled: Tensor, described: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def predict_from_pooled(
+        self, pooled: Tensor, voice_features: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the means, 0…1, and the log-variances.
 
         Parameters
         ----------
         pooled : Tensor
             ``(batch, 2·dim)``, what :meth:`pool` returned.
-        described : Tensor, optional
-            ``(batch, features)``, the voices' features; without it they count as usual ones.
+        voice_features : Tensor, optional
+            ``(batch, features)``; without it every voice counts as the mean voice.
         """
         x = self.body(self.norm(pooled))
-        logits = self.mean(x) + self.skip(self.standardised(pooled))
-        if described is not None:
-            logits = logits + self.voice(self.unusual(described))
+        logits = self.mean(x) + self.skip(self.standardise_pooled(pooled))
+        if voice_features is not None:
+            logits = logits + self.voice(self.standardise_voice(voice_features))
         log_variance = self.log_variance(x).clamp(LEAST_LOG_VARIANCE, 1.0) + 2.0 * self.log_scale
         return logits.sigmoid(), log_variance
 
-    def standardised(self, pooled: Tensor) -> Tensor:
-        """Return the linear map's input: a voice unlike all others moves it no further."""
-        return ((pooled - self.centre) / self.spread).clamp(-REACH, REACH)
+    def standardise_pooled(self, pooled: Tensor) -> Tensor:
+        """Return pooled features as z-scores, clipped at ±:data:`Z_CLIP`."""
+        return ((pooled - self.feature_mean) / self.feature_std).clamp(-Z_CLIP, Z_CLIP)
 
-    def unusual(self, described: Tensor) -> Tensor:
-        """Return how a voice differs from the usual ones, standardised and clipped."""
-        return ((described - self.usual) / self.usual_spread).clamp(-REACH, REACH)
+    def standardise_voice(self, voice_features: Tensor) -> Tensor:
+        """Return a voice's features as z-scores, clipped at ±:data:`Z_CLIP`."""
+        return ((voice_features - self.voice_mean) / self.voice_std).clamp(-Z_CLIP, Z_CLIP)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any
+    ) -> None:
+        for name, former in FILE_NAMES.items():
+            if prefix + former in state_dict:
+                state_dict[prefix + name] = state_dict.pop(prefix + former)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @torch.no_grad()
     def start_at(self, normalised: Tensor) -> None:
-        """Make an untrained head answer `normalised` ``(parameters,)`` for everything."""
+        """Make an untrained head predict `normalised` ``(parameters,)`` for every input."""
         nn.init.zeros_(self.log_variance.weight)
         self.log_variance.bias.fill_(-3.0)
         self.mean.weight.mul_(0.1)
@@ -113,24 +135,27 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def anchor_at(self, normalised: Tensor, pooled: Tensor, share: float) -> None:
-        """Make the head answer one strip for usual voices, and less than it did depart from it.
+        """Make the head predict one strip for the mean voice, and scale the offsets of others.
 
-        ``logits = logit(strip) + share·(logits before − their mean over the usual voices)``
+        ``logits = logit(strip) + share·(logits before − their mean over the given voices)``
 
         Parameters
         ----------
         normalised : Tensor
             ``(parameters,)`` in 0…1, the strip.
         pooled : Tensor
-            ``(voices, 2·dim)``, what :meth:`pool` made of usual voices; they count the same.
+            ``(voices, 2·dim)``, what :meth:`pool` returned for the voices; all have equal weight.
         share : float
-            Of the departures: 0 leaves none.
+            Factor of the offsets: 0 leaves none.
         """
         for layer in (self.mean, self.skip, self.voice):
             layer.weight.mul_(share)
-        logits = self.mean(self.body(self.norm(pooled))) + self.skip(self.standardised(pooled))
-        usual = logits.mean(dim=0) - self.mean.bias
-        self.mean.bias.copy_(torch.logit(normalised.to(usual).clamp(0.005, 0.995)) - usual)
+        logits = self.mean(self.body(self.norm(pooled))) + self.skip(
+            self.standardise_pooled(pooled)
+        )
+        voice_mean = logits.mean(dim=0) - self.mean.bias
+        target = torch.logit(normalised.to(voice_mean).clamp(0.005, 0.995))
+        self.mean.bias.copy_(target - voice_mean)
 
     @torch.no_grad()
     def calibrate(self, mean: Tensor, log_variance: Tensor, target: Tensor) -> None:
@@ -142,7 +167,7 @@ class Head(nn.Module):
         Parameters
         ----------
         mean, log_variance, target : Tensor
-            ``(examples, parameters)``: what this head answered, and what is right, of vocals that
+            ``(examples, parameters)``: what this head predicted, and what is right, for vocals that
             it was not trained on.
         """
         off = (target - mean).abs() * torch.exp(-0.5 * log_variance)
@@ -153,7 +178,7 @@ class Head(nn.Module):
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the probabilities of the switches were calibrated since the answers changed."""
+        """Whether the probabilities of the switches were calibrated since the weights changed."""
         even = self.switch_line.new_tensor([[1.0], [0.0]])
         return not bool(torch.equal(self.switch_line, even.expand_as(self.switch_line)))
 

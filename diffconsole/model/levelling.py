@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
 
 from ..audio.take import Take, take_of
 from ..errors import AudioError
 from ..strip.parameters import BY_KEY
 
-__all__ = ["REFERENCE_LUFS", "gain_of", "level_gain_db"]
+__all__ = ["REFERENCE_LUFS", "as_array", "gain_of", "level_gain_db"]
 
 REFERENCE_LUFS = -18.0
 """Loudness at which every vocal is encoded."""
@@ -17,6 +20,13 @@ REFERENCE_LUFS = -18.0
 LOUDEST_LUFS = 100.0
 # Below it lies nothing that a converter of 24 bits holds.
 SILENT_LUFS = -130.0
+
+
+def as_array(samples: Any) -> Any:
+    """Return the samples of a tensor as a NumPy array in float32, anything else as it is."""
+    if isinstance(samples, torch.Tensor):
+        return samples.detach().to("cpu", torch.float32).numpy()
+    return samples
 
 
 def level_gain_db(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 The vocal is levelled to −18 LUFS before it is encoded, and the input gain that levels it is part of
 the predicted settings: a take that is 10 dB quieter gets the same strip with 10 dB more input gain.
-Long takes are encoded in windows; the windows' settings are averaged by their certainty.
+Long takes are encoded in windows; the windows' settings are averaged by their precision.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..strip.parameters import PARAMETERS, is_on, without_inaudible
 from .encoder_windows import WINDOW_SECONDS, windows_of
 from .head import Head
 from .known import Known
-from .levelling import REFERENCE_LUFS, gain_of, level_gain_db
+from .levelling import REFERENCE_LUFS, as_array, gain_of, level_gain_db
 from .prediction import Prediction
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
-from .rows import row_tensors, taken_out
+from .rows import file_names, row_tensors, taken_out
 from .switches import RULES
-from .voice_features import describe
+from .voice_features import extract_voice_features
 
 __all__ = [
     "REFERENCE_LUFS",
@@ -42,16 +42,15 @@ __all__ = [
     "windows_of",
 ]
 
-SAFE_SIDE = {"reverb.wet_db": -0.5}
-"""Standard deviations by which a setting is chosen beside its mean: too much reverb on a mix that
-has little is audible, and counts in the distance to it, far more than too little."""
+ESTIMATE_BIAS_STD = {"reverb.wet_db": -0.5}
+"""Bias of the point estimate against the mean, in standard deviations: too much reverb on a mix
+that has little is audible, and counts in the distance to it, far more than too little."""
 
-LATER = (
-    "skip.weight", "centre", "spread", "log_scale", "voice.weight", "usual", "usual_spread",
-    "switch_line",
+OPTIONAL_STATE_KEYS = (
+    "skip.weight", "feature_mean", "feature_std", "log_scale", "voice.weight", "voice_mean",
+    "voice_std", "switch_line",
 )  # fmt: skip
-"""Of a head, what models saved before it had linear maps and a calibration lack; a new head's
-values leave them out."""
+"""Tensors of a head that earlier files lack; with the values of a new head they have no effect."""
 
 FORMAT = "diffconsole.predictor"
 VERSION = 1
@@ -90,16 +89,15 @@ class Predictor(nn.Module):
         """The modules that the model does not know; they are off in what it predicts."""
         return self.known.off
 
-    def forward(self, audio: Tensor, described: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, audio: Tensor, voice_features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict from levelled windows.
 
         Parameters
         ----------
         audio : Tensor
             ``(batch, channels, samples)`` at the encoder's rate and −18 LUFS.
-        described : Tensor, optional
-            ``(batch, features)``, what :func:`diffconsole.model.voice_features.describe` tells of
-            each vocal.
+        voice_features : Tensor, optional
+            ``(batch, features)``, from :func:`.voice_features.extract_voice_features`.
 
         Returns
         -------
@@ -107,9 +105,9 @@ class Predictor(nn.Module):
             ``(batch, parameters)``, settings in 0…1. The input gain is what comes on top of the
             gain that levelled the audio.
         """
-        return self.head.answer(self.head.pool(self.encoder(audio)), described)
+        return self.head.predict_from_pooled(self.head.pool(self.encoder(audio)), voice_features)
 
-    def style_answer(self, raw: Tensor, finished: Tensor) -> tuple[Tensor, Tensor]:
+    def predict_style_from_pooled(self, raw: Tensor, finished: Tensor) -> tuple[Tensor, Tensor]:
         """Predict the strip that brings one voice to the style of another.
 
         Parameters
@@ -124,10 +122,10 @@ class Predictor(nn.Module):
             ``(batch, parameters)``, as from :meth:`forward`.
         """
         assert self.style is not None
-        return self.style.answer(torch.cat((raw, finished), dim=-1))
+        return self.style.predict_from_pooled(torch.cat((raw, finished), dim=-1))
 
-    def choose(self, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Choose settings from their distributions: the mean, less reverb where it is unsure.
+    def point_estimate(self, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Return one value of each setting: the mean, with less reverb where it is uncertain.
 
         Parameters that the model does not know stay where they rest, whatever their rows say.
 
@@ -141,19 +139,22 @@ class Predictor(nn.Module):
         Tensor
             ``(…, parameters)`` in 0…1, differentiable in `mean`.
         """
-        side = mean.new_tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
+        side = mean.new_tensor([ESTIMATE_BIAS_STD.get(p.key, 0.0) for p in PARAMETERS])
         return self.known.with_rest((mean + side * deviation.detach()).clamp(0.0, 1.0))
+
+    choose, style_answer = point_estimate, predict_style_from_pooled
+    """Former names."""
 
     @torch.inference_mode()
     def predict(
-        self, samples: np.ndarray, sample_rate: int, style: Tensor | None = None
+        self, samples: np.ndarray | Tensor, sample_rate: int, style: Tensor | None = None
     ) -> Prediction:
         """Predict the settings of a raw vocal.
 
         Parameters
         ----------
-        samples : ndarray
-            ``(channels, samples)`` float32 as the file holds it.
+        samples : ndarray or Tensor
+            ``(channels, samples)`` as the file holds it; a tensor on any device.
         sample_rate : int
             Hz.
         style : Tensor, optional
@@ -168,18 +169,18 @@ class Predictor(nn.Module):
         Raises
         ------
         AudioError
-            The vocal is silent.
+            The vocal is silent, or the samples have another shape.
         ModelError
             What the model predicts is no number.
         """
-        return self.predict_take(take_of(samples, sample_rate), style)
+        return self.predict_take(take_of(as_array(samples), sample_rate), style)
 
     @torch.inference_mode()
     def predict_take(self, take: Take, style: Tensor | None = None) -> Prediction:
         """Predict the settings of a take that was analysed already, as :meth:`predict` does."""
-        centre, spread = self.distribution_of(take, style)
-        chosen = self.choose(centre, spread)
-        return self.prediction_of(take, chosen, centre, spread, towards_style=style is not None)
+        mean, deviation = self.distribution_of(take, style)
+        chosen = self.point_estimate(mean, deviation)
+        return self.prediction_of(take, chosen, mean, deviation, towards_style=style is not None)
 
     @torch.inference_mode()
     def distribution_of(self, take: Take, style: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -190,25 +191,27 @@ class Predictor(nn.Module):
         windows = windows_of(levelled, take.sample_rate, self.encoder)
         device = next(self.parameters()).device
         if style is None:
-            described = describe(take.mono, take.sample_rate).to(device).expand(len(windows), -1)
-            mean, log_variance = self(windows.to(device), described)
+            features = extract_voice_features(take.mono, take.sample_rate).to(device)
+            mean, log_variance = self(windows.to(device), features.expand(len(windows), -1))
         else:
             pooled = self.head.pool(self.encoder(windows.to(device)))
-            mean, log_variance = self.style_answer(pooled, style.expand(len(pooled), -1))
+            mean, log_variance = self.predict_style_from_pooled(
+                pooled, style.expand(len(pooled), -1)
+            )
         mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
         weight = torch.exp(-log_variance)
         weight = weight / weight.sum(dim=0)
-        centre = (weight * mean).sum(dim=0)
-        spread = (weight * (log_variance.exp() + (mean - centre) ** 2)).sum(dim=0).sqrt()
-        return centre, spread
+        take_mean = (weight * mean).sum(dim=0)
+        variance = (weight * (log_variance.exp() + (mean - take_mean) ** 2)).sum(dim=0)
+        return take_mean, variance.sqrt()
 
     @torch.inference_mode()
     def prediction_of(
         self,
         take: Take,
         chosen: Tensor,
-        centre: Tensor,
-        spread: Tensor,
+        mean: Tensor,
+        deviation: Tensor,
         *,
         towards_style: bool = False,
         likely: Tensor | None = None,
@@ -219,8 +222,8 @@ class Predictor(nn.Module):
         ----------
         take : Take
             Of the raw vocal.
-        chosen, centre, spread : Tensor
-            ``(parameters,)``, normalised: the settings, mean and deviation.
+        chosen, mean, deviation : Tensor
+            ``(parameters,)``, normalised: the settings, their mean and standard deviation.
         towards_style : bool
             Whether they are the second head's.
         likely : Tensor, optional
@@ -235,9 +238,9 @@ class Predictor(nn.Module):
         gain_db = gain_of(take)
         answering = self.style if towards_style and self.style is not None else self.head
         if likely is None:
-            likely = answering.switches(centre, spread.to(centre))
+            likely = answering.switches(mean, deviation.to(mean))
         # Finite weights of the network may still overflow here.
-        if not bool(torch.stack((centre, spread, chosen)).isfinite().all()):
+        if not bool(torch.stack((mean, deviation, chosen)).isfinite().all()):
             raise ModelError(
                 "the model predicts values that are no numbers: its weights are damaged; copy it "
                 "again"
@@ -252,7 +255,7 @@ class Predictor(nn.Module):
             shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
             value, low, high = (
                 parameter.clip(parameter.to_physical(min(max(float(u), 0.0), 1.0)) + shift)
-                for u in (chosen[i], centre[i] - spread[i], centre[i] + spread[i])
+                for u in (chosen[i], mean[i] - deviation[i], mean[i] + deviation[i])
             )
             settings[parameter.key] = value
             uncertainty[parameter.key] = (low, high)
@@ -300,9 +303,11 @@ class Predictor(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         learnt = {name for name, _ in self.named_parameters(remove_duplicate=False)}
-        rows, names = row_tensors(self), self.known.names
+        rows, names, in_file = row_tensors(self), self.known.names, file_names(self)
         weights = {
-            name: _compact(value) if name in learnt else value.detach().cpu().clone()
+            in_file.get(name, name): _compact(value)
+            if name in learnt
+            else value.detach().cpu().clone()
             for name, value in (
                 (name, taken_out(value, rows[name], names) if name in rows else value)
                 for name, value in self.state_dict().items()
@@ -374,7 +379,7 @@ class Predictor(nn.Module):
         folder = default_model() if folder is None else Path(folder)
         clear_unfinished([folder])
         expected = {"format": FORMAT, "version": VERSION}
-        model = load_folder(cls, folder, LATER, expected, trust=trust_checkpoint)
+        model = load_folder(cls, folder, OPTIONAL_STATE_KEYS, expected, trust=trust_checkpoint)
         if model.style is not None:
             model.style_statistics = load_of_model(folder, 2 * model.encoder.dim)
         return model.to(device).eval()

@@ -16,10 +16,19 @@ from torch import Tensor, nn
 
 from ..strip.later import normalised_rest
 from ..strip.parameters import PARAMETERS
-from .head import LEAST_LOG_VARIANCE, PARAMETER_ROWS, SWITCH_COLUMNS, Head
+from .head import FILE_NAMES, LEAST_LOG_VARIANCE, PARAMETER_ROWS, SWITCH_COLUMNS, Head
 from .switches import RULES
 
-__all__ = ["KEYS", "Names", "RowTensors", "at_places", "padding", "row_tensors", "taken_out"]
+__all__ = [
+    "KEYS",
+    "Names",
+    "RowTensors",
+    "at_places",
+    "file_names",
+    "padding",
+    "row_tensors",
+    "taken_out",
+]
 
 KEYS = tuple(p.key for p in PARAMETERS)
 """Of the rows, in the order of the table."""
@@ -41,6 +50,20 @@ def row_tensors(network: nn.Module) -> dict[str, tuple[str, int]]:
             start = f"{path}." if path else ""
             found.update({f"{start}{name}": ("parameters", 0) for name in PARAMETER_ROWS})
             found.update({f"{start}{name}": ("switches", 1) for name in SWITCH_COLUMNS})
+    return found
+
+
+def file_names(network: nn.Module) -> dict[str, str]:
+    """Return the names in model files by those in a network's state dict, where they differ.
+
+    The names of version 1 of the model format stay in files, so that any version of the program
+    reads them.
+    """
+    found = {}
+    for path, module in network.named_modules():
+        if isinstance(module, Head):
+            start = f"{path}." if path else ""
+            found.update({start + name: start + former for name, former in FILE_NAMES.items()})
     return found
 
 

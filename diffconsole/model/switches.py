@@ -91,8 +91,8 @@ def likely_on(mean: Tensor, deviation: Tensor, line: Tensor) -> Tensor:
 
 def _log_odds(mean: Tensor, deviation: Tensor) -> Tensor:
     low, high = (mean.new_tensor(edge) for edge in _edges())
-    value, spread = mean[..., _PLACES], deviation[..., _PLACES].clamp(min=1e-6)
-    off = torch.special.ndtr((high - value) / spread) - torch.special.ndtr((low - value) / spread)
+    value, std = mean[..., _PLACES], deviation[..., _PLACES].clamp(min=1e-6)
+    off = torch.special.ndtr((high - value) / std) - torch.special.ndtr((low - value) / std)
     return torch.logit((1.0 - off).clamp(LEAST, 1.0 - LEAST))
 
 

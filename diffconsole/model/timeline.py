@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..audio import resample
 from ..audio.take import take_of
 from ..audio.windows import repeated, window_starts
 from ..strip.parameters import PARAMETERS
 from .encoder_windows import QUIETEST_WINDOW_DB, WINDOW_SECONDS
-from .levelling import gain_of
+from .levelling import as_array, gain_of
 from .prediction import Prediction
 from .predictor import Predictor
-from .voice_features import describe
+from .voice_features import extract_voice_features
 
 __all__ = ["Course", "SettingsTimeline", "predict_course", "predict_timeline"]
 
@@ -52,7 +53,11 @@ class SettingsTimeline:
 
 @torch.inference_mode()
 def predict_timeline(
-    model: Predictor, samples: np.ndarray, sample_rate: int, *, hop_seconds: float | None = None
+    model: Predictor,
+    samples: np.ndarray | Tensor,
+    sample_rate: int,
+    *,
+    hop_seconds: float | None = None,
 ) -> SettingsTimeline:
     """Predict the settings of every window of a vocal.
 
@@ -62,8 +67,8 @@ def predict_timeline(
     ----------
     model : Predictor
         Any.
-    samples : ndarray
-        ``(channels, samples)`` float32.
+    samples : ndarray or Tensor
+        ``(channels, samples)``.
     sample_rate : int
         Hz.
     hop_seconds : float, optional
@@ -74,7 +79,7 @@ def predict_timeline(
     AudioError
         The vocal is silent.
     """
-    take = take_of(samples, sample_rate)
+    take = take_of(as_array(samples), sample_rate)
     whole = model.predict_take(take)
     gain_db, sample_rate = gain_of(take), take.sample_rate
     factor = np.float32(10.0 ** (gain_db / 20.0))
@@ -95,15 +100,17 @@ def predict_timeline(
         # What is left of a window beside silence is repeated: it has the whole window's length.
         voices = [take.between(s, s + length) * factor for s in some]
         windows = np.stack([np.resize(voice[0], length) for voice in voices])
-        heard = resample(windows, sample_rate, model.encoder.sample_rate)
-        heard = repeated(heard, model.encoder.sample_rate // 2)
-        audio = torch.from_numpy(np.ascontiguousarray(heard, np.float32)).unsqueeze(1)
-        described = torch.stack([describe(voice, sample_rate) for voice in voices])
-        mean, log_variance = model(audio.to(device), described.to(device))
+        encoder_input = resample(windows, sample_rate, model.encoder.sample_rate)
+        encoder_input = repeated(encoder_input, model.encoder.sample_rate // 2)
+        audio = torch.from_numpy(np.ascontiguousarray(encoder_input, np.float32)).unsqueeze(1)
+        voice_features = torch.stack(
+            [extract_voice_features(voice, sample_rate) for voice in voices]
+        )
+        mean, log_variance = model(audio.to(device), voice_features.to(device))
         means.append(mean.double().cpu())
         deviations.append((0.5 * log_variance.double()).exp().cpu())
     mean, deviation = torch.cat(means), torch.cat(deviations)
-    chosen = model.choose(mean, deviation)
+    chosen = model.point_estimate(mean, deviation)
     timeline = SettingsTimeline((starts + 0.5 * length) / sample_rate, {}, {}, {}, whole)
     for place, parameter in enumerate(PARAMETERS):
         shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0

@@ -1,4 +1,4 @@
-"""A raw vocal's features in figures: tone, level, dynamics, room, noise, pace.
+"""Acoustic features of a raw vocal: tone, level, dynamics, room, noise, pace.
 
 Engineers choose settings by such features, and a few pairs are enough to learn how. An encoder's
 frames hold hundreds of figures, and a few pairs do not show which of them matter. Fine-tuning lets
@@ -18,23 +18,29 @@ from ..audio.bands import THIRD_OCTAVES_HZ
 from ..audio.take import level_lufs
 from ..audio.windows import whole_windows
 
-__all__ = ["BANDS_HZ", "LEAST_SPREADS", "MANNER", "VOICE_FEATURES", "describe"]
+__all__ = [
+    "BANDS_HZ",
+    "DYNAMICS_FEATURES",
+    "MIN_FEATURE_STD",
+    "VOICE_FEATURES",
+    "extract_voice_features",
+]
 
 BANDS_HZ = THIRD_OCTAVES_HZ
 """Centres of third octaves, 50 Hz to 16 kHz."""
 
-MANNER = (
+DYNAMICS_FEATURES = (
     "level_db", "spread_db", "crest_db", "log_decay_s", "log_pace_hz", "noise_db", "sibilance_db",
 )  # fmt: skip
-"""The features beside the tone; see :func:`describe`."""
+"""The features beside the tone; see :func:`extract_voice_features`."""
 
-VOICE_FEATURES = (*(f"tone_{hz:g}_hz" for hz in BANDS_HZ), *MANNER)
-"""Names of what :func:`describe` returns, in its order."""
+VOICE_FEATURES = (*(f"tone_{hz:g}_hz" for hz in BANDS_HZ), *DYNAMICS_FEATURES)
+"""Names of what :func:`extract_voice_features` returns, in its order."""
 
-LEAST_SPREADS = tuple(0.05 if name.startswith("log_") else 0.5 for name in VOICE_FEATURES)
-"""Deviations between voices below which a feature counts as equal."""
+MIN_FEATURE_STD = tuple(0.05 if name.startswith("log_") else 0.5 for name in VOICE_FEATURES)
+"""Standard deviations over voices below which a feature counts as equal."""
 
-HEARD_SECONDS, STEP_SECONDS = 20.0, 0.5
+ANALYSED_SECONDS, STEP_SECONDS = 20.0, 0.5
 WINDOW_SECONDS, HOP_SECONDS = 0.09, 0.01
 GATE_DB, FLOOR_DB = 30.0, -60.0
 TONE_AROUND_HZ, SIBILANTS_HZ = (200.0, 4000.0), (5000.0, 10000.0)
@@ -44,8 +50,8 @@ DECAYS_S, USUAL_DECAY_S = (0.1, 3.0), 0.5
 SYLLABLE_SECONDS, SYLLABLE_DB, PACES_HZ = 0.08, 3.0, (0.3, 8.0)
 
 
-def describe(samples: np.ndarray, sample_rate: int) -> Tensor:
-    """Describe a vocal: its loudest twenty seconds, at whatever gain.
+def extract_voice_features(samples: np.ndarray, sample_rate: int) -> Tensor:
+    """Return features of a vocal: of its loudest twenty seconds, whatever its gain.
 
     Parameters
     ----------
@@ -82,18 +88,18 @@ def describe(samples: np.ndarray, sample_rate: int) -> Tensor:
     peak_db = 20.0 * math.log10(float(np.percentile(np.abs(mono), 99.9)) + 1e-9)
     noise_db = float(np.percentile(short_db, 5)) - gate_db - GATE_DB
     tone_db, sibilance_db = _tone_db(mono, sample_rate)
-    manner = (
+    dynamics = (
         level_db - loudness if math.isfinite(loudness) else 0.0,
         float(high_db - low_db), peak_db - level_db,
         math.log(_decay_s(short_db)), math.log(_pace(short_db, sung)),
         max(noise_db, FLOOR_DB), sibilance_db,
     )  # fmt: skip
-    return torch.from_numpy(np.concatenate((tone_db, manner))).float()
+    return torch.from_numpy(np.concatenate((tone_db, dynamics))).float()
 
 
 def _loudest(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """The part with the most energy: silence between entries says nothing of a voice."""
-    step, length = int(STEP_SECONDS * sample_rate), int(HEARD_SECONDS * sample_rate)
+    step, length = int(STEP_SECONDS * sample_rate), int(ANALYSED_SECONDS * sample_rate)
     if samples.shape[1] <= length:
         return samples
     starts = range(0, samples.shape[1] - step + 1, step)
@@ -175,3 +181,7 @@ def _pace(level_db: np.ndarray, sung: np.ndarray) -> float:
     peaks, _ = find_peaks(smooth, prominence=SYLLABLE_DB)
     seconds = max(float(sung.sum()) * frame_s, 0.5)
     return min(max(len(peaks) / seconds, PACES_HZ[0]), PACES_HZ[1])
+
+
+describe, MANNER, LEAST_SPREADS = extract_voice_features, DYNAMICS_FEATURES, MIN_FEATURE_STD
+"""Former names."""

@@ -1,4 +1,4 @@
-"""What the console tells a module beside the audio."""
+"""What the console passes to a module beside the audio."""
 
 from __future__ import annotations
 

@@ -206,10 +206,10 @@ def _gain_reduction_db(
 
 def gain_reduction_db(power_before: np.ndarray, power_after: np.ndarray) -> np.ndarray:
     """Return the gain between two powers, block by block; NaN in silence."""
-    heard = power_before > SILENCE_POWER
-    ratio = np.where(heard, power_after, 1.0) / np.where(heard, power_before, 1.0)
+    audible = power_before > SILENCE_POWER
+    ratio = np.where(audible, power_after, 1.0) / np.where(audible, power_before, 1.0)
     # float32 rounding must not show as a gain of 1e-7 dB
-    return np.where(heard, np.minimum(10.0 * np.log10(np.maximum(ratio, 1e-12)), 0.0), np.nan)
+    return np.where(audible, np.minimum(10.0 * np.log10(np.maximum(ratio, 1e-12)), 0.0), np.nan)
 
 
 def _spectrum_db(audio: Tensor, sample_rate: int, freq_hz: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Curves of an EQ with fewer bands: many fits at once by damped least squares.
 
 Each fit has its own set of bands. What is minimised is the estimated distance that the error of
-the curve makes (:mod:`.eq_audible`), what the curve lifts below the voice, and a small pull towards
-the settings at the start and towards small gains. Absolute values are majorised by squares of the
-present weights, as in iteratively reweighted least squares; a step solves the normal equations
-with Marquardt's damping (1963), and is taken where it lowers the whole.
+the curve makes (:mod:`.eq_audible`), what the curve lifts below the voice, and a small L2 penalty
+towards the settings at the start and towards small gains. Absolute values are majorised by squares
+of the present weights, as in iteratively reweighted least squares; a step solves the normal
+equations with Marquardt's damping (1963), and is taken where it lowers the whole.
 """
 
 from __future__ import annotations
@@ -239,8 +239,8 @@ class _Fit:
     ) -> tuple[np.ndarray, np.ndarray]:
         distance = self.wanted.audible.distance(errors[:, : self.inside])
         flat, start = (p.reshape(len(p), -1) for p in (points, self.starts))
-        pulls = self.stay * np.square(flat - start) + self.small * np.square(flat - 0.5)
-        cost = distance + (self.free * pulls).sum(axis=1)
+        penalties = self.stay * np.square(flat - start) + self.small * np.square(flat - 0.5)
+        cost = distance + (self.free * penalties).sum(axis=1)
         cost += (SMALL_OFFSET + EFFORT) * np.square(offset_db)
         worked = np.square(curves_db[:, self.works, : self.inside]).sum(axis=1)
         cost += worked @ self.effort
@@ -284,12 +284,12 @@ class _Fit:
         gradient = (weighed * errors[:, :, None]).sum(axis=1)
         gradient += (moving_weighed * moving[:, :, None]).sum(axis=1)
         flat, start = (p.reshape(count, -1) for p in (self.points, self.starts))
-        pull = 2.0 * self.free
-        gradient[:, :size] += pull * (self.stay * (flat - start) + self.small * (flat - 0.5))
+        weight = 2.0 * self.free
+        gradient[:, :size] += weight * (self.stay * (flat - start) + self.small * (flat - 0.5))
         gradient[:, size] += 2.0 * (SMALL_OFFSET + EFFORT) * self.offset_db
         self._add_effort(normal, gradient, slopes[:, : self.inside, :size], own_db)
         diagonal = np.arange(size + 1)
-        normal[:, diagonal[:-1], diagonal[:-1]] += pull * (self.stay + self.small)
+        normal[:, diagonal[:-1], diagonal[:-1]] += weight * (self.stay + self.small)
         normal[:, size, size] += 2.0 * (SMALL_OFFSET + EFFORT)
         # What lies at an end of its range and would go on stays.
         low, high = self.low.ravel(), self.high.ravel()

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..strip.parameters import BY_KEY, EQ_BANDS
-from .dial import COARSE, FINE, FINEST, Digits, dialled
 from .eq_fit import NAMES, Fits, Wanted, band_curves_db, fit, settings_of
+from .rounding import COARSE, FINE, FINEST, Digits, dialled
 
 __all__ = ["Curve", "fewest_bands"]
 

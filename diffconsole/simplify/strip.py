@@ -25,11 +25,11 @@ from ..kernels.threads import one_thread
 from ..losses import MixTarget
 from ..strip.later import LATER, missing_modules
 from ..strip.parameters import BY_KEY, CHAIN, EQ_BANDS, PARAMETERS, is_on
-from .dial import COARSE, FINE, FINEST, Digits, dialled
 from .eq_audible import audible_of
 from .eq_fit import Wanted
 from .eq_search import Curve, fewest_bands
 from .low_end import below_of, low_end_of
+from .rounding import COARSE, FINE, FINEST, Digits, dialled
 
 __all__ = ["SAME", "Simplified", "bands_of", "simplify", "simplify_take"]
 

@@ -22,6 +22,7 @@ HIGHEST_FREQUENCY = 0.49
 """What a frequency is clamped to for processing, as a share of the sample rate."""
 
 _BY_MODULE = {module.key: module for module in CHAIN}
+_SWITCHES = frozenset(SWITCHES)
 
 
 @dataclass(frozen=True, init=False)
@@ -86,7 +87,18 @@ class ChannelStrip:
         return ChannelStrip, (dict(self.settings), self.off)
 
     def on(self, section: str) -> bool:
-        """Return whether a module is on, or a band together with its module."""
+        """Return whether a module is on, or a band together with its module.
+
+        Raises
+        ------
+        SettingsError
+            A name that is neither a module nor a band.
+        """
+        if section not in _SWITCHES:
+            known = ", ".join(SWITCHES)
+            raise SettingsError(
+                f"{section!r} is no module or band: not one of {known}{_hint(section)}"
+            )
         return is_on(section, self.off)
 
     def of(self, section: str) -> dict[str, float]:
@@ -212,7 +224,7 @@ def checked_switches(
         Of type `error`: a name that is neither a module nor a band.
     """
     names = frozenset([names]) if isinstance(names, str) else frozenset(names)
-    for name in sorted(names - set(SWITCHES)):
+    for name in sorted(names - _SWITCHES):
         raise error(
             f"{subject}cannot bypass {name!r}: not one of {', '.join(SWITCHES)}{_hint(name)}"
         )

@@ -6,6 +6,7 @@ import difflib
 import functools
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -202,11 +203,23 @@ def _urgency(error: Any) -> tuple[bool, list[str]]:
     return (not first, path)
 
 
+def _version_hint(version: Any) -> str:
+    """Say how a version must be written, with the version that was likely meant."""
+    reads = 'this program reads versions "1.0" and up, below "2"'
+    text = str(version) if isinstance(version, (str, float)) else ""
+    meant = re.fullmatch(r"v?1(?:\.0*([0-9]{1,9}))?(?:\.0+)*", text[:40].strip(), re.ASCII)
+    if meant is None:
+        return reads
+    likely = f"1.{int(meant[1] or 0)}"
+    form = "text in quotes" if not isinstance(version, str) else "two numbers without leading zeros"
+    return f'write it as {form}, as "{likely}"; {reads}'
+
+
 def _message(error: Any) -> str:
     steps = tuple(error.absolute_path)
     path, value = path_of(steps), _shown(error.instance)
     if steps == ("version",):
-        return f'{path} is {value}; this program reads versions "1.0" and up, below "2"'
+        return f"{path} is {value}; {_version_hint(error.instance)}"
     if error.validator == "const":
         return f"{path} is {value}; a preset has {FORMAT!r} there"
     if error.validator == "required":

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..files import atomic_path
-from ..model.rows import KEYS, Names, at_places, row_tensors
+from ..model.rows import KEYS, Names, at_places, file_names, row_tensors
 from ..model.switches import RULES
 from ..strip.later import FIRST_PARAMETERS, FIRST_SWITCHES
 
@@ -119,9 +119,10 @@ def load_checkpoint(
         ):
             raise ValueError("its progress is damaged")
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+        former = {there: name for name, there in file_names(model).items()}
         for name, value in tensors.items():
             kind, rest = name.split(".", 1)
-            parts[kind][rest] = value
+            parts[kind][_renamed(rest, former)] = value
         _to_places(model, optimizer, parts, _names(metadata))
         _compare(model, parts["model"], parts["best"])
         if optimizer is not None and parts["optimizer"]:
@@ -136,6 +137,12 @@ def load_checkpoint(
         raise ModelError(
             f"{path}: cannot resume from this checkpoint ({reason}); remove it to start again"
         ) from None
+
+
+def _renamed(name: str, former: Mapping[str, str]) -> str:
+    """Return the name of a tensor in the model's state dict, which may have been another."""
+    state, slash, key = name.rpartition("/")
+    return state + slash + former.get(key, key)
 
 
 def _names(metadata: Mapping[str, str]) -> Names:

@@ -11,7 +11,7 @@ from diffconsole.errors import AudioError
 from diffconsole.model.predictor import Prediction, Predictor, level_gain_db
 from diffconsole.model.reference.prediction import Reference
 from diffconsole.model.timeline import predict_timeline
-from diffconsole.model.voice_features import describe
+from diffconsole.model.voice_features import extract_voice_features
 from diffconsole.strip.parameters import DEFAULT_PARAMETERS
 from diffconsole.training.finetuning.segments import segments_of
 
@@ -195,11 +195,11 @@ def test_what_dither_and_codecs_make_of_silence_is_silence(sung: np.ndarray) -> 
 
 def test_description_and_level_are_those_of_the_voice(clips: list[np.ndarray]) -> None:
     sung = np.concatenate(clips)
-    expected = describe(sung[None], RATE)
+    expected = extract_voice_features(sung[None], RATE)
     for name, (samples, _) in variants(clips).items():
         take = take_of(samples.astype(np.float32), RATE)
         assert take.level_lufs == pytest.approx(loudness_lufs(sung[None], RATE), abs=0.2), name
-        found = describe(take.mono, take.sample_rate)
+        found = extract_voice_features(take.mono, take.sample_rate)
         np.testing.assert_allclose(found, expected, atol=0.5, err_msg=name)
 
 

@@ -46,7 +46,7 @@ def inside(
     voices = load_voices(DATA / "voices", options["reference"], finished).of(options["held_out"])
     encoder = model.encoder
     assert isinstance(encoder, LogMelEncoder)
-    stream = Stream(voices, load_rooms(DATA / "ir"), Strips.usual(), encoder.mel, SEED, 0)
+    stream = Stream(voices, load_rooms(DATA / "ir"), Strips.around_anchor(), encoder.mel, SEED, 0)
     found: dict[str, list[np.ndarray]] = {"finish": [], "style": []}
     likely: dict[str, list[np.ndarray]] = {"finish": [], "style": []}
     on: dict[str, list[np.ndarray]] = {"finish": [], "style": []}
@@ -54,9 +54,9 @@ def inside(
     for number in range(count):
         heard, target = stream.example((SEED, number))
         pooled = Head.pool(encoder.frames_of(heard.float()))
-        answers = {"finish": (model.head.answer(pooled[:1]), target[0])}
+        answers = {"finish": (model.head.predict_from_pooled(pooled[:1]), target[0])}
         if model.style is not None:
-            answers["style"] = (model.style_answer(pooled[3:], pooled[2:3]), target[3])
+            answers["style"] = (model.predict_style_from_pooled(pooled[3:], pooled[2:3]), target[3])
         for name, ((mean, log_variance), right) in answers.items():
             off = (mean[0] - right).abs() * torch.exp(-0.5 * log_variance[0])
             found[name].append((off <= CALIBRATED_DEVIATIONS).numpy())

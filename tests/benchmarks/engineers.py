@@ -7,7 +7,7 @@ new to the prior.
 
 With ``--check`` nothing is written. Engineers that the prior was not fitted to decide, with some
 taste and the error of a search, for voices of the people who were left out: by the number of pairs,
-the share of the settings' squared departures on other people's voices that a regression leaves,
+the share of the settings' squared offsets on other people's voices that a regression leaves,
 with the shipped prior and without one.
 
 Run: ``python -m tests.benchmarks.engineers --voices FOLDER -o FILE.safetensors`` (two minutes), or
@@ -26,18 +26,18 @@ import torch
 
 from diffconsole.audio import read_audio, resample
 from diffconsole.audio.endings import has_audio_ending
-from diffconsole.model.voice_features import describe
+from diffconsole.model.voice_features import extract_voice_features
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.strip.statistics import load as load_statistics
-from diffconsole.training.finetuning.engineers import draw_engineer, fit_prior, people_mean
-from diffconsole.training.finetuning.habits import (
+from diffconsole.training.finetuning.engineer_prior import (
     SHIPPED,
-    at_strip,
     load_prior,
+    prior_at_strip,
     save_prior,
     settings_of_reactions,
 )
-from diffconsole.training.finetuning.ridge import STRENGTHS, fit
+from diffconsole.training.finetuning.engineers import draw_engineer, fit_prior, people_mean
+from diffconsole.training.finetuning.ridge import ALPHAS, fit
 from tests.benchmarks.virtual_studios import (
     PRETRAINING_PEOPLE_HELD_OUT,
     TEST_PEOPLE,
@@ -68,19 +68,19 @@ def descriptions_of(folder: Path) -> np.ndarray:
     count = min(MOST_PASSAGES, max(2, whole.shape[1] // length)) if spare else 1
     parts = [whole[:, s : s + length] for s in np.linspace(0, spare, count).astype(int)]
     long = [part for part in parts if part.shape[1] >= SHORTEST_SECONDS * RATE]
-    found = [describe(part, RATE).double().numpy() for part in long]
+    found = [extract_voice_features(part, RATE).double().numpy() for part in long]
     return np.stack(found) if found else np.zeros((0, 0))
 
 
 def check(voices: Path, engineers: int, seed: int) -> None:
-    """Print what is left of the departures, by the number of pairs."""
+    """Print what is left of the offsets, by the number of pairs."""
     learn, test = (
         [descriptions_of(voices / person) for person in some]
         for some in (TRAIN_PEOPLE, TEST_PEOPLE)
     )
     prior, statistics = load_prior(SHIPPED), load_statistics()
-    spread = torch.from_numpy(prior.usual_spread)
-    print("pairs  " + "".join(f"{s:>16}" for s in STRENGTHS) + "   (with the prior / without)")
+    spread = torch.from_numpy(prior.voice_std)
+    print("pairs  " + "".join(f"{s:>16}" for s in ALPHAS) + "   (with the prior / without)")
     for pairs in CHECKED_PAIRS:
         left: dict[tuple[float, bool], list[float]] = {}
         for number in range(engineers):
@@ -93,23 +93,23 @@ def check(voices: Path, engineers: int, seed: int) -> None:
             some = [learn[n % len(learn)] for n in range(pairs)]
             taken = np.stack([each[rng.integers(len(each))] for each in some])
             others = np.concatenate(test)
-            decided = engineer.decide(np.concatenate((taken, others)), prior.usual)
+            decided = engineer.decide(np.concatenate((taken, others)), prior.voice_mean)
             moves = torch.from_numpy(decided - decided[:pairs].mean(axis=0)) @ of_reactions.T
             taste = torch.from_numpy(rng.normal(0.0, TASTE, tuple(moves[:pairs].shape)))
             known, new = (
                 torch.from_numpy(x - taken.mean(axis=0)) / spread for x in (taken, others)
             )
             nothing = torch.zeros(pairs, 1)
-            for strength in STRENGTHS:
+            for alpha in ALPHAS:
                 for with_prior in (True, False):
-                    habits = at_strip(prior, strip, spread) if with_prior else None
-                    found = fit(nothing, known, moves[:pairs] + taste, strength, habits)
+                    at_strip = prior_at_strip(prior, strip, spread) if with_prior else None
+                    found = fit(nothing, known, moves[:pairs] + taste, alpha, at_strip)
                     wrong = new.float() @ found.voice_weight.T - moves[pairs:].float()
                     whole = float(moves[pairs:].square().sum()) + 1e-6
                     share = float(wrong.square().sum()) / whole
-                    left.setdefault((strength, with_prior), []).append(min(share, MOST_LEFT))
+                    left.setdefault((alpha, with_prior), []).append(min(share, MOST_LEFT))
         cells = [
-            f"{np.median(left[s, True]):7.2f} /{np.median(left[s, False]):5.2f}" for s in STRENGTHS
+            f"{np.median(left[s, True]):7.2f} /{np.median(left[s, False]):5.2f}" for s in ALPHAS
         ]
         print(f"{pairs:5}  " + "".join(f"{cell:>16}" for cell in cells))
 
@@ -150,7 +150,7 @@ def main() -> int:
         "seed": arguments.seed,
     }
     save_prior(prior, arguments.output, facts)
-    for module, directions in prior.habits.items():
+    for module, directions in prior.directions.items():
         sizes = np.sqrt(np.square(directions).sum(axis=(1, 2)))
         print(f"{module}: {len(sizes)} directions, sizes " + " ".join(f"{s:.2f}" for s in sizes))
     print(f"→ {arguments.output}")

@@ -23,7 +23,8 @@ from diffconsole.modules.gain.process import gain
 from diffconsole.modules.pan.process import pan
 from diffconsole.modules.reverb.process import band_decays, reverb
 from diffconsole.pairs import PAIR_RATE
-from diffconsole.strip.parameters import PARAMETERS, Parameter, Scale
+from diffconsole.strip.parameter import Scale
+from diffconsole.strip.parameters import PARAMETERS, Parameter
 
 __all__ = ["EXTRAS", "Extra", "reverb_seconds"]
 

@@ -104,7 +104,7 @@ def simulated(
         voices, strips = load_voices(DATA / "voices", REFERENCE), Strips.as_fitted()
     else:
         voices = load_voices(DATA / "voices", finished=DATA / "finished")
-        strips = Strips.usual()
+        strips = Strips.around_anchor()
     voices = voices.of(options["held_out"])
     examples = list(held_out_examples(voices, load_rooms(DATA / "ir"), count, strips))
     known = torch.stack([torch.from_numpy(e.normalised()) for e in examples])

@@ -29,7 +29,7 @@ from diffconsole.pairs import Pair
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.distributed import SINGLE_PROCESS
 from diffconsole.training.finetuning.finetune_options import FinetuneOptions
-from diffconsole.training.finetuning.near import map_estimates_of
+from diffconsole.training.finetuning.map_estimates import map_estimates_of
 from diffconsole.training.finetuning.stages import SEEN, TRAINED, Work
 from diffconsole.training.matching import search
 from diffconsole.training.matching.plan import Plan, Round
@@ -80,8 +80,8 @@ def finetuning(pairs: list[Pair], device: str, batch: int) -> Work:
     work = Work(model, pairs[1:], pairs[:1], FinetuneOptions(batch=batch), device, SINGLE_PROCESS)
     work.learn(torch.full((len(pairs) - 1, len(PARAMETERS)), 0.45))
     work.start_studio()
-    work.centre()
-    work.hold({f"head.{name}": value for name, value in model.head.state_dict().items()})
+    work.standardise_inputs()
+    work.set_anchor({f"head.{name}": value for name, value in model.head.state_dict().items()})
     return work
 
 

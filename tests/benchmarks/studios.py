@@ -51,6 +51,7 @@ from diffconsole.pairs.evaluation import (
 from diffconsole.strip.preset import factory_presets
 from diffconsole.training.finetuning.finetune import FinetuneOptions
 from diffconsole.training.pretraining.new_model import new_model
+from diffconsole.training.pretraining.pretrain_options import with_present_names
 from tests.benchmarks.first_model import middle_of_statistics
 from tests.benchmarks.match import Talk
 from tests.benchmarks.studio_materials import Materials, OutOfTime
@@ -295,10 +296,11 @@ def main() -> int:
     model = Predictor.load(arguments.model)
     ours = model.encoder.name == "logmel"
     options = model.info.get("options", {})
-    known = [*options.get("held_out", []), *options.get("judges", [])]
-    heard = sorted(set(PRETRAINING_PEOPLE_HELD_OUT) - set(known))
-    if ours and heard and "pretrained" in arguments.only:
-        say(f"WARNING: {arguments.model} was pretrained on people measured here: {heard}")
+    options = with_present_names(options)
+    known = [*options.get("held_out", []), *options.get("validation", [])]
+    trained_on = sorted(set(PRETRAINING_PEOPLE_HELD_OUT) - set(known))
+    if ours and trained_on and "pretrained" in arguments.only:
+        say(f"WARNING: {arguments.model} was pretrained on people measured here: {trained_on}")
     deadline = time.monotonic() + 60.0 * arguments.minutes
     bench = Bench(
         arguments.cache, arguments.model, arguments.vocals, arguments.train_minutes, deadline,
@@ -317,7 +319,7 @@ def main() -> int:
             for b in bars
             if b.measured
         ]
-        print(json.dumps({"heard": heard, "rows": rows, "bars": verdicts}, indent=2))
+        print(json.dumps({"heard": trained_on, "rows": rows, "bars": verdicts}, indent=2))
     return int(any(bar.missed for bar in bars))
 
 

@@ -414,8 +414,8 @@ def test_wrong_configurations_are_one_line(tmp_path):
     ]
     cases += [
         ("{", "no JSON"),
-        ("[1]", "tells no AudioEncoder"),
-        ('{"model": {"AudioEncoder": 3}}', "tells no AudioEncoder"),
+        ("[1]", "states no AudioEncoder"),
+        ('{"model": {"AudioEncoder": 3}}', "states no AudioEncoder"),
         ('{"model": {"AudioEncoder": {"dim": 512}}}', "lacks n_fft, hop_length"),
         (LIGHTER.replace("44100", "16000") % json.dumps(told("lighter")), "for 16000 Hz"),
     ]
@@ -430,7 +430,7 @@ def test_wrong_configurations_are_one_line(tmp_path):
         open_encoder("anyenhance", str(file))
     for name in ("a.json", "b.json"):
         (file.parent / name).write_text(json.dumps({"AudioEncoder": told("lighter")}))
-    with pytest.raises(ModelError, match="a.json and b.json both tell an AudioEncoder"):
+    with pytest.raises(ModelError, match="a.json and b.json both state an AudioEncoder"):
         open_encoder("anyenhance", str(file))
     for architecture, words in (
         ({"layers": 2}, "'layers' is not known"),

@@ -248,7 +248,7 @@ def test_the_rate_is_the_files_or_the_given_one(tmp_path):
     assert opened(tmp_path, silent, 22050).sample_rate == 22050
     assert opened(tmp_path, export("combined")).sample_rate == RATE
     assert opened(tmp_path, export("second"), RATE).sample_rate == RATE
-    with pytest.raises(ModelError, match=r"theirs\.ts: does not tell its sample rate; give it by"):
+    with pytest.raises(ModelError, match=r"theirs\.ts: does not state its sample rate; give it by"):
         opened(tmp_path, silent)
     with pytest.raises(ModelError, match="says that it takes 16000 Hz, not 48000"):
         opened(tmp_path, export("second"), 48000)

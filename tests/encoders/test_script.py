@@ -266,9 +266,9 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "word"),
     [
-        ("samples", "does not tell frames from features"),
+        ("samples", "does not distinguish frames from features"),
         ("four axes", "none of batch, frames, dim"),
-        ("square", "does not tell frames from features"),
+        ("square", "does not distinguish frames from features"),
         ("integers", "no tensor of floating-point"),
         ("NaN", "NaN or infinity"),
         ("one", "for a batch of 2"),

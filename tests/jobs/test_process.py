@@ -73,6 +73,8 @@ def test_names_to_bypass():
         SettingsError, match=r"'EQ': not one of input_gain, gate, eq, eq\.high_pass"
     ):
         split_bypass("EQ")
+    with pytest.raises(SettingsError, match=r"; did you mean 'compressor'\?$"):
+        split_bypass("reverb,compresor")
 
 
 def test_what_was_wrong_with_a_take_is_a_notice_and_in_the_preset(tmp_path):

@@ -14,7 +14,7 @@ import torch
 
 from diffconsole.errors import AudioError, ModelError
 from diffconsole.model.encoder_windows import MOST_WINDOWS
-from diffconsole.model.head import REACH
+from diffconsole.model.head import Z_CLIP
 from diffconsole.model.predictor import (
     REFERENCE_LUFS,
     Prediction,
@@ -155,7 +155,7 @@ def test_sure_windows_count_more(model: Predictor) -> None:
     places = torch.tensor([[0.2], [0.8]]).expand(2, len(PARAMETERS))
     doubts = torch.tensor([[0.0], [-9.0]]).expand(2, len(PARAMETERS))
     forward = model.forward
-    model.forward = lambda audio, described: (places, doubts)  # type: ignore[method-assign]
+    model.forward = lambda audio, voice_features: (places, doubts)  # type: ignore[method-assign]
     try:
         found = model.predict(voice(6.0, 1)[None], RATE)
     finally:
@@ -188,8 +188,8 @@ def test_windows_cover_the_file(model: Predictor, seconds: float, count: int) ->
     place = np.arange(1, int(seconds * rate) + 1, dtype=np.float32)[None]
     windows = windows_of(place, rate, model.encoder)
     assert windows.shape == (count, 1, min(int(seconds * rate), 5 * rate))
-    heard = np.unique(windows.numpy())
-    assert len(heard) == place.shape[1]
+    found = np.unique(windows.numpy())
+    assert len(found) == place.shape[1]
 
 
 def test_quiet_windows_are_left_out(model: Predictor) -> None:
@@ -359,12 +359,12 @@ def test_a_pickle_is_never_loaded(saved: Path, tmp_path: Path, how: str) -> None
 def test_less_reverb_is_chosen_where_the_model_is_unsure(model: Predictor) -> None:
     mean, sure = torch.full((1, len(PARAMETERS)), 0.5), torch.zeros(1, len(PARAMETERS))
     rest = model.known.with_rest(mean)[0]
-    assert torch.equal(model.choose(mean, sure)[0], rest)
-    chosen = model.choose(mean, torch.full_like(mean, 0.2))[0]
+    assert torch.equal(model.point_estimate(mean, sure)[0], rest)
+    chosen = model.point_estimate(mean, torch.full_like(mean, 0.2))[0]
     for p, value, still in zip(PARAMETERS, chosen, rest, strict=True):
         wanted = 0.4 if p.key == "reverb.wet_db" else 0.5 if p in KNOWN else float(still)
         assert float(value) == pytest.approx(wanted), p.key
-    assert float(model.choose(0 * mean, torch.ones_like(mean)).min()) == 0.0
+    assert float(model.point_estimate(0 * mean, torch.ones_like(mean)).min()) == 0.0
 
 
 def test_calibration_makes_the_interval_hold_what_it_says() -> None:
@@ -401,38 +401,41 @@ def test_models_saved_before_the_linear_map(tmp_path: Path) -> None:
     """Without its weights a model answers as it did; with them, they are saved and read."""
     from safetensors.torch import load_file, save_file
 
-    from diffconsole.model.predictor import LATER
+    from diffconsole.model.head import FILE_NAMES
+    from diffconsole.model.predictor import OPTIONAL_STATE_KEYS
 
     model = small_model()
     pooled = torch.randn(3, model.head.skip.in_features)
-    expected = model.head.answer(pooled)[0].detach()[:, KNOWN_PLACES]
+    expected = model.head.predict_from_pooled(pooled)[0].detach()[:, KNOWN_PLACES]
     model.save(tmp_path, {})
     weights = load_file(tmp_path / "model.safetensors")
+    lacking = {FILE_NAMES.get(key, key) for key in OPTIONAL_STATE_KEYS}
+    assert sum(k.split(".", 1)[1] in lacking for k in weights) == len(lacking)
     save_file(
-        {k: v for k, v in weights.items() if k.split(".", 1)[1] not in LATER},
+        {k: v for k, v in weights.items() if k.split(".", 1)[1] not in lacking},
         tmp_path / "model.safetensors",
     )
     loaded = Predictor.load(tmp_path)
-    found = loaded.head.answer(pooled)[0][:, KNOWN_PLACES]
+    found = loaded.head.predict_from_pooled(pooled)[0][:, KNOWN_PLACES]
     assert torch.allclose(found, expected, atol=1e-3)
     with torch.no_grad():
         model.head.skip.weight.fill_(0.01)
-        model.head.centre.fill_(0.2)
-        model.head.spread.fill_(0.5)
-    moved = model.head.answer(pooled)[0].detach()[:, KNOWN_PLACES]
+        model.head.feature_mean.fill_(0.2)
+        model.head.feature_std.fill_(0.5)
+    moved = model.head.predict_from_pooled(pooled)[0].detach()[:, KNOWN_PLACES]
     assert float((moved - expected).abs().max()) > 0.01
     model.save(tmp_path / "moved", {})
-    found = Predictor.load(tmp_path / "moved").head.answer(pooled)[0][:, KNOWN_PLACES]
+    found = Predictor.load(tmp_path / "moved").head.predict_from_pooled(pooled)[0][:, KNOWN_PLACES]
     assert torch.allclose(found, moved, atol=3e-3)
     # Outside of the voices that it was fitted on it goes no further.
-    far = model.head.standardised(torch.full_like(pooled, 1e6))
-    assert float(far.max()) == REACH
+    far = model.head.standardise_pooled(torch.full_like(pooled, 1e6))
+    assert float(far.max()) == Z_CLIP
 
 
-def test_what_is_told_of_the_voice_moves_the_settings(tmp_path: Path) -> None:
-    """By what it differs from usual voices; kept in the file; heard by predict and its timeline."""
+def test_voice_features_move_the_settings(tmp_path: Path) -> None:
+    """By the difference from the mean voice; kept in the file; used by predict and the timeline."""
     from diffconsole.model.timeline import predict_timeline
-    from diffconsole.model.voice_features import VOICE_FEATURES, describe
+    from diffconsole.model.voice_features import VOICE_FEATURES, extract_voice_features
 
     model = small_model()
     take = voice(6.0, 1)[None]
@@ -441,11 +444,11 @@ def test_what_is_told_of_the_voice_moves_the_settings(tmp_path: Path) -> None:
         [p.key for p in PARAMETERS].index("compressor.ratio"),
         VOICE_FEATURES.index("spread_db"),
     )
-    told = float(describe(take, RATE)[spread])
+    value = float(extract_voice_features(take, RATE)[spread])
     with torch.no_grad():
         model.head.voice.weight[ratio, spread] = 0.5
-        model.head.usual[spread] = told - 6.0
-        model.head.usual_spread[spread] = 4.0
+        model.head.voice_mean[spread] = value - 6.0
+        model.head.voice_std[spread] = 4.0
     after = model.predict(take, RATE)
     assert after.settings["compressor.ratio"] > 1.2 * before
     model.save(tmp_path, {})
@@ -455,8 +458,18 @@ def test_what_is_told_of_the_voice_moves_the_settings(tmp_path: Path) -> None:
     timeline = predict_timeline(loaded, take, RATE).settings["compressor.ratio"]
     assert float(np.nanmean(timeline)) > 1.1 * before
     with torch.no_grad():
-        model.head.usual[spread] = told
+        model.head.voice_mean[spread] = value
     assert model.predict(take, RATE).settings["compressor.ratio"] == pytest.approx(before, rel=1e-3)
+
+
+def test_tensors_are_predicted_as_arrays(model: Predictor) -> None:
+    samples = voice(2.0, 1)[None].astype(np.float32)
+    expected = model.predict(samples, RATE).settings
+    for tensor in (torch.from_numpy(samples), torch.from_numpy(samples).double()):
+        assert model.predict(tensor.requires_grad_(), RATE).settings == expected
+    for wrong in (samples[0], torch.from_numpy(samples[0])):
+        with pytest.raises(AudioError, match=r"\(channels, samples\); give samples\[None\] for"):
+            model.predict(wrong, RATE)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])

@@ -126,7 +126,7 @@ def test_a_module_that_is_off_stays_where_it_is_in_training(folder: Path) -> Non
     model = Predictor.load(folder)
     every = [p.key for p in PARAMETERS]
     mean = torch.full((2, len(every)), 0.3, requires_grad=True)
-    chosen = model.choose(mean, torch.full_like(mean, 0.1))
+    chosen = model.point_estimate(mean, torch.full_like(mean, 0.1))
     chosen.sum().backward()
     assert mean.grad is not None
     moved = mean.grad.any(dim=0)

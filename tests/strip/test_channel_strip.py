@@ -152,6 +152,15 @@ def test_every_check_of_names_to_bypass_says_the_same(name, whole):
         checked_switches([name], subject="here: ")
 
 
+def test_whether_something_unknown_is_on_is_refused():
+    strip = ChannelStrip(default_settings())
+    assert strip.on("reverb") and strip.on("eq.peak_1")
+    with pytest.raises(SettingsError, match=r"'peak_1' is no module or band.*mean 'eq.peak_1'\?$"):
+        strip.on("peak_1")
+    with pytest.raises(SettingsError, match=r"'nothing' is no module or band: not one of input_"):
+        strip.on("nothing")
+
+
 def test_a_name_that_is_like_no_other_gets_no_hint():
     with pytest.raises(SettingsError) as caught:
         checked_switches({"xyz"})

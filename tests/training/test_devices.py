@@ -25,7 +25,7 @@ from diffconsole.modules.reverb.noise import band_noise
 from diffconsole.modules.reverb.process import _ramps
 from diffconsole.strip.parameters import DEFAULT_PARAMETERS, PARAMETERS, denormalize
 from diffconsole.strip.preset import Preset
-from diffconsole.training.finetuning import departing, labels, near
+from diffconsole.training.finetuning import labels, map_estimates, offsets
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
 from diffconsole.training.matching import search, starts
 from diffconsole.training.matching.match import MatchOptions, match
@@ -204,11 +204,11 @@ def test_pretraining(device: str, tmp_path: Path) -> None:
 def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages, labels by the search included."""
     short_windows(monkeypatch.setattr)
-    monkeypatch.setattr(near, "STEPS", 1)
+    monkeypatch.setattr(map_estimates, "STEPS", 1)
     monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
     # What matching tests on its own, once.
     monkeypatch.setattr(search, "prune_inaudible", lambda *_, **__: frozenset())
-    monkeypatch.setattr(departing, "STRENGTHS", (1.0,))
+    monkeypatch.setattr(offsets, "ALPHAS", (1.0,))
     pairs = [pair(seed, seconds=0.6) for seed in range(5)]
     options = FinetuneOptions(
         studio_epochs=1, head_epochs=1, top_epochs=1, batch=4, top_stages=1, steps=3

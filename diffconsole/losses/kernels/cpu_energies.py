@@ -16,7 +16,7 @@ import numpy as np
 from ...kernels.bits import log2
 from ...kernels.jit import compiled, compiled_sums
 from ...kernels.threads import run_tasks
-from ...kernels.vectors import load, spread, store
+from ...kernels.vectors import broadcast, load, store
 
 __all__ = [
     "Times",
@@ -82,7 +82,7 @@ def _next_kept(n, place, samples, stride):
 def _average(x, short, long, shift, stride, averages):
     """Averages at every `stride`-th sample, ``(2, 4, places)``: short ones, then long ones."""
     samples = x.shape[1]
-    step, state = _steps(short, long), spread(0.0, 8)
+    step, state = _steps(short, long), broadcast(0.0, 8)
     keep, rows = 1.0 - step, np.empty(BLOCK * STATES)
     for first in range(0, samples, BLOCK):
         count = min(BLOCK, samples - first)
@@ -190,7 +190,7 @@ def _seeds(averages, theirs, weights, seeds):
 def _average_back(x, short, long, shift, stride, seeds, y):
     """Adjoint of `_average`, and of the energies."""
     samples = x.shape[1]
-    step, state = _steps(short, long), spread(0.0, 8)
+    step, state = _steps(short, long), broadcast(0.0, 8)
     keep, rows, energies = 1.0 - step, np.empty(BLOCK * STATES), np.empty(BLOCK * STATES)
     for first in range((samples - 1) // BLOCK * BLOCK, -1, -BLOCK):
         count = min(BLOCK, samples - first)

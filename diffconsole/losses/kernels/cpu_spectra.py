@@ -20,7 +20,7 @@ import numpy as np
 from ...kernels.fourier import LANES, Plan, plan_for, to_bins
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
-from ...kernels.vectors import absolute, larger, load, log2_of, root, spread, store, total
+from ...kernels.vectors import absolute, broadcast, load, log2, maximum, sqrt, store, sum_lanes
 
 __all__ = [
     "COLUMNS",
@@ -150,7 +150,7 @@ def unpack(re, im, own, mirror):
 
 @compiled
 def _root_of(r, i, floor):
-    return root(larger(r * r + i * i, floor))
+    return sqrt(maximum(r * r + i * i, floor))
 
 
 @compiled
@@ -165,9 +165,9 @@ def _roots(lr, li, rr, ri, floor):
 
 
 @compiled
-def _masked(root, other, masked):
+def _masked(magnitude, other, masked):
     """A magnitude, no lower than a share of another one."""
-    return larger(root, other * masked)
+    return maximum(magnitude, other * masked)
 
 
 # --- the target's magnitudes -----------------------------------------------------------------
@@ -181,14 +181,14 @@ def _keep_roots(
     kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
-    floor, least = spread(kind(FLOOR), 16), spread(kind(masked), 16)
+    floor, least = broadcast(kind(FLOOR), 16), broadcast(kind(masked), 16)
     for group in range(first, last):
         inside = min(frames - group * GROUP, GROUP)
         for side in range(2):
             start = group * GROUP * hop
             load_frames(x[side], start, size, window, inside, turned, re[side], im[side])
             to_bins(re[side], im[side], size, cosine, sine)
-        sides = both = apart = spread(kind(0.0), 16)
+        sides = both = apart = broadcast(kind(0.0), 16)
         for k in range(bins):
             own, mirror = order[k], order[(size - k) % size]
             alr, ali, blr, bli = unpack(re[0], im[0], own, mirror)
@@ -205,9 +205,9 @@ def _keep_roots(
             both += a[2] * a[2] + b[2] * b[2]
             apart += a[3] * a[3] + b[3] * b[3]
         absent = (GROUP - inside) * bins * FLOOR
-        squares[group, 0] = total(sides) - 2.0 * absent
-        squares[group, 1] = total(both) - absent
-        squares[group, 2] = total(apart) - absent
+        squares[group, 0] = sum_lanes(sides) - 2.0 * absent
+        squares[group, 1] = sum_lanes(both) - absent
+        squares[group, 2] = sum_lanes(apart) - absent
 
 
 def roots_of(
@@ -253,7 +253,7 @@ def _square(ours, theirs):
 
 @compiled
 def _octaves(ours, theirs):
-    return absolute(log2_of(ours / theirs))
+    return absolute(log2(ours / theirs))
 
 
 @compiled
@@ -264,7 +264,7 @@ def _compare(
     kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
-    floor, least = spread(kind(FLOOR), 16), spread(kind(masked), 16)
+    floor, least = broadcast(kind(FLOOR), 16), broadcast(kind(masked), 16)
     for group in range(first, last):
         if not selected[group]:
             continue
@@ -273,7 +273,7 @@ def _compare(
             start = group * GROUP * hop
             load_frames(x[side], start, size, window, inside, turned, re[side], im[side])
             to_bins(re[side], im[side], size, cosine, sine)
-        e0 = e1 = e2 = d0 = d1 = d2 = spread(kind(0.0), 16)
+        e0 = e1 = e2 = d0 = d1 = d2 = broadcast(kind(0.0), 16)
         for k in range(bins):
             own, mirror = order[k], order[(size - k) % size]
             alr, ali, blr, bli = unpack(re[0], im[0], own, mirror)
@@ -294,8 +294,8 @@ def _compare(
                 d1 += _octaves(p2, t2)
                 d2 += _octaves(p3, t3)
                 at += 4 * LANES
-        sums[group, 0], sums[group, 1], sums[group, 2] = total(e0), total(e1), total(e2)
-        sums[group, 3], sums[group, 4], sums[group, 5] = total(d0), total(d1), total(d2)
+        sums[group, 0], sums[group, 1], sums[group, 2] = sum_lanes(e0), sum_lanes(e1), sum_lanes(e2)
+        sums[group, 3], sums[group, 4], sums[group, 5] = sum_lanes(d0), sum_lanes(d1), sum_lanes(d2)
 
 
 def compare(

@@ -7,7 +7,7 @@ import numpy as np
 from ...kernels.fourier import LANES, to_bins, to_samples
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
-from ...kernels.vectors import if_above, larger, load, root, spread, store
+from ...kernels.vectors import broadcast, load, maximum, sqrt, store, where_greater
 from .cpu_spectra import (
     COLUMNS,
     FLOOR,
@@ -46,11 +46,11 @@ def _add_frames(re, im, first, size, window, turned, y):
 def _slope(r, i, theirs, floor, by_error, by_octave, zero):
     """What a measure's spectrum is multiplied by to give its gradient."""
     power = r * r + i * i
-    ours = root(larger(power, floor))
+    ours = sqrt(maximum(power, floor))
     error, inverse = ours - theirs, 1.0 / ours
-    sign = if_above(error, zero, by_octave, if_above(zero, error, zero - by_octave, zero))
+    sign = where_greater(error, zero, by_octave, where_greater(zero, error, zero - by_octave, zero))
     slope = (by_error * error + sign * inverse) * inverse
-    return if_above(floor, power, zero, slope)
+    return where_greater(floor, power, zero, slope)
 
 
 @compiled
@@ -62,8 +62,8 @@ def _gradients(lr, li, rr, ri, roots, at, floor, masked, weights, zero):
     br, bi, cr, ci = lr + rr, li + ri, lr - rr, li - ri
     mid, side = load(roots, at + 2 * LANES, 16), load(roots, at + 3 * LANES, 16)
     # `masked` is a share of powers here.
-    both = _slope(br, bi, mid, larger(floor, side * side * masked), e1, d1, zero)
-    apart = _slope(cr, ci, side, larger(floor, mid * mid * masked), e2, d2, zero)
+    both = _slope(br, bi, mid, maximum(floor, side * side * masked), e1, d1, zero)
+    apart = _slope(cr, ci, side, maximum(floor, mid * mid * masked), e2, d2, zero)
     br, bi, cr, ci = both * br, both * bi, apart * cr, apart * ci
     return (
         left * lr + (br + cr),
@@ -94,11 +94,12 @@ def _differentiate(
     kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
-    floor, zero = spread(kind(FLOOR), 16), spread(kind(0.0), 16)
-    least = spread(kind(masked * masked), 16)
+    floor, zero = broadcast(kind(FLOOR), 16), broadcast(kind(0.0), 16)
+    least = broadcast(kind(masked * masked), 16)
     wide = (
-        spread(kind(weights[0]), 16), spread(kind(weights[1]), 16), spread(kind(weights[2]), 16),
-        spread(kind(weights[3]), 16), spread(kind(weights[4]), 16), spread(kind(weights[5]), 16),
+        broadcast(kind(weights[0]), 16), broadcast(kind(weights[1]), 16),
+        broadcast(kind(weights[2]), 16), broadcast(kind(weights[3]), 16),
+        broadcast(kind(weights[4]), 16), broadcast(kind(weights[5]), 16),
     )  # fmt: skip
     y[:] = 0.0
     for group in range(first, last):

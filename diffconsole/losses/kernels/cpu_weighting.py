@@ -6,7 +6,7 @@ import numpy as np
 
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
-from ...kernels.vectors import load, spread, store
+from ...kernels.vectors import broadcast, load, store
 
 __all__ = ["weigh"]
 
@@ -18,7 +18,7 @@ PIECE = 1 << 16
 def _filter(x, taps, y):
     """``y[n] = Σ taps[k]·x[n+k]``, as many as `y` has room for, a multiple of STEP."""
     for n in range(0, y.shape[0], STEP):
-        a = b = c = d = spread(x.dtype.type(0.0), 16)
+        a = b = c = d = broadcast(x.dtype.type(0.0), 16)
         for k in range(taps.shape[0]):
             tap, at = taps[k], n + k
             a += load(x, at, 16) * tap

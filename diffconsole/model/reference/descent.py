@@ -236,10 +236,10 @@ def descend(
             mine, square + (1.0 - SMOOTHING) * (gradient.square() - square), square
         )
         ahead = mine * momentum / (1.0 - MOMENTUM ** taken[aspect])
-        spread = (square / (1.0 - SMOOTHING ** taken[aspect])).sqrt() + EPSILON
+        rms = (square / (1.0 - SMOOTHING ** taken[aspect])).sqrt() + EPSILON
         cosine = 0.5 + 0.5 * math.cos(math.pi * step / steps)
         size = STEP_SIZE * (LAST_SHARE + (1.0 - LAST_SHARE) * cosine)
-        at = at - size * ahead / spread
+        at = at - size * ahead / rms
         # Back to where the point is: beyond the ends of a range there is no gradient.
         at = torch.maximum(torch.minimum(at, (1.0 - start) / scale), -start / scale)
         at = at.clamp(-FURTHEST, FURTHEST)

@@ -182,7 +182,7 @@ def predict_towards(
         raise SettingsError("no reference has any weight; leave them out instead")
     styles = _styles_of(model, references)
     mean, deviation = _distribution(model, take, styles, shares)
-    chosen, centre = model.choose(mean, deviation), mean
+    chosen, moved_mean = model.point_estimate(mean, deviation), mean
     style: dict[str, Any] = {"steps": 0, "aspects": list(followed)}
     if steps:
         device = next(model.parameters()).device
@@ -200,13 +200,13 @@ def predict_towards(
                 vocal, mean, deviation, target, aspects=followed, steps=steps, off=model.off,
                 report_progress=report_progress or (lambda share: show(share, "")),
             )  # fmt: skip
-        chosen, centre = (
+        chosen, moved_mean = (
             torch.where(moved_by(followed), found.point.to(each), each) for each in (chosen, mean)
         )
         style |= {"steps": found.steps, "before": found.before, "after": found.after}
         style |= {name: {aspect: float(f"{value:.4g}") for aspect, value in style[name].items()}
                   for name in ("before", "after")}  # fmt: skip
-    likely = _likely(model, centre, deviation, followed)
+    likely = _likely(model, moved_mean, deviation, followed)
     prediction = model.prediction_of(
         take, chosen, mean, deviation, towards_style=True, likely=likely
     )

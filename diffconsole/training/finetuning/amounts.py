@@ -1,8 +1,8 @@
-"""How much of the departures that a regression found counts, by module: the console decides.
+"""How much of the offsets that a regression found counts, by module: the console decides.
 
 Settings that are searched from a studio's strip stop short of a mix, or follow what a mix has by
 accident. Each pair is predicted from all others (the regression knows these predictions in closed
-form), with more and with less of the equalizer's, the compressor's and the reverb's departures, and
+form), with more and with less of the equalizer's, the compressor's and the reverb's offsets, and
 what the console makes of it is compared with the mix. So every pair is learnt from, and every pair
 decides, however few they are.
 """

@@ -1,17 +1,17 @@
-"""How settings usually follow a voice: a prior over engineers, learnt from simulated ones.
+"""How settings depend on a voice: a prior over engineers, learnt from simulated ones.
 
 A few pairs of a studio say little of how its settings follow the voice, and a regression that knows
-nothing beforehand needs a hundred. But engineers have habits in common: they turn down what a voice
+without a prior needs a hundred. But engineers have habits in common: they turn down what a voice
 has too much of, move the threshold with the level, leave a roomy recording drier. Here engineers
 are drawn who differ in taste (the tone that they aim at, where they correct it and by which means),
 in strictness (how far settings follow the voice, for a part of them not at all) and in habits of
 the dynamics and the room. Each decides for many voices; a linear regression of the decisions on the
-description of the voice (:mod:`diffconsole.model.voice_features`) gives the engineer's *reactions*,
+features of the voice (:mod:`diffconsole.model.voice_features`) gives the engineer's *reactions*,
 and over all engineers these have a mean and a covariance: an empirical-Bayes prior (Efron and
 Morris, 1973) for :mod:`.ridge`.
 
 The tone's reactions are curves of gain over frequency, whatever bands a strip has: which settings
-make them is a matter of the strip at hand (:mod:`.habits`).
+make them is a matter of the strip at hand (:mod:`.engineer_prior`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...model.voice_features import BANDS_HZ, LEAST_SPREADS, MANNER, VOICE_FEATURES
+from ...model.voice_features import BANDS_HZ, DYNAMICS_FEATURES, MIN_FEATURE_STD, VOICE_FEATURES
 
 __all__ = [
     "MODULES",
@@ -57,7 +57,7 @@ UNITS = np.array([1.0] * TONES + list(FOLLOWING.values()))
 MODULES = tuple("eq" if name.startswith("gain_") else name.split(".")[0] for name in REACTIONS)
 """The module of each reaction."""
 
-HABITS = {"eq": 20, "compressor": 10, "reverb": 6}
+DIRECTIONS = {"eq": 20, "compressor": 10, "reverb": 6}
 """How many directions of the reactions' covariance are kept, by module."""
 
 LEAST_RIDGE = 0.01
@@ -78,7 +78,7 @@ class Engineer:
     Attributes
     ----------
     aim_db : ndarray
-        ``(bands,)``: the tone aimed at, against the usual voice's.
+        ``(bands,)``: the tone aimed at, relative to the mean voice's.
     strictness : ndarray
         ``(bands,)``: share of the tone's distance from the aim that is taken away.
     blur_octaves : float
@@ -94,10 +94,10 @@ class Engineer:
     high_pass : float
         Octaves by octave of the lowest partial.
     dynamics : ndarray
-        ``(5, manner)``: threshold (dB), ratio, attack, release (octaves) and makeup (dB) by
-        figure of the manner.
+        ``(5, dynamics features)``: threshold (dB), ratio, attack, release (octaves) and makeup
+        (dB) by feature.
     room : ndarray
-        ``(3, manner)``: decay, high cut (octaves) and wet level (dB).
+        ``(3, dynamics features)``: decay, high cut (octaves) and wet level (dB).
     wet_by_brightness : float
         dB of wet level by dB from 4 to 10 kHz.
     """
@@ -118,33 +118,36 @@ class Engineer:
     room: np.ndarray
     wet_by_brightness: float
 
-    def decide(self, voices: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    def decide(self, voices: np.ndarray, voice_mean: np.ndarray) -> np.ndarray:
         """Return the reactions to voices, ``(voices, reactions)``, but for a constant.
 
         Parameters
         ----------
         voices : ndarray
-            ``(voices, features)``, as :func:`diffconsole.model.voice_features.describe` has them.
-        usual : ndarray
-            ``(features,)``: the usual voice.
+            ``(voices, features)``, as
+            :func:`diffconsole.model.voice_features.extract_voice_features` returns them.
+        voice_mean : ndarray
+            ``(features,)``, over voices.
         """
-        tone_db, manner = voices[:, :TONES], (voices - usual)[:, TONES:]
-        gains_db, lowest = self._tone(tone_db, usual[:TONES], manner)
-        dynamics = manner @ self.dynamics.T
-        room = manner @ self.room.T
+        tone_db, centred = voices[:, :TONES], (voices - voice_mean)[:, TONES:]
+        gains_db, lowest = self._tone(tone_db, voice_mean[:TONES], centred)
+        dynamics = centred @ self.dynamics.T
+        room = centred @ self.room.T
         bright = (np.log2(4000.0) < LOG_HZ) & (np.log2(10000.0) > LOG_HZ)
-        room[:, 2] += self.wet_by_brightness * (tone_db - usual[:TONES])[:, bright].mean(axis=1)
+        room[:, 2] += self.wet_by_brightness * (tone_db - voice_mean[:TONES])[:, bright].mean(
+            axis=1
+        )
         high_pass = self.high_pass * lowest
         return np.concatenate((gains_db, high_pass[:, None], dynamics, room), axis=1)
 
     def _tone(
-        self, tone_db: np.ndarray, usual_db: np.ndarray, manner: np.ndarray
+        self, tone_db: np.ndarray, mean_db: np.ndarray, centred: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Gains of the bands, and the lowest partial in octaves."""
         distance = LOG_HZ[:, None] - LOG_HZ[None]
         blur = np.exp(-0.5 * (distance / self.blur_octaves) ** 2)
         blurred = tone_db @ (blur / blur.sum(axis=0))
-        off = blurred - usual_db - self.aim_db
+        off = blurred - mean_db - self.aim_db
         off = np.sign(off) * np.maximum(np.abs(off) - self.untouched_db, 0.0)
         wanted = -self.strictness * off
         surroundings = np.exp(-0.5 * (distance / 0.8) ** 2)
@@ -158,7 +161,7 @@ class Engineer:
         lowest = np.where(strong, LOG_HZ, np.inf).min(axis=1)
         # There is nothing to turn up below the voice, nor where noise would come up with it.
         wanted = np.where((lowest[:, None] - 0.2 > LOG_HZ) & (wanted > 0.0), 0.0, wanted)
-        noise = manner[:, MANNER.index("noise_db")]
+        noise = centred[:, DYNAMICS_FEATURES.index("noise_db")]
         restraint = np.clip(1.0 - self.noise_restraint * noise / 10.0, 0.0, 1.5)
         boost = self.boost_share * restraint[:, None]
         wanted = np.where(wanted > 0.0, boost * wanted, wanted)
@@ -170,7 +173,7 @@ class Engineer:
             )
             wanted = (wanted @ (shape / shape.sum(axis=1, keepdims=True)).T) @ shape
         sibilants = np.exp(-0.5 * ((LOG_HZ - np.log2(7000.0)) / 0.6) ** 2)
-        sibilance = manner[:, MANNER.index("sibilance_db")]
+        sibilance = centred[:, DYNAMICS_FEATURES.index("sibilance_db")]
         return wanted - self.sibilance_share * sibilance[:, None] * sibilants, lowest
 
 
@@ -207,10 +210,10 @@ def _smooth(rng: np.random.Generator, deviation: float) -> np.ndarray:
     return deviation * np.linalg.cholesky(covariance) @ rng.standard_normal(TONES)
 
 
-# Mean and deviation over engineers, by figure of the manner in its own unit (dB, or of the natural
+# Mean and deviation over engineers, by dynamics feature in its own unit (dB, or of the natural
 # logarithm). The means are those of textbooks: a peakier voice gets a higher threshold and a slower
 # attack, a wandering one a higher ratio, a slow one longer times, a roomy one less reverb.
-_USUAL_DYNAMICS = {
+_DYNAMICS_PRIOR = {
     "compressor.threshold_db": {
         "level_db": (0.8, 0.5), "crest_db": (0.3, 0.4), "spread_db": (-0.15, 0.3),
         "noise_db": (0.0, 0.1), "log_pace_hz": (0.0, 1.0),
@@ -229,7 +232,7 @@ _USUAL_DYNAMICS = {
         "level_db": (-0.3, 0.4), "crest_db": (0.1, 0.25), "spread_db": (0.1, 0.2),
     },
 }  # fmt: skip
-_USUAL_ROOM = {
+_ROOM_PRIOR = {
     "reverb.decay_s": {
         "log_pace_hz": (-0.3, 0.4), "log_decay_s": (-0.1, 0.25), "noise_db": (0.0, 0.01),
     },
@@ -241,29 +244,29 @@ _USUAL_ROOM = {
 }  # fmt: skip
 
 
-def _habits(
-    rng: np.random.Generator, usual: dict[str, dict[str, tuple[float, float]]]
+def _drawn(
+    rng: np.random.Generator, prior: dict[str, dict[str, tuple[float, float]]]
 ) -> np.ndarray:
-    found = np.zeros((len(usual), len(MANNER)))
+    found = np.zeros((len(prior), len(DYNAMICS_FEATURES)))
     follows = rng.uniform() > LEFT_ALONE_SHARE
-    for row, habits in enumerate(usual.values()):
-        for name, (mean, deviation) in habits.items():
-            found[row, MANNER.index(name)] = rng.normal(mean, deviation)
+    for row, reactions in enumerate(prior.values()):
+        for name, (mean, deviation) in reactions.items():
+            found[row, DYNAMICS_FEATURES.index(name)] = rng.normal(mean, deviation)
     return found * follows
 
 
 def _dynamics(rng: np.random.Generator) -> np.ndarray:
     """Reactions of the compressor's settings."""
-    return _habits(rng, _USUAL_DYNAMICS)
+    return _drawn(rng, _DYNAMICS_PRIOR)
 
 
 def _room(rng: np.random.Generator) -> np.ndarray:
     """Reactions of the reverb's settings."""
-    return _habits(rng, _USUAL_ROOM)
+    return _drawn(rng, _ROOM_PRIOR)
 
 
 def coloured(voices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw descriptions like those of some voices, through other microphones and in other rooms.
+    """Draw features like those of some voices, through other microphones and in other rooms.
 
     Parameters
     ----------
@@ -284,36 +287,36 @@ def coloured(voices: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
     for row in found:
         row[:TONES] += _smooth(rng, COLOUR_DB) + rng.normal(0.0, TILT_DB) * octaves
     jitter = MANNER_JITTER * voices[:, TONES:].std(axis=0)
-    found[:, TONES:] += jitter * rng.standard_normal((count, len(MANNER)))
+    found[:, TONES:] += jitter * rng.standard_normal((count, len(DYNAMICS_FEATURES)))
     return found
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Mean and covariance of the reactions over engineers, of standardised descriptions.
+    """Mean and covariance of the reactions over engineers, of standardised features.
 
     Attributes
     ----------
-    usual, usual_spread : ndarray
-        ``(features,)``: the usual voice and the deviation between voices.
+    voice_mean, voice_std : ndarray
+        ``(features,)``: mean and standard deviation over voices.
     mean : ndarray
         ``(reactions, features)``.
-    habits : dict of str to ndarray
+    directions : dict of str to ndarray
         By module ``(directions, reactions, features)``: engineers are the mean and a sum of these,
         each by a standard normal share.
     """
 
-    usual: np.ndarray
-    usual_spread: np.ndarray
+    voice_mean: np.ndarray
+    voice_std: np.ndarray
     mean: np.ndarray
-    habits: dict[str, np.ndarray]
+    directions: dict[str, np.ndarray]
 
 
-def reactions_of(engineer: Engineer, voices: np.ndarray, prior_usual: np.ndarray,
-                 spread: np.ndarray) -> np.ndarray:  # fmt: skip
+def reactions_of(engineer: Engineer, voices: np.ndarray, voice_mean: np.ndarray,
+                 voice_std: np.ndarray) -> np.ndarray:  # fmt: skip
     """Return an engineer's linear reactions, ``(reactions, features)``, by standardised figure."""
-    decided = engineer.decide(voices, prior_usual)
-    x = (voices - voices.mean(axis=0)) / spread
+    decided = engineer.decide(voices, voice_mean)
+    x = (voices - voices.mean(axis=0)) / voice_std
     y = decided - decided.mean(axis=0)
     ridge = LEAST_RIDGE * len(x) * np.eye(x.shape[1])
     return np.linalg.solve(x.T @ x + ridge, x.T @ y).T
@@ -328,7 +331,7 @@ def fit_prior(
     Parameters
     ----------
     voices : ndarray
-        ``(voices, features)``, descriptions of raw vocals of many singers and speakers.
+        ``(voices, features)``, of raw vocals of many singers and speakers.
     engineers : int
         How many are drawn.
     seed : int
@@ -339,20 +342,20 @@ def fit_prior(
         How many directions are kept by module.
     """
     rng = np.random.default_rng(seed)
-    usual = voices.mean(axis=0)
-    spread = np.maximum(voices.std(axis=0), LEAST_SPREADS)
+    voice_mean = voices.mean(axis=0)
+    voice_std = np.maximum(voices.std(axis=0), MIN_FEATURE_STD)
     found = np.stack([
-        reactions_of(draw_engineer(rng), coloured(voices, per_engineer, rng), usual, spread)
+        reactions_of(draw_engineer(rng), coloured(voices, per_engineer, rng), voice_mean, voice_std)
         for _ in range(engineers)
     ])  # fmt: skip
     mean = found.mean(axis=0)
     # Directions that move the decisions most count, not those with the largest coefficients.
     many = coloured(voices, 4 * per_engineer, rng)
-    x = (many - many.mean(axis=0)) / spread
+    x = (many - many.mean(axis=0)) / voice_std
     value, vector = np.linalg.eigh(x.T @ x / len(x))
     root = vector * np.sqrt(np.maximum(value, 1e-9))
-    habits = {}
-    for module, kept in {**HABITS, **(directions or {})}.items():
+    found_directions = {}
+    for module, kept in {**DIRECTIONS, **(directions or {})}.items():
         mine = np.array([m == module for m in MODULES])
         centred = (found - mean)[:, mine]
         seen = (centred / UNITS[mine, None]) @ root
@@ -360,11 +363,11 @@ def fit_prior(
         basis = np.zeros((kept, len(REACTIONS), len(VOICE_FEATURES)))
         # u's columns are the engineers' shares: of unit variance after this scale.
         basis[:, mine] = np.einsum("ek,erf->krf", u[:, :kept], centred) / np.sqrt(engineers)
-        habits[module] = basis
-    return Prior(usual, spread, mean, habits)
+        found_directions[module] = basis
+    return Prior(voice_mean, voice_std, mean, found_directions)
 
 
 def people_mean(voices: Sequence[np.ndarray]) -> np.ndarray:
-    """Return all descriptions, those of each singer repeated so that singers weigh the same."""
+    """Return the features of all voices, repeated so that every singer has the same weight."""
     most = max(map(len, voices))
     return np.concatenate([some[np.arange(most) % len(some)] for some in voices])

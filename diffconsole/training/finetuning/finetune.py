@@ -5,18 +5,19 @@
    console's output to the mixes. It is most of a studio's sound.
 3. ``near``: for each pair the settings closest to that strip that make its mix (maximum a
    posteriori estimates).
-4. ``ridge``: how these depart from it with the voice, in closed form, beginning with what engineers
-   usually do (:mod:`.engineers`); labels count by how sure they are (:mod:`.certainty`), and by
-   how much the departures count, pairs that they were not fitted to decide (:mod:`.amounts`).
-5. ``head``: strip and departures together, by the distance through the console.
+4. ``ridge``: their offsets from it by the voice, in closed form, with a prior over engineers
+   (:mod:`.engineers`). Labels are weighed by the confidence in them
+   (:mod:`.label_confidence`); by which amounts the offsets are applied is decided by pairs that
+   they were not fitted to (:mod:`.amounts`).
+5. ``head``: strip and offsets together, by the distance through the console.
 6. ``top``: the encoder's top stages too, at a low rate.
 
 A part of the pairs is held out: each stage stops by them, the next begins at the best state so far,
 and the best of all counts, the model as it was included. Fewer than 20 pairs are all learnt from,
-and each decides as those with other voices predict it (:mod:`.crossing`); the encoder then stays as
-it is. No single pair decides (:mod:`.selection`), and the side of a nearly mono mix counts no lower
-than it is audible (:mod:`diffconsole.losses.distance`). The state is kept after each epoch and
-each label, so a run that was stopped resumes where it was and ends the same.
+and each decides as those with other voices predict it (:mod:`.cross_validation`); the encoder then
+stays as it is. No single pair decides (:mod:`.selection`), and the side of a nearly mono mix counts
+no lower than it is audible (:mod:`diffconsole.losses.distance`). The state is kept after each epoch
+and each label, so a run that was stopped resumes where it was and ends the same.
 """
 
 from __future__ import annotations
@@ -38,8 +39,7 @@ from ...strip.parameters import PARAMETERS
 from ..by_key import in_table_order
 from ..distributed import SINGLE_PROCESS, Workers
 from ..log import LOG
-from .alike import groups_of
-from .crossing import (
+from .cross_validation import (
     TRAINED_FOLDS,
     Fitted,
     crossed_distances,
@@ -47,19 +47,20 @@ from .crossing import (
     crossed_points,
     shifts_of,
 )
-from .departing import (
-    answer_departures,
-    certainty_at,
-    chosen_departures,
-    crossed_departures,
-    mean_strength,
-)
 from .finetune_options import FinetuneOptions, FinetuneResult
 from .finetune_state import STAGES, rounded, run_fingerprint
 from .labels import LABELS, fingerprint_of, labels_of
+from .offsets import (
+    apply_offsets,
+    confidence_at,
+    cross_validated_offsets,
+    mean_alpha,
+    select_offsets,
+)
 from .run_state import CHECKPOINT, LEAST_BETTER, RunState
 from .selection import relative_score, split_pairs
 from .stages import MOST_STEPS, Work
+from .voice_clusters import cluster_voices
 
 __all__ = [
     "CHECKPOINT",
@@ -181,7 +182,7 @@ class _Run(RunState):
             if stage == "labels":
                 self.label()
             elif stage == "near":
-                self.near()
+                self.estimate()
             elif stage == "ridge":
                 self.fit()
             elif stage == "studio" or not self.crossed:
@@ -204,48 +205,48 @@ class _Run(RunState):
         count = int((~labels.isnan().any(dim=1)).sum())
         self.note({"stage": "labels", "labelled": count, "pairs": len(labels)})
 
-    def near(self) -> None:
+    def estimate(self) -> None:
         """Estimate the settings around the strip, as far as there is time."""
         if "studio" not in self.states:
             return
         self.restore("studio")
-        near = self.map_estimates(over=lambda: self.is_over("near"))
-        count = int((~near.isnan().any(dim=1)).sum())
-        self.note({"stage": "near", "found": count, "pairs": len(near)})
+        estimates = self.map_estimates(over=lambda: self.is_over("near"))
+        count = int((~estimates.isnan().any(dim=1)).sum())
+        self.note({"stage": "near", "found": count, "pairs": len(estimates)})
 
     def fit(self) -> None:
-        """Fit the departures from the studio's strip."""
+        """Fit the offsets from the studio's strip."""
         if "studio" not in self.states:
             return
         self.restore("studio")
-        near = self.map_estimates()
-        certainty = certainty_at(self.work, near)
-        weights, found, amounts = chosen_departures(self.work, near, certainty)
-        moved = crossed_departures(self.work, found, near)
-        answer_departures(self.work, found, amounts)
+        estimates = self.map_estimates()
+        confidence = confidence_at(self.work, estimates)
+        weights, found, amounts = select_offsets(self.work, estimates, confidence)
+        moved = cross_validated_offsets(self.work, found, estimates)
+        apply_offsets(self.work, found, amounts)
         self.progress.update(weights=weights, amounts=amounts)
         held, _ = self.measure("ridge", moved)
         self.note({
-            "stage": "ridge", "strength": mean_strength(weights), "held_out": held,
+            "stage": "ridge", "strength": mean_alpha(weights), "held_out": held,
             "amounts": amounts,
-            "explained": rounded(found.by_module), "habits": rounded(found.habit_scales),
-            "certainty": round(float(certainty.mean()), 4),
+            "explained": rounded(found.by_module), "habits": rounded(found.prior_scales),
+            "certainty": round(float(confidence.mean()), 4),
         })  # fmt: skip
         self.report({"stage": "ridge", "held_out": held})
 
     def crossed_head(self) -> None:
-        """Train strip and departures as long as pairs gain that the training leaves out."""
+        """Train strip and offsets as long as pairs gain that the training leaves out."""
         best, before = self.best(), self.progress["by_pair"]["before"]
         if best == "before":
             return
         self.work.learn(self.labels())
         self.restore("studio")
-        near = self.map_estimates()
+        estimates = self.map_estimates()
         amounts = self.progress["amounts"] if best == "ridge" else {}
-        certainty = certainty_at(self.work, near)
-        fitted = Fitted(near, certainty, self.progress["weights"], amounts)
+        confidence = confidence_at(self.work, estimates)
+        fitted = Fitted(estimates, confidence, self.progress["weights"], amounts)
         steps = min(-(-len(self.work.places[0]) // self.options.batch), MOST_STEPS)
-        folds = len(groups_of(self.work.described, TRAINED_FOLDS))
+        folds = len(cluster_voices(self.work.voice_features, TRAINED_FOLDS))
         trainings = steps * (folds + 1)
         epochs = min(self.options.head_epochs, self.steps_left("head") // trainings)
         if self.options.steps is None:
@@ -268,8 +269,8 @@ class _Run(RunState):
         if scores[last] >= self.progress["scores"][best] - LEAST_BETTER:
             return
         if not amounts:
-            self.work.centre()
-        self.work.hold(self.state())
+            self.work.standardise_inputs()
+        self.work.set_anchor(self.state())
         optimizer = self.work.optimizer("head")
         for epoch in range(last + 1):
             losses = self.work.epoch(optimizer, "head", epoch, epochs, self.report)
@@ -284,7 +285,7 @@ class _Run(RunState):
         if self.optimizer is None and not self.begin(stage, labelled):
             return
         assert self.optimizer is not None
-        self.work.hold(self.states["anchor"])
+        self.work.set_anchor(self.states["anchor"])
         while not (
             self.progress["epoch"] >= most
             or self.progress["worse"] >= self.options.patience
@@ -319,7 +320,7 @@ class _Run(RunState):
                 kept[stage] = kept[best]
             head = self.model.head
             if not (head.skip.weight.any() or head.voice.weight.any()):
-                self.work.centre()
+                self.work.standardise_inputs()
             self.states[stage] = self.state()
         self.states["anchor"] = self.state()
         self.optimizer = self.work.optimizer(stage)
@@ -350,7 +351,7 @@ class _Run(RunState):
         """Keep the model as the stage's state if it is its best; its score, and whether it is.
 
         Where no pair is held out, each is answered as the others would have it: with the strip of
-        the labels but those of its fold, and the departures `moved` by the fit to the others.
+        the labels but those of its fold, and the offsets `moved` by the fit to the others.
         """
         points = None
         if self.crossed and stage != "before":
@@ -371,5 +372,5 @@ class _Run(RunState):
     def fold_shifts(self) -> Tensor:
         """By how much the strip moves without the labels of each pair's fold."""
         if self.shifts is None:
-            self.shifts = self.workers.broadcast(shifts_of(self.labels(), self.work.described))
+            self.shifts = self.workers.broadcast(shifts_of(self.labels(), self.work.voice_features))
         return self.shifts

@@ -23,7 +23,7 @@ class FinetuneOptions:
         Most steps of the stages that are trained, instead of the time: the result then does not
         depend on how fast the machine is. Labels are searched for all pairs that get one.
     studio_epochs, head_epochs, top_epochs : int
-        Most epochs of the one strip, of strip and departures, and of these and the top stages.
+        Most epochs of the one strip, of strip and offsets, and of these and the top stages.
     studio_rate, head_rate, top_rate : float
         Learning rates of the three; the head's is what a setting moves, in logits.
     top_stages : int

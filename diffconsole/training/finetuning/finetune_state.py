@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...model.predictor import Predictor
-from ...model.rows import row_tensors, taken_out
+from ...model.rows import file_names, row_tensors, taken_out
 from .finetune_options import FinetuneOptions
 
 __all__ = ["STAGES", "is_whole", "rounded", "run_fingerprint"]
@@ -52,9 +52,10 @@ def run_fingerprint(
     """
     text = json.dumps([VERSION, list(train), list(held), asdict(options)], sort_keys=True)
     print_of = hashlib.sha256(text.encode())
-    rows, names = row_tensors(model), model.known.names
+    rows, names, in_file = row_tensors(model), model.known.names, file_names(model)
     for name, weights in model.state_dict().items():
-        print_of.update(name.encode())
+        # The names in files: a run of an earlier version is still known.
+        print_of.update(in_file.get(name, name).encode())
         # Without the rows that the model does not know: it is the same run when the strip grows.
         known = taken_out(weights, rows[name], names) if name in rows else weights
         print_of.update(known.detach().cpu().contiguous().numpy().tobytes())

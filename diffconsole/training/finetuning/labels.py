@@ -24,7 +24,7 @@ from ...pairs import Pair
 from ...strip.later import LATER, rest_settings
 from ...strip.parameters import BY_KEY, PARAMETERS, neutral_settings
 from ..by_key import by_key, in_table_order
-from ..distributed import ALONE, Workers
+from ..distributed import SINGLE_PROCESS, Workers
 from ..log import read_lines
 from ..matching.match import QUICK_TOGETHER, TOGETHER_ON_GPU, groups_of
 from ..matching.search import plan_for, search
@@ -88,7 +88,7 @@ def labels_of(
     *,
     seed: int = 0,
     device: str = "cpu",
-    workers: Workers = ALONE,
+    workers: Workers = SINGLE_PROCESS,
     over: Callable[[], bool] = lambda: False,
     report: Callable[[float, float], None] = lambda *_: None,
 ) -> Tensor:
@@ -123,7 +123,7 @@ def labels_of(
     groups = groups_of(pairs, TOGETHER_ON_GPU if on_gpu else QUICK_TOGETHER)
     return kept_or_found(
         [label_key(each, seed) for each in prints], groups, folder / LABELS,
-        lambda group, tell: _search([pairs[i] for i in group], seed, device, tell),
+        lambda group, reporter: _search([pairs[i] for i in group], seed, device, reporter),
         on_gpu=on_gpu, workers=workers, over=over, report=report,
     )  # fmt: skip
 
@@ -150,8 +150,8 @@ def kept_or_found(
     path : Path
         The file; what is found is added to it.
     search_group : callable
-        Finds the settings of a group's rows; it is given what tells its progress. After Ctrl-C it
-        returns fewer.
+        Finds the settings of a group's rows; it is given a callable for its progress. After Ctrl-C
+        it returns fewer.
     on_gpu : bool
         Whether groups are searched one after the other, instead of one a thread.
     workers : Workers
@@ -171,23 +171,25 @@ def kept_or_found(
     KeyboardInterrupt
         After Ctrl-C; what was found is kept.
     """
-    known: dict[str, list[float]] = workers.agree(_read(path) if workers.is_first else {})
+    known: dict[str, list[float]] = workers.broadcast(_read(path) if workers.is_first else {})
     todo = [group for group in groups if any(keys[index] not in known for index in group)]
-    threads = workers.agree(torch.get_num_threads())
+    threads = workers.broadcast(torch.get_num_threads())
     at_once = 1 if on_gpu else max(1, min(threads, -(-len(todo) // workers.size)))
     done = len(groups) - len(todo)
     for first in range(0, len(todo), at_once * workers.size):
-        if workers.agree(over()):
+        if workers.broadcast(over()):
             break
         everybodys = todo[first : first + at_once * workers.size]
         mine = everybodys[workers.rank :: workers.size]
         jobs = [functools.partial(search_group, group) for group in mine]
 
-        def tell(number: int, share: float, loss: float, done: int = done) -> None:
+        def report_progress(number: int, share: float, loss: float, done: int = done) -> None:
             report((done + number + share) / len(groups), loss)
 
         found = {}
-        for group, settings in zip(mine, side_by_side(jobs, at_once, tell), strict=False):
+        for group, settings in zip(
+            mine, side_by_side(jobs, at_once, report_progress), strict=False
+        ):
             new = {keys[i]: by_key(each.tolist()) for i, each in zip(group, settings, strict=False)}
             found.update(new)
             if workers.is_first:
@@ -205,9 +207,11 @@ def kept_or_found(
 
 
 def _search(
-    pairs: list[Pair], seed: int, device: str, tell: Callable[[float, float], None]
+    pairs: list[Pair], seed: int, device: str, report_progress: Callable[[float, float], None]
 ) -> list[Tensor]:
-    found, stopped = search(pairs, plan_for(True), seed=seed, device=device, tell=tell)
+    found, stopped = search(
+        pairs, plan_for(True), seed=seed, device=device, report_progress=report_progress
+    )
     return [] if stopped else [label_of(each.settings(), each.off) for each in found]
 
 

@@ -1,23 +1,24 @@
-"""How a studio's settings depart from its one strip with the voice, in closed form.
+"""Offsets of a studio's settings from its one strip, predicted from the voice in closed form.
 
-A Bayesian linear regression of the labels' departures on what is known of the voices, standardised.
-For the departure of setting ``j`` of pair ``i``
+A Bayesian linear regression of the labels' offsets on standardised features of the voices.
+For the offset of setting ``j`` of pair ``i``
 
     d_ij = b_j + Σ_k z_k · X_ijk + w_j · x_i + e_ij
 
-- the second term is what engineers usually do (:mod:`.habits`): directions ``X`` that they differ
-  in, with shares ``z`` of a known mean and deviation, the same for all settings of a module. A
-  handful of figures, which few pairs determine; scaled by the evidence, to nothing where the
-  studio follows other rules.
+- the second term has an informative prior over engineers (:mod:`.engineer_prior`): directions
+  ``X`` in which they differ, with coefficients ``z`` of a known mean and deviation, the same for
+  all settings of a module. They are few, so few pairs determine them; the prior is scaled by the
+  evidence, down to 0 where the studio follows other rules.
 - the third is a ridge regression on the encoder's features, the tone in third octaves, and the
-  manner (level, dynamics, room, noise, pace). Each kind counts as one, however many figures it
-  has, by shares that an engineer would give it: the tone has most say in the equalizer, dynamics
-  in the compressor, room and pace in the reverb. Settings of one module share them.
-- the error is the larger, the less sure a pair's label is.
+  dynamics features (level, dynamics, room, noise, pace). Each group of features has one weight,
+  however many features it has, as an engineer would give it: the tone decides most of the
+  equalizer, dynamics most of the compressor, room and pace most of the reverb. The settings of a
+  module share these weights.
+- the variance of the error is inverse to the confidence in a pair's label.
 
-All is normal, so the mean of the posterior and the errors on pairs left out are closed forms
-(Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, sections 2.7 and 5.4).
-Without habits, and with labels that are equally sure, it is a ridge regression.
+All terms are normally distributed, so the mean of the posterior and the errors on pairs left out
+are closed forms (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, sections
+2.7 and 5.4). Without the prior, and with equal confidence, it is a ridge regression.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...model.voice_features import MANNER
+from ...model.voice_features import DYNAMICS_FEATURES
 from ...strip.parameters import PARAMETERS
-from .habits import Habits
+from .engineer_prior import StripPrior
 
-__all__ = ["STRENGTHS", "Departures", "blend", "fit"]
+__all__ = ["ALPHAS", "OffsetFit", "blend", "fit"]
 
-STRENGTHS = (0.5, 2.0, 8.0)
-"""What is tried, against 1, the mean square of a feature; pairs left out weigh the fits."""
+ALPHAS = (0.5, 2.0, 8.0)
+"""Ridge penalties that are tried, for features of mean square 1; pairs left out weigh the fits."""
 
 SHARES = {
     "eq": (0.2, 0.7, 0.1),
@@ -43,73 +44,73 @@ SHARES = {
     "reverb": (0.3, 0.1, 0.6),
 }
 EQUAL = (0.3, 0.4, 0.3)
-"""Of the encoder's features, the tone and the manner, by module and elsewhere. Chosen on a virtual
-studio's pairs (:mod:`tests.benchmarks.virtual_studios`), people left out in turn."""
+"""Weights of the encoder's, the tone's and the dynamics features, by module and elsewhere. Chosen
+on a virtual studio's pairs (:mod:`tests.benchmarks.virtual_studios`), singers left out in turn."""
 
-HABIT_SCALES = (0.0, 0.25, 0.5, 1.0)
-"""Of the habits' mean and deviation, that are tried; weighed by the evidence."""
+PRIOR_SCALES = (0.0, 0.25, 0.5, 1.0)
+"""Factors of the prior's mean and deviation that are tried; weighed by the evidence."""
 
 LEAST_TOTAL = 1e-9
 FEWEST = 4
-"""Pairs; fewer say nothing of how voices differ."""
+"""Fewest pairs: fewer do not show how voices differ."""
 
-USUAL_DEVIATION, USUAL_PAIRS = 0.03, 2.0
-"""Of a departure, in shares of the range, and how many pairs this expectation counts as."""
+PRIOR_DEVIATION, PRIOR_PAIRS = 0.03, 2.0
+"""Expected deviation of an offset, in shares of the range, and the pairs that it counts as."""
 
 VARIANCE_STEPS = 4
 
 FREE = 1e4
-"""Variance of the mean, against the departures': it is not held at 0."""
+"""Variance of the mean, relative to that of the offsets: the mean is not shrunk."""
 
 
 @dataclass(frozen=True)
-class Departures:
+class OffsetFit:
     """What was fitted.
 
     Attributes
     ----------
-    heard_weight, voice_weight : Tensor
-        ``(parameters, features)``: departures, in shares of the range, by standardised feature of
-        the encoder and of the description.
+    encoder_weight, voice_weight : Tensor
+        ``(parameters, features)``: offsets, in shares of the range, by standardised feature of
+        the encoder and of the voice.
     left : Tensor
         ``(parameters,)``: the mean squared error on pairs left out, against the mean square of
-        the departures from their mean; 1 where nothing departs. Above 1 where few pairs tell less
-        than their own spread makes believe.
+        the offsets from their mean; 1 where there are no offsets. Above 1 where
+        the fit to few pairs predicts worse than their mean.
     by_module : dict of str to float
-        The share of the squared departures of pairs left out, from the mean of the others, that
+        The share of the squared offsets of pairs left out, from the mean of the others, that
         the fit to the others explains, 0…1, by module.
     crossed : Tensor
-        ``(pairs, parameters)``: the departure for each pair's voice by the fit to all others.
-    habit_scales : dict of str to float
-        How much of the engineers' usual reactions was found in these pairs, by module, the mean
-        over what is likely: 0 none, 1 as it is over engineers.
+        ``(pairs, parameters)``: the offset for each pair's voice by the fit to all others.
+    prior_scales : dict of str to float
+        Posterior mean of the factor of the prior by module: 0 where the pairs show nothing of it,
+        1 where they agree with it.
     """
 
-    heard_weight: Tensor
+    encoder_weight: Tensor
     voice_weight: Tensor
     left: Tensor
     by_module: dict[str, float]
     crossed: Tensor
-    habit_scales: dict[str, float]
+    prior_scales: dict[str, float]
 
     @property
     def explained(self) -> Tensor:
-        """``(parameters,)``: the share of the squared departures of pairs left out, 0…1."""
+        """``(parameters,)``: the share of the squared offsets of pairs left out, 0…1."""
         return (1.0 - self.left).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class _Posterior:
-    """Of one module, with one strength of its ridge and one scale of its habits.
+    """The posterior of one module, for one ridge penalty and one factor of the prior.
 
     Attributes
     ----------
     evidence : float
-        Logarithm of the likelihood of the departures.
+        Logarithm of the likelihood of the offsets.
     shares : Tensor
-        ``(directions,)``, the mean of ``z``.
+        ``(directions,)``, the mean of the coefficients ``z``.
     dual : Tensor
-        ``(pairs, settings)``: the ridge's weights are its kinds' features times it.
+        ``(pairs, settings)``, dual coefficients: the ridge's weights are the features times them.
     off : Tensor
         ``(pairs, settings)``: the errors of the fit to all others.
     """
@@ -121,53 +122,55 @@ class _Posterior:
 
 
 def fit(
-    heard: Tensor,
-    described: Tensor,
-    departures: Tensor,
-    strength: float,
-    habits: Habits | None = None,
-    certainty: Tensor | None = None,
+    encoder_features: Tensor,
+    voice_features: Tensor,
+    offsets: Tensor,
+    alpha: float,
+    prior: StripPrior | None = None,
+    confidence: Tensor | None = None,
     groups: Sequence[Sequence[int]] | None = None,
-) -> Departures:
-    """Fit departures.
+) -> OffsetFit:
+    """Fit offsets by features of the voice.
 
     Parameters
     ----------
-    heard : Tensor
+    encoder_features : Tensor
         ``(pairs, 2·dim)``, the encoder's features, standardised.
-    described : Tensor
-        ``(pairs, features)``, the descriptions (:mod:`diffconsole.model.voice_features`),
-        standardised.
-    departures : Tensor
-        ``(pairs, parameters)``; their mean is no matter of the voice, and left out.
-    strength : float
-        With which the ridge's departures are held at 0.
-    habits : Habits, optional
-        What engineers usually do, by the same descriptions.
-    certainty : Tensor, optional
-        ``(pairs,)``, above 0: what each label counts, 1 by default.
+    voice_features : Tensor
+        ``(pairs, features)``, of :mod:`diffconsole.model.voice_features`, standardised.
+    offsets : Tensor
+        ``(pairs, parameters)``; their mean is left out, since the voice does not explain it.
+    alpha : float
+        Ridge penalty.
+    prior : StripPrior, optional
+        Over engineers, for the same features.
+    confidence : Tensor, optional
+        ``(pairs,)``, above 0: the weight of each label, 1 by default.
     groups : sequence of sequence of int, optional
         Pairs that are left out together; by default each by itself.
 
     Returns
     -------
-    Departures
-        All of them 0 where there are fewer than four pairs.
+    OffsetFit
+        Weights of 0 where there are fewer than four pairs.
     """
-    tones = described.shape[1] - len(MANNER)
-    kinds = [part.double() for part in (heard, described[:, :tones], described[:, tones:])]
-    y = departures.double()
+    tones = voice_features.shape[1] - len(DYNAMICS_FEATURES)
+    kinds = [
+        part.double()
+        for part in (encoder_features, voice_features[:, :tones], voice_features[:, tones:])
+    ]
+    y = offsets.double()
     modules = [p.module for p in PARAMETERS]
     weights = [torch.zeros(len(PARAMETERS), kind.shape[1]).double() for kind in kinds]
-    usual = torch.zeros(len(PARAMETERS), described.shape[1]).double()
+    prior_weight = torch.zeros(len(PARAMETERS), voice_features.shape[1]).double()
     left, by_module, found_scales = torch.ones(len(PARAMETERS)), {}, {}
     crossed = torch.zeros_like(y)
     if len(y) < FEWEST:
-        return _of(weights, usual, left, {}, crossed, {})
+        return _of(weights, prior_weight, left, {}, crossed, {})
     groups = [[pair] for pair in range(len(y))] if groups is None else groups
-    noise = 1.0 / (torch.ones(len(y)) if certainty is None else certainty).double()
+    noise = 1.0 / (torch.ones(len(y)) if confidence is None else confidence).double()
     y = y - y.mean(dim=0)
-    voices = described.double() - described.double().mean(dim=0)
+    voices = voice_features.double() - voice_features.double().mean(dim=0)
     kinds = [kind - kind.mean(dim=0) for kind in kinds]
     total, others = y.square().sum(dim=0), _from_others(y, groups)
     for module in dict.fromkeys(modules):
@@ -176,14 +179,14 @@ def fit(
         factors = [share / kind.shape[1] for share, kind in zip(shares, kinds, strict=True)]
         kernel = torch.stack([s * kind @ kind.T for s, kind in zip(factors, kinds, strict=True)])
         kernel = kernel.sum(dim=0)
-        known = habits is not None and module in habits.directions
-        tried = HABIT_SCALES if known else (0.0,)
-        mean, directions = _of_module(habits, module, columns, described.shape[1])
+        known = prior is not None and module in prior.directions
+        tried = PRIOR_SCALES if known else (0.0,)
+        mean, directions = _of_module(prior, module, columns, voice_features.shape[1])
         posteriors = [
             _posterior(
                 y[:, columns],
                 kernel,
-                strength,
+                alpha,
                 noise,
                 voices,
                 scale * mean,
@@ -199,19 +202,19 @@ def fit(
             for weight, factor, kind in zip(weights, factors, kinds, strict=True):
                 weight[columns] += share * factor * posterior.dual.T @ kind
             reaction = mean + torch.einsum("k,ksf->sf", posterior.shares, directions)
-            usual[columns] += share * scale * reaction
+            prior_weight[columns] += share * scale * reaction
         found_scales[module] = sum(s * float(p) for s, p in zip(tried, likely, strict=True))
         crossed[:, columns] = _without_means(y[:, columns] - off, y[:, columns], groups)
         error, whole = off.square().sum(dim=0), total[columns]
-        departs = whole > LEAST_TOTAL
-        left[columns] = torch.where(departs, error / whole.clamp(min=LEAST_TOTAL), 1.0).float()
-        if bool(departs.any()):
-            from_others = float(others[:, columns][:, departs].square().sum())
-            by_module[module] = max(0.0, 1.0 - float(error[departs].sum()) / from_others)
-    return _of(weights, usual, left, by_module, crossed, found_scales)
+        varies = whole > LEAST_TOTAL
+        left[columns] = torch.where(varies, error / whole.clamp(min=LEAST_TOTAL), 1.0).float()
+        if bool(varies.any()):
+            from_others = float(others[:, columns][:, varies].square().sum())
+            by_module[module] = max(0.0, 1.0 - float(error[varies].sum()) / from_others)
+    return _of(weights, prior_weight, left, by_module, crossed, found_scales)
 
 
-def blend(fits: Sequence[Departures], weights: Sequence[float]) -> Departures:
+def blend(fits: Sequence[OffsetFit], weights: Sequence[float]) -> OffsetFit:
     """Return the mean of fits to the same pairs, by weights whose sum is 1."""
     first = fits[0]
 
@@ -223,78 +226,80 @@ def blend(fits: Sequence[Departures], weights: Sequence[float]) -> Departures:
         pairs = list(zip(weights, (getattr(each, name) for each in fits), strict=True))
         return {key: sum(w * some[key] for w, some in pairs) for key in getattr(first, name)}
 
-    return Departures(
-        mean("heard_weight"), mean("voice_weight"), mean("left"), shares("by_module"),
-        mean("crossed"), shares("habit_scales"),
+    return OffsetFit(
+        mean("encoder_weight"), mean("voice_weight"), mean("left"), shares("by_module"),
+        mean("crossed"), shares("prior_scales"),
     )  # fmt: skip
 
 
 def _of(
     weights: list[Tensor],
-    usual: Tensor,
+    prior_weight: Tensor,
     left: Tensor,
     by_module: dict[str, float],
     crossed: Tensor,
     scales: dict[str, float],
-) -> Departures:
-    voice = torch.cat(weights[1:], dim=1) + usual
-    return Departures(weights[0].float(), voice.float(), left, by_module, crossed.float(), scales)
+) -> OffsetFit:
+    voice = torch.cat(weights[1:], dim=1) + prior_weight
+    return OffsetFit(weights[0].float(), voice.float(), left, by_module, crossed.float(), scales)
 
 
 def _of_module(
-    habits: Habits | None, module: str, columns: Tensor, features: int
+    prior: StripPrior | None, module: str, columns: Tensor, features: int
 ) -> tuple[Tensor, Tensor]:
-    """The habits' mean and directions for the settings of a module."""
-    if habits is None or module not in habits.directions:
+    """The prior's mean and directions for the settings of a module."""
+    if prior is None or module not in prior.directions:
         none = torch.zeros(int(columns.sum()), features).double()
         return none, none[None][:0]
-    return habits.mean[columns], habits.directions[module][:, columns]
+    return prior.mean[columns], prior.directions[module][:, columns]
 
 
 def _posterior(
     y: Tensor,
     kernel: Tensor,
-    strength: float,
+    alpha: float,
     noise: Tensor,
     voices: Tensor,
     mean: Tensor,
     directions: Tensor,
     groups: Sequence[Sequence[int]],
 ) -> _Posterior:
-    """The posterior of a module with one strength of its ridge and one scale of its habits.
+    """The posterior of a module, for one ridge penalty and one factor of the prior.
 
     The covariance of a setting is its own variance times that of the pairs, and the settings have
     in common only the shares of the directions (Woodbury's identity). The variances are those at
     which the expectation of the errors agrees with them, as in expectation maximisation.
     """
-    covariance = kernel + strength * torch.diag(noise) + FREE * torch.ones_like(kernel)
+    covariance = kernel + alpha * torch.diag(noise) + FREE * torch.ones_like(kernel)
     factor = torch.linalg.cholesky(covariance)
     precise, half_log = torch.cholesky_inverse(factor), float(factor.diagonal().log().sum())
     designs = torch.einsum("nf,ksf->snk", voices, directions)
     solved = torch.einsum("nm,smk->snk", precise, designs)
     inner = torch.einsum("snk,snl->skl", designs, solved)
     residual = y - voices @ mean.T
-    told = torch.einsum("snk,ns->sk", solved, residual)
+    projected = torch.einsum("snk,ns->sk", solved, residual)
     pairs, count = y.shape
-    usual = USUAL_PAIRS * USUAL_DEVIATION**2 / (1.0 + strength)
-    variance = (y.square().sum(dim=0) / (1.0 + strength) + usual) / (pairs - 1.0 + USUAL_PAIRS)
+    prior_square = PRIOR_PAIRS * PRIOR_DEVIATION**2 / (1.0 + alpha)
+    variance = (y.square().sum(dim=0) / (1.0 + alpha) + prior_square) / (pairs - 1.0 + PRIOR_PAIRS)
     for _ in range(VARIANCE_STEPS):
         precision = (inner / variance[:, None, None]).sum(dim=0)
         root = torch.linalg.cholesky(precision + torch.eye(len(precision)).double())
-        toward = (told / variance[:, None]).sum(dim=0)
+        toward = (projected / variance[:, None]).sum(dim=0)
         shares = torch.cholesky_solve(toward[:, None], root)[:, 0]
-        spread = torch.cholesky_inverse(root) if len(root) else root
+        covariance_of_shares = torch.cholesky_inverse(root) if len(root) else root
         last = residual - torch.einsum("snk,k->ns", designs, shares)
         dual = precise @ last
         now = variance
-        expected = (last * dual).sum(dim=0) + torch.einsum("skl,kl->s", inner, spread)
-        variance = (expected + usual) / (pairs - 1.0 + USUAL_PAIRS)
+        expected = (last * dual).sum(dim=0) + torch.einsum("skl,kl->s", inner, covariance_of_shares)
+        variance = (expected + prior_square) / (pairs - 1.0 + PRIOR_PAIRS)
     whitened = precise @ residual
     evidence = -0.5 * float(((residual * whitened).sum(dim=0) / now).sum()) - count * half_log
-    evidence -= 0.5 * float((pairs - 1.0 + USUAL_PAIRS) * now.log().sum() + (usual / now).sum())
+    evidence -= 0.5 * float(
+        (pairs - 1.0 + PRIOR_PAIRS) * now.log().sum() + (prior_square / now).sum()
+    )
     evidence += 0.5 * float(toward @ shares) - float(root.diagonal().log().sum())
     # Errors on pairs left out: what the inverse covariance has of them, solved for what it has of
-    # the departures; Woodbury's identity once more.
+    # the offsets; Woodbury's identity once more.
     solved, whitened = solved / now[:, None, None], dual / now
     precision = precision + torch.eye(len(precision)).double()
     off = torch.empty_like(y)
@@ -309,7 +314,7 @@ def _posterior(
 
 
 def _from_others(y: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
-    """Departures from the mean of the pairs of other groups; that of all is 0."""
+    """Offsets from the mean of the pairs of other groups; that of all is 0."""
     found = y.clone()
     for group in groups:
         found[group] += y[group].sum(dim=0) / max(len(y) - len(group), 1)
@@ -317,7 +322,7 @@ def _from_others(y: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _without_means(predicted: Tensor, y: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
-    """What is predicted from other groups, against the usual voice and departure of all pairs.
+    """Predictions from other groups, relative to the mean voice and offset of all pairs.
 
     The means of the others differ from those of all by what the group itself has; here they are
     put back, since the studio's strip is that of all.

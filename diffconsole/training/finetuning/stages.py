@@ -1,9 +1,10 @@
 """The work of fine-tuning: what is trained in each stage, a step, an epoch, the measure.
 
 Every stage moves a part of the model by the distance of the console's output to the mix: first
-one strip for all vocals (the head's offsets), then how the strip departs from it with the voice
+one strip for all vocals (the head's offsets), then offsets from it by the voice
 (the head's linear maps, on features that are found once), then the encoder's top stages too.
-A pull, in units of the labels' spread, holds the settings close to those of the stage's beginning.
+An L2 penalty, in units of the labels' deviation, holds the settings close to those of the stage's
+beginning.
 """
 
 from __future__ import annotations
@@ -21,39 +22,39 @@ from torch import Tensor, nn
 from ...console import Console
 from ...losses import mix_distance
 from ...model.head import Head
-from ...model.predictor import SAFE_SIDE, WINDOW_SECONDS, Predictor
-from ...model.voice_features import LEAST_SPREADS, describe
+from ...model.predictor import ESTIMATE_BIAS_STD, WINDOW_SECONDS, Predictor
+from ...model.voice_features import MIN_FEATURE_STD, extract_voice_features
 from ...pairs import PAIR_RATE, Pair
 from ...strip.parameters import PARAMETERS, denormalize
 from ..distributed import Workers
 from ..matching.search import BLIND
+from .engineer_prior import shipped_prior
 from .finetune_options import FinetuneOptions
-from .habits import shipped_prior
-from .near import ADAM_EPS, LOSS_STRIDE, map_estimates_of
+from .map_estimates import ADAM_EPS, LOSS_STRIDE, map_estimates_of
 from .segments import SegmentLoader, SegmentRef, places_of
-from .studio_strip import in_terms_of, middle_of, spread_of
+from .studio_strip import in_terms_of, label_std_of, middle_of
 
-__all__ = ["TRAINED", "Work", "rebase"]
+__all__ = ["TRAINED", "Work", "reset_to_constant"]
 
 TRAINED = ("studio", "head", "top")
 """Stages that train in epochs."""
 
 LEAD_SECONDS = 1.0
-PULL = {"studio": 0.01, "head": 0.03, "top": 0.03}
+L2_PENALTY = {"studio": 0.01, "head": 0.03, "top": 0.03}
 VARIANTS = 3
 MOST_STEPS = 20
 """Of an epoch: what a run that is killed loses, and how often the pairs held out are asked."""
 
-USUAL_VOICES = 8.0
-"""That the deviation between voices in general counts as, beside that of a studio's."""
+PRIOR_VOICES = 8.0
+"""Voices that the deviation between voices in general counts as, beside a studio's own."""
 
 MOST_CLIPPED = 5.0
 SEEN = torch.tensor([p.key not in BLIND for p in PARAMETERS])
 """Settings that gradients move; the other gains are the makeup's, the pre-delay the labels'."""
 
 
-def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
-    """Make a head answer one strip, with one uncertainty, for everything.
+def reset_to_constant(head: Head, strip: Tensor, deviation: Tensor) -> None:
+    """Make a head predict one strip, with one uncertainty, for every input.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def rebase(head: Head, strip: Tensor, deviation: Tensor) -> None:
     deviation : Tensor
         ``(parameters,)``, normalised.
     """
-    side = torch.tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
+    side = torch.tensor([ESTIMATE_BIAS_STD.get(p.key, 0.0) for p in PARAMETERS])
     with torch.no_grad():
         for layer in (head.mean, head.log_variance, head.skip, head.voice):
             layer.weight.zero_()
@@ -86,10 +87,10 @@ class _Answer(nn.Module):
         self.model = model
 
     def forward(
-        self, x: Tensor, described: Tensor, is_audio: bool
+        self, x: Tensor, voice_features: Tensor, is_audio: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         pooled = self.model.head.pool(self.model.encoder(x)) if is_audio else x
-        mean, log_variance = self.model.head.answer(pooled, described)
+        mean, log_variance = self.model.head.predict_from_pooled(pooled, voice_features)
         # Gradients are awaited for everything that is trained; an encoder may leave some unused.
         trained = [p.sum() for p in self.parameters() if p.requires_grad]
         return mean + 0.0 * torch.stack(trained).sum(), log_variance, pooled.detach()
@@ -113,10 +114,14 @@ class Work:
         self.held_places = places_of(held)
         self.console = Console(PAIR_RATE, bypass=model.off, reverb_seconds=WINDOW_SECONDS)
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
-        self.described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.train.takes])
-        self.held_described = torch.stack([describe(t.mono, PAIR_RATE) for t in self.held.takes])
+        self.voice_features = torch.stack(
+            [extract_voice_features(t.mono, PAIR_RATE) for t in self.train.takes]
+        )
+        self.held_voice_features = torch.stack(
+            [extract_voice_features(t.mono, PAIR_RATE) for t in self.held.takes]
+        )
         self.middle: Tensor | None = None
-        self.spread = torch.full((len(PARAMETERS),), 0.1)
+        self.label_std = torch.full((len(PARAMETERS),), 0.1)
         self.anchor: Head = copy.deepcopy(model.head)
         self._pooled: dict[int, Tensor] = {}
         self._net: nn.Module = _Answer(model)
@@ -151,7 +156,7 @@ class Work:
     # What the labels give
 
     def learn(self, labels: Tensor) -> bool:
-        """Take in the labels: their middle, and their spread in its terms; whether there are any.
+        """Set the middle and the deviation of the labels; return whether there are any.
 
         Parameters
         ----------
@@ -161,20 +166,20 @@ class Work:
         known = labels[~labels.isnan().any(dim=1)]
         if len(known) and self.middle is None:
             self.middle = middle_of(known)
-            self.spread = spread_of(in_terms_of(self.middle, known) - self.middle)
+            self.label_std = label_std_of(in_terms_of(self.middle, known) - self.middle)
         return len(known) > 0
 
     def start_studio(self) -> None:
-        """Answer the middle of the labels for every vocal."""
+        """Predict the middle of the labels for every vocal."""
         assert self.middle is not None
-        rebase(self.model.head, self.middle, self.spread)
+        reset_to_constant(self.model.head, self.middle, self.label_std)
 
     def strip(self) -> Tensor:
-        """What a head that answers one strip for every vocal chooses, ``(parameters,)``."""
+        """Point estimate of a head that predicts one strip for every vocal, ``(parameters,)``."""
         head = self.model.head
         with torch.no_grad():
             deviation = (head.log_variance.bias / 2.0).exp()
-            chosen = self.model.choose(head.mean.bias.sigmoid(), deviation).cpu()
+            chosen = self.model.point_estimate(head.mean.bias.sigmoid(), deviation).cpu()
         # Kept under its digits: the last of them may differ between machines.
         return self.workers.broadcast(chosen)
 
@@ -196,9 +201,11 @@ class Work:
         pooled = self.pooled(0)
         owner = torch.tensor([place.pair for place in self.places[0]])
         # A window more or less of a vocal: what counts is the mean, as when it is predicted.
-        return torch.stack([pooled[owner == i].mean(dim=0) for i in range(len(self.described))])
+        return torch.stack(
+            [pooled[owner == i].mean(dim=0) for i in range(len(self.voice_features))]
+        )
 
-    def centre(self, known: Tensor | None = None) -> Tensor:
+    def standardise_inputs(self, known: Tensor | None = None) -> Tensor:
         """Standardise the input of the linear maps for these voices.
 
         Parameters
@@ -213,17 +220,17 @@ class Work:
         """
         head, mean = self.model.head, self.means()
         rows = known if known is not None and bool(known.any()) else slice(None)
-        least = self.described.new_tensor(LEAST_SPREADS)
+        least = self.voice_features.new_tensor(MIN_FEATURE_STD)
         with torch.no_grad():
-            head.centre.copy_(mean[rows].mean(dim=0))
-            head.spread.copy_(mean[rows].std(dim=0, unbiased=False) + 1e-3)
-            head.usual.copy_(self.described[rows].mean(dim=0))
-            found = self.described[rows]
+            head.feature_mean.copy_(mean[rows].mean(dim=0))
+            head.feature_std.copy_(mean[rows].std(dim=0, unbiased=False) + 1e-3)
+            head.voice_mean.copy_(self.voice_features[rows].mean(dim=0))
+            found = self.voice_features[rows]
             # A few voices, or one singer's, lie closer together than voices do.
-            known_as = USUAL_VOICES * torch.from_numpy(shipped_prior().usual_spread).square()
-            variance = len(found) * found.var(dim=0, unbiased=False) + known_as
-            deviation = (variance / (len(found) + USUAL_VOICES)).sqrt()
-            head.usual_spread.copy_(torch.maximum(deviation, least))
+            prior_variance = PRIOR_VOICES * torch.from_numpy(shipped_prior().voice_std).square()
+            variance = len(found) * found.var(dim=0, unbiased=False) + prior_variance
+            deviation = (variance / (len(found) + PRIOR_VOICES)).sqrt()
+            head.voice_std.copy_(torch.maximum(deviation, least))
         return mean
 
     @torch.no_grad()
@@ -266,8 +273,8 @@ class Work:
         self._net = self.workers.wrap(_Answer(self.model), self.device)
         return torch.optim.AdamW(groups, betas=(0.85, 0.97), weight_decay=0.0)
 
-    def hold(self, state: dict[str, Tensor]) -> None:
-        """Let the pull hold the settings close to those of a head."""
+    def set_anchor(self, state: dict[str, Tensor]) -> None:
+        """Set the head whose settings the L2 penalty holds the model's close to."""
         part = {k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")}
         self.anchor.load_state_dict(part)
         self.anchor.to(self.device).requires_grad_(False).eval()
@@ -319,13 +326,15 @@ class Work:
             features = self.pooled(variant)[mine]
         else:
             features = self.train.encoder_input(places)
-        described = self.described[[place.pair for place in places]].to(self.device)
-        mean, log_variance, pooled = self._net(features.to(self.device), described, stage == "top")
-        held_at = self.anchor.answer(pooled, described)[0]
-        pull = ((mean - held_at) / self.spread.to(self.device)).square().mean(dim=1)
-        chosen = self.model.choose(mean, (log_variance / 2).exp())
+        voice_features = self.voice_features[[place.pair for place in places]].to(self.device)
+        mean, log_variance, pooled = self._net(
+            features.to(self.device), voice_features, stage == "top"
+        )
+        held_at = self.anchor.predict_from_pooled(pooled, voice_features)[0]
+        l2_penalty = ((mean - held_at) / self.label_std.to(self.device)).square().mean(dim=1)
+        chosen = self.model.point_estimate(mean, (log_variance / 2).exp())
         distance = self.distance(chosen, self.train, places)
-        loss = (weight * (distance + PULL[stage] * pull)).sum()
+        loss = (weight * (distance + L2_PENALTY[stage] * l2_penalty)).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parameters = [p for g in optimizer.param_groups for p in g["params"]]
@@ -360,13 +369,17 @@ class Work:
         found = []
         for some in rows.split(self.options.batch):
             places = [self.held_places[i] for i in some.tolist()]
-            described = self.held_described[[place.pair for place in places]].to(self.device)
+            voice_features = self.held_voice_features[[place.pair for place in places]].to(
+                self.device
+            )
             if pooled is None:
                 encoder_input = self.held.encoder_input(places).to(self.device)
-                mean, log_variance = self.model(encoder_input, described)
+                mean, log_variance = self.model(encoder_input, voice_features)
             else:
-                mean, log_variance = self.model.head.answer(pooled[some].to(self.device), described)
-            chosen = self.model.choose(mean, (log_variance / 2).exp())
+                mean, log_variance = self.model.head.predict_from_pooled(
+                    pooled[some].to(self.device), voice_features
+                )
+            chosen = self.model.point_estimate(mean, (log_variance / 2).exp())
             found.append(self.distance(chosen, self.held, places).cpu())
         each = self.workers.collect(torch.cat(found), count)
         owner = torch.tensor([place.pair for place in self.held_places])

@@ -1,4 +1,4 @@
-"""What is common to a studio's strips: one for all, the others in its terms, their spread.
+"""What is common to a studio's strips: one for all, the others in its terms, their deviation.
 
 Different bells make the same curve, and different thresholds and ratios the same dynamics, so
 labels cannot be compared setting by setting: the mean of two that sound the same may sound like
@@ -17,13 +17,13 @@ from ...strip.parameters import PARAMETERS, denormalize
 from ..matching.objective import INDEX
 from ..pretraining.targets import eq_curve_db, relevance
 
-__all__ = ["in_terms_of", "middle_of", "spread_of"]
+__all__ = ["in_terms_of", "middle_of", "label_std_of"]
 
 LEVELS_DB = torch.linspace(-48.0, -6.0, 22)
 STEPS, STEP_SIZE = 100, 0.03
 # How far a setting may move, in shares of its range, for 1 dB of the curves.
 STIFFNESS = 30.0
-WIDEST_SPREAD, LEAST_SPREAD = 0.25, 0.02
+MAX_STD, MIN_STD = 0.25, 0.02
 # Of a normal distribution, median absolute deviation to standard deviation.
 MAD = 1.4826
 CURVES = [
@@ -73,10 +73,10 @@ def middle_of(labels: Tensor) -> Tensor:
     return torch.where(torch.tensor(CURVES), found, start).clamp(0.005, 0.995)
 
 
-def spread_of(departures: Tensor) -> Tensor:
-    """Return how far labels lie from their strip, robustly, within 0.02…0.25 of the range."""
-    deviation = MAD * departures.abs().median(dim=0).values
-    return deviation.clamp(LEAST_SPREAD, WIDEST_SPREAD)
+def label_std_of(offsets: Tensor) -> Tensor:
+    """Return a robust standard deviation of the offsets, within 0.02…0.25 of the range."""
+    deviation = MAD * offsets.abs().median(dim=0).values
+    return deviation.clamp(MIN_STD, MAX_STD)
 
 
 def _weighted_medians(labels: Tensor) -> Tensor:
@@ -100,9 +100,9 @@ def _descend(start: Tensor, eq: Tensor, dynamics: Tensor, *, count: int) -> Tens
         optimizer.param_groups[0]["lr"] = STEP_SIZE * (1.0 - 0.95 * step / STEPS)
         ours = curves_db(points)
         error = (ours[0] - eq).square().mean(dim=1) + (ours[1] - dynamics).square().mean(dim=1)
-        pull = (points - start).square().mean(dim=1) * (len(CURVES) / len(FIRST_PARAMETERS))
+        l2_penalty = (points - start).square().mean(dim=1) * (len(CURVES) / len(FIRST_PARAMETERS))
         optimizer.zero_grad()
-        (error + STIFFNESS * pull).sum().backward()
+        (error + STIFFNESS * l2_penalty).sum().backward()
         assert points.grad is not None
         points.grad.nan_to_num_().mul_(mask)
         optimizer.step()

@@ -20,9 +20,9 @@ from ...pairs import Pair
 from ...pairs.evaluation import level_distance, preset_distance
 from ...strip.later import missing_modules
 from ...strip.preset import Preset
-from .found import Found
 from .plan import Plan, plan_for
 from .search import search
+from .search_result import SearchResult
 from .side_by_side import side_by_side
 
 __all__ = ["QUICK_TOGETHER", "TOGETHER_ON_GPU", "Match", "MatchOptions", "groups_of", "match"]
@@ -211,7 +211,12 @@ def _search_group(
     began = time.monotonic()
     budget = None if options.seconds is None else options.seconds * len(pairs)
     found, stopped = search(
-        pairs, plan, seconds=budget, seed=options.seed, device=device, tell=report_progress
+        pairs,
+        plan,
+        seconds=budget,
+        seed=options.seed,
+        device=device,
+        report_progress=report_progress,
     )
     took = (time.monotonic() - began) / len(pairs)
     return [
@@ -232,7 +237,9 @@ def groups_of(pairs: Sequence[Pair], most: int) -> list[list[int]]:
     return groups
 
 
-def _match_of(pair: Pair, found: Found, options: MatchOptions, took: float, stopped: bool) -> Match:
+def _match_of(
+    pair: Pair, found: SearchResult, options: MatchOptions, took: float, stopped: bool
+) -> Match:
     settings = found.settings()
     written = Preset.from_json(Preset.from_settings(settings, bypass=found.off).to_json())
     return Match(

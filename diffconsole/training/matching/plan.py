@@ -56,5 +56,5 @@ USUAL = Plan(
 
 
 def plan_for(quick: bool) -> Plan:
-    """Return the plan of quick labels, or the usual one."""
+    """Return the plan of quick labels, or the default one."""
     return QUICK if quick else USUAL

@@ -12,7 +12,8 @@ makeup are of ordinary size. Five stages:
    the spectrum is still off.
 4. Where the mix shows the reverb's own noise, the samples themselves give the settings
    (:mod:`.polish`).
-5. What the result does without is switched off, and the rest says how sure it is (:mod:`.tidy`).
+5. What the result does without is switched off, and the uncertainty of the rest is
+   estimated (:mod:`.postprocess`).
 
 The loss is the distance that is reported, on a random part of the frames at each step, and a pull
 towards ordinary settings that is weak beside anything audible.
@@ -32,14 +33,14 @@ from torch import Tensor
 from ...pairs import Pair
 from ...strip.later import LATER
 from ...strip.parameters import CHAIN, PARAMETERS
-from .found import Found
 from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective, render_all
 from .plan import Plan, Round, plan_for
 from .polish import pre_delay_in_mix, refine_least_squares
+from .postprocess import estimate_sensitivity, levelled, prune_inaudible
+from .search_result import SearchResult
 from .starts import first_guesses, move_idle_bells, ordinary
-from .tidy import estimate_sensitivity, levelled, prune_inaudible
 
-__all__ = ["Found", "Plan", "Round", "plan_for", "search"]
+__all__ = ["SearchResult", "Plan", "Round", "plan_for", "search"]
 
 PULL = 0.02
 MOMENTUM, SMOOTHING, ADAM_EPS = 0.8, 0.95, 1e-4
@@ -70,8 +71,8 @@ def search(
     seconds: float | None = None,
     seed: int = 0,
     device: str = "cpu",
-    tell: Callable[[float, float], None] = lambda *_: None,
-) -> tuple[list[Found], bool]:
+    report_progress: Callable[[float, float], None] = lambda *_: None,
+) -> tuple[list[SearchResult], bool]:
     """Find the settings that turn raw vocals into their mixes, those of all pairs in one batch.
 
     Parameters
@@ -88,17 +89,17 @@ def search(
         Seed of every random choice.
     device : str
         ``"cpu"`` or ``"cuda"``.
-    tell : callable
+    report_progress : callable
         Called after each step with the share of the work done, 0…1, and the mean distance.
 
     Returns
     -------
-    found : list of Found
+    found : list of SearchResult
         One per pair.
     stopped : bool
         Whether Ctrl-C ended it: these are the best until then.
     """
-    run = _Search(pairs, plan, seconds, seed, device, tell)
+    run = _Search(pairs, plan, seconds, seed, device, report_progress)
     try:
         run.run()
     except KeyboardInterrupt:
@@ -114,15 +115,15 @@ class _Search:
         seconds: float | None,
         seed: int,
         device: str,
-        tell: Callable[[float, float], None],
+        report: Callable[[float, float], None],
     ) -> None:
-        self.pairs, self.plan, self.device, self.tell = pairs, plan, device, tell
+        self.pairs, self.plan, self.device, self.report = pairs, plan, device, report
         self.rng = np.random.default_rng(seed)
         self.began, self.seconds = time.monotonic(), seconds
         self.length = 0.0
         self.objectives: list[MatchObjective] = []
         objectives = self.at(plan.rounds[0].seconds)
-        self.found = [Found(ordinary(), s.input_db, s.output_db) for s in objectives]
+        self.found = [SearchResult(ordinary(), s.input_db, s.output_db) for s in objectives]
         self.work = sum(r.seconds * r.steps * r.keep for r in plan.rounds)
         self.done = 0.0
 
@@ -168,7 +169,7 @@ class _Search:
             alone = self.plan.thorough and self.spent() < 1.0
             found.off = prune_inaudible(objective, found.point, one_by_one=alone)
             if self.plan.thorough and self.spent() < 1.0:
-                found.spread = estimate_sensitivity(objective, found.point, found.off)
+                found.ranges = estimate_sensitivity(objective, found.point, found.off)
 
     def remember(self, points: list[Tensor]) -> None:
         for objective, found, some in zip(self.objectives, self.found, points, strict=True):
@@ -197,9 +198,9 @@ class _Search:
         settle = Round(round_.seconds, LAST_STEPS, 0.01, 2, 1)
         self.remember(self.descend(self.objectives, points, settle))
 
-    def may_continue_solving(self, found: Found) -> bool:
+    def may_continue_solving(self, found: SearchResult) -> bool:
         """Report that the search is alive; whether there is time left."""
-        self.tell(1.0, found.distance)
+        self.report(1.0, found.distance)
         return self.spent() < SOLVE_UNTIL
 
     def descend(
@@ -219,7 +220,7 @@ class _Search:
                     found.history.append(value)
                 self.done += round_.seconds * round_.keep
                 share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
-                self.tell(min(share, 1.0), sum(least) / len(least))
+                self.report(min(share, 1.0), sum(least) / len(least))
                 if self.spent() > most:
                     break
         except KeyboardInterrupt:

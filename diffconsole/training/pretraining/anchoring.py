@@ -1,9 +1,9 @@
-"""The last stage of pretraining: predictions that depart from one strip by what can be known.
+"""The last stage of pretraining: predictions are shrunk towards one strip, the anchor.
 
-Trained on simulated raw vocals, a network answers the mean of what their strips were, and how it
-departs with the voice. Of real raw vocals both are worse than one good strip for all. So the head
-is made to answer the anchor (:mod:`diffconsole.strip.anchor`) for the usual voice, and to depart
-from it by a share of what it learnt; then its uncertainty is scaled again, about the anchor.
+Trained on simulated raw vocals, a network predicts the mean of their strips, and offsets from it by
+the voice. For real raw vocals both are worse than one good strip for all. So the head is made to
+predict the anchor (:mod:`diffconsole.strip.anchor`) for the mean voice, plus a share of the offsets
+that it learnt; then its uncertainty is calibrated again, about the anchor.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from torch import Tensor
 
 from ...encoders.logmel import LogMelEncoder
 from ...model.head import Head
-from ...model.predictor import SAFE_SIDE, Predictor
+from ...model.predictor import ESTIMATE_BIAS_STD, Predictor
 from ...strip.anchor import anchor
 from ...strip.parameters import PARAMETERS
 from .pretrain_model import PretrainModel, ValidationSet, calibrate
 from .simulate import Voices, simulate
 from .strips import Strips
 
-__all__ = ["ANCHOR_SHARE", "USUAL", "settle", "undo_anchoring", "usual_voices"]
+__all__ = ["ANCHOR_SHARE", "ANCHOR_VOICES", "settle", "undo_anchoring", "pooled_raw_vocals"]
 
 ANCHOR_SHARE = 0.4
-"""Of the departures: on simulated raw vocals of validation speakers the error of the
+"""Of the offsets: on simulated raw vocals of validation speakers the error of the
 EQ's curve is lowest with 0.4 to 0.5 of them."""
 
-USUAL = 96
-"""Simulated raw vocals that the usual voice is the mean of."""
+ANCHOR_VOICES = 96
+"""Simulated raw vocals that the mean voice is the mean of."""
 
-USUAL_SEED = 3
+ANCHOR_SEED = 3
 
 
 @torch.no_grad()
-def usual_voices(
+def pooled_raw_vocals(
     encoder: LogMelEncoder,
     voices: Voices,
     rooms: Sequence[np.ndarray],
     strips: Strips,
     seed: int,
-    count: int = USUAL,
+    count: int = ANCHOR_VOICES,
 ) -> Tensor:
     """Return the pooled frames of simulated raw vocals, ``(count, 2·dim)``."""
     device = next(encoder.parameters()).device
     found = []
     for number in range(count):
-        rng = np.random.default_rng((seed, USUAL_SEED, number))
+        rng = np.random.default_rng((seed, ANCHOR_SEED, number))
         raw = simulate(voices, rooms, strips, rng).raw
         mel = encoder.mel(torch.from_numpy(raw[None]).to(device))
         found.append(Head.pool(encoder.frames_of(mel.float())))
@@ -61,9 +61,9 @@ def undo_anchoring(
     rooms: Sequence[np.ndarray],
     strips: Strips,
     seed: int,
-    count: int = USUAL,
+    count: int = ANCHOR_VOICES,
 ) -> None:
-    """Give a model that was anchored its whole residuals back, so that training continues.
+    """Give a model that was anchored its whole offsets back, so that training continues.
 
     Of a model that was anchored with a share of 0 none are left: it continues without any.
     """
@@ -71,13 +71,13 @@ def undo_anchoring(
     if not 0.0 < share < 1.0:
         return
     assert isinstance(model.encoder, LogMelEncoder)
-    usual = usual_voices(model.encoder, voices, rooms, strips, seed, count)
-    model.head.anchor_at(anchor(), usual, 1.0 / share)
+    pooled = pooled_raw_vocals(model.encoder, voices, rooms, strips, seed, count)
+    model.head.anchor_at(anchor(), pooled, 1.0 / share)
 
 
 @torch.no_grad()
 def settle(
-    trained: PretrainModel, usual: Tensor, validation_set: ValidationSet, share: float
+    trained: PretrainModel, pooled: Tensor, validation_set: ValidationSet, share: float
 ) -> None:
     """Anchor the head that finishes raw vocals, and scale the uncertainty of both heads.
 
@@ -85,22 +85,22 @@ def settle(
     ----------
     trained : PretrainModel
         Trained.
-    usual : Tensor
-        What :func:`usual_voices` returned for speakers that were trained on.
+    pooled : Tensor
+        What :func:`pooled_raw_vocals` returned for speakers that were trained on.
     validation_set : ValidationSet
         Examples of speakers that were not.
     share : float
-        Of the departures that the head learnt, 0…1.
+        Of the offsets that the head learnt, 0…1.
     """
     head, strip = trained.model.head, anchor()
     trained.eval()
-    usual = usual.to(head.mean.weight)
-    side = torch.tensor([SAFE_SIDE.get(p.key, 0.0) for p in PARAMETERS])
-    head.anchor_at(strip, usual, share)
+    pooled = pooled.to(head.mean.weight)
+    side = torch.tensor([ESTIMATE_BIAS_STD.get(p.key, 0.0) for p in PARAMETERS])
+    head.anchor_at(strip, pooled, share)
     # What is chosen lies beside the mean by a part of the deviation, and the deviation that is
     # right depends on where the mean is: the second time hardly anything moves.
     for _ in range(2):
         calibrate(trained, validation_set)
-        _, log_variance = head.answer(usual)
+        _, log_variance = head.predict_from_pooled(pooled)
         deviation = (0.5 * log_variance).exp().mean(dim=0).cpu()
-        head.anchor_at((strip - side * deviation).clamp(0.0, 1.0), usual, 1.0)
+        head.anchor_at((strip - side * deviation).clamp(0.0, 1.0), pooled, 1.0)

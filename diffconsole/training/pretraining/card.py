@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import AudioError
+from .pretrain_options import with_present_names
 
 __all__ = ["finetune_card", "pretrain_card", "sources_of"]
 
@@ -16,7 +17,7 @@ MANIFEST = "manifest.csv"
 STAGES = {
     "before": "the model as it was",
     "studio": "one strip for every vocal",
-    "ridge": "residuals that follow the voice, from each pair's estimated settings",
+    "ridge": "offsets by the voice, from each pair's estimated settings",
     "head": "the same, trained through the console",
     "top": "the encoder's top stages too",
 }
@@ -121,7 +122,7 @@ def pretrain_card(info: Mapping[str, Any]) -> str:
         What ``pretrain`` records: date, options, steps, people, figures on the test speakers,
         sources of the data, and where it continued another run what that one recorded.
     """
-    options = info["options"]
+    options = with_present_names(info["options"])
     figures = dict(info["held_out"])
     fixed = figures.pop("fixed")
     labels = {
@@ -141,7 +142,7 @@ def pretrain_card(info: Mapping[str, Any]) -> str:
         if name in fixed
     )
     held = options["held_out"]
-    judges = options.get("judges") or held
+    speakers = options.get("validation") or held
     return f"""# A pretrained vocal model
 
 Analyses a raw vocal and predicts the settings of the channel strip that mixes it. Log-mel
@@ -159,7 +160,7 @@ same, and the strip that brings a raw voice to the style of a mixed one, its own
 The uncertainty is scaled so that four of five right settings of speakers that it was not trained on
 lie within its middle 80 %.{_anchored(info)}
 
-**Measured** on speakers that were never trained on ({", ".join(judges) or "none was held out"}),
+**Measured** on speakers that were never trained on ({", ".join(speakers) or "none was held out"}),
 which also chose the best state, against the anchor for every vocal:
 
 | | {" | ".join(columns)} |
@@ -175,7 +176,7 @@ pairs.
 
 **Voices** (the audio is not part of the package)
 
-{_sources(info, "voices", (*held, *judges))}
+{_sources(info, "voices", (*held, *speakers))}
 
 **Rooms**
 
@@ -184,13 +185,13 @@ pairs.
 
 
 def _anchored(info: Mapping[str, Any]) -> str:
-    """How far predictions depart from the anchor."""
+    """How far predictions differ from the anchor."""
     if "anchor_share" not in info:
         return ""
     return (
-        " For the usual voice it answers the anchor, and departs from it by\n"
-        f"{info['anchor_share']:g} of what it learnt: most of what turns a raw vocal into a mixed "
-        "one is common to all."
+        " For the mean voice it predicts the anchor, and for others it adds\n"
+        f"{info['anchor_share']:g} of the offsets that it learnt: most of what turns a raw vocal "
+        "into a mixed one is common to all."
     )
 
 
@@ -222,7 +223,7 @@ def _runs(info: Mapping[str, Any]) -> str:
     return f"""{runs}{start} on {info["trained"]}, {info["steps"]} steps{mean}:
 
 ```sh
-{_command(info["options"])}
+{_command(with_present_names(info["options"]))}
 ```"""
 
 
@@ -234,7 +235,7 @@ def _command(options: Mapping[str, Any]) -> str:
     if options.get("finished"):
         command += f" --finished {options['finished']}"
     for name, option in (
-        ("held_out", "held-out"), ("judges", "validation"), ("reference", "reference")
+        ("held_out", "held-out"), ("validation", "validation"), ("reference", "reference")
     ):  # fmt: skip
         if options.get(name):
             command += f" --{option} {','.join(options[name])}"

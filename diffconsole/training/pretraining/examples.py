@@ -112,14 +112,20 @@ class Stream(IterableDataset):
         rng = np.random.default_rng(seed)
         raw = simulate(self.voices, self.rooms, self.strips, rng)
         table = self.strips.table
-        alike = process_several(self.voices, self.rooms, table, rng, count=3, same_share=SAME_SHARE)
-        other = Processed(alike.raw[:1], *through_strip(alike.raw[:1], random_strip(table, rng)))
-        levels_db = [gain_db + TWO_SIDES_DB for gain_db in alike.levelling_db]
-        second, third = (alike.heard[n] * np.float32(10.0 ** (levels_db[n] / 20.0)) for n in (1, 2))
-        sounds = (raw.raw, alike.heard[0], second, alike.raw[0], third, other.heard[0])
-        gains_db = (0.0, levels_db[1], alike.levelling_db[0], levels_db[2])
+        same_strip = process_several(
+            self.voices, self.rooms, table, rng, count=3, same_share=SAME_SHARE
+        )
+        other = Processed(
+            same_strip.raw[:1], *through_strip(same_strip.raw[:1], random_strip(table, rng))
+        )
+        levels_db = [gain_db + TWO_SIDES_DB for gain_db in same_strip.levelling_db]
+        second, third = (
+            same_strip.output[n] * np.float32(10.0 ** (levels_db[n] / 20.0)) for n in (1, 2)
+        )
+        sounds = (raw.raw, same_strip.output[0], second, same_strip.raw[0], third, other.output[0])
+        gains_db = (0.0, levels_db[1], same_strip.levelling_db[0], levels_db[2])
         target = np.stack((
-            raw.normalised(), *(alike.normalised(g) for g in gains_db), other.normalised()
+            raw.normalised(), *(same_strip.normalised(g) for g in gains_db), other.normalised()
         ))  # fmt: skip
         return self.mel(torch.from_numpy(np.stack(sounds))).half().clone(), torch.from_numpy(target)
 
@@ -134,10 +140,12 @@ class Pool:
     def batch(self, step: int, made: Mapping[int, Example]) -> list[Tensor]:
         """Keep what was made for a step, and return what the step uses."""
         # Copies: what another process sent keeps a file open as long as it lives.
-        self.kept.update({n: (heard.clone(), told.clone()) for n, (heard, told) in made.items()})
+        self.kept.update(
+            {n: (sounds.clone(), target.clone()) for n, (sounds, target) in made.items()}
+        )
         numbers = [*self.schedule.fresh_in(step), *self.schedule.again_in(step)]
-        heard = [self.kept[number] for number in numbers]
+        examples = [self.kept[number] for number in numbers]
         oldest = self.schedule.fresh_in(step).stop - POOL
         for number in [n for n in self.kept if n < oldest]:
             del self.kept[number]
-        return [torch.stack(part) for part in zip(*heard, strict=True)]
+        return [torch.stack(part) for part in zip(*examples, strict=True)]

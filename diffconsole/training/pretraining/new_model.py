@@ -20,7 +20,7 @@ __all__ = ["new_model"]
 def new_model(
     spec: str, sample_rate: int | None = None, seed: int = 0, *, trust: bool = False
 ) -> Predictor:
-    """Build a predictor on an encoder; its head answers the anchor for everything.
+    """Build a predictor on an encoder; its head predicts the anchor for every input.
 
     Parameters
     ----------

@@ -38,11 +38,11 @@ from ...strip.anchor import anchor
 from ...strip.parameters import PARAMETERS
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..interrupts import uninterrupted
-from .anchoring import settle, undo_anchoring, usual_voices
+from .anchoring import pooled_raw_vocals, settle, undo_anchoring
 from .card import pretrain_card, sources_of
 from .examples import SOUNDS, Pool, Schedule, Stream
 from .pretrain_model import PretrainModel, make_validation_set, means_of, validate
-from .pretrain_options import PretrainOptions, identity_of, recorded
+from .pretrain_options import PretrainOptions, identity_of, recorded, with_present_names
 from .simulate import Example as Raw
 from .simulate import Voices, load_rooms, load_voices, simulate
 from .starting_model import mean_with, starting_model, take_over
@@ -67,7 +67,7 @@ def held_out_examples(
     voices: Voices, rooms: Sequence[np.ndarray], count: int, strips: Strips | None = None
 ) -> Iterator[Raw]:
     """Make the fixed simulated raws that models are measured on."""
-    strips = strips or Strips.usual()
+    strips = strips or Strips.around_anchor()
     for i in range(count):
         yield simulate(voices, rooms, strips, np.random.default_rng((HELD_OUT_SEED, i)))
 
@@ -127,7 +127,7 @@ def pretrain(
         raise ModelError("0 steps leave weights of chance; name the model to start from")
     start = None if options.start_from is None else starting_model(options, trust_checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    roles = (("hold out", options.held_out), ("validate on", options.judges))
+    roles = (("hold out", options.held_out), ("validate on", options.validation))
     if Path(options.voices).is_dir():
         # Before minutes of reading.
         _check_people(options, roles, {p.name for p in Path(options.voices).iterdir()})
@@ -140,17 +140,17 @@ def pretrain(
         "rooms": sources_of(options.rooms, "kind"),
         **({"finished": sources_of(options.finished, "song")} if options.finished else {}),
     }
-    apart = {*options.held_out, *options.judges}
+    apart = {*options.held_out, *options.validation}
     people = [p for p in voices.clips if p not in apart]
     if not people:
         raise ModelError(f"{options.voices}: all speakers are held out; leave some to train on")
-    strips = Strips.usual()
+    strips = Strips.around_anchor()
     pretrain_model = PretrainModel(options.bfloat16)
     model = pretrain_model.model
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel)
-    usual = strips.middle
-    middle = torch.tensor([p.to_normalised(usual[p.key]) for p in PARAMETERS])
+    medians = strips.middle
+    middle = torch.tensor([p.to_normalised(medians[p.key]) for p in PARAMETERS])
     for head, at in (
         (model.head, anchor()),
         (model.style, middle),
@@ -161,7 +161,7 @@ def pretrain(
     if start is not None:
         take_over(model, start, options)
     pretrain_model.to(device)
-    strangers = voices.of(options.judges or options.held_out or people)
+    strangers = voices.of(options.validation or options.held_out or people)
     validating = Stream(strangers, rooms, strips, mel, HELD_OUT_SEED, 0)
     validation_set = make_validation_set(validating, validation)
     known = voices.of(people), rooms, strips, options.seed, validation
@@ -185,7 +185,8 @@ def pretrain(
         # A run of before there were options in it is of these.
         like = {key: progress[key] for key in ("step", "seconds", "best")}
         progress, best = load_checkpoint(checkpoint, pretrain_model, optimizer, like)
-        if progress.get("options", identity_of(options)) != identity_of(options):
+        stored = with_present_names(progress.get("options", identity_of(options)))
+        if stored != identity_of(options):
             raise ModelError(
                 f"{folder}: holds an unfinished run with other data or options; repeat that "
                 "command to finish it, or add --force to start again"
@@ -219,7 +220,7 @@ def pretrain(
         figures = validate(pretrain_model, validation_set)
         report({"held_out": figures, "step": progress["step"]})
         with uninterrupted():
-            progress["judged"] = progress["step"]
+            progress["validated"] = progress["step"]
             if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
                 progress["best"] = figures
                 best = {k: v.detach().cpu().clone() for k, v in pretrain_model.state_dict().items()}
@@ -230,11 +231,11 @@ def pretrain(
             return float(progress["step"] / options.steps) if options.steps else 1.0
         return (time.monotonic() - began) / budget
 
-    def step(heard: Tensor, target: Tensor, share: float) -> float:
+    def step(sounds: Tensor, target: Tensor, share: float) -> float:
         for group in optimizer.param_groups:
             warm = min(1.0, (progress["step"] + 1) / 100)
             group["lr"] = options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * share))
-        losses = pretrain_model(heard.to(device), target.to(device))
+        losses = pretrain_model(sounds.to(device), target.to(device))
         optimizer.zero_grad(set_to_none=True)
         losses["sum"].mean().backward()
         torch.nn.utils.clip_grad_norm_(pretrain_model.parameters(), 5.0)
@@ -246,7 +247,9 @@ def pretrain(
         if options.steps is None:
             return time.monotonic() - validated_at > max(60.0, budget / VALIDATIONS)
         number, every = progress["step"], max(1, round(options.steps / VALIDATIONS))
-        return bool(number % every == 0 and number != progress.get("judged", 0))
+        # Runs of earlier versions have it under another name.
+        last = progress.get("validated", progress.get("judged", 0))
+        return bool(number % every == 0 and number != last)
 
     try:
         for made in loader:
@@ -279,7 +282,7 @@ def pretrain(
         pretrain_model.eval()
     # Twice as many: what a state is chosen by needs fewer examples than a calibration.
     enough = make_validation_set(validating, 2 * validation)
-    settle(pretrain_model, usual_voices(model.encoder, *known), enough, options.anchor_share)
+    settle(pretrain_model, pooled_raw_vocals(model.encoder, *known), enough, options.anchor_share)
     figures |= _kept(validate(pretrain_model, validation_set))
     pretrain_model.eval()
     at = anchor().to(device).expand(len(validation_set), -1)

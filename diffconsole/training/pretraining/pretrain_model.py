@@ -54,16 +54,18 @@ class PretrainModel(nn.Module):
             ``(batch, sounds, parameters)``.
         """
         pooled = self._pooled(sounds)
-        finish = settings_loss(*self.model.head.answer(pooled[:, 0]), target[:, 0])
+        finish = settings_loss(*self.model.head.predict_from_pooled(pooled[:, 0]), target[:, 0])
         # By slices: a list of places would be an index that is copied to the device each time.
         processed, known = (
             torch.stack([each[:, place] for place in PROCESSED], dim=1) for each in (pooled, target)
         )
-        listen = _mean_loss(*self.listener.answer(processed), known)
+        listen = _mean_loss(*self.listener.predict_from_pooled(processed), known)
         second, third = pooled[:, 2], pooled[:, 4]
         references = (second, third, 0.5 * (second + third))
         style = torch.stack([
-            settings_loss(*self.model.style_answer(pooled[:, 3], reference), target[:, 3])["total"]
+            settings_loss(
+                *self.model.predict_style_from_pooled(pooled[:, 3], reference), target[:, 3]
+            )["total"]
             for reference in references
         ]).mean(dim=0)  # fmt: skip
         match = match_loss(*self.projection(processed).unbind(dim=1))
@@ -149,8 +151,8 @@ def calibrate(pretrain_model: PretrainModel, validation_set: ValidationSet) -> N
         [pretrain_model._pooled(some.to(device)) for some in validation_set.sounds.split(4)]
     )
     for head, answer, task in (
-        (model.head, model.head.answer(pooled[:, 0]), 0),
-        (model.style, model.style_answer(pooled[:, 3], pooled[:, 2]), 3),
+        (model.head, model.head.predict_from_pooled(pooled[:, 0]), 0),
+        (model.style, model.predict_style_from_pooled(pooled[:, 3], pooled[:, 2]), 3),
     ):
         mean, log_variance = (part.cpu() for part in answer)
         head.calibrate(mean, log_variance, validation_set.target[:, task])

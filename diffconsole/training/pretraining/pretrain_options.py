@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .anchoring import ANCHOR_SHARE
 
-__all__ = ["PretrainOptions", "identity_of", "recorded"]
+__all__ = ["PretrainOptions", "identity_of", "recorded", "with_present_names"]
+
+FORMER_NAMES = {"judges": "validation"}
+"""By the key of an option in models and checkpoints of earlier versions, its key."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,9 @@ class PretrainOptions:
         Folder of impulse responses.
     held_out : tuple of str
         Test speakers, who are not used at all.
-    judges : tuple of str
-        Validation speakers: not trained on, they choose the best state and calibrate its
-        uncertainty; by default those held out.
+    validation : tuple of str
+        Validation speakers: not trained on; the best state is chosen and its uncertainty calibrated
+        by them. By default those held out.
     reference : tuple of str
         Speakers whose long-term spectrum is the finished one; empty for the mean of all.
     finished : str, optional
@@ -44,7 +48,7 @@ class PretrainOptions:
     start_from : str, optional
         Folder of a pretrained model to continue from, by ``"shipped"`` the shipped one; by default
         from scratch. Whom it was trained on must not be held out here. A lower learning rate than
-        the usual one keeps what it knows.
+        the default keeps what it knows.
     average : bool
         Whether the model is the mean of the weights that the run started from and its best ones.
         Two ends of one path err in different ways; their mean errs less on voices unlike those of
@@ -52,7 +56,7 @@ class PretrainOptions:
     seed : int
         Of weights and examples.
     anchor_share : float
-        Share of what the head learnt that predictions depart by from the anchor, 0…1.
+        Share of the offsets from the anchor that the head learnt, 0…1.
     bfloat16 : bool
         Whether the convolutions are trained in bfloat16 mixed precision: twice as fast where the
         processor has it, as most since 2020 do.
@@ -64,7 +68,7 @@ class PretrainOptions:
     voices: str
     rooms: str | None = None
     held_out: tuple[str, ...] = ()
-    judges: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     finished: str | None = None
     minutes: float = 50.0
@@ -86,6 +90,11 @@ def recorded(options: PretrainOptions) -> dict[str, Any]:
         if facts[name] is not None:
             facts[name] = Path(facts[name]).name
     return facts
+
+
+def with_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that a model or a checkpoint records, with the keys of this version."""
+    return {FORMER_NAMES.get(name, name): value for name, value in options.items()}
 
 
 def identity_of(options: PretrainOptions) -> dict[str, Any]:

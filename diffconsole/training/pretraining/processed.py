@@ -54,7 +54,7 @@ class Processed:
     ----------
     raw : ndarray
         ``(voices, samples)`` float32 at 44.1 kHz: before the strip, each at −18 LUFS.
-    heard : ndarray
+    output : ndarray
         ``(voices, samples)``: after it, the mean of the two sides.
     settings : dict of str to float
         The strip.
@@ -63,7 +63,7 @@ class Processed:
     """
 
     raw: np.ndarray
-    heard: np.ndarray
+    output: np.ndarray
     settings: dict[str, float]
     levelling_db: tuple[float, ...]
 

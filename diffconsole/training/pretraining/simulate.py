@@ -59,7 +59,7 @@ class Voices:
         Linear-phase FIR that brings a speaker's long-term spectrum to the mean of finished ones.
     missing_db : dict of str to ndarray
         ``(bins,)``, the mean finished long-term spectrum over that of each speaker.
-    departures_db : tuple of ndarray
+    residuals_db : tuple of ndarray
         ``(bins,)`` each, by what finished voices differ from their mean; without any, every
         finished voice has the mean spectrum.
     """
@@ -67,7 +67,7 @@ class Voices:
     clips: dict[str, list[np.ndarray]]
     corrections: dict[str, np.ndarray]
     missing_db: dict[str, np.ndarray] = field(default_factory=dict)
-    departures_db: tuple[np.ndarray, ...] = ()
+    residuals_db: tuple[np.ndarray, ...] = ()
 
     def of(self, people: Sequence[str]) -> Voices:
         """Return the part of some speakers."""
@@ -77,17 +77,17 @@ class Voices:
     def correction(self, person: str, rng: np.random.Generator) -> np.ndarray:
         """Return a linear-phase FIR that gives a speaker's voice a finished long-term spectrum.
 
-        The finished spectrum is the mean plus ``a·cos θ + b·sin θ`` of two departures and an
+        The finished spectrum is the mean plus ``a·cos θ + b·sin θ`` of two residuals and an
         angle that are drawn: it varies as much, and in the same ways, as finished voices do.
         """
-        if not self.departures_db:
+        if not self.residuals_db:
             return self.corrections[person]
-        first, second = rng.integers(len(self.departures_db), size=2)
+        first, second = rng.integers(len(self.residuals_db), size=2)
         angle = rng.uniform(0.0, 2.0 * math.pi)
         return _correction(
             self.missing_db[person]
-            + math.cos(angle) * self.departures_db[first]
-            + math.sin(angle) * self.departures_db[second]
+            + math.cos(angle) * self.residuals_db[first]
+            + math.sin(angle) * self.residuals_db[second]
         )
 
 
@@ -159,13 +159,13 @@ def load_voices(
     if missing:
         raise AudioError(f"{folder}: no folder {missing[0]!r}, which the reference names")
     spectra = {person: _spectrum_db(np.concatenate(parts)) for person, parts in clips.items()}
-    departures: tuple[np.ndarray, ...] = ()
+    residuals: tuple[np.ndarray, ...] = ()
     if mixed is None:
         target = np.mean([spectra[p] for p in (reference or clips)], axis=0)
     else:
-        target, departures = _finished_spectra(Path(str(finished)), mixed)
+        target, residuals = _finished_spectra(Path(str(finished)), mixed)
     lacking = {p: target - spectra[p] for p in clips}
-    return Voices(clips, {p: _correction(lacking[p]) for p in clips}, lacking, departures)
+    return Voices(clips, {p: _correction(lacking[p]) for p in clips}, lacking, residuals)
 
 
 def _mixed_vocals(folder: Path) -> list[Path]:
@@ -180,7 +180,7 @@ def _mixed_vocals(folder: Path) -> list[Path]:
 def _finished_spectra(
     folder: Path, paths: Sequence[Path]
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Mean long-term spectrum of mixed vocals, and each one's departure from it, in dB."""
+    """Mean long-term spectrum of mixed vocals, and each one's residual, in dB."""
     from ...audio import read_audio, resample
 
     spectra = []
@@ -193,11 +193,11 @@ def _finished_spectra(
     if not spectra:
         raise AudioError(f"{folder}: all silent or under a second; give mixed vocals")
     mean = np.mean(spectra, axis=0)
-    departures = np.array(spectra) - mean
+    residuals = np.array(spectra) - mean
     # Stems of effects are among them: as a set they shall differ no more than leads do.
-    spread_db = float(np.sqrt(np.mean(departures[:, VOICE_BINS] ** 2)))
-    departures *= min(1.0, MIXED_SPREAD_DB / (spread_db + 1e-9))
-    return mean, tuple(departures)
+    spread_db = float(np.sqrt(np.mean(residuals[:, VOICE_BINS] ** 2)))
+    residuals *= min(1.0, MIXED_SPREAD_DB / (spread_db + 1e-9))
+    return mean, tuple(residuals)
 
 
 def load_rooms(folder: str | Path | None) -> list[np.ndarray]:
@@ -253,8 +253,8 @@ def simulate(
     room_rank = rng.uniform()
     # A dry vocal gets any amount of reverb, one that stands in a room rather less. Were the dry
     # ones given the most reverb, studio vocals, which are drier than all, would drown in it.
-    heard_room = max(room_rank - DRY_SHARE, 0.0) / (1.0 - DRY_SHARE)
-    wet_rank = float(rng.uniform() ** (1.0 + 1.5 * heard_room))
+    audible_room = max(room_rank - DRY_SHARE, 0.0) / (1.0 - DRY_SHARE)
+    wet_rank = float(rng.uniform() ** (1.0 + 1.5 * audible_room))
     settings = strips.strip(fitted, wet_rank)
 
     raw = finished * _ride(len(finished), 8.0 * strips.share * ranks["comp_ratio"], rng)

@@ -10,7 +10,7 @@ import torch
 
 from ...errors import ModelError
 from ...model.predictor import Predictor, default_model
-from .pretrain_options import PretrainOptions
+from .pretrain_options import PretrainOptions, with_present_names
 
 __all__ = ["mean_with", "starting_model", "take_over"]
 
@@ -32,18 +32,19 @@ def starting_model(options: PretrainOptions, trust: bool) -> Predictor:
     info = known.info
     if not {"trained", "options", "steps"} <= info.keys() or known.style is None:
         raise ModelError(f"{folder}: not a model that pretrain wrote; give one to start from")
-    asked = {*options.held_out, *options.judges}
-    before = info["options"]
+    asked = {*options.held_out, *options.validation}
+    before = with_present_names(info["options"])
     used = sorted({name for run in _runs_of(info) for name in run.get("people", ())} & asked)
     if "people" not in info:
-        used += sorted(asked - {*before.get("held_out", ()), *before.get("judges", ())})
+        used += sorted(asked - {*before.get("held_out", ()), *before.get("validation", ())})
     if used:
         raise ModelError(
             f"{folder}: was trained on {used[0]!r}, who is to be held out; hold out whom it held "
             "out, or start from scratch"
         )
-    chose = {name for run in _runs_of(info) for name in run["options"].get("judges", ())}
-    known_already = sorted(set(options.held_out) & chose)
+    runs = [with_present_names(run["options"]) for run in _runs_of(info)]
+    validated = {name for run in runs for name in run.get("validation", ())}
+    known_already = sorted(set(options.held_out) & validated)
     if known_already:
         raise ModelError(
             f"{folder}: was chosen by {known_already[0]!r}, who is to be a test speaker; name "

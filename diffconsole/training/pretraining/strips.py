@@ -3,7 +3,7 @@
 The settings of real mixes that :mod:`diffconsole.strip.statistics` holds were fitted one by one,
 and the medians of each setting make no good strip: compensating settings (a shelf up and a bell
 down) are averaged apart. What the fits do say is how settings vary together. So a strip here is the
-anchor (:mod:`diffconsole.strip.anchor`) plus a share of a fitted strip's departure from those
+anchor (:mod:`diffconsole.strip.anchor`) plus a share of a fitted strip's deviation from those
 medians, in the normalised scale of each setting:
 
 ``u = u_anchor + share·(u_fitted − u_median)``, held in 0…1.
@@ -23,7 +23,7 @@ from ...strip.statistics import SEND_EQ_DB, SettingsStatistics, load
 __all__ = ["SHARE", "Strips"]
 
 SHARE = 0.75
-"""Of a fitted strip's departures. Simulated raw vocals at their mixes' loudness lie 2.3 from the
+"""Of a fitted strip's deviations. Simulated raw vocals at their mixes' loudness lie 2.3 from the
 mixes then, real ones 2.4 to 3.0; with all of them it is 2.4, but in one mix of eight the sides
 differ by less than those of any of nine real mixes do."""
 
@@ -36,21 +36,21 @@ class Strips:
     ----------
     table : SettingsStatistics
         Of the settings of real mixes.
-    centre : dict of str to float
+    anchor : dict of str to float
         The strip that they are drawn about, physical units by key.
     middle : dict of str to float
         The table's medians.
     share : float
-        Of a fitted strip's departure from the medians.
+        Of a fitted strip's deviation from the medians.
     """
 
     table: SettingsStatistics
-    centre: dict[str, float]
+    anchor: dict[str, float]
     middle: dict[str, float]
     share: float = SHARE
 
     @classmethod
-    def usual(cls, table: SettingsStatistics | None = None) -> Strips:
+    def around_anchor(cls, table: SettingsStatistics | None = None) -> Strips:
         """Return what draws about the anchor, by the shipped statistics or another table."""
         table = table or load()
         return cls(table, anchor_settings(), table.middle())
@@ -84,12 +84,12 @@ class Strips:
         return self.about({**fitted, "reverb.wet_db": wet_db})
 
     def about(self, fitted: Mapping[str, float]) -> dict[str, float]:
-        """Return a fitted strip's departures from the medians, about the centre."""
-        if self.share == 1.0 and self.centre == self.middle:
+        """Return a fitted strip's deviations from the medians, added to the anchor."""
+        if self.share == 1.0 and self.anchor == self.middle:
             return dict(fitted)
         moved = {}
         for p in PARAMETERS:
-            departure = p.to_normalised(fitted[p.key]) - p.to_normalised(self.middle[p.key])
-            unit = p.to_normalised(self.centre[p.key]) + self.share * departure
+            deviation = p.to_normalised(fitted[p.key]) - p.to_normalised(self.middle[p.key])
+            unit = p.to_normalised(self.anchor[p.key]) + self.share * deviation
             moved[p.key] = p.clip(p.to_physical(min(max(unit, 0.0), 1.0)))
         return moved

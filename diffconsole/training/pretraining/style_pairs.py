@@ -110,7 +110,7 @@ def simulate_strip(
     second = _embeddings(model, finished.mean(dim=1).numpy())
     others = (second.sum(dim=0) - second) / (SINGERS - 1)
     one, several = (
-        _styles(console(audio, denormalize(model.style_answer(first, reference)[0])))
+        _styles(console(audio, denormalize(model.predict_style_from_pooled(first, reference)[0])))
         for reference in (second.roll(-1, dims=0), others)
     )
     return StylePairs(
@@ -238,11 +238,11 @@ def _ridge(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights and bias; the embeddings, many and alike, are held back more than the figures."""
     figures = 2 * effect.shape[1]
-    strength = np.full(inputs.shape[1], EMBEDDING_RIDGE)
-    strength[:figures] = FIGURES_RIDGE
+    alpha = np.full(inputs.shape[1], EMBEDDING_RIDGE)
+    alpha[:figures] = FIGURES_RIDGE
     z = standardised(inputs, mean, deviation)
     middle = z.mean(axis=0)
-    square = (z - middle).T @ (z - middle) + len(z) * np.diag(strength)
+    square = (z - middle).T @ (z - middle) + len(z) * np.diag(alpha)
     weights = np.linalg.solve(square, (z - middle).T @ (effect - effect.mean(axis=0)))
     return weights, effect.mean(axis=0) - middle @ weights
 
@@ -257,9 +257,9 @@ def _stacked(
         mean, goal = guesses.mean(axis=0), wanted[:, k].mean()
         z = guesses - mean
         # Drawn towards the mean of the two where the pairs do not say.
-        pull = STACK_RIDGE * len(z) * float(z.var(axis=0).mean() + 1e-9) * np.eye(2)
+        ridge = STACK_RIDGE * len(z) * float(z.var(axis=0).mean() + 1e-9) * np.eye(2)
         half = np.full(2, 0.5)
-        found[:2, k] = np.linalg.solve(z.T @ z + pull, z.T @ (wanted[:, k] - goal) + pull @ half)
+        found[:2, k] = np.linalg.solve(z.T @ z + ridge, z.T @ (wanted[:, k] - goal) + ridge @ half)
         found[2, k] = goal - mean @ found[:2, k]
     rest = wanted - found[0] * ours - found[1] * theirs - found[2]
     return (found[0], found[1], found[2]), rest

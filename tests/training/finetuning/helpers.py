@@ -33,9 +33,11 @@ def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
     patch(stages, "LEAD_SECONDS", 0.25)
 
 
-def known_labels(pairs: list[Pair], seed: int, device: str, tell: Any) -> list[torch.Tensor]:
+def known_labels(
+    pairs: list[Pair], seed: int, device: str, report_progress: Any
+) -> list[torch.Tensor]:
     """What mixed the pairs, a little off, instead of a search."""
-    tell(1.0, 0.5)
+    report_progress(1.0, 0.5)
     truth = {**default_settings(), **STUDIO}
     point = torch.tensor([p.to_normalised(truth[p.key]) for p in PARAMETERS])
     found = []

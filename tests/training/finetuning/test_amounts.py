@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffconsole.training.finetuning.amounts import CHANCE, LADDER, choose_amounts, weigh
-from diffconsole.training.finetuning.certainty import LEAST_CERTAINTY, certainty_of
+from diffconsole.training.finetuning.label_confidence import MIN_CONFIDENCE, confidence_of
 
 MODULES = ("input_gain", "eq", "compressor", "reverb")
 
@@ -70,21 +70,21 @@ def test_the_right_strength_counts_most() -> None:
 def test_a_mix_that_stays_far_counts_less() -> None:
     before = [[2.0, 2.0]] * 5
     after = [[1.0, 1.0]] * 4 + [[4.0, 4.0]]
-    found = certainty_of(before, [*after], [0.0] * 5)
+    found = confidence_of(before, [*after], [0.0] * 5)
     np.testing.assert_allclose(found[:4], 1.0)
     assert found[4] < 0.1
 
 
 def test_passages_that_disagree_count_less() -> None:
-    found = certainty_of([[2.0, 2.0]] * 3, [[1.0, 1.0], [1.0, 1.0], [0.6, 1.4]], [0.0] * 3)
+    found = confidence_of([[2.0, 2.0]] * 3, [[1.0, 1.0], [1.0, 1.0], [0.6, 1.4]], [0.0] * 3)
     assert found[2] < 0.3 < found[0] == 1.0
 
 
 def test_an_uncertain_lag_counts_less() -> None:
-    found = certainty_of([[2.0]] * 3, [[1.0]] * 3, [0.0, 0.005, 1.0])
-    np.testing.assert_allclose(found, [1.0, 0.5, LEAST_CERTAINTY], atol=1e-3)
+    found = confidence_of([[2.0]] * 3, [[1.0]] * 3, [0.0, 0.005, 1.0])
+    np.testing.assert_allclose(found, [1.0, 0.5, MIN_CONFIDENCE], atol=1e-3)
 
 
 def test_no_distance_is_no_fault() -> None:
-    found = certainty_of([[0.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.5]], [0.0, 0.0])
-    assert np.all(np.isfinite(found)) and np.all(found >= LEAST_CERTAINTY)
+    found = confidence_of([[0.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.5]], [0.0, 0.0])
+    assert np.all(np.isfinite(found)) and np.all(found >= MIN_CONFIDENCE)

@@ -1,4 +1,4 @@
-"""The prior over engineers: simulated habits, in the terms of a strip's settings."""
+"""The prior over engineers: simulated engineers, in the terms of a strip's settings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ from safetensors.torch import load_file, save_file
 from diffconsole.errors import ModelError
 from diffconsole.model.voice_features import BANDS_HZ, VOICE_FEATURES
 from diffconsole.strip.parameters import PARAMETERS, default_settings
+from diffconsole.training.finetuning.engineer_prior import (
+    SHIPPED,
+    curve_db,
+    load_prior,
+    prior_at_strip,
+    save_prior,
+    shipped_prior,
+)
 from diffconsole.training.finetuning.engineers import (
     MODULES,
     REACTIONS,
@@ -21,14 +29,6 @@ from diffconsole.training.finetuning.engineers import (
     draw_engineer,
     fit_prior,
     reactions_of,
-)
-from diffconsole.training.finetuning.habits import (
-    SHIPPED,
-    at_strip,
-    curve_db,
-    load_prior,
-    save_prior,
-    shipped_prior,
 )
 
 KEYS = [p.key for p in PARAMETERS]
@@ -40,8 +40,8 @@ def voices(count: int = 60) -> np.ndarray:
     rng = np.random.default_rng(3)
     octaves = np.log2(np.array(BANDS_HZ) / 1000.0)
     tone = -4.0 * np.abs(octaves + 1.0) + rng.normal(0.0, 3.0, (count, TONES))
-    manner = rng.normal([-1, 14, 13, -0.7, 0.7, -45, 12], [0.8, 3, 2, 0.5, 0.4, 8, 4], (count, 7))
-    return np.concatenate((tone, manner), axis=1)
+    dynamics = rng.normal([-1, 14, 13, -0.7, 0.7, -45, 12], [0.8, 3, 2, 0.5, 0.4, 8, 4], (count, 7))
+    return np.concatenate((tone, dynamics), axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +85,11 @@ def test_the_same_seed_is_the_same_prior() -> None:
 
 def test_new_engineers_lie_where_the_prior_expects_them(prior: Prior) -> None:
     """Their shares of the directions have the deviation that they were drawn with."""
-    basis = prior.habits["compressor"].reshape(len(prior.habits["compressor"]), -1)
+    basis = prior.directions["compressor"].reshape(len(prior.directions["compressor"]), -1)
     shares = []
     for seed in range(30):
         engineer = draw_engineer(np.random.default_rng(1000 + seed))
-        found = reactions_of(engineer, voices(), prior.usual, prior.usual_spread) - prior.mean
+        found = reactions_of(engineer, voices(), prior.voice_mean, prior.voice_std) - prior.mean
         mine = np.array([m == "compressor" for m in MODULES])
         target = np.where(mine[:, None], found, 0.0).ravel()
         shares.append(np.linalg.lstsq(basis.T, target, rcond=None)[0][:4])
@@ -99,23 +99,23 @@ def test_new_engineers_lie_where_the_prior_expects_them(prior: Prior) -> None:
 def test_settings_make_the_curve_that_is_asked_for(prior: Prior) -> None:
     """A reaction of one engineer, put into the strip's settings, changes the strip's curve so."""
     point = strip().double()
-    habits = at_strip(prior, point, torch.from_numpy(prior.usual_spread))
+    at_strip = prior_at_strip(prior, point, torch.from_numpy(prior.voice_std))
     voice = torch.zeros(len(VOICE_FEATURES)).double()
     near = int(np.argmin(np.abs(np.array(BANDS_HZ) - 3000.0)))
     voice[near - 2 : near + 3] = 1.5
-    moved = (point + habits.mean @ voice).clamp(0.0, 1.0)
+    moved = (point + at_strip.mean @ voice).clamp(0.0, 1.0)
     change = (curve_db(moved) - curve_db(point)).numpy()
     wanted = prior.mean[:TONES] @ voice.numpy()
     assert float(np.abs(wanted).max()) > 0.2
     assert np.corrcoef(change[4:-4], wanted[4:-4])[0, 1] > 0.8
-    # The input gain is no habit, and the cuts' slopes are nobody's.
+    # The input gain is no reaction, and the cuts' slopes are nobody's.
     for key in ("input_gain.gain_db", "eq.high_pass.q", "pan.position"):
-        assert not habits.mean[KEYS.index(key)].any(), key
+        assert not at_strip.mean[KEYS.index(key)].any(), key
 
 
 def test_units_of_the_descriptions_do_not_matter(prior: Prior) -> None:
-    spread = torch.from_numpy(prior.usual_spread)
-    one, two = at_strip(prior, strip(), spread), at_strip(prior, strip(), 2.0 * spread)
+    spread = torch.from_numpy(prior.voice_std)
+    one, two = prior_at_strip(prior, strip(), spread), prior_at_strip(prior, strip(), 2.0 * spread)
     torch.testing.assert_close(two.mean, 2.0 * one.mean)
     torch.testing.assert_close(two.directions["reverb"], 2.0 * one.directions["reverb"])
 
@@ -125,8 +125,8 @@ def test_written_and_read(prior: Prior, tmp_path: Path) -> None:
     save_prior(prior, path, {"seed": 0})
     again = load_prior(path)
     np.testing.assert_allclose(again.mean, prior.mean, rtol=1e-5, atol=1e-6)
-    for module, directions in prior.habits.items():
-        np.testing.assert_allclose(again.habits[module], directions, rtol=1e-5, atol=1e-6)
+    for module, directions in prior.directions.items():
+        np.testing.assert_allclose(again.directions[module], directions, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("what", ["missing", "text", "features", "shape", "nan"])

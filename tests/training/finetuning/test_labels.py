@@ -1,17 +1,17 @@
-"""Labels in one form; what is common to them; departures in closed form."""
+"""Labels in one form; what is common to them; offsets in closed form."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from diffconsole.model.voice_features import MANNER, VOICE_FEATURES
+from diffconsole.model.voice_features import DYNAMICS_FEATURES, VOICE_FEATURES
 from diffconsole.pairs import Pair
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings
 from diffconsole.training.finetuning.labels import fingerprint_of, label_of
 from diffconsole.training.finetuning.ridge import fit
 from diffconsole.training.finetuning.studio_strip import curves_db, in_terms_of, middle_of
-from diffconsole.training.matching.found import Found
+from diffconsole.training.matching.search_result import SearchResult
 
 KEYS = [p.key for p in PARAMETERS]
 
@@ -22,7 +22,7 @@ def point(**changes: float) -> torch.Tensor:
     return torch.tensor([float(p.to_normalised(settings[p.key])) for p in PARAMETERS])
 
 
-def labelled(found: Found) -> torch.Tensor:
+def labelled(found: SearchResult) -> torch.Tensor:
     return label_of(found.settings(), found.off)
 
 
@@ -33,18 +33,18 @@ def value(label: torch.Tensor, key: str) -> float:
 def test_level_lies_in_the_makeup() -> None:
     """With or without a compressor, and beyond its range."""
     for off in (frozenset(), frozenset({"compressor"})):
-        label = labelled(Found(point(compressor__makeup_db=0.0), 7.0, -5.0, off))
+        label = labelled(SearchResult(point(compressor__makeup_db=0.0), 7.0, -5.0, off))
         assert abs(value(label, "compressor.makeup_db") + 5.0) < 1e-3
         assert abs(value(label, "output_gain.gain_db")) < 1e-3
         assert abs(value(label, "input_gain.gain_db")) < 1e-3
-    label = labelled(Found(point(compressor__makeup_db=0.0), 7.0, -20.0))
+    label = labelled(SearchResult(point(compressor__makeup_db=0.0), 7.0, -20.0))
     assert abs(value(label, "compressor.makeup_db") + 12.0) < 1e-3
     assert abs(value(label, "output_gain.gain_db") + 8.0) < 1e-3
 
 
 def test_what_is_left_out_does_nothing() -> None:
     strip = point(eq__peak_2__gain_db=6.0, compressor__ratio=8.0, reverb__wet_db=-9.0)
-    label = labelled(Found(strip, 0.0, 0.0, frozenset({"eq", "compressor", "reverb"})))
+    label = labelled(SearchResult(strip, 0.0, 0.0, frozenset({"eq", "compressor", "reverb"})))
     assert abs(value(label, "eq.peak_2.gain_db")) < 1e-3
     assert abs(value(label, "compressor.ratio") - 1.0) < 1e-3
     assert value(label, "reverb.wet_db") < -59.9
@@ -78,22 +78,22 @@ def test_departures_that_follow_the_voice_are_found() -> None:
     random = torch.Generator().manual_seed(0)
     voices = torch.randn(24, 3, generator=random) @ torch.randn(3, 40, generator=random)
     voices = voices / voices.std(dim=0)
-    described = torch.randn(24, len(VOICE_FEATURES), generator=random)
-    departures = torch.zeros(24, len(PARAMETERS))
+    voice_features = torch.randn(24, len(VOICE_FEATURES), generator=random)
+    offsets = torch.zeros(24, len(PARAMETERS))
     shelf, ratio = (KEYS.index(key) for key in ("eq.high_shelf.gain_db", "compressor.ratio"))
-    departures[:, shelf] = 0.1 * voices[:, 0]
-    departures[:, ratio] = 0.1 * described[:, VOICE_FEATURES.index("spread_db")]
-    found = fit(voices, described, departures, 0.01)
-    told = voices @ found.heard_weight.T + described @ found.voice_weight.T
+    offsets[:, shelf] = 0.1 * voices[:, 0]
+    offsets[:, ratio] = 0.1 * voice_features[:, VOICE_FEATURES.index("spread_db")]
+    found = fit(voices, voice_features, offsets, 0.01)
+    told = voices @ found.encoder_weight.T + voice_features @ found.voice_weight.T
     for place in (shelf, ratio):
-        assert float((told - departures)[:, place].abs().mean()) < 0.03
+        assert float((told - offsets)[:, place].abs().mean()) < 0.03
     assert float(found.explained[ratio]) > 0.6, "one figure among thirty, by pairs left out"
     assert found.by_module["compressor"] > 0.6
-    # The tone says little of the ratio, and the manner little of the shelf.
-    tones = len(VOICE_FEATURES) - len(MANNER)
+    # The tone says little of the ratio, and the dynamics features little of the shelf.
+    tones = len(VOICE_FEATURES) - len(DYNAMICS_FEATURES)
     weight = found.voice_weight[ratio].abs()
     assert float(weight[tones:].max()) > 5.0 * float(weight[:tones].max())
-    noise = fit(voices, described, 0.1 * torch.randn(24, len(KEYS), generator=random), 0.5)
+    noise = fit(voices, voice_features, 0.1 * torch.randn(24, len(KEYS), generator=random), 0.5)
     assert float(noise.explained.mean()) < 0.2
-    three = fit(voices[:3], described[:3], departures[:3], 0.5)
-    assert not three.heard_weight.any() and not three.voice_weight.any(), "three tell nothing"
+    three = fit(voices[:3], voice_features[:3], offsets[:3], 0.5)
+    assert not three.encoder_weight.any() and not three.voice_weight.any(), "three tell nothing"

@@ -10,7 +10,7 @@ import pytest
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
 from diffconsole.pairs.evaluation import mean_and_median, model_distance
-from diffconsole.training.finetuning import labels, near
+from diffconsole.training.finetuning import labels, map_estimates
 from diffconsole.training.finetuning.finetune import FinetuneOptions, FinetuneResult, finetune
 
 from ...synthetic import STUDIO, nearly_mono, pair
@@ -21,7 +21,7 @@ from .helpers import base_model, known_labels, short_windows
 def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     short_windows(monkeypatch.setattr)
     monkeypatch.setattr(labels, "_search", known_labels)
-    monkeypatch.setattr(near, "STEPS", 2)
+    monkeypatch.setattr(map_estimates, "STEPS", 2)
 
 
 def trained(held: list[Pair], folder: Path) -> tuple[Predictor, FinetuneResult]:

@@ -16,8 +16,8 @@ from diffconsole.console.render import render
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.pairs.evaluation import level_distance, preset_distance
 from diffconsole.strip.parameters import BY_KEY, DEFAULT_PARAMETERS, PARAMETERS, SWITCHES
-from diffconsole.training.matching.found import Found
 from diffconsole.training.matching.match import Match, MatchOptions, match
+from diffconsole.training.matching.search_result import SearchResult
 from diffconsole.training.pretraining.targets import eq_curve_db
 
 from ...synthetic import STUDIO, mixed, pair, voice
@@ -204,7 +204,7 @@ def test_a_gain_or_pan_that_nobody_hears_is_none():
         ],
         dtype=torch.float64,
     )
-    settings = Found(point, input_db=6.0, output_db=-1.000007).settings()
+    settings = SearchResult(point, input_db=6.0, output_db=-1.000007).settings()
     assert settings["pan.position"] == 0.0
     assert settings["compressor.makeup_db"] == 0.0
     assert settings["output_gain.gain_db"] == 0.0

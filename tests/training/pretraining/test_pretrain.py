@@ -171,10 +171,10 @@ def test_goes_on_from_a_model(
     assert after.info["started_from"]["steps"] == before.info["steps"]
     assert after.info["started_from"]["options"] == before.info["options"]
     assert after.info["options"]["start_from"] == start.name
-    # It is told how good the start was, so that nobody takes a worse model for a better one.
-    told = after.info["started_from"]["held_out"]
-    assert set(told) == {*FIGURES, "style"}
-    assert told["error"] == pytest.approx(after.info["held_out"]["error"], rel=0.05)
+    # The card says how good the start was, so that nobody takes a worse model for a better one.
+    figures = after.info["started_from"]["held_out"]
+    assert set(figures) == {*FIGURES, "style"}
+    assert figures["error"] == pytest.approx(after.info["held_out"]["error"], rel=0.05)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert card.count("diffconsole pretrain ") == 2
     assert f"--start-from {start.name}" in card
@@ -190,7 +190,7 @@ def test_a_model_to_start_from_must_not_know_whom_it_is_measured_on(
 ) -> None:
     from dataclasses import replace
 
-    for names in ({"held_out": ("anna",)}, {"judges": ("anna",)}):
+    for names in ({"held_out": ("anna",)}, {"validation": ("anna",)}):
         other = replace(options, start_from=str(finished[0]), **names)
         with pytest.raises(ModelError, match="was trained on 'anna', who is to be held out"):
             pretrain(other, tmp_path, validation=1)
@@ -222,7 +222,7 @@ def test_a_model_to_start_from_must_not_know_whom_it_is_measured_on(
         )  # fmt: skip
 
 
-def test_who_chose_a_model_may_judge_again_but_was_heard(
+def test_validation_speakers_may_validate_again_but_are_no_test_speakers(
     finished: tuple[Path, dict[str, Any], list[dict[str, Any]]],
     options: PretrainOptions,
     tmp_path: Path,
@@ -230,13 +230,15 @@ def test_who_chose_a_model_may_judge_again_but_was_heard(
     from dataclasses import replace
 
     known = Predictor.load(finished[0])
-    recorded = {**known.info["options"], "held_out": [], "judges": ["ben"]}
-    known.save(tmp_path / "judged", {**known.info, "options": recorded})
-    start = str(tmp_path / "judged")
+    recorded = {**known.info["options"], "held_out": [], "validation": ["ben"]}
+    # The key of earlier versions.
+    recorded["judges"] = recorded.pop("validation")
+    known.save(tmp_path / "validated", {**known.info, "options": recorded})
+    start = str(tmp_path / "validated")
     with pytest.raises(ModelError, match="was chosen by 'ben'"):
         pretrain(replace(options, start_from=start), tmp_path / "m", validation=1)
-    judging = replace(options, held_out=(), judges=("ben",), start_from=start, minutes=1e-9)
-    pretrain(judging, tmp_path / "m", validation=1)
+    again = replace(options, held_out=(), validation=("ben",), start_from=start, minutes=1e-9)
+    pretrain(again, tmp_path / "m", validation=1)
     assert Predictor.load(tmp_path / "m").info["people"] == ["anna", "carla"]
 
 
@@ -319,9 +321,9 @@ def test_people_that_cannot_be_held_out(options: PretrainOptions, tmp_path: Path
     with pytest.raises(ModelError, match="no folder 'dora' to hold out"):
         pretrain(replace(options, held_out=("dora",)), tmp_path)
     with pytest.raises(ModelError, match="no folder 'dora' to validate on"):
-        pretrain(replace(options, judges=("dora",)), tmp_path)
+        pretrain(replace(options, validation=("dora",)), tmp_path)
     with pytest.raises(ModelError, match="all speakers are held out"):
-        pretrain(replace(options, held_out=("anna", "ben"), judges=("carla",)), tmp_path)
+        pretrain(replace(options, held_out=("anna", "ben"), validation=("carla",)), tmp_path)
     with pytest.raises(AudioError, match="not a folder"):
         pretrain(replace(options, voices=str(tmp_path / "none")), tmp_path)
 
@@ -360,11 +362,11 @@ def test_the_pool_mixes_fresh_examples_with_earlier_ones() -> None:
     seen: set[float] = set()
     for step in range(5):
         fresh = [2.0 * step, 2.0 * step + 1.0]
-        heard, target = pool.batch(step, {n: example(n) for n in schedule.fresh_in(step)})
-        assert heard[:2, 0, 0].tolist() == fresh
-        assert torch.equal(heard[:, 0, 0], target[:, 0])
-        assert set(heard[2:, 0, 0].tolist()) <= seen
-        assert len(heard) == (2 if step == 0 else 6)
+        sounds, target = pool.batch(step, {n: example(n) for n in schedule.fresh_in(step)})
+        assert sounds[:2, 0, 0].tolist() == fresh
+        assert torch.equal(sounds[:, 0, 0], target[:, 0])
+        assert set(sounds[2:, 0, 0].tolist()) <= seen
+        assert len(sounds) == (2 if step == 0 else 6)
         seen |= set(fresh)
     assert len(pool.kept) == 10
 

@@ -25,7 +25,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.Tensor, to
     voices = load_voices(write_people(tmp_path_factory.mktemp("voices"), people))
     encoder = create("logmel")
     assert isinstance(encoder, LogMelEncoder)
-    stream = Stream(voices, [], Strips.usual(), encoder.mel, 0)
+    stream = Stream(voices, [], Strips.around_anchor(), encoder.mel, 0)
     made = [stream.example((0, number)) for number in range(4)]
     sounds, targets = map(torch.stack, zip(*made, strict=True))
     return sounds, targets

@@ -30,7 +30,7 @@ def drawn(voices: Voices, seed: int, **options: float) -> tuple[np.ndarray, dict
     found = process_two(
         voices, [], statistics.load(), np.random.default_rng(seed), seconds=1.0, **options
     )
-    return found.heard, found.settings
+    return found.output, found.settings
 
 
 def test_the_same_seed_is_the_same_sound(voices: Voices) -> None:
@@ -41,11 +41,11 @@ def test_the_same_seed_is_the_same_sound(voices: Voices) -> None:
 
 
 def test_shape_and_two_different_voices(voices: Voices) -> None:
-    heard, settings = drawn(voices, 3)
-    assert heard.shape == (2, SAMPLE_RATE)
-    assert heard.dtype == np.float32
-    assert np.isfinite(heard).all()
-    assert not np.allclose(heard[0], heard[1])
+    output, settings = drawn(voices, 3)
+    assert output.shape == (2, SAMPLE_RATE)
+    assert output.dtype == np.float32
+    assert np.isfinite(output).all()
+    assert not np.allclose(output[0], output[1])
     assert set(settings) == {p.key for p in PARAMETERS}
 
 
@@ -66,8 +66,8 @@ def test_levels_are_left_to_be_heard(voices: Voices) -> None:
     """Louder strips sound louder: gain is a setting like the others."""
     levels, gains = [], []
     for seed in range(24):
-        heard, settings = drawn(voices, seed, wide_share=1.0)
-        levels.append(20.0 * np.log10(np.sqrt(np.mean(heard**2))))
+        output, settings = drawn(voices, seed, wide_share=1.0)
+        levels.append(20.0 * np.log10(np.sqrt(np.mean(output**2))))
         gains.append(settings["output_gain.gain_db"])
     assert np.corrcoef(levels, gains)[0, 1] > 0.5
     assert np.ptp(levels) > 10.0
@@ -137,11 +137,11 @@ def test_several_voices_share_one_strip(share: float) -> None:
         for seed in range(6)
     ]  # fmt: skip
     for each in made:
-        assert each.raw.shape == each.heard.shape == (3, SAMPLE_RATE)
+        assert each.raw.shape == each.output.shape == (3, SAMPLE_RATE)
         assert len(each.levelling_db) == 3
         again, strip, levelling_db = through_strip(each.raw, each.settings)
         assert strip == each.settings
-        np.testing.assert_array_equal(again, each.heard)
+        np.testing.assert_array_equal(again, each.output)
         assert levelling_db == each.levelling_db
         singers = {is_low(raw) for raw in each.raw}
         # Three of two singers: one comes twice.
@@ -150,14 +150,14 @@ def test_several_voices_share_one_strip(share: float) -> None:
 
 
 def test_two_are_drawn_as_ever(voices: Voices) -> None:
-    heard, settings = drawn(voices, 7)
+    output, settings = drawn(voices, 7)
     several = process_several(
         voices, [], statistics.load(), np.random.default_rng(7), count=2, seconds=1.0
     )
     assert several.settings == settings
-    np.testing.assert_array_equal(several.heard, heard)
+    np.testing.assert_array_equal(several.output, output)
 
 
 def test_one_person_gives_two_passages(voices: Voices) -> None:
-    heard, _ = drawn(voices.of(["anna"]), 5)
-    assert heard.shape[0] == 2
+    output, _ = drawn(voices.of(["anna"]), 5)
+    assert output.shape[0] == 2

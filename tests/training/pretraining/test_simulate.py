@@ -36,7 +36,7 @@ def voices(folder: Path) -> Voices:
 
 @pytest.fixture(scope="module")
 def strips() -> Strips:
-    return Strips.usual()
+    return Strips.around_anchor()
 
 
 def rng_of(seed: int) -> np.random.Generator:
@@ -294,8 +294,8 @@ def test_finished_voices_differ_as_mixed_vocals_do(voices: Voices, tmp_path: Pat
         soundfile.write(tmp_path / f"{number}.wav", tilted / np.abs(tilted).max() / 2, RATE)
     people = write_people(tmp_path / "voices", PEOPLE)
     found = load_voices(people, finished=tmp_path)
-    assert len(found.departures_db) == 4
-    spread_db = np.sqrt(np.mean(np.array(found.departures_db)[:, module.VOICE_BINS] ** 2))
+    assert len(found.residuals_db) == 4
+    spread_db = np.sqrt(np.mean(np.array(found.residuals_db)[:, module.VOICE_BINS] ** 2))
     assert 1.0 < spread_db <= module.MIXED_SPREAD_DB + 1e-6
 
     def slope_db(rng: np.random.Generator) -> float:

@@ -14,7 +14,7 @@ from diffconsole.training.pretraining.strips import Strips
 
 @pytest.fixture(scope="module")
 def strips() -> Strips:
-    return Strips.usual()
+    return Strips.around_anchor()
 
 
 def test_the_anchor_is_a_strip_within_the_ranges() -> None:
@@ -33,7 +33,7 @@ def test_the_median_strip_is_the_anchor(strips: Strips) -> None:
     drawn = [strips.about(strips.table.sample(rng)[0]) for _ in range(300)]
     for p in PARAMETERS:
         units = [p.to_normalised(strip[p.key]) for strip in drawn]
-        assert np.median(units) == pytest.approx(p.to_normalised(strips.centre[p.key]), abs=0.06)
+        assert np.median(units) == pytest.approx(p.to_normalised(strips.anchor[p.key]), abs=0.06)
 
 
 def test_departures_are_a_share_of_the_fitted_ones(strips: Strips) -> None:
@@ -41,9 +41,9 @@ def test_departures_are_a_share_of_the_fitted_ones(strips: Strips) -> None:
     shelf = BY_KEY["eq.high_shelf.gain_db"]
     fitted[shelf.key] = strips.middle[shelf.key] + 4.0
     moved = strips.about(fitted)
-    by_db = moved[shelf.key] - strips.centre[shelf.key]
+    by_db = moved[shelf.key] - strips.anchor[shelf.key]
     assert by_db == pytest.approx(4.0 * strips.share)
-    assert moved["compressor.ratio"] == pytest.approx(strips.centre["compressor.ratio"])
+    assert moved["compressor.ratio"] == pytest.approx(strips.anchor["compressor.ratio"])
 
 
 def test_as_fitted_they_are_the_table() -> None:

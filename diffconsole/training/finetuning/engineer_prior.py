@@ -1,4 +1,4 @@
-"""What engineers' usual reactions to a voice are for the settings of one strip.
+"""The prior over engineers in terms of the settings of one strip, and its file.
 
 The prior over engineers (:mod:`.engineers`) has the tone's reactions as gains over frequency. The
 settings that make a change ``g`` of the strip's curve are, to first order, those that minimise
@@ -7,7 +7,7 @@ settings that make a change ``g`` of the strip's curve are, to first order, thos
 
 ``J`` the derivative of the EQ's curve by the settings at this strip, in shares of their ranges: its
 bands take what lies in their reach, as they do when they are moved from the strip by the distance
-to a mix (:mod:`.near`). Other settings react by themselves.
+to a mix (:mod:`.map_estimates`). Other settings react by themselves.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ...errors import ModelError
 from ...model.voice_features import BANDS_HZ, VOICE_FEATURES
 from ...modules.equalizer.process import equalizer_sections, response
 from ...strip.parameters import BY_KEY, PARAMETERS, denormalize
-from .engineers import HABITS, MODULES, REACTIONS, Prior
+from .engineers import DIRECTIONS, MODULES, REACTIONS, Prior
 
 __all__ = [
     "SHIPPED",
-    "Habits",
-    "at_strip",
+    "StripPrior",
+    "prior_at_strip",
     "curve_db",
     "load_prior",
     "save_prior",
@@ -53,14 +53,14 @@ CURVED = [
 
 
 @dataclass(frozen=True)
-class Habits:
+class StripPrior:
     """The prior over engineers for the settings of a strip.
 
     Attributes
     ----------
     mean : Tensor
-        ``(parameters, features)`` float64: departures, in shares of the range, by standardised
-        figure of the description.
+        ``(parameters, features)`` float64: offsets, in shares of the range, by standardised
+        feature of the voice.
     directions : dict of str to Tensor
         By module ``(directions, parameters, features)``: an engineer is the mean and a sum of
         these, each by a standard normal share.
@@ -70,8 +70,8 @@ class Habits:
     directions: dict[str, Tensor]
 
 
-def at_strip(prior: Prior, strip: Tensor, spread: Tensor) -> Habits:
-    """Return the habits in terms of a strip's settings.
+def prior_at_strip(prior: Prior, strip: Tensor, voice_std: Tensor) -> StripPrior:
+    """Return the prior in terms of a strip's settings.
 
     Parameters
     ----------
@@ -79,16 +79,16 @@ def at_strip(prior: Prior, strip: Tensor, spread: Tensor) -> Habits:
         Over engineers.
     strip : Tensor
         ``(parameters,)`` in 0…1.
-    spread : Tensor
-        ``(features,)``, what the descriptions are standardised by.
+    voice_std : Tensor
+        ``(features,)``, the deviations that the voices' features are standardised by.
     """
     settings = settings_of_reactions(strip)
-    scale = spread.detach().cpu().double() / torch.from_numpy(prior.usual_spread)
+    scale = voice_std.detach().cpu().double() / torch.from_numpy(prior.voice_std)
 
     def moved(reactions: np.ndarray) -> Tensor:
         return settings @ torch.from_numpy(reactions) * scale
 
-    return Habits(moved(prior.mean), {m: moved(some) for m, some in prior.habits.items()})
+    return StripPrior(moved(prior.mean), {m: moved(some) for m, some in prior.directions.items()})
 
 
 def curve_db(point: Tensor) -> Tensor:
@@ -149,8 +149,9 @@ def save_prior(prior: Prior, path: str | Path, facts: dict[str, object]) -> None
     """
     from safetensors.torch import save_file
 
-    tensors = {"usual": prior.usual, "usual_spread": prior.usual_spread, "mean": prior.mean}
-    tensors |= {f"habits.{m}": some[:, _rows(m)] for m, some in prior.habits.items()}
+    # The names in the file are those of its first version.
+    tensors = {"usual": prior.voice_mean, "usual_spread": prior.voice_std, "mean": prior.mean}
+    tensors |= {f"habits.{m}": some[:, _rows(m)] for m, some in prior.directions.items()}
     metadata = {
         "facts": json.dumps(facts, sort_keys=True),
         "reactions": json.dumps(REACTIONS),
@@ -169,7 +170,7 @@ def load_prior(path: str | Path) -> Prior:
     Raises
     ------
     ModelError
-        The file is missing, damaged, or of other reactions or descriptions.
+        The file is missing, damaged, or of other reactions or features.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -179,18 +180,20 @@ def load_prior(path: str | Path) -> Prior:
             found = {name: file.get_tensor(name).double().numpy() for name in file.keys()}  # noqa: SIM118
         known = [metadata.get("reactions"), metadata.get("features")]
         if known != [json.dumps(REACTIONS), json.dumps(VOICE_FEATURES)]:
-            raise ValueError("of other reactions or descriptions of a voice")
+            raise ValueError("of other reactions or features of a voice")
         if not all(bool(np.isfinite(value).all()) for value in found.values()):
             raise ValueError("figures that are not finite")
         shape = (len(REACTIONS), len(VOICE_FEATURES))
-        habits = {}
-        for module in HABITS:
+        directions = {}
+        for module in DIRECTIONS:
             own = found[f"habits.{module}"]
-            habits[module] = np.zeros((len(own), *shape))
-            habits[module][:, _rows(module)] = own.reshape(len(own), -1, shape[1])
+            directions[module] = np.zeros((len(own), *shape))
+            directions[module][:, _rows(module)] = own.reshape(len(own), -1, shape[1])
         mean = found["mean"].reshape(shape)
-        usual, spread = (found[name].reshape(shape[1]) for name in ("usual", "usual_spread"))
-        prior = Prior(usual, spread, mean, habits)
+        voice_mean, voice_std = (
+            found[name].reshape(shape[1]) for name in ("usual", "usual_spread")
+        )
+        prior = Prior(voice_mean, voice_std, mean, directions)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         reason = str(error) or type(error).__name__
         raise ModelError(

@@ -10,8 +10,8 @@ import torch
 from diffconsole.console import Console
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.parameters import PARAMETERS, default_settings
-from diffconsole.training.finetuning import near
-from diffconsole.training.finetuning.near import map_estimates_of
+from diffconsole.training.finetuning import map_estimates
+from diffconsole.training.finetuning.map_estimates import map_estimates_of
 from diffconsole.training.finetuning.segments import SegmentLoader, SegmentRef
 
 from ...synthetic import pair, small_model
@@ -76,7 +76,7 @@ def test_kept_by_pair_and_strip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Nothing is searched twice; another strip has other settings near it."""
     pairs = [mixed_by(strip_of(), number) for number in (1, 2)]
     first = found(pairs, strip_of(), tmp_path)
-    monkeypatch.setattr(near, "_descend", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(map_estimates, "_descend", lambda *_: pytest.fail("searched again"))
     assert torch.equal(found(pairs, strip_of(), tmp_path), first)
     none = found(pairs, strip_of(compressor__ratio=4.0), tmp_path, over=lambda: True)
     assert bool(none.isnan().all())

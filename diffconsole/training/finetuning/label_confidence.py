@@ -1,9 +1,9 @@
-"""How sure a pair's label is, and what it counts in the regression.
+"""Confidence in a pair's label: its weight in the regression.
 
-A label is a search's result. It is the less sure, the further the mix remains from what its
-settings make, since what the strip cannot make pulls them anywhere; the less two passages of the
-pair agree on what they gain by it; and the less the timing of the mix is known, by which short
-times and the reverb are read wrongly.
+A label is the result of a search. Confidence is lower the larger the distance that remains, since
+what the strip cannot make moves its settings anywhere; the more two passages of the pair differ in
+what they gain by the label; and the less certain the timing of the mix is, by which short times
+and the reverb are estimated wrongly.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["LEAST_CERTAINTY", "certainty_of"]
+__all__ = ["MIN_CONFIDENCE", "confidence_of"]
 
-LEAST_CERTAINTY = 0.05
+MIN_CONFIDENCE = 0.05
 DISAGREEMENT = 0.3
 """Difference of the passages' gains, of the natural logarithm, at which a label counts half."""
 
@@ -22,12 +22,12 @@ LAG_SECONDS = 0.005
 """Uncertainty of the lag at which a label counts half."""
 
 
-def certainty_of(
+def confidence_of(
     before: Sequence[Sequence[float]],
     after: Sequence[Sequence[float]],
     lag_uncertain_seconds: Sequence[float],
 ) -> np.ndarray:
-    """Return what each label counts, ``(pairs,)`` in 0.05…1.
+    """Return the confidence in each label, ``(pairs,)`` in 0.05…1.
 
     ``min(1, (median rest / rest)²) / (1 + (difference / 0.3)²) / (1 + (lag / 5 ms)²)``
 
@@ -48,4 +48,4 @@ def certainty_of(
     found = np.minimum(1.0, np.square(np.median(rest) / rest))
     found /= 1.0 + np.square(difference / DISAGREEMENT)
     found /= 1.0 + np.square(np.asarray(lag_uncertain_seconds, float) / LAG_SECONDS)
-    return np.maximum(found, LEAST_CERTAINTY)
+    return np.maximum(found, MIN_CONFIDENCE)

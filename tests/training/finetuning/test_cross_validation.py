@@ -18,15 +18,15 @@ from diffconsole.model.voice_features import VOICE_FEATURES
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.finetuning import labels
-from diffconsole.training.finetuning.alike import groups_of
-from diffconsole.training.finetuning.crossing import settings_of, shifts_of
+from diffconsole.training.finetuning.cross_validation import settings_of, shifts_of
+from diffconsole.training.finetuning.engineer_prior import shipped_prior
 from diffconsole.training.finetuning.finetune import (
     FinetuneOptions,
     FinetuneResult,
     finetune,
     split_pairs,
 )
-from diffconsole.training.finetuning.habits import shipped_prior
+from diffconsole.training.finetuning.voice_clusters import cluster_voices
 
 from ...synthetic import pair
 from .helpers import base_model, known_labels, short_windows
@@ -37,7 +37,7 @@ QUICK = FinetuneOptions(studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, t
 def descriptions(singers: list[int], seed: int = 0) -> torch.Tensor:
     """Takes of some singers, who differ as voices do."""
     rng = np.random.default_rng(seed)
-    spread = shipped_prior().usual_spread
+    spread = shipped_prior().voice_std
     own = rng.normal(0.0, spread, (max(singers) + 1, len(VOICE_FEATURES)))
     takes = own[singers] + rng.normal(0.0, 0.15 * spread, (len(singers), len(VOICE_FEATURES)))
     return torch.from_numpy(takes).float()
@@ -48,7 +48,7 @@ def descriptions(singers: list[int], seed: int = 0) -> torch.Tensor:
 
 def test_takes_of_one_singer_stay_together() -> None:
     singers = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
-    groups = groups_of(descriptions(singers), 4)
+    groups = cluster_voices(descriptions(singers), 4)
     assert sorted(n for group in groups for n in group) == list(range(10))
     assert [sorted({singers[n] for n in group}) for group in groups] == [[0], [1], [2], [3]]
 
@@ -56,9 +56,9 @@ def test_takes_of_one_singer_stay_together() -> None:
 def test_one_singer_alone_falls_into_parts() -> None:
     """Who is left out must not be everybody."""
     for count in (2, 3, 5, 9):
-        groups = groups_of(descriptions([0] * count), 1)
+        groups = cluster_voices(descriptions([0] * count), 1)
         assert max(map(len, groups)) <= max(count / 2, 1)
-    assert groups_of(descriptions([0]), 5) == [[0]]
+    assert cluster_voices(descriptions([0]), 5) == [[0]]
 
 
 # The strip without some labels
@@ -166,7 +166,7 @@ def test_a_killed_run_ends_as_it_would_have(
 
 
 def test_steps_bound_the_trainings_of_the_folds(studio: list[Pair], tmp_path: Path) -> None:
-    """So few steps leave none for strip and departures together."""
+    """So few steps leave none for strip and offsets together."""
     _, result = run(studio, tmp_path, replace(QUICK, steps=4))
     assert result.steps <= 4
     assert "head" not in [entry["stage"] for entry in result.history]

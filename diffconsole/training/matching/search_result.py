@@ -11,11 +11,11 @@ from ...strip.later import first_settings
 from ...strip.parameters import BY_KEY, denormalize, without_inaudible
 from .objective import HELD, INDEX
 
-__all__ = ["Found"]
+__all__ = ["SearchResult"]
 
 
 @dataclass
-class Found:
+class SearchResult:
     """Where the search of a pair stands.
 
     Attributes
@@ -26,7 +26,7 @@ class Found:
         Gains before and after the strip that make it act on the files as they lie.
     off : frozenset of str
         Modules and bands that are not used.
-    spread : dict
+    ranges : dict
         By key, the ends in 0…1 between which the distance is about as small.
     history : list of float
         Distance, step by step, of the best point.
@@ -38,7 +38,7 @@ class Found:
     input_db: float
     output_db: float
     off: frozenset[str] = frozenset()
-    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     history: list[float] = field(default_factory=list)
     distance: float = math.inf
 
@@ -69,7 +69,7 @@ class Found:
         def physical(key: str, value: float) -> float:
             return BY_KEY[key].clip(float(BY_KEY[key].to_physical(value)) + moved.get(key, 0.0))
 
-        found = {key: (physical(key, a), physical(key, b)) for key, (a, b) in self.spread.items()}
+        found = {key: (physical(key, a), physical(key, b)) for key, (a, b) in self.ranges.items()}
         if found:
             # These two follow from the files' loudness.
             found |= {key: (settings[key], settings[key]) for key in HELD}

@@ -1,4 +1,4 @@
-"""What follows a search: what is inaudible is left out, and how certain each setting is."""
+"""After a search: what is inaudible is left out, and the uncertainty of each setting estimated."""
 
 from __future__ import annotations
 

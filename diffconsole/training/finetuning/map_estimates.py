@@ -39,7 +39,7 @@ LOSS_STRIDE = 32
 ADAM_EPS = 1e-2
 """Gradient of the distance, by logit, against which a setting's own counts."""
 
-Tell = Callable[[float, float], None]
+ReportProgress = Callable[[float, float], None]
 
 
 def map_estimates_of(
@@ -106,12 +106,19 @@ def map_estimates_of(
     count = -(-len(prints) // together)
     groups = [list(range(first, len(prints), count)) for first in range(count)]
 
-    def search_group(group: Sequence[int], tell: Tell) -> list[Tensor]:
+    def search_group(group: Sequence[int], report_progress: ReportProgress) -> list[Tensor]:
         used = [place for number in group for place in chosen[number]]
         owner = [row for row, number in enumerate(group) for _ in chosen[number]]
         raw, mixed = (audio.to(device) for audio in cutter.audio(used))
         return _descend(
-            raw, mixed, torch.tensor(owner, device=device), strip, seen, console, lead, tell
+            raw,
+            mixed,
+            torch.tensor(owner, device=device),
+            strip,
+            seen,
+            console,
+            lead,
+            report_progress,
         )
 
     return kept_or_found(
@@ -138,7 +145,7 @@ def _descend(
     seen: Tensor,
     console: Console,
     lead: int,
-    tell: Tell,
+    report_progress: ReportProgress,
 ) -> list[Tensor]:
     """Settings of each owner of segments; after Ctrl-C none."""
     strip, seen = strip.to(raw), seen.to(raw.device)
@@ -163,7 +170,7 @@ def _descend(
         moves.grad.nan_to_num_()
         optimizer.step()
         try:
-            tell((step + 1) / STEPS, float(distance.detach().mean()))
+            report_progress((step + 1) / STEPS, float(distance.detach().mean()))
         except KeyboardInterrupt:
             return []
     found = torch.where(seen, torch.sigmoid(begin + moves.detach()), strip)

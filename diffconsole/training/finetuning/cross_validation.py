@@ -3,10 +3,10 @@
 Where pairs are few, one or two held out would decide everything, and the rest would learn from too
 few. The studio's strip begins at the middle of the labels, which is found again without those of
 each fold; by how much it then moves, the trained strip is moved for the pairs of that fold. The
-departures are those of a regression on the other pairs, in closed form (:mod:`.ridge`). Strip and
-departures are trained on together once for each of three folds, without it; the epoch at which the
+offsets are those of a regression on the other pairs, in closed form (:mod:`.ridge`). Strip and
+offsets are trained on together once for each of three folds, without it; the epoch at which the
 folds have the lowest distance to their mixes is that at which the training on all pairs ends. Folds
-are pairs with like voices (:mod:`.alike`).
+are pairs with like voices (:mod:`.voice_clusters`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ...model.predictor import level_gain_db
 from ...pairs import PAIR_RATE, Pair
 from ...strip.later import NOT_DRAWN
 from ...strip.parameters import BY_KEY, PARAMETERS
-from .alike import groups_of
-from .departing import answer_departures, blended_departures, moved_points
+from .offsets import apply_offsets, blended_offsets, offset_points
 from .studio_strip import middle_of
+from .voice_clusters import cluster_voices
 
 if TYPE_CHECKING:
     from .stages import Work
@@ -46,34 +46,34 @@ FOLDS, TRAINED_FOLDS = 5, 3
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the departures were fitted by, to fit them again without some pairs.
+    """What the offsets were fitted by, to fit them again without some pairs.
 
     Attributes
     ----------
-    near : Tensor
+    estimates : Tensor
         ``(pairs, parameters)``, the estimates around the strip.
-    certainty : Tensor
-        ``(pairs,)``.
+    confidence : Tensor
+        ``(pairs,)``, in the estimates.
     weights : list of float
-        What the fit with each strength counts.
+        Of the fit with each ridge penalty.
     amounts : dict of str to float
-        How much of them counts, by module; empty where the strip alone is better.
+        Factors of the offsets by module; empty where the strip alone is better.
     """
 
-    near: Tensor
-    certainty: Tensor
+    estimates: Tensor
+    confidence: Tensor
     weights: list[float]
     amounts: dict[str, float]
 
 
-def shifts_of(labels: Tensor, described: Tensor) -> Tensor:
+def shifts_of(labels: Tensor, voice_features: Tensor) -> Tensor:
     """Return the logits by which the middle of the labels moves without those of like voices.
 
     Parameters
     ----------
     labels : Tensor
         ``(pairs, parameters)`` in 0…1, NaN where there is none.
-    described : Tensor
+    voice_features : Tensor
         ``(pairs, features)``, of the voices.
 
     Returns
@@ -86,7 +86,7 @@ def shifts_of(labels: Tensor, described: Tensor) -> Tensor:
     if len(numbers) < 2:
         return shifts
     middle = torch.logit(middle_of(labels[numbers]))
-    for fold in groups_of(described[numbers], FOLDS):
+    for fold in cluster_voices(voice_features[numbers], FOLDS):
         out = torch.zeros(len(numbers), dtype=torch.bool)
         out[fold] = True
         shifts[numbers[out]] = torch.logit(middle_of(labels[numbers[~out]])) - middle
@@ -127,16 +127,18 @@ def crossed_points(
     Parameters
     ----------
     work : Work
-        The pairs and the model, which answers the strip.
+        The pairs and the model, which predicts the strip.
     shifts : Tensor
         ``(pairs, parameters)``, logits by which the strip moves without the pair's label.
     moved : Tensor, optional
-        ``(pairs, parameters)``, departures by the fit to the others.
+        ``(pairs, parameters)``, offsets by the fit to the others.
     amounts : mapping of str to float
-        Of these, by module.
+        Factors of these, by module.
     """
     strips = torch.sigmoid(torch.logit(work.strip().clamp(0.005, 0.995)) + shifts)
-    return moved_points(work, strips, torch.zeros_like(strips) if moved is None else moved, amounts)
+    return offset_points(
+        work, strips, torch.zeros_like(strips) if moved is None else moved, amounts
+    )
 
 
 def crossed_distances(work: Work, points: Tensor) -> list[float]:
@@ -155,7 +157,7 @@ def crossed_epochs(
     is_over: Callable[[], bool],
     report: Callable[[dict[str, Any]], None],
 ) -> Tensor | None:
-    """Train strip and departures without each fold; return the settings of its pairs by epoch.
+    """Train strip and offsets without each fold; return the settings of its pairs by epoch.
 
     Parameters
     ----------
@@ -164,7 +166,7 @@ def crossed_epochs(
     restore : callable
         Sets the model to the strip.
     fitted : Fitted
-        What the departures are fitted by.
+        What the offsets are fitted by.
     shifts : Tensor
         ``(pairs, parameters)``, logits by which the strip moves without a pair's label.
     epochs : int
@@ -181,17 +183,17 @@ def crossed_epochs(
     """
     count, head = len(work.train.pairs), work.model.head
     points = torch.zeros(epochs, count, len(PARAMETERS))
-    folds = groups_of(work.described, TRAINED_FOLDS)
+    folds = cluster_voices(work.voice_features, TRAINED_FOLDS)
     for number, fold in enumerate(folds):
         restore()
         with torch.no_grad():
             head.mean.bias.add_(shifts[fold].mean(dim=0).to(head.mean.bias))
         if fitted.amounts:
-            found = blended_departures(work, fitted.near, fitted.certainty, fitted.weights, fold)
-            answer_departures(work, found, fitted.amounts)
+            found = blended_offsets(work, fitted.estimates, fitted.confidence, fitted.weights, fold)
+            apply_offsets(work, found, fitted.amounts)
         else:
-            work.centre()
-        work.hold(work.model.state_dict())
+            work.standardise_inputs()
+        work.set_anchor(work.model.state_dict())
         optimizer = work.optimizer("head")
         others = set(range(count)) - set(fold)
 
@@ -209,8 +211,8 @@ def crossed_epochs(
 @torch.no_grad()
 def _answers(work: Work) -> Tensor:
     """Settings that the model chooses for each pair, ``(pairs, parameters)``."""
-    mean, log_variance = work.model.head.answer(
-        work.means().to(work.device), work.described.to(work.device)
+    mean, log_variance = work.model.head.predict_from_pooled(
+        work.means().to(work.device), work.voice_features.to(work.device)
     )
-    chosen = work.model.choose(mean, (log_variance / 2).exp()).cpu()
+    chosen = work.model.point_estimate(mean, (log_variance / 2).exp()).cpu()
     return work.workers.broadcast(chosen)
