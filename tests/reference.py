@@ -1,4 +1,4 @@
-"""An independent console in float64 NumPy: gate, EQ, compressor, de-esser and gains, by equation.
+"""An independent console in float64 NumPy: gate, EQ, compressors, de-esser and gains, by equation.
 
 Nothing here comes from ``diffconsole.console``; the coefficients are written from the analogue
 prototypes of the Audio EQ Cookbook by the bilinear transform, not from its closed forms.
@@ -99,13 +99,18 @@ def curve_db(level_db: np.ndarray, threshold: float, ratio: float, knee: float) 
 
 
 def compress(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
-    """The compressor on ``(channels, samples)``; settings by name, without the module."""
+    """A compressor on ``(channels, samples)``; settings by name, without the module.
+
+    The dry signal is mixed in sample by sample where there is a ``mix``.
+    """
     smoothed = detect(
         np.abs(audio).max(axis=0), rate, settings["attack_ms"], settings["release_ms"]
     )
     level = 20.0 * np.log10(np.maximum(smoothed, 1e-6))
     curve = curve_db(level, settings["threshold_db"], settings["ratio"], settings["knee_db"])
-    return audio * 10.0 ** ((curve - level + settings["makeup_db"]) / 20.0)
+    compressed = audio * 10.0 ** ((curve - level + settings["makeup_db"]) / 20.0)
+    share = settings.get("mix", 100.0) / 100.0
+    return audio * (1.0 - share) + compressed * share
 
 
 def expand(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
@@ -152,9 +157,9 @@ def part(settings: Mapping[str, float], module: str) -> dict[str, float]:
 def strip(
     audio: np.ndarray, rate: float, settings: Mapping[str, float], off: Collection[str] = ()
 ) -> np.ndarray:
-    """Input gain → gate → EQ → compressor → de-esser → output gain on ``(channels, samples)``.
+    """Input gain → gate → EQ → compressors → de-esser → output gain on ``(channels, samples)``.
 
-    Gate and de-esser are off where there are no settings of them.
+    Gate, second compressor and de-esser are off where there are no settings of them.
     """
     y = np.asarray(audio, np.float64)
     if "input_gain" not in off:
@@ -166,6 +171,8 @@ def strip(
         y = signal.sosfilt(rows, y) if len(rows) else y
     if "compressor" not in off:
         y = compress(y, rate, part(settings, "compressor"))
+    if "compressor_2" not in off and part(settings, "compressor_2"):
+        y = compress(y, rate, part(settings, "compressor_2"))
     if "deesser" not in off and part(settings, "deesser"):
         y = deess(y, rate, part(settings, "deesser"))
     if "output_gain" not in off:

@@ -8,7 +8,7 @@
  *   its state. An insert, gain or pan has `process(channels, from, to, now, before)`, in place;
  *   `before` holds the values at the first sample while they glide, else null. A send has
  *   `send(channels, left, right, now, before, target)` and adds its return. `meter` is
- *   `{loudest, lowest}` of the one module whose gain reduction is shown (`hasMeter`).
+ *   `{loudest, lowest}` of a module whose gain reduction is shown (`hasMeter`).
  * - `fades`: the values say themselves whether it is on. Without it, it is faded in and out.
  * - `isIdle(settings, isOn)`: does nothing although it is on. `tailSamples(sampleRate, settings)`:
  *   how long it rings on.

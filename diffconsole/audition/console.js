@@ -57,9 +57,10 @@ export class Console {
     this.pans = at("pan");
     this.sends = at("send");
     this.outputs = at("output");
-    const metered = this.parts.find(({ processor }) => processor.meter);
-    this.meter = metered?.processor.meter ?? { loudest: 0, lowest: 0 };
-    /** Set to an array and a step: gets the least gain in dB of every step. */
+    const metered = this.parts.filter(({ processor }) => processor.meter);
+    /** By key of the modules that have one. */
+    this.meters = Object.fromEntries(metered.map(({ key, processor }) => [key, processor.meter]));
+    /** Set to an array and a step: gets the least gain in dB of every step, of all together. */
     this.trace = null;
     this.traceStep = block;
   }
@@ -166,7 +167,8 @@ export class Console {
       this.stepBefore.set(this.now);
       this.glide(to - from);
     }
-    if (this.trace) this.meter.lowest = 0;
+    const meters = this.trace ? Object.values(this.meters) : [];
+    for (const meter of meters) meter.lowest = 0;
     for (let c = 0; c < this.channels; c++) {
       const [signal, source] = [this.work[c], input[c]];
       for (let n = from; n < to; n++) signal[n] = source[n];
@@ -174,6 +176,6 @@ export class Console {
     for (const { processor, now, stepBefore } of this.inline) {
       processor.process(this.work, from, to, now, isMoving ? stepBefore : null);
     }
-    this.trace?.push(this.meter.lowest);
+    this.trace?.push(meters.reduce((sum, { lowest }) => sum + lowest, 0));
   }
 }

@@ -207,17 +207,19 @@ export class Mixer {
 
   /** What the page shows; peaks start anew. */
   report() {
-    const meter = this.versions[this.selected]?.strip?.meter;
+    const meters = this.versions[this.selected]?.strip?.meters ?? {};
     const found = {
       mark: this.mark,
       position: Math.min(this.position, this.length),
       playing: this.playing,
       peak: this.peak,
-      level: meter?.loudest ?? 0,
-      reduction: meter?.lowest ?? 0,
+      meters: {},
     };
     this.peak = 0;
-    if (meter) Object.assign(meter, { loudest: 0, lowest: 0 });
+    for (const [key, meter] of Object.entries(meters)) {
+      found.meters[key] = { level: meter.loudest, reduction: meter.lowest };
+      Object.assign(meter, { loudest: 0, lowest: 0 });
+    }
     return found;
   }
 }

@@ -1,7 +1,7 @@
 """The console: input gain → inserts → pan of the dry signal + sends → output gain.
 
-The inserts are gate, EQ, compressor and de-esser, in the order of the chain's table; the send is
-the reverb.
+The inserts are gate, EQ, two compressors and de-esser, in the order of the chain's table; the send
+is the reverb.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from ..modules.call import Call
 from ..modules.gain.process import gain
 from ..strip.channel_strip import checked_switches
 from ..strip.module import Module, Place
-from ..strip.parameters import BY_KEY, CHAIN, DEFAULT_PARAMETERS, PARAMETERS, is_on, left_off
+from ..strip.parameters import (
+    ADDED,
+    BY_KEY,
+    CHAIN,
+    DEFAULT_PARAMETERS,
+    PARAMETERS,
+    is_on,
+    left_off,
+)
 
 __all__ = ["RUNNERS", "Console"]
 
@@ -83,7 +91,8 @@ class Console(nn.Module):
         settings : mapping of str to Tensor
             ``(batch,)`` each, physical units, by key; those of bypassed modules may be missing. A
             module that came after version 1.0 of the preset format (gate, de-esser) is off where
-            none of its settings is given.
+            none of its settings is given, and a setting that came later than its module
+            (``compressor.mix``) may be missing: it then does nothing.
         bypass : collection of str
             Off for this call, beside what is always off.
 
@@ -115,7 +124,7 @@ class Console(nn.Module):
         for module in pans:
             dry = self._run(module, dry, self._call(module, settings, off, output_db))
         for module in sends:
-            call = self._call(module, _louder(module, settings, output_db), off)
+            call = self._call(module, settings, off, after_db=output_db)
             wet = self._run(module, audio, call)
             if wet.shape != (len(audio), 2, audio.shape[-1]):
                 raise _wrong_shape(module, wet, (len(audio), 2, audio.shape[-1]))
@@ -142,10 +151,9 @@ class Console(nn.Module):
             audio, input_db = gain(audio, input_db), None
         taken = False
         for module in inserts:
-            own = settings
-            if module is inserts[-1] and module.gain_after and output_db is not None:
-                own, taken = _louder(module, settings, output_db), True
-            result = self._run(module, audio, self._call(module, own, off, input_db))
+            taken = module is inserts[-1] and bool(module.gain_after) and output_db is not None
+            after_db = output_db if taken else None
+            result = self._run(module, audio, self._call(module, settings, off, input_db, after_db))
             if result.shape != audio.shape:
                 raise _wrong_shape(module, result, audio.shape)
             audio = result
@@ -158,11 +166,17 @@ class Console(nn.Module):
         settings: Mapping[str, Tensor],
         off: Collection[str],
         gain_db: Tensor | None = None,
+        after_db: Tensor | None = None,
     ) -> Call:
         own, off_bands = module.own(settings), module.off_bands(off)
+        if after_db is None or not module.gain_after:
+            after_db = None
+        else:
+            own[module.gain_after] = own[module.gain_after].to(torch.float64) + after_db
         return Call(
-            self.sample_rate, own, off_bands, gain_db, self.reverb_seed, self.reverb_seconds
-        )
+            self.sample_rate, own, off_bands, gain_db, self.reverb_seed, self.reverb_seconds,
+            after_db,
+        )  # fmt: skip
 
     def _run(self, module: Module, audio: Tensor, call: Call) -> Tensor:
         """Let a module process; :mod:`.streaming` carries its state over."""
@@ -231,7 +245,8 @@ class Console(nn.Module):
                 )
         for parameter in PARAMETERS:
             section = parameter.section
-            if is_on(section, off) and parameter.key not in settings:
+            is_needed = is_on(section, off) and parameter.key not in ADDED
+            if is_needed and parameter.key not in settings:
                 raise SettingsError(f"setting {parameter.key!r} is missing; bypass {section!r}?")
 
 
@@ -265,13 +280,3 @@ def _level(on: Sequence[Module], place: Place, settings: Mapping[str, Tensor]) -
     """Return the gain at an end of the chain, if it is on."""
     found = [settings[f"{m.key}.{m.gain_after}"] for m in on if m.place == place]
     return found[0] if found else None
-
-
-def _louder(
-    module: Module, settings: Mapping[str, Tensor], gain_db: Tensor | None
-) -> Mapping[str, Tensor]:
-    """Add a gain to the one that a module ends with, if it ends with one."""
-    if gain_db is None or not module.gain_after:
-        return settings
-    key = f"{module.key}.{module.gain_after}"
-    return {**settings, key: settings[key].to(torch.float64) + gain_db}

@@ -27,8 +27,8 @@ BLOCK_SAMPLES = 1 << 20
 MEMORY_SECONDS = 2.0
 """Of a module that does not say how long it remembers."""
 
-SHOWN_DYNAMICS = "compressor"
-"""The module whose gain reduction the plots show."""
+SHOWN_DYNAMICS = ("compressor", "compressor_2")
+"""The modules whose gain reduction the plots show."""
 
 
 class StreamingConsole(Console):
@@ -44,8 +44,8 @@ class StreamingConsole(Console):
     bypass : collection of str
         Modules and EQ bands that are off.
     on_dynamics : callable, optional
-        Gets what goes into the compressor and what comes out of it, ``(1, channels, samples)``
-        each, and the gain in dB on top of its gain reduction.
+        Gets a compressor's key, what goes into it and what comes out of it, ``(1, channels,
+        samples)`` each, and the gain in dB on top of its gain reduction.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class StreamingConsole(Console):
         sample_rate: float,
         *,
         bypass: Collection[str] = (),
-        on_dynamics: Callable[[Tensor, Tensor, float], None] | None = None,
+        on_dynamics: Callable[[str, Tensor, Tensor, float], None] | None = None,
     ) -> None:
         super().__init__(sample_rate, bypass=bypass)
         self.on_dynamics = on_dynamics
@@ -65,8 +65,8 @@ class StreamingConsole(Console):
             make = code.stream if hasattr(code, "stream") else partial(_run_again, module)
             self._streams[module.key] = make(audio, call)
         result = self._streams[module.key](audio)
-        if self.on_dynamics is not None and module.key == SHOWN_DYNAMICS:
-            self.on_dynamics(audio, result, float(call.settings[module.gain_after]))
+        if self.on_dynamics is not None and module.key in SHOWN_DYNAMICS:
+            self.on_dynamics(module.key, audio, result, module.code().rest_gain_db(call))
         return result
 
 

@@ -18,6 +18,7 @@ from ..strip.module import Module
 from ..strip.numbers import number
 from ..strip.parameters import BY_KEY, CHAIN, SWITCHES, is_on
 from ..strip.preset import Preset
+from ..strip.versions import is_spare
 from ..strip.words import module_words
 
 if TYPE_CHECKING:
@@ -263,7 +264,8 @@ def _left_out(module: Module, strip: Strip, known: Collection[str]) -> list[str]
         f"{p.key}: is left out"
         for p in module.parameters
         if is_on(p.section, strip.off) and not {p.key, p.section} & {*known}
-    ]
+        and not is_spare(p.key, strip[p.key])
+    ]  # fmt: skip
 
 
 def imported(notes: Sequence[str]) -> dict[str, Any]:

@@ -81,15 +81,22 @@ def _band_mapped(band: str) -> tuple[Mapped, ...]:
     )
 
 
-COMPRESSOR = (
-    # In the order of the schema.
-    Mapped("compressor.attack_ms", "Attack", "seconds", _seconds, _ms),
-    Mapped("input_gain.gain_db", "InputGain", "decibel"),
-    Mapped("compressor.makeup_db", "OutputGain", "decibel"),
-    Mapped("compressor.ratio", "Ratio", "percent", _percent, _ratio),
-    Mapped("compressor.release_ms", "Release", "seconds", _seconds, _ms),
-    Mapped("compressor.threshold_db", "Threshold", "decibel"),
-)
+GAIN = Mapped("input_gain.gain_db", "InputGain", "decibel")
+
+
+def _compressor_mapped(key: str) -> tuple[Mapped, ...]:
+    """Return a compressor's parameters in the order of the schema; the first has the gain."""
+    return (
+        Mapped(f"{key}.attack_ms", "Attack", "seconds", _seconds, _ms),
+        *((GAIN,) if key == "compressor" else ()),
+        Mapped(f"{key}.makeup_db", "OutputGain", "decibel"),
+        Mapped(f"{key}.ratio", "Ratio", "percent", _percent, _ratio),
+        Mapped(f"{key}.release_ms", "Release", "seconds", _seconds, _ms),
+        Mapped(f"{key}.threshold_db", "Threshold", "decibel"),
+    )
+
+
+COMPRESSORS = {key: _compressor_mapped(key) for key in ("compressor", "compressor_2")}
 BANDS = {band: _band_mapped(band) for band in EQ_BANDS}
 PAN = Mapped(
     "pan.position", "Pan", "normalized", lambda p: (p + 1.0) / 2.0, lambda x: 2.0 * x - 1.0
@@ -132,7 +139,9 @@ def _write(strip: Strip) -> Files:
     )
     devices = SubElement(channel, "Devices")
     _add_equalizer(ids, devices, strip)
-    _add_compressor(ids, devices, strip)
+    for key in COMPRESSORS:
+        if key == "compressor" or strip.on(key):
+            _add_compressor(ids, devices, strip, key)
     ids.switch(channel, "Mute", False)
     position = strip["pan.position"] if strip.on("pan") else 0.0
     ids.real(channel, PAN, position, min="0", max="1")
@@ -193,15 +202,15 @@ def _add_equalizer(ids: _Ids, devices: Element, strip: Strip) -> None:
             ids.real(element, parameter, strip[parameter.key])
         ids.switch(element, "Enabled", f"eq.{band}" not in off)
     if not strip.on("compressor"):
-        ids.real(device, COMPRESSOR[1], gain_db)
+        ids.real(device, GAIN, gain_db)
 
 
-def _add_compressor(ids: _Ids, devices: Element, strip: Strip) -> None:
-    device = _add_device(ids, devices, "Compressor", strip.on("compressor"))
-    for mapped in COMPRESSOR:
+def _add_compressor(ids: _Ids, devices: Element, strip: Strip, key: str) -> None:
+    device = _add_device(ids, devices, "Compressor", strip.on(key))
+    for mapped in COMPRESSORS[key]:
         if mapped.key != INPUT_GAIN:
             ids.real(device, mapped, strip[mapped.key])
-        elif strip.on("compressor"):
+        elif strip.on(key):
             ids.real(device, mapped, strip.gain_db("input_gain"))
         if mapped.name == "Attack":
             ids.switch(device, "AutoMakeup", False)
@@ -210,18 +219,16 @@ def _add_compressor(ids: _Ids, devices: Element, strip: Strip) -> None:
 def _read(path: Path) -> Preset:
     root = _project(path)
     for channel in root.iter("Channel"):
-        equalizer, compressor = (
-            channel.find("Devices/Equalizer"),
-            channel.find("Devices/Compressor"),
-        )
-        if equalizer is not None or compressor is not None:
+        equalizer = channel.find("Devices/Equalizer")
+        compressors = dict(zip(COMPRESSORS, channel.findall("Devices/Compressor"), strict=False))
+        if equalizer is not None or compressors:
             break
     else:
         raise ExportError(f"{path}: no track of it has an equalizer or a compressor of the format")
     settings: dict[str, float] = {}
     off: set[str] = set()
-    for device in (equalizer, compressor):
-        gain = _value(device, COMPRESSOR[1]) if _enabled(device) else None
+    for device in (equalizer, compressors.get("compressor")):
+        gain = _value(device, GAIN) if _enabled(device) else None
         if gain:
             settings[INPUT_GAIN] = settings.get(INPUT_GAIN, 0.0) + gain
     notes: list[str] = []
@@ -232,10 +239,10 @@ def _read(path: Path) -> Preset:
         notes += fitted.notes
         if not _enabled(equalizer):
             off.add("eq")
-    if compressor is not None:
-        _take(settings, compressor, [m for m in COMPRESSOR if m.key != INPUT_GAIN])
-        if not _enabled(compressor):
-            off.add("compressor")
+    for key, device in compressors.items():
+        _take(settings, device, [m for m in COMPRESSORS[key] if m.key != INPUT_GAIN])
+        if not _enabled(device):
+            off.add(key)
     _take(settings, channel, (PAN, VOLUME))
     tracks = [track for track in root.iter("Track") if channel in list(track)]
     name = tracks[0].get("name", "") if tracks else ""
@@ -327,6 +334,12 @@ def _notes(strip: Strip) -> tuple[str, ...]:
             f"reverb.wet_db: {strip['reverb.wet_db']:.2f} dB, to be set as the convolver's wet "
             "level, dry 0 dB"
         )
+    lines += [
+        f"{key}.mix: the format has none; {100.0 - strip[f'{key}.mix']:.3g} % of dry signal is "
+        "left out"
+        for key in COMPRESSORS
+        if strip.on(key) and strip[f"{key}.mix"] < 100.0
+    ]
     if strip.gain_db("output_gain") > FULL_FADER_DB:
         lines.append("output_gain.gain_db: is the track's volume; many faders end at +6 dB")
     return tuple(lines)
@@ -338,11 +351,16 @@ FORMAT = Format(
     ending=".dawproject",
     write=_write,
     at_rate=False,
-    mapped=(*COMPRESSOR, *(m for band in BANDS.values() for m in band), PAN, VOLUME),
+    mapped=(*(m for part in (*COMPRESSORS.values(), *BANDS.values()) for m in part), PAN, VOLUME),
     lost={
         "eq": "the values carry over; the curves are those of the program's own EQ",
-        "compressor": "the values carry over; detector and times are the program's own",
-        "compressor.knee_db": "the format has none; the program's compressor keeps its own",
+        **dict.fromkeys(
+            COMPRESSORS, "the values carry over; detector and times are the program's own"
+        ),
+        **{
+            f"{key}.knee_db": "the format has none; the program's compressor keeps its own"
+            for key in COMPRESSORS
+        },
         "pan": "is the track's pan, by the program's own pan law",
         "reverb": f"the format has none; its response is in the file, a zip, as {RESPONSE}, for "
         "any convolver",
@@ -351,6 +369,7 @@ FORMAT = Format(
     conditions=(
         "reverb.wet_db: to be set as the convolver's wet level, dry 0 dB",
         "output_gain.gain_db: is the track's volume; many faders end at +6 dB",
+        "compressor.mix: the format has none; where it is below 100 %, the dry signal is left out",
     ),
     consumer="a reader by the rules of the format's schema",
     read=_read,

@@ -26,13 +26,26 @@ from ..strip.preset import Preset
 from .base import Files, Format, Mapped, Strip, imported
 from .easyeffects_read import is_on, plugins, read_chain
 from .ir import wav_bytes
-from .lsp import FILTER_MODE, FILTERS, ours, read_text, switches_off, theirs, time, time_constant
+from .lsp import (
+    COMPRESSORS,
+    FILTER_MODE,
+    FILTERS,
+    decibels,
+    linear,
+    ours,
+    read_text,
+    switches_off,
+    theirs,
+    time,
+    time_constant,
+)
 
 __all__ = ["FORMAT"]
 
 LARGEST_GAIN_DB = 36.0
 SILENT_DB = -100.0
-EQUALIZER, COMPRESSOR, CONVOLVER = "equalizer#0", "compressor#0", "convolver#0"
+EQUALIZER, CONVOLVER = "equalizer#0", "convolver#0"
+INSTANCES = {key: f"compressor#{place}" for place, key in enumerate(COMPRESSORS)}
 OWN = "diffconsole"
 KERNEL = "diffconsole_"
 PARTS = ("output", "input")
@@ -48,18 +61,25 @@ MAPPED = (
         for name, theirs_name in BAND_NAMES.items()
         if f"eq.{band}.{name}" in BY_KEY
     ),
-    Mapped("compressor.threshold_db", "threshold", "dB"),
-    Mapped("compressor.ratio", "ratio"),
-    Mapped("compressor.attack_ms", "attack", "ms", time, time_constant),
-    Mapped("compressor.release_ms", "release", "ms", time, time_constant),
-    Mapped(
-        "compressor.knee_db",
-        "knee",
-        "dB",
-        lambda knee_db: -knee_db / 2.0 + 0.0,
-        lambda below_db: -2.0 * below_db + 0.0,
+    *(
+        mapped
+        for key in COMPRESSORS
+        for mapped in (
+            Mapped(f"{key}.threshold_db", "threshold", "dB"),
+            Mapped(f"{key}.ratio", "ratio"),
+            Mapped(f"{key}.attack_ms", "attack", "ms", time, time_constant),
+            Mapped(f"{key}.release_ms", "release", "ms", time, time_constant),
+            Mapped(
+                f"{key}.knee_db",
+                "knee",
+                "dB",
+                lambda knee_db: -knee_db / 2.0 + 0.0,
+                lambda below_db: -2.0 * below_db + 0.0,
+            ),
+            Mapped(f"{key}.makeup_db", "makeup", "dB"),
+            Mapped(f"{key}.mix", "wet", "dB", lambda mix: _level_db(mix / 100.0)),
+        )
     ),
-    Mapped("compressor.makeup_db", "makeup", "dB"),
     Mapped("pan.position", "samples"),
     *(Mapped(key, "samples") for key in BY_KEY if key.startswith("reverb.")),
     Mapped("output_gain.gain_db", "compressor.output-gain", "dB"),
@@ -67,12 +87,13 @@ MAPPED = (
 
 
 def _write(strip: Strip) -> Files:
-    order = [EQUALIZER, COMPRESSOR]
-    output: dict[str, Any] = {
-        "blocklist": [],
-        EQUALIZER: _equalizer(strip),
-        COMPRESSOR: _compressor(strip),
-    }
+    # The first compressor is there when it is off, too: it has the output's gain.
+    used = [key for key in COMPRESSORS if key == "compressor" or strip.on(key)]
+    order = [EQUALIZER, *(INSTANCES[key] for key in used)]
+    output: dict[str, Any] = {"blocklist": [], EQUALIZER: _equalizer(strip)}
+    for key in used:
+        gain_db = strip.gain_db("output_gain") if key == used[-1] else 0.0
+        output[INSTANCES[key]] = _compressor(strip, key, gain_db)
     files = {}
     if strip.on("pan") or strip.on("reverb"):
         response = wav_bytes(_response(strip), strip.sample_rate)
@@ -108,13 +129,20 @@ def _equalizer(strip: Strip) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _compressor(strip: Strip) -> dict[str, Any]:
-    output_db, rest_db = _split(strip.gain_db("output_gain"))
-    on = strip.on("compressor")
+def _level_db(share: float) -> float:
+    """Return a share of the signal as a level; nothing is the least that the plug-in has."""
+    return max(decibels(share), SILENT_DB) if share > 0.0 else SILENT_DB
+
+
+def _compressor(strip: Strip, key: str, gain_db: float) -> dict[str, Any]:
+    output_db, rest_db = _split(gain_db)
+    wet = strip[f"{key}.mix"] / 100.0 if strip.on(key) else 0.0
+    levels = {"dry": _level_db(1.0 - wet), "wet": _level_db(wet)}
+    levels = {side: v + rest_db if v > SILENT_DB else v for side, v in levels.items()}
     return {
-        "bypass": False, "input-gain": 0.0, "output-gain": output_db,
-        "dry": SILENT_DB if on else rest_db, "wet": rest_db if on else SILENT_DB,
-        "mode": "Downward", **theirs(MAPPED, strip.settings, "compressor"),
+        "bypass": False, "input-gain": 0.0, "output-gain": output_db, **levels,
+        "mode": "Downward",
+        **theirs([m for m in MAPPED if m.name != "wet"], strip.settings, key),
         "release-threshold": SILENT_DB, "boost-threshold": -72.0, "boost-amount": 6.0,
         "stereo-split": False,
         "sidechain": {
@@ -179,23 +207,30 @@ def _read_own(path: Path, output: Mapping[str, Any], own: Mapping[str, Any]) -> 
     settings: dict[str, float] = {}
     off: set[str] = set()
     equalizer = _plugin(output, order, EQUALIZER)
-    compressor = _plugin(output, order, COMPRESSOR)
+    compressors = {key: _plugin(output, order, name) for key, name in INSTANCES.items()}
+    compressors = {key: values for key, values in compressors.items() if values}
     if equalizer:
         off |= _read_bands(equalizer, settings)
         settings["input_gain.gain_db"] = equalizer["input-gain"] + equalizer["output-gain"]
         off |= {"eq", "input_gain"} if equalizer.get("bypass") else set()
-    if compressor:
-        settings |= ours(MAPPED, compressor, "compressor")
-        if compressor["wet"] <= SILENT_DB < compressor["dry"]:
-            off.add("compressor")
-        level_db = compressor["dry" if "compressor" in off else "wet"]
-        settings["output_gain.gain_db"] = compressor["output-gain"] + level_db
-        off |= {"compressor", "output_gain"} if compressor.get("bypass") else set()
+    for key, values in compressors.items():
+        settings |= ours([m for m in MAPPED if m.name != "wet"], values, key)
+        dry_db, wet_db = values["dry"], values["wet"]
+        if wet_db <= SILENT_DB < dry_db:
+            off.add(key)
+        level_db = max(dry_db, wet_db)
+        if min(dry_db, wet_db) > SILENT_DB:
+            both = linear(dry_db) + linear(wet_db)
+            level_db, settings[f"{key}.mix"] = decibels(both), 100.0 * linear(wet_db) / both
+        level_db += values["output-gain"]
+        settings["output_gain.gain_db"] = level_db + settings.get("output_gain.gain_db", 0.0)
+        off |= {key, "output_gain"} if values.get("bypass") else set()
     convolver = _plugin(output, order, CONVOLVER)
     if convolver and not convolver.get("bypass"):
         settings |= _from_own(own)
-    if not equalizer and not compressor:
-        raise ExportError(f"{path}: neither {EQUALIZER} nor {COMPRESSOR} is in its plugins_order")
+    if not equalizer and not compressors:
+        first = INSTANCES["compressor"]
+        raise ExportError(f"{path}: neither {EQUALIZER} nor {first} is in its plugins_order")
     return Preset.from_settings(settings, bypass=off, name=str(own.get("name", "")))
 
 

@@ -8,7 +8,8 @@ was before the pan from ``sent_left`` and ``sent_right``, and adds to the first 
 adds its samples to ``delay``; what needs memory takes it below ``memory_top``, which it lowers. In
 braces stand sliders: ``{gain_db}`` and ``{peak_1.freq_hz}`` by a parameter's short name, ``{on}``
 and ``{peak_1.on}`` for switches, ``{response_number}`` and ``{response_rate}`` for the reverb's
-file; ``{key}`` is the module's key. Source: REAPER's "JSFX Programming Reference".
+file; ``{key}`` is the module's key. Modules may share a part: what its ``@init`` says of both
+stands once. Source: REAPER's "JSFX Programming Reference".
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ def effect_text() -> str:
                 code = parts[module.key].get(name, "")
                 if code and place in ("", module.place):
                     found.append(_indented(code, indent))
+        found = list(dict.fromkeys(found)) if name == "init" else found
         return "\n".join(found) if name in ("start", "sample") else "\n\n".join(found)
 
     late = pieces("late")

@@ -8,7 +8,8 @@ what is what and can be read back. What is known of the filters, measured with 5
 - ``acompressor`` with ``detection=peak:link=maximum`` is our compressor: its ``attack`` and
   ``release`` are ms with ``4000/(ms·fs) = 1 − exp(−1/(τ·fs))``, its ``knee`` is ``10^(W/20)`` and
   ends at 8, which is 18.06 dB. A wider knee is computed sample by sample by ``aeval``, whose
-  registers keep the detector. Its make-up only goes up: ``volume`` follows.
+  registers keep the detector. Its make-up only goes up: ``volume`` follows. Where the dry signal
+  is mixed in, ``aeval`` computes all of it.
 - Gate and de-esser are computed by ``aeval`` too: ``agate`` has no hold, and ``deesser`` is another
   effect.
 - ``afir`` levels its response, by other rules in every version: 5.1 takes a Σ|h| above 1 down to 1,
@@ -48,17 +49,25 @@ LONGEST_RESPONSE_S = 60
 RESPONSE_NAMES = tuple(p.name for p in PARAMETERS if p.section == "reverb" and p.name != "wet_db")
 """The reverb's parameters that only stand in the samples of its response."""
 
-WIDE_KNEE = (
+DETECTOR = (
     "'st(1,max(abs(val(0)),abs(val(1))));"
     "st(0,ld(0)+(ld(1)-ld(0))*(1-exp(-1000/s/if(gt(ld(1),ld(0)),{attack_ms},{release_ms}))));"
     "st(2,20/log(10)*log(max(ld(0),0.000001))-({threshold_db}));"
-    "st(3,clip(ld(2)/({knee_db})+0.5,0,1));"
-    "val(ch)*exp(log(10)/20*(1/({ratio})-1)"
-    "*if(lt(ld(3),1),ld(3)*ld(3)*({knee_db})/2,ld(2)))':c=same"
+)
+BEND = "(1/({ratio})-1)*if(lt(ld(3),1),ld(3)*ld(3)*({knee_db})/2,ld(2))"
+WIDE_KNEE = (
+    f"{DETECTOR}st(3,clip(ld(2)/({{knee_db}})+0.5,0,1));val(ch)*exp(log(10)/20*{BEND})':c=same"
 )
 """Our compressor in ``aeval``: 0 the detector, 1 the level, 2 dB above the threshold, 3 the place
 within the knee, 0 to 1, of which the curve's bend ``(L−T+W/2)²/(2W)`` is ``W/2`` times the square.
 """
+PARALLEL = (
+    f"{DETECTOR}st(3,clip(ld(2)/max({{knee_db}},0.000000001)+0.5,0,1));"
+    "val(ch)*(1-({mix})/100+({mix})/100"
+    f"*exp(log(10)/20*(({{makeup_db}})+{BEND})))':c=same"
+)
+"""The same with its make-up and the dry signal."""
+
 GATE = (
     "'st(1,max(abs(val(0)),abs(val(1))));"
     "if(gt(ld(1),ld(0)),"
@@ -90,6 +99,9 @@ DEESSER = (
 # With several filters that keep the layout, 5.1 does not find one by itself.
 LAYOUTS = "aformat=sample_fmts=dblp:channel_layouts=mono|stereo"
 EXPRESSIONS = {"gate": GATE, "deesser": DEESSER}
+COMPRESSORS = {"compressor": "makeup", "compressor_2": "makeup_2"}
+"""What the gain behind each compressor is called."""
+
 PAN = "sqrt(2)*cos(PI/4*(1+({position})))*val(0)|sqrt(2)*sin(PI/4*(1+({position})))*val(1):c=stereo"
 BOTH = "val(0)|val(1):c=stereo"
 SEND = "(val(0)+val(1))/2|(val(0)+val(1))/2:c=stereo"
@@ -121,7 +133,18 @@ def mapped(sample_rate: int = DEFAULT_RATE) -> tuple[Mapped, ...]:
         for name, (theirs, unit) in OPTIONS.items()
         if f"eq.{band}.{name}" in BY_KEY
     ]
-    own = "acompressor@compressor"
+    compressors: list[Mapped] = []
+    for key, makeup in COMPRESSORS.items():
+        own = f"acompressor@{key}"
+        compressors += [
+            Mapped(f"{key}.threshold_db", f"{own}:threshold", "", _amplitude, _decibels),
+            Mapped(f"{key}.ratio", f"{own}:ratio"),
+            Mapped(f"{key}.attack_ms", f"{own}:attack", "ms", from_time, to_time),
+            Mapped(f"{key}.release_ms", f"{own}:release", "ms", from_time, to_time),
+            Mapped(f"{key}.knee_db", f"{own}:knee", "", _amplitude, _decibels),
+            Mapped(f"{key}.makeup_db", f"volume@{makeup}:volume", "dB"),
+            Mapped(f"{key}.mix", f"aeval@{key}:mix", "%"),
+        ]
     computed = [
         Mapped(parameter.key, f"aeval@{parameter.module}:{parameter.name}")
         for parameter in PARAMETERS
@@ -131,12 +154,7 @@ def mapped(sample_rate: int = DEFAULT_RATE) -> tuple[Mapped, ...]:
         Mapped("input_gain.gain_db", "volume@input_gain:volume", "dB"),
         *bands,
         *computed,
-        Mapped("compressor.threshold_db", f"{own}:threshold", "", _amplitude, _decibels),
-        Mapped("compressor.ratio", f"{own}:ratio"),
-        Mapped("compressor.attack_ms", f"{own}:attack", "ms", from_time, to_time),
-        Mapped("compressor.release_ms", f"{own}:release", "ms", from_time, to_time),
-        Mapped("compressor.knee_db", f"{own}:knee", "", _amplitude, _decibels),
-        Mapped("compressor.makeup_db", "volume@makeup:volume", "dB"),
+        *compressors,
         Mapped("pan.position", "aeval@pan:position"),
         *(Mapped(f"reverb.{name}", "reverb.wav") for name in RESPONSE_NAMES),
         Mapped("reverb.wet_db", "volume@wet:volume", "dB"),
@@ -161,7 +179,7 @@ def depends_on_rate(strip: Strip) -> bool:
     cut = [f"eq.{band}.freq_hz" for band in strip.bands()]
     cut += ["deesser.freq_hz"] if strip.on("deesser") else []
     clamped = any(strip[key] != wanted[key] for key in cut)
-    return strip.on("compressor") or strip.on("reverb") or clamped
+    return any(strip.on(key) for key in (*COMPRESSORS, "reverb")) or clamped
 
 
 def normalised_response(strip: Strip) -> tuple[np.ndarray, np.ndarray]:
@@ -207,8 +225,8 @@ def graph(strip: Strip, response_gain: np.ndarray | None = None, taps: int = 0) 
         chain.append(_text(strip, table, "input_gain", LEVEL))
     chain += _computed(strip, "gate")
     chain += [_text(strip, table, band, SECTION) for band in strip.bands()]
-    if strip.on("compressor"):
-        chain += [_compressor(strip, table), _text(strip, table, "makeup", LEVEL)]
+    for key in COMPRESSORS:
+        chain += _compressor(strip, table, key)
     chain += _computed(strip, "deesser")
     place = f"aeval@pan={_filled(PAN, strip.of('pan'))}" if strip.on("pan") else f"aeval={BOTH}"
     if response_gain is not None:
@@ -235,10 +253,18 @@ def _computed(strip: Strip, module: str) -> list[str]:
     return [f"aeval@{module}={_filled(EXPRESSIONS[module], strip.of(module))}", LAYOUTS]
 
 
-def _compressor(strip: Strip, table: tuple[Mapped, ...]) -> str:
-    if _amplitude(strip["compressor.knee_db"]) > WIDEST_KNEE:
-        return f"aeval@compressor={_filled(WIDE_KNEE, strip.of('compressor'))}"
-    return _text(strip, table, "compressor", COMPRESSOR)
+def _compressor(strip: Strip, table: tuple[Mapped, ...], key: str) -> list[str]:
+    if not strip.on(key):
+        return []
+    own = strip.of(key)
+    if own["mix"] < 100.0:
+        return [f"aeval@{key}={_filled(PARALLEL, own)}", LAYOUTS]
+    makeup = _text(strip, table, COMPRESSORS[key], LEVEL)
+    if _amplitude(own["knee_db"]) <= WIDEST_KNEE:
+        return [_text(strip, table, key, COMPRESSOR), makeup]
+    # The first one stands as it did before there was a second.
+    layouts = [LAYOUTS] if key != "compressor" else []
+    return [f"aeval@{key}={_filled(WIDE_KNEE, own)}", *layouts, makeup]
 
 
 def _text(strip: Strip, table: tuple[Mapped, ...], part: str, fixed: str) -> str:
@@ -246,7 +272,7 @@ def _text(strip: Strip, table: tuple[Mapped, ...], part: str, fixed: str) -> str
     name, options = "", []
     for entry in table:
         owner, _, option = entry.name.partition(":")
-        if owner.endswith(f"@{part}"):
+        if owner.endswith(f"@{part}") and not owner.startswith("aeval@"):
             name = owner
             value = number(entry.to_theirs(strip[entry.key]), 12)
             options.append(f"{option}={value}{'dB' if option == 'volume' else ''}")
@@ -305,9 +331,10 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
         raise ExportError("holds no filter of a strip, as volume@input_gain; export it again")
     for match in PART.finditer(text):
         name, options = match["name"], match["options"].strip()
-        if name == "aeval@compressor":
-            values = _values(WIDE_KNEE, options)
-            settings |= {f"compressor.{key}": value for key, value in values.items()}
+        if name.removeprefix("aeval@") in COMPRESSORS:
+            module = name.removeprefix("aeval@")
+            values = _values(PARALLEL if "*(1-(" in options else WIDE_KNEE, options)
+            settings |= {f"{module}.{key}": value for key, value in values.items()}
         elif name.removeprefix("aeval@") in EXPRESSIONS:
             module = name.removeprefix("aeval@")
             values = _values(EXPRESSIONS[module], options)

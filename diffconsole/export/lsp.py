@@ -19,6 +19,7 @@ from ..strip.parameters import BY_KEY, EQ_BANDS
 from .base import Mapped
 
 __all__ = [
+    "COMPRESSORS",
     "FILTER_MODE",
     "FILTERS",
     "TIME_PER_TAU",
@@ -48,6 +49,9 @@ FILTERS = {
 """By band the filter's type: the port's value, and the name that people see."""
 
 FILTER_MODE = (6, "APO (DR)")
+COMPRESSORS = ("compressor", "compressor_2")
+"""The modules that a compressor of LSP stands for, in their order."""
+
 TIME_PER_TAU = -math.log(1.0 - 1.0 / math.sqrt(2.0))
 
 

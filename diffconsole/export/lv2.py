@@ -16,11 +16,13 @@ import re
 from pathlib import Path
 
 from ..errors import ExportError
-from ..strip.parameters import BY_KEY, EQ_BANDS
+from ..strip.parameters import BY_KEY, EQ_BANDS, is_on
 from ..strip.preset import Preset
+from ..strip.versions import SINCE, is_spare
 from .base import Figure, Files, Format, Mapped, Strip, number
 from .ir import NAMES, wav_bytes
 from .lsp import (
+    COMPRESSORS,
     FILTER_MODE,
     FILTERS,
     decibels,
@@ -70,18 +72,26 @@ MAPPED = (
             Mapped(f"eq.{band}.q", f"q_{place}"),
         )
     ),
-    Mapped("compressor.threshold_db", "al", "", linear, decibels),
-    Mapped("compressor.ratio", "cr"),
-    Mapped("compressor.attack_ms", "at", "ms", time, time_constant),
-    Mapped("compressor.release_ms", "rt", "ms", time, time_constant),
-    Mapped(
-        "compressor.knee_db",
-        "kn",
-        "",
-        lambda knee_db: linear(-knee_db / 2.0),
-        lambda factor: -2.0 * decibels(factor) + 0.0,
+    *(
+        mapped
+        for key in COMPRESSORS
+        for mapped in (
+            Mapped(f"{key}.threshold_db", "al", "", linear, decibels),
+            Mapped(f"{key}.ratio", "cr"),
+            Mapped(f"{key}.attack_ms", "at", "ms", time, time_constant),
+            Mapped(f"{key}.release_ms", "rt", "ms", time, time_constant),
+            Mapped(
+                f"{key}.knee_db",
+                "kn",
+                "",
+                lambda knee_db: linear(-knee_db / 2.0),
+                lambda factor: -2.0 * decibels(factor) + 0.0,
+            ),
+            Mapped(f"{key}.makeup_db", "mk", "", linear, decibels),
+            # The dry gain, cdr, is what is missing to 1.
+            Mapped(f"{key}.mix", "cwt", "", lambda mix: mix / 100.0, lambda wet: 100.0 * wet),
+        )
     ),
-    Mapped("compressor.makeup_db", "mk", "", linear, decibels),
     Mapped("pan.position", "balance", "%", pan_balance, pan_position),
     *(Mapped(f"reverb.{name}", "samples") for name in NAMES),
     Mapped("reverb.wet_db", "wet", "", linear, decibels),
@@ -103,7 +113,10 @@ def plugins(strip: Strip) -> dict[str, tuple[str, dict[str, float]]]:
     # An EQ that is off goes along, muted, for its bands to come back.
     if any(f"eq.{band}" not in strip.off for band in EQ_BANDS):
         chain["equalizer"] = (f"{HOME}para_equalizer_x16_{kind}", _equalizer(strip))
-    chain["compressor"] = (f"{HOME}compressor_{kind}", _compressor(strip))
+    # The first one has the gains around it, so it is there when it is off, too.
+    for key in COMPRESSORS:
+        if key == "compressor" or strip.on(key):
+            chain[key] = (f"{HOME}compressor_{kind}", _compressor(strip, key))
     position = strip["pan.position"]
     if strip.on("pan") and strip.channels == 2:
         # Without a filter's ports: a host leaves them as they are, off in a new plug-in.
@@ -111,7 +124,7 @@ def plugins(strip: Strip) -> dict[str, tuple[str, dict[str, float]]]:
         chain["pan"] = (f"{HOME}para_equalizer_x16_stereo", ports)
     if strip.on("reverb") or (strip.on("pan") and strip.channels == 1):
         chain["reverb"] = (f"{HOME}impulse_reverb_{kind}", _reverb(strip))
-    last = chain["reverb" if "reverb" in chain else "compressor"][1]
+    last = next(chain[part][1] for part in ("reverb", *COMPRESSORS[::-1]) if part in chain)
     last["g_out"] = linear(strip.gain_db("output_gain"))
     return chain
 
@@ -129,16 +142,17 @@ def _equalizer(strip: Strip) -> dict[str, float]:
     return ports | {f"ft_{place}": 0 for place in range(len(EQ_BANDS), FILTER_COUNT)}
 
 
-def _compressor(strip: Strip) -> dict[str, float]:
-    on = strip.on("compressor")
+def _compressor(strip: Strip, key: str) -> dict[str, float]:
+    wet = strip[f"{key}.mix"] / 100.0 if strip.on(key) else 0.0
+    gain_db = strip.gain_db("input_gain") if key == "compressor" else 0.0
     return {
-        "enabled": 1, "g_in": linear(strip.gain_db("input_gain")), "g_out": 1,
+        "enabled": 1, "g_in": linear(gain_db), "g_out": 1,
         # Feed-forward, peak, without smoothing before the detector; one gain for both channels.
         "sct": 0, "scm": 0, "scr": 0, "scp": 1, "sla": 0, "scl": 0, "shpm": 0, "slpm": 0,
         "cm": 0, "rrl": 0,
         **({"scs": 5} if strip.channels == 2 else {}),
-        **theirs(MAPPED, strip.settings, "compressor"),
-        "cdr": 0 if on else 1, "cwt": 1 if on else 0,
+        **theirs([m for m in MAPPED if m.name != "cwt"], strip.settings, key),
+        "cdr": 1.0 - wet, "cwt": wet,
     }  # fmt: skip
 
 
@@ -200,9 +214,14 @@ def _port(item: tuple[str, float]) -> str:
 def _slug(strip: Strip) -> str:
     """Return a name for files: the title's letters, and what tells apart those with the same."""
     letters = re.sub(r"[^a-z0-9]+", "_", strip.title.lower()).strip("_")[:40]
-    settings = sorted((m.key, strip[m.key]) for m in MAPPED)
-    told = repr((strip.title, strip.sample_rate, strip.channels, settings,
-                 sorted(set(strip.off) & SWITCHES)))  # fmt: skip
+    # What came later counts where it is used: the name of an older strip stays.
+    settings = sorted(
+        (m.key, strip[m.key]) for m in MAPPED
+        if not SINCE[m.key]
+        or is_on(BY_KEY[m.key].section, strip.off) and not is_spare(m.key, strip[m.key])
+    )  # fmt: skip
+    off = sorted(switch for switch in set(strip.off) & SWITCHES if not SINCE[switch])
+    told = repr((strip.title, strip.sample_rate, strip.channels, settings, off))
     return f"{letters or 'strip'}_{hashlib.sha256(told.encode()).hexdigest()[:6]}"
 
 
@@ -261,7 +280,7 @@ def _read(path: Path) -> Preset:
         for thing in things(read_text(file)):
             if thing.first("symbol") and thing.first("value"):
                 ports[thing.first("symbol")] = float(thing.first("value"))
-            part = _part(thing.first("appliesTo"), ports)
+            part = _part(thing.first("appliesTo"), ports, file)
             if part and ports:
                 if part in found:
                     raise ExportError(
@@ -290,10 +309,12 @@ def _presets(path: Path) -> list[Path]:
     return files
 
 
-def _part(address: str, ports: dict[str, float]) -> str:
+def _part(address: str, ports: dict[str, float], file: Path) -> str:
     if address.startswith(f"{HOME}para_equalizer_"):
         return "equalizer" if "ft_0" in ports else "pan"
-    parts = {"compressor": "compressor_", "reverb": "impulse_reverb_"}
+    # Two presets of one plug-in: the file's name says which.
+    compressor = "compressor_2" if file.stem == "compressor_2" else "compressor"
+    parts = {compressor: "compressor_", "reverb": "impulse_reverb_"}
     return next((p for p, start in parts.items() if address.startswith(HOME + start)), "")
 
 
@@ -313,12 +334,16 @@ def _take_chain(found: dict[str, dict[str, float]], settings: dict[str, float]) 
     if equalizer:
         off |= switches_off(off_bands, muted)
     output = 1.0
-    if "compressor" in found:
-        ports = found["compressor"]
-        settings |= ours(MAPPED, ports, "compressor") | ours(MAPPED, ports, "input_gain")
-        output = ports["g_out"]
+    for key in COMPRESSORS:
+        if key not in found:
+            continue
+        ports = found[key]
+        settings |= ours(MAPPED, ports, key)
+        settings |= ours(MAPPED, ports, "input_gain") if key == "compressor" else {}
+        output *= ports["g_out"]
         if ports.get("cwt") == 0.0:
-            off.add("compressor")
+            off.add(key)
+            del settings[f"{key}.mix"]
     if "pan" in found:
         settings["pan.position"] = pan_position(found["pan"]["bal"])
     if "reverb" in found:

@@ -37,6 +37,7 @@ JUCE_NORM = 0.125
 LARGEST_WHOLE = 10**9
 # Detector levels of a voice in its loud moments, which are where a compressor is audible.
 VOICE_DBFS, VOICE_SPREAD_DB = -20.0, 6.0
+COMPRESSORS = ("compressor", "compressor_2")
 FILTERS = {"low_shelf": "LowShelfFilter", "high_shelf": "HighShelfFilter"}
 PASSES = {"high_pass": "HighpassFilter", "low_pass": "LowpassFilter"}
 
@@ -66,19 +67,26 @@ MAPPED = (
             ),
         )
     ),
-    Mapped("compressor.threshold_db", "Compressor.threshold_db", "dBFS"),
-    Mapped("compressor.ratio", "Compressor.ratio"),
     *(
-        Mapped(
-            f"compressor.{name}",
-            f"Compressor.{name}",
-            "ms",
-            lambda tau_ms: JUCE_TIME_PER_TAU * tau_ms,
-            lambda time_ms: time_ms / JUCE_TIME_PER_TAU,
+        mapped
+        for key in COMPRESSORS
+        for mapped in (
+            Mapped(f"{key}.threshold_db", "Compressor.threshold_db", "dBFS"),
+            Mapped(f"{key}.ratio", "Compressor.ratio"),
+            *(
+                Mapped(
+                    f"{key}.{name}",
+                    f"Compressor.{name}",
+                    "ms",
+                    lambda tau_ms: JUCE_TIME_PER_TAU * tau_ms,
+                    lambda time_ms: time_ms / JUCE_TIME_PER_TAU,
+                )
+                for name in ("attack_ms", "release_ms")
+            ),
+            Mapped(f"{key}.makeup_db", "Gain.gain_db", "dB"),
+            Mapped(f"{key}.mix", "Mix", "%"),
         )
-        for name in ("attack_ms", "release_ms")
     ),
-    Mapped("compressor.makeup_db", "Gain.gain_db", "dB"),
     Mapped("pan.position", "PAN"),
     *(Mapped(f"reverb.{name}", "samples") for name in NAMES),
     Mapped("reverb.wet_db", "WET_DB", "dB"),
@@ -266,17 +274,28 @@ def _board(strip: Strip) -> list[str]:
             gain_db = values["gain_db"]
         name = FILTERS.get(band, "PeakFilter")
         calls.append(_call(name, cutoff_frequency_hz=freq_hz, gain_db=gain_db, q=q))
-    if strip.on("compressor"):
-        ours = strip.of("compressor")
-        threshold_db, ratio, makeup_db = corner_curve(
-            ours["threshold_db"], ours["ratio"], ours["knee_db"]
-        )
-        times = {
-            n: THEIRS[f"compressor.{n}"].to_theirs(ours[n]) for n in ("attack_ms", "release_ms")
-        }
-        calls.append(_call("Compressor", threshold_db=threshold_db, ratio=ratio, **times))
-        calls.append(_call("Gain", gain_db=ours["makeup_db"] + makeup_db))
+    for key in COMPRESSORS:
+        calls += _compressor(strip, key)
     return calls
+
+
+def _compressor(strip: Strip, key: str) -> list[str]:
+    if not strip.on(key):
+        return []
+    ours = strip.of(key)
+    threshold_db, ratio, makeup_db = corner_curve(
+        ours["threshold_db"], ours["ratio"], ours["knee_db"]
+    )
+    times = {n: THEIRS[f"{key}.{n}"].to_theirs(ours[n]) for n in ("attack_ms", "release_ms")}
+    compressor = _call("Compressor", threshold_db=threshold_db, ratio=ratio, **times)
+    makeup_db += ours["makeup_db"]
+    wet = ours["mix"] / 100.0
+    if wet == 1.0:
+        return [compressor, _call("Gain", gain_db=makeup_db)]
+    # Its processors have no dry signal; Mix adds what passes beside each other.
+    gains = [makeup_db + 20.0 * math.log10(wet), 20.0 * math.log10(1.0 - wet)]
+    louder, dry = (f"pedalboard.{_call('Gain', gain_db=gain)}" for gain in gains)
+    return [f"Mix([pedalboard.Chain([pedalboard.{compressor}, {louder}]), {dry}])"]
 
 
 def _call(name: str, **arguments: float) -> str:
@@ -319,12 +338,14 @@ def _constants(tree: ast.Module) -> dict[str, Any]:
 
 def _notes(strip: Strip) -> tuple[str, ...]:
     lines = []
-    if strip.on("compressor"):
-        ours = tuple(strip[f"compressor.{n}"] for n in ("threshold_db", "ratio", "knee_db"))
+    for key in COMPRESSORS:
+        if not strip.on(key):
+            continue
+        ours = tuple(strip[f"{key}.{n}"] for n in ("threshold_db", "ratio", "knee_db"))
         threshold_db, ratio, makeup_db = corner_curve(*ours)
         if (threshold_db, ratio, makeup_db) != (*ours[:2], 0.0):
             lines.append(
-                f"{KNEE}; it has threshold {threshold_db:.1f} dB, ratio {ratio:.2f}, "
+                f"{key}.{KNEE}; it has threshold {threshold_db:.1f} dB, ratio {ratio:.2f}, "
                 f"{makeup_db:+.1f} dB make-up"
             )
     if strip.on("reverb"):
@@ -332,10 +353,7 @@ def _notes(strip: Strip) -> tuple[str, ...]:
     return tuple(lines)
 
 
-KNEE = (
-    "compressor.knee_db: pedalboard's compressor has no knee; the nearest curve without one is "
-    "written"
-)
+KNEE = "knee_db: pedalboard's compressor has no knee; the nearest curve without one is written"
 
 FORMAT = Format(
     key="pedalboard",
@@ -343,12 +361,12 @@ FORMAT = Format(
     ending="",
     write=_write,
     mapped=MAPPED,
-    lost={
-        "compressor": "pedalboard's detects each channel alone; ours turns both sides down alike",
-    },
+    lost=dict.fromkeys(
+        COMPRESSORS, "pedalboard's detects each channel alone; ours turns both sides down alike"
+    ),
     notes=_notes,
     conditions=(
-        f"{KNEE}, where the knee is over 0 and the ratio over 1",
+        f"compressor.{KNEE}, where the knee is over 0 and the ratio over 1",
         "reverb: its response is made for one sample rate",
     ),
     figures=(

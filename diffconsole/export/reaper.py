@@ -16,13 +16,14 @@ import os
 import re
 import textwrap
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..errors import ExportError
 from ..files.small_files import read_small
 from ..strip.parameters import BY_KEY, is_on
 from ..strip.preset import Preset
+from ..strip.versions import is_spare
 from .base import Figure, Files, Format, Mapped, Strip, imported, number
 from .effect import NUMBERS, RESPONSE, WITH_EFFECT, effect_text, is_late, slider_name
 from .ir import NAMES as RESPONSE_NAMES
@@ -60,7 +61,7 @@ def _write(strip: Strip) -> Files:
     # Not the strip's clamped frequencies: the effect clamps them itself, at the rate it runs at.
     values = ["-"] * VALUES
     # Sliders that a chain leaves out have the effect's defaults, at which later modules are off.
-    last = max(place for key, place in HELD.items() if not is_late(key) or _is_on(key, off))
+    last = max(place for key, place in HELD.items() if _is_told(key, settings, off))
     for key, place in HELD.items():
         setting = MAPPED[key].to_theirs(settings[key]) if key in MAPPED else key not in off
         values[place - 1] = number(setting, 12)
@@ -86,6 +87,13 @@ def _write(strip: Strip) -> Files:
         wav = wav_bytes(strip.impulse_response(), strip.sample_rate)
         written[f"{FOLDER}/diffconsole_{response:06d}.wav"] = wav
     return written
+
+
+def _is_told(key: str, settings: Mapping[str, float], off: Collection[str]) -> bool:
+    """Whether a chain has to set a slider: it was there first, or its module is on and needs it."""
+    if not is_late(key):
+        return True
+    return _is_on(key, off) and not (key in BY_KEY and is_spare(key, settings[key]))
 
 
 def _is_on(key: str, off: Collection[str]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..strip.numbers import number
 from ..strip.parameters import CHAIN, Parameter, section_name
+from ..strip.versions import is_spare
 from ..strip.words import module_words, parameter_name
 from .base import Strip
 
@@ -56,7 +57,8 @@ def rows(strip: Strip) -> tuple[Row, ...]:
                 found.append(_off(section))
                 continue
             for p in module.parameters:
-                if p.section == section:
+                # What a preset's file leaves out too.
+                if p.section == section and not is_spare(p.key, strip[p.key]):
                     value = strip[p.key]
                     found.append(
                         Row(_title(section), parameter_name(p), rounded(p, value), p.unit,

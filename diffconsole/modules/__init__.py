@@ -7,7 +7,8 @@ only the first is needed:
 ``process(audio, sample_rate, **settings)``
     A plain function on ``(batch, channels, samples)`` and settings of ``(batch,)`` by short name.
     An insert returns the shape of `audio`; a send returns its return alone, ``(batch, 2,
-    samples)``. Differentiable in audio and settings.
+    samples)``. Differentiable in audio and settings. A parameter that came later than its
+    module may be missing: its argument has a default.
 ``run(audio, call)``
     Instead of it, for a module that needs more: its bands that are off, a gain to take along, the
     seed of its noise (:class:`diffconsole.modules.call.Call`).

@@ -26,6 +26,9 @@ class Call(NamedTuple):
         ``(batch,)``, a gain to take along; only modules whose row says so get one.
     seed : int
         Of a module's noise.
+    after_db : Tensor, optional
+        ``(batch,)``, a gain of the whole output that the setting named ``gain_after`` in the
+        module's row already holds.
     seconds : float, optional
         Fixed length of a response, for training with fixed shapes; by default what the settings
         need.
@@ -37,3 +40,4 @@ class Call(NamedTuple):
     gain_db: Tensor | None = None
     seed: int = 0
     seconds: float | None = None
+    after_db: Tensor | None = None

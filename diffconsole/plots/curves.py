@@ -10,7 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from ..modules.compressor.process import static_curve_db
+from ..modules.compressor.process import mixed_curve_db
 from ..modules.equalizer.process import HIGHEST_FREQUENCY, equalizer_sections, response
 from ..modules.reverb.noise import BAND_CENTRES_HZ
 from ..modules.reverb.process import band_decays
@@ -155,19 +155,20 @@ def draw_compressor(axes: Axes, views: Sequence[StripView], *, first: int = 0) -
                 _note(axes, index - first, "off", look(index)["color"])
             continue
         settings, style = tensors(view), look(index)
-        curve = [settings[f"compressor.{n}"] for n in ("threshold_db", "ratio", "knee_db")]
-        threshold, ratio, knee = (float(value) for value in curve)
+        names = ("threshold_db", "ratio", "knee_db", "makeup_db", "mix")
+        curve = [settings[f"compressor.{n}"] for n in names]
+        threshold, ratio, knee, _, mix = (float(value) for value in curve)
         corners = [threshold - knee / 2.0, threshold, threshold + knee / 2.0]
         steps = np.concatenate((np.linspace(-60.0, 0.0, 241), corners))
         level = np.unique(np.clip(steps, -60.0, 0.0))
-        output = static_curve_db(torch.from_numpy(level), *curve).numpy()
+        output = mixed_curve_db(torch.from_numpy(level), *curve).numpy()
         axes.plot(level, output, lw=2.0, gid=f"compressor.{index}", **style)
         bent = (level >= corners[0]) & (level <= corners[2])
         axes.plot(
             level[bent], output[bent], lw=7.0, alpha=0.25, solid_capstyle="butt",
             color=style["color"], gid=f"compressor.knee.{index}",
         )  # fmt: skip
-        at_threshold = float(static_curve_db(torch.tensor([threshold]).double(), *curve))
+        at_threshold = float(mixed_curve_db(torch.tensor([threshold]).double(), *curve))
         axes.plot(
             [threshold], [at_threshold], "o", ms=4.5, color=style["color"], clip_on=False,
             gid=f"compressor.threshold.{index}",
@@ -179,6 +180,8 @@ def draw_compressor(axes: Axes, views: Sequence[StripView], *, first: int = 0) -
             _note(axes, index - first, text, style["color"])
         if len(views) == 1:
             _note(axes, 1, f"knee {knee:.3g} dB", style["color"])
+            if mix < 100.0:
+                _note(axes, 2, f"mix {mix:.3g} %", style["color"])
     if all(off):
         note_off(axes, "Compressor", off)
 

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..console import Console, compressor
+from ..console.streaming import SHOWN_DYNAMICS
 from ..errors import SettingsError
 from ..kernels.shapes import check_audio
+from ..modules.compressor.process import share_at_rest
 from ..strip.parameters import MODULES
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
 from .page import GREY, SMALL_PT, frequency_axis, heading, look, note, note_off
@@ -63,7 +65,7 @@ class Measured:
     raw_level, processed_levels : ndarray, list of ndarray
         RMS in dBFS, block by block; one for the raw, one a preset.
     gain_reductions : list of ndarray or None
-        dB, 0 and below, NaN in silence; None where the compressor is off.
+        Of the compressors together: dB, 0 and below, NaN in silence; None where all are off.
     freq_hz : ndarray
         ``(points,)``.
     raw_spectrum, processed_spectra : ndarray, list of ndarray
@@ -191,17 +193,27 @@ def _parts(audio: Tensor) -> Iterator[np.ndarray]:
 def _gain_reduction_db(
     audio: Tensor, sample_rate: int, view: StripView, block: int
 ) -> np.ndarray | None:
-    """Level after the compressor over level before it, makeup left out."""
-    if view.is_off("compressor"):
-        return None
+    """Level after each compressor over level before it, makeup left out."""
     settings = tensors(view)
-    later = MODULES[MODULES.index("compressor") :]
-    with torch.no_grad():
-        before = Console(sample_rate, bypass={*view.bypass, *later})(audio, settings)
-        start = "compressor."
-        own = {k[len(start) :]: v for k, v in settings.items() if k.startswith(start)}
-        after = compressor(before, sample_rate, **{**own, "makeup_db": torch.zeros(1)})
-    return gain_reduction_db(_power(before, block), _power(after, block))
+    found = []
+    for key in SHOWN_DYNAMICS:
+        if view.is_off(key):
+            continue
+        later = MODULES[MODULES.index(key) :]
+        with torch.no_grad():
+            before = Console(sample_rate, bypass={*view.bypass, *later})(audio, settings)
+            own = {k.removeprefix(f"{key}."): v for k, v in settings.items()
+                   if k.startswith(f"{key}.")}  # fmt: skip
+            share = share_at_rest(own["mix"], own["makeup_db"])
+            at_rest = {"makeup_db": torch.zeros(1), "mix": 100.0 * share}
+            after = compressor(before, sample_rate, **{**own, **at_rest})
+        found.append(gain_reduction_db(_power(before, block), _power(after, block)))
+    return together(found)
+
+
+def together(reductions: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return the gain reduction of compressors in a row, dB; None where there are none."""
+    return np.sum(reductions, axis=0) if reductions else None
 
 
 def gain_reduction_db(power_before: np.ndarray, power_after: np.ndarray) -> np.ndarray:
@@ -264,7 +276,7 @@ def draw_levels(
 def draw_gain_reduction(
     axes: Axes, views: Sequence[StripView], measured: Measured, *, first: int = 0
 ) -> None:
-    """Draw the compressor's gain over time; lines get the ids ``gain_reduction.0`` and so on."""
+    """Draw the compressors' gain over time; lines get the ids ``gain_reduction.0`` and so on."""
     axes.set_label("gain_reduction")
     heading(axes, "Gain reduction", "", "dB")
     most = 5.0

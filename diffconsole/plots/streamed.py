@@ -13,6 +13,7 @@ from .signals import (
     frequencies,
     gain_reduction_db,
     is_silent,
+    together,
 )
 
 __all__ = ["StreamedMeasure"]
@@ -37,8 +38,7 @@ class StreamedMeasure:
             BlockPowers(block, processed_samples),
             LongTermSpectrum(sample_rate, processed_samples),
         )
-        self._before, self._after = BlockPowers(block, samples), BlockPowers(block, samples)
-        self._is_compressed = False
+        self._dynamics: dict[str, tuple[BlockPowers, BlockPowers]] = {}
 
     def add_raw(self, part: np.ndarray) -> None:
         """Go on with the raw recording, ``(channels, samples)``."""
@@ -50,17 +50,25 @@ class StreamedMeasure:
         for one in self._processed:
             one.add(part)
 
-    def add_dynamics(self, before: Tensor, after: Tensor, makeup_db: float) -> None:
-        """Go on with what goes into the compressor and comes out, ``(1, channels, samples)``."""
-        self._is_compressed = True
-        self._before.add(before[0].cpu().numpy())
-        self._after.add(after[0].cpu().numpy() * np.float32(10.0 ** (-makeup_db / 20.0)))
+    def add_dynamics(self, key: str, before: Tensor, after: Tensor, gain_db: float) -> None:
+        """Go on with what goes into a compressor and comes out, ``(1, channels, samples)``."""
+        if key not in self._dynamics:
+            self._dynamics[key] = (
+                BlockPowers(self._block, self._samples),
+                BlockPowers(self._block, self._samples),
+            )
+        powers = self._dynamics[key]
+        powers[0].add(before[0].cpu().numpy())
+        powers[1].add(after[0].cpu().numpy() * np.float32(10.0 ** (-gain_db / 20.0)))
 
     def result(self) -> Measured:
         """Return what was measured."""
-        reduction = None
-        if self._is_compressed:
-            reduction = gain_reduction_db(self._before.mean_squares(), self._after.mean_squares())
+        reduction = together(
+            [
+                gain_reduction_db(before.mean_squares(), after.mean_squares())
+                for before, after in self._dynamics.values()
+            ]
+        )
         freq_hz, raw = frequencies(self._sample_rate), self._raw[0].mean_squares()
         return Measured(
             self._block / self._sample_rate,

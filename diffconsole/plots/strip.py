@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..strip.channel_strip import ChannelStrip, checked_switches
 from ..strip.module import Module
 from ..strip.parameters import CHAIN, EQ_BANDS, PARAMETERS, Parameter, is_on, section_name
+from ..strip.versions import is_spare
 from ..strip.words import parameter_name, value_text
 from .page import GREY, TEXT_LEFT_INCHES, TEXT_PT, WIDTH_INCHES, look, shorten, text_at
 
@@ -188,6 +189,8 @@ def _block(
         band = "" if parameter.section == module.key else section_name(parameter.section)
         is_off = view.is_off(parameter.section)
         if is_off and parameter is not _of(parameter.section)[0]:
+            continue
+        if is_spare(parameter.key, view.settings[parameter.key]):
             continue
         row += 1
         label = band if is_off else f"{band} {parameter_name(parameter)}" if band else ""

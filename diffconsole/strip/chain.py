@@ -11,6 +11,7 @@ import sys
 
 from ..errors import SettingsError
 from ..modules.compressor.row import COMPRESSOR
+from ..modules.compressor_2.row import COMPRESSOR_2
 from ..modules.deesser.row import DEESSER
 from ..modules.equalizer.row import EQUALIZER
 from ..modules.gain.row import INPUT_GAIN, OUTPUT_GAIN
@@ -23,7 +24,7 @@ from .module import Module
 __all__ = ["CHAIN", "insert"]
 
 CHAIN: tuple[Module, ...] = (
-    INPUT_GAIN, GATE, EQUALIZER, COMPRESSOR, DEESSER, PAN, REVERB, OUTPUT_GAIN,
+    INPUT_GAIN, GATE, EQUALIZER, COMPRESSOR, COMPRESSOR_2, DEESSER, PAN, REVERB, OUTPUT_GAIN,
 )  # fmt: skip
 """Every module, in the order of a preset's keys."""
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DiffconsoleError, SettingsError
-from .parameters import BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, is_on, left_off
+from .parameters import ADDED, BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, is_on, left_off
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,8 @@ class ChannelStrip:
     ----------
     settings : mapping of str to float
         Physical, by key. Those of what is off may be missing; they take the table's defaults. A
-        module that came after version 1.0 is off where none of its settings is given.
+        module that came after version 1.0 is off where none of its settings is given; a setting
+        that came later than its module takes its default.
     off : collection of str
         Modules and EQ bands that are off: ``{"reverb", "eq.low_pass"}``.
 
@@ -66,7 +67,7 @@ class ChannelStrip:
         for parameter in PARAMETERS:
             value = settings.get(parameter.key)
             if value is None:
-                if is_on(parameter.section, off):
+                if is_on(parameter.section, off) and parameter.key not in ADDED:
                     raise SettingsError(
                         f"setting {parameter.key!r} is missing; bypass {parameter.section!r}?"
                     )

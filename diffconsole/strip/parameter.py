@@ -30,7 +30,7 @@ class Parameter:
     name : str
         Its name with the unit: ``"threshold_db"``.
     unit : str
-        ``"dB"``, ``"dBFS"``, ``"Hz"``, ``"ms"``, ``"s"``, ``":1"`` or ``""``.
+        ``"dB"``, ``"dBFS"``, ``"Hz"``, ``"ms"``, ``"s"``, ``":1"``, ``"%"`` or ``""``.
     low, high : float
         The ends of the range, both allowed.
     scale : {"linear", "log"}

@@ -16,6 +16,7 @@ from .chain import CHAIN
 from .parameter import Parameter
 
 __all__ = [
+    "ADDED",
     "BY_KEY",
     "CHAIN",
     "DEFAULT_PARAMETERS",
@@ -52,8 +53,26 @@ _OPTIONAL = {
     if not module.is_on_by_default
 }
 
-DEFAULT_PARAMETERS = tuple(p for p in PARAMETERS if p.module not in _OPTIONAL)
-"""The parameters of the modules that are on by default, in order: those of version 1.0."""
+
+def _added() -> frozenset[str]:
+    first: dict[str, int] = {}
+    for module in CHAIN:
+        for p in module.parameters:
+            since = max(module.since, p.since)
+            first[p.section] = min(since, first.get(p.section, since))
+    return frozenset(p.key for p in PARAMETERS if p.since > first[p.section])
+
+
+ADDED = _added()
+"""The parameters that came later than the module or band they belong to.
+
+Where settings do not hold them, they do nothing: files leave them out at their default.
+"""
+
+DEFAULT_PARAMETERS = tuple(
+    p for p in PARAMETERS if p.module not in _OPTIONAL and p.key not in ADDED
+)
+"""The first parameters of the modules that are on by default, in order: those of version 1.0."""
 
 _TITLES = {module.key: module.title for module in CHAIN}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .nested import is_present, look_up
-from .parameters import BY_KEY, CHAIN, PARAMETERS, SWITCHES
+from .parameters import ADDED, BY_KEY, CHAIN, PARAMETERS, SWITCHES
 
 __all__ = ["NEWEST", "SINCE", "is_newer", "is_spare", "minor_version", "version_of"]
 
@@ -69,5 +69,4 @@ def is_spare(key: str, value: float) -> bool:
 
     It came later than the module or band it belongs to, and stands at its default.
     """
-    parameter = BY_KEY[key]
-    return SINCE[key] > SINCE[parameter.section] and value == parameter.default
+    return key in ADDED and value == BY_KEY[key].default

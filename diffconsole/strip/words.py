@@ -110,6 +110,8 @@ def value_text(parameter: Parameter, value: float) -> str:
         text = f"{value:.1f} {unit}".replace("-0.0 ", "0.0 ")
     elif unit == ":1":
         text = f"{value:.3g}:1"
+    elif unit == "%":
+        text = f"{value:.3g} %"
     elif unit in ("ms", "s"):
         text = f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
     else:

@@ -311,7 +311,8 @@ LIVE = """({ Console, consoleTarget }, [x, before, after]) => {
         ("compressor.threshold_db", -50.0), ("compressor.makeup_db", 20.0), ("pan.position", 1.0),
         ("output_gain.gain_db", -40.0), ("off", ["reverb", "compressor", "eq"]),
         ("gate.threshold_db", -10.0), ("gate.hold_ms", 0.0), ("deesser.freq_hz", 12000.0),
-        ("deesser.threshold_db", -40.0), ("off", ["reverb", "gate", "deesser"]),
+        ("deesser.threshold_db", -40.0), ("off", ["reverb", "gate", "compressor_2", "deesser"]),
+        ("compressor.mix", 20.0), ("compressor_2.threshold_db", -60.0), ("compressor_2.mix", 0.0),
     ],
 )  # fmt: skip
 def test_edits_do_not_click(tab, key, value):

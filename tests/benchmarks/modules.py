@@ -1,9 +1,10 @@
-"""Gate and de-esser on three minutes, beside pedalboard's gate; what a module costs that is off.
+"""Later modules on three minutes, beside pedalboard's; what a module costs that is off.
 
 ``python -m tests.benchmarks.modules`` prints the time of three minutes mono at 44.1 kHz, forward,
-float32: each module alone, and pedalboard's ``NoiseGate``, in turns, so that all of them meet the
-same load. Then the chain of version 1.0 where nothing is said of the later modules, and where they
-are bypassed by name: both are to take the same time, and to give the same samples.
+float32: each module alone, and pedalboard's ``NoiseGate`` and ``Compressor``, in turns, so that all
+of them meet the same load. Then the chain of version 1.0 where nothing is said of the later
+modules, and where they are bypassed by name: both are to take the same time, and to give the same
+samples.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ def noise_gate(samples: np.ndarray) -> Callable[[], object]:
     return lambda: effect(samples, RATE)
 
 
+def compressor(samples: np.ndarray) -> Callable[[], object]:
+    """Return a run of pedalboard's compressor, which has no knee, at the settings of our second."""
+    import pedalboard
+
+    own = {p.name: p.default for p in PARAMETERS if p.module == "compressor_2"}
+    times = (2.0 * np.pi * own[name] for name in ("attack_ms", "release_ms"))
+    effect = pedalboard.Compressor(own["threshold_db"], own["ratio"], *times)
+    return lambda: effect(samples, RATE)
+
+
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -71,6 +82,7 @@ def main() -> None:
     with torch.inference_mode():
         runs = {key: alone(key, audio) for key in later}
         runs["pedalboard NoiseGate"] = noise_gate(samples)
+        runs["pedalboard Compressor"] = compressor(samples)
         runs["chain, nothing said of later modules"] = lambda: chain(audio, first)
         runs["chain, later modules bypassed"] = lambda: chain(audio, every, bypass=later)
         assert torch.equal(chain(audio, first), chain(audio, every, bypass=later))
@@ -80,8 +92,9 @@ def main() -> None:
         low, middle, high = 1000.0 * np.quantile(seconds, (0.0, 0.5, 1.0))
         print(f"{name:40} {middle:8.1f} ms ({low:.1f} … {high:.1f})")
     # By the fastest turns: other programs only add to the time.
-    ours, peer = found["gate"].min(), found["pedalboard NoiseGate"].min()
-    print(f"gate against pedalboard's: {peer / ours:.2f} times as fast")
+    for key, peer in (("gate", "NoiseGate"), ("compressor_2", "Compressor")):
+        ratio = found[f"pedalboard {peer}"].min() / found[key].min()
+        print(f"{key} against pedalboard's: {ratio:.2f} times as fast")
     said = found["chain, nothing said of later modules"].min()
     bypassed = found["chain, later modules bypassed"].min()
     print(f"later modules off: {said / bypassed:.3f} of the time with them bypassed by name")

@@ -29,7 +29,7 @@ from ..modules.helpers import (
 )
 
 KEYS = [p.key for p in PARAMETERS]
-LATER = ("gate", "deesser")
+LATER = ("gate", "compressor_2", "deesser")
 ALL_BUT_DRY = {"pan", "reverb"}
 
 
@@ -62,6 +62,7 @@ def test_order_of_the_chain(kernel, channels):
     x, s = noise(2, channels, 3000), random_settings(0, batch=2)
     y = gate(gain(x, s["input_gain.gain_db"]), 44100, **part(s, "gate"))
     y = compressor(equalizer(y, 44100, s), 44100, **part(s, "compressor"))
+    y = compressor(y, 44100, **part(s, "compressor_2"))
     y = deesser(y, 44100, **part(s, "deesser"))
     y = pan(y, s["pan.position"]) + reverb(y, 44100, **part(s, "reverb"))
     y = gain(y, s["output_gain.gain_db"])
@@ -119,6 +120,7 @@ def test_a_bypassed_module_does_nothing_and_needs_no_settings(module):
         "gate": lambda: gate(x, 44100, **part(s, "gate")),
         "eq": lambda: equalizer(x, 44100, s),
         "compressor": lambda: compressor(x, 44100, **part(s, "compressor")),
+        "compressor_2": lambda: compressor(x, 44100, **part(s, "compressor_2")),
         "deesser": lambda: deesser(x, 44100, **part(s, "deesser")),
         "pan": lambda: pan(x, s["pan.position"]),
         "reverb": lambda: x + reverb(x, 44100, **part(s, "reverb")),
@@ -142,8 +144,8 @@ def test_a_module_of_a_later_version_is_off_where_nothing_is_said_of_it():
     for module in LATER:
         own = {k: v for k, v in every_default().items() if k.startswith(f"{module}.")}
         assert torch.equal(console(x, s | own, bypass={module}), first)
-        on = {"gate": "gate.threshold_db", "deesser": "deesser.threshold_db"}[module]
-        active = own | {on: torch.tensor([-10.0 if module == "gate" else -40.0])}
+        level_db = {"gate": -10.0, "compressor_2": -60.0, "deesser": -40.0}[module]
+        active = own | {f"{module}.threshold_db": torch.tensor([level_db])}
         assert not torch.allclose(console(x, s | active), first, atol=1e-3)
 
 
@@ -324,7 +326,7 @@ def test_wrong_settings_are_refused_by_name():
         console(x, {k: v for k, v in s.items() if k != "compressor.ratio"})
     with pytest.raises(SettingsError, match=r"'gate.ratio' is missing; bypass 'gate'"):
         console(x, s | {"gate.threshold_db": torch.zeros(2)})
-    with pytest.raises(SettingsError, match=r"\(2, 7\).*\(batch, 39 or 50\)"):
+    with pytest.raises(SettingsError, match=r"\(2, 7\).*\(batch, 39 or 58\)"):
         console.denormalize(torch.zeros(2, 7))
     with pytest.raises(SettingsError, match=r"'gate.ratio' is missing"):
         console.normalize(s | {"gate.threshold_db": torch.zeros(2)})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffconsole.console import Console
-from diffconsole.console.streaming import StreamingConsole
+from diffconsole.console.streaming import SHOWN_DYNAMICS, StreamingConsole
 from diffconsole.kernels import operators as kernels
 from diffconsole.strip.parameters import DEFAULT_PARAMETERS, PARAMETERS
 
@@ -44,7 +44,14 @@ def error_db(ours: torch.Tensor, whole: torch.Tensor) -> float:
 @pytest.mark.parametrize("block", [512, 2048, 7 * 512, 1 << 20])
 @pytest.mark.parametrize(
     "off",
-    [(), ("reverb",), ("eq",), ("compressor", "pan"), ("reverb", "pan"), ("gate", "deesser")],
+    [
+        (),
+        ("reverb",),
+        ("eq",),
+        ("compressor", "pan"),
+        ("reverb", "pan"),
+        ("gate", "compressor_2", "deesser"),
+    ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
 def test_blocks_are_the_whole(block, off, channels):
@@ -73,7 +80,7 @@ def test_a_slow_detector_starts_where_it_was(times_ms):
         settings[f"compressor.{name}"] = torch.tensor([value], dtype=torch.float64)
     audio = 0.02 * torch.ones(1, 1, SAMPLES)
     audio[..., :1024] = 0.9
-    off = {"eq", "reverb", "pan", "gate", "deesser"}
+    off = {"eq", "reverb", "pan", "gate", "compressor_2", "deesser"}
     with torch.inference_mode():
         whole = Console(RATE, bypass=off)(audio, settings)
         console = StreamingConsole(RATE, bypass=off)
@@ -94,7 +101,13 @@ def test_dynamics_are_reported_without_makeup():
         out = torch.cat(
             [console(audio[..., n : n + 4096], settings) for n in range(0, SAMPLES, 4096)], dim=-1
         )
-    total_db = float(settings["compressor.makeup_db"] + settings["output_gain.gain_db"])
-    assert {round(gain_db, 6) for _, _, gain_db in seen} == {round(total_db, 6)}
-    assert torch.equal(torch.cat([after for _, after, _ in seen], dim=-1), out)
-    assert torch.cat([before for before, _, _ in seen], dim=-1).shape == audio.shape
+    first, second = ([found for key, *found in seen if key == k] for k in SHOWN_DYNAMICS)
+    assert torch.equal(torch.cat([after for _, after, _ in second], dim=-1), out)
+    for found, more_db, key in ((first, 0.0, "compressor"), (second, "output", "compressor_2")):
+        if more_db:
+            more_db = float(settings["output_gain.gain_db"])
+        share = float(settings[f"{key}.mix"]) / 100.0
+        gain = share * 10.0 ** (float(settings[f"{key}.makeup_db"]) / 20.0) + 1.0 - share
+        total_db = 20.0 * np.log10(gain) + more_db
+        assert {round(gain_db, 6) for _, _, gain_db in found} == {round(total_db, 6)}
+        assert torch.cat([before for before, _, _ in found], dim=-1).shape == audio.shape

@@ -118,8 +118,8 @@ def test_the_command_that_tries_it_out(found, folder):
 def test_every_module_of_the_chain_has_a_page():
     pages = [own_page(module) for module in CHAIN]
     assert pages == [
-        "gain.md", "gate.md", "equalizer.md", "compressor.md", "deesser.md", "pan.md", "reverb.md",
-        "gain.md",
+        "gain.md", "gate.md", "equalizer.md", "compressor.md", "compressor_2.md", "deesser.md",
+        "pan.md", "reverb.md", "gain.md",
     ]  # fmt: skip
     assert other_modules() == ""
     assert [row[0] for row in modules()][:2] == ["[Input gain](gain.md)", "[Gate](gate.md)"]

@@ -90,7 +90,7 @@ def test_numbers_stay_as_projects_hold_them():
         "reverb": 43, "reverb.pre_delay_ms": 44, "reverb.wet_db": 51, "output_gain": 52,
         "output_gain.gain_db": 53, "response_number": 54, "response_rate": 55,
         "gate": 56, "gate.threshold_db": 57, "gate.release_ms": 62, "deesser": 63,
-        "deesser.freq_hz": 64, "deesser.release_ms": 68,
+        "deesser.freq_hz": 64, "deesser.release_ms": 68, "compressor.mix": 69,
     }  # fmt: skip
     assert {key: NUMBERS[key] for key in known} == known
     told = sliders(effect_text())

@@ -23,7 +23,7 @@ from ..synthetic import RATE, small_model, voice
 KEYS = [p.key for p in PARAMETERS if p.key not in UNTRAINED]
 """What an untrained model's file lists: its rows stand in this order."""
 
-LATER_OFF = {"gate", "deesser"}
+LATER_OFF = {"gate", "compressor_2", "deesser"}
 WEIGHTS, SIDECAR = "model.safetensors", "model.json"
 
 

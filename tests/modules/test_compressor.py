@@ -217,7 +217,7 @@ def test_gradcheck_in_the_knee_with_settings_at_opposite_ends(kernel, swap):
     low, high = PLACES["low"], PLACES["high"]
     times = [high, low] if swap else [low, high]
     for knee in (low, high):
-        places = [0.8, high, *times, knee, 0.5]
+        places = [0.8, high, *times, knee, 0.5, 0.4]
         check_gradients(lambda x, *s: compressor(x, 16000, *s), KEYS, noise(1, 2, 30), places)
 
 
@@ -261,3 +261,89 @@ def test_knee_0_has_the_gradient_of_the_hard_knee(kernel):
 
 def test_silence_stays_silent(kernel):
     assert float(run(torch.zeros(1, 2, 500)).abs().max()) == 0.0
+
+
+# --- mix -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0, 37.5, 99.0, 100.0])
+@pytest.mark.parametrize("attack_ms, release_ms", [(0.05, 3.0), (3.0, 120.0), (150.0, 3.0)])
+def test_a_mix_is_the_sum_of_dry_and_compressed(kernel, mix, attack_ms, release_ms):
+    x = noise(1, 2, 5000, seed=11) * torch.linspace(0.0, 2.0, 5000).sin().double()
+    times = {"attack_ms": attack_ms, "release_ms": release_ms}
+    compressed = reference.compress(x[0].numpy(), 48000, MIDDLE | times)
+    expected = (1.0 - mix / 100.0) * x[0].numpy() + mix / 100.0 * compressed
+    y = run(x, mix=mix, **times)
+    assert reference.error_db(y[0], expected) < -220.0
+    assert reference.error_db(run(x.float(), mix=mix, **times)[0], expected) < -130.0
+
+
+def test_a_mix_of_100_percent_is_no_mix_to_the_bit(kernel):
+    for x in (noise(2, 2, 5000, seed=12), noise(2, 1, 5000, seed=12).float()):
+        gradients = []
+        for changes in ({}, {"mix": 100.0}):
+            x = x.detach().requires_grad_()
+            settings = {k: values(v, v).requires_grad_() for k, v in (MIDDLE | changes).items()}
+            y = compressor(x, 48000, **settings)
+            y.square().sum().backward()
+            gradients.append([y, x.grad, *(settings[k].grad for k in MIDDLE)])
+        assert all(map(torch.equal, *gradients))
+
+
+def test_items_with_and_without_dry_signal_stand_side_by_side(kernel):
+    x = noise(3, 1, 3000, seed=13)
+    settings = {k: values(v, v, v) for k, v in MIDDLE.items()}
+    together = compressor(x, 48000, **settings, mix=values(100.0, 40.0, 0.0))
+    assert torch.equal(together[:1], run(x[:1]))
+    assert torch.equal(together[1:2], run(x[1:2], mix=40.0))
+    assert torch.allclose(together[2:], x[2:], rtol=1e-14, atol=0.0)
+
+
+def test_a_gain_of_the_output_reaches_the_dry_signal(kernel):
+    x = noise(1, 2, 3000, seed=14)
+    settings = {k: values(v) for k, v in (MIDDLE | {"mix": 30.0}).items()}
+    louder = settings | {"makeup_db": settings["makeup_db"] + 6.0}
+    y = compressor(x, 48000, **louder, after_db=values(6.0))
+    factor = 10.0 ** (6.0 / 20.0)
+    assert reference.error_db(y, factor * compressor(x, 48000, **settings)) < -280.0
+
+
+def test_the_gradient_in_mix_is_that_of_the_sum(kernel):
+    """Where all or nothing is compressed, too: the derivative goes on past both ends."""
+    x = noise(1, 1, 3000, seed=15)
+    weights = noise(1, 1, 3000, seed=16)
+    difference = float(((run(x) - x) * weights).sum()) / 100.0
+    for mix in (0.0, 25.0, 100.0):
+        settings = {k: values(v).requires_grad_() for k, v in (MIDDLE | {"mix": mix}).items()}
+        (compressor(x, 48000, **settings) * weights).sum().backward()
+        assert settings["mix"].grad.item() == pytest.approx(difference, rel=1e-9)
+
+
+def test_long_rows_mix_across_their_segments():
+    """Longer than a segment of the CPU's kernel: what is carried over is scaled, too."""
+    x = noise(1, 1, 1_200_000, seed=17).float()
+    times = {"attack_ms": 5.0, "release_ms": 2000.0}
+    given = MIDDLE | times
+    gradients = []
+    for mix in (100.0, 50.0):
+        y = x.clone().requires_grad_()
+        settings = {k: values(v).requires_grad_() for k, v in (given | {"mix": mix}).items()}
+        compressor(y, 48000, **settings).sum().backward()
+        gradients.append([y.grad.double() - 1.0 + mix / 100.0, settings["release_ms"].grad])
+    for whole, half in zip(*gradients, strict=True):
+        assert reference.error_db(2.0 * half.numpy(), whole.numpy()) < -90.0
+
+
+def test_parallel_compression_lifts_what_is_soft():
+    """At a high ratio with make-up: peaks stay where the dry signal has them, soft parts rise."""
+    soft, loud = steady_level(-40.0, 24000), steady_level(-3.0, 24000)
+    settings = {"threshold_db": -40.0, "ratio": 20.0, "makeup_db": 12.0, "knee_db": 0.0}
+    rises = [
+        float(20.0 * torch.log10(run(x, mix=40.0, **settings)[0, 0, -1].abs() / x[0, 0, -1].abs()))
+        for x in (soft, loud)
+    ]
+    wet = 0.4 * 10.0 ** (12.0 / 20.0)
+    assert rises[0] == pytest.approx(20.0 * math.log10(0.6 + wet), abs=1e-3)
+    reduced = 10.0 ** (-37.0 * 0.95 / 20.0)
+    assert rises[1] == pytest.approx(20.0 * math.log10(0.6 + wet * reduced), abs=1e-3)
+    assert rises[0] > 6.0 > -3.0 > rises[1]

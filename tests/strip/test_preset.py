@@ -50,6 +50,8 @@ def test_round_trip(tmp_path: Path, preset: Preset):
     for key, value in before.items():
         if BY_KEY[key].is_decibel:
             assert abs(after[key] - value) <= 0.0005 + 1e-12
+        elif (decimals := BY_KEY[key].decimals) is not None:
+            assert abs(after[key] - value) <= 0.5 * 10.0**-decimals + 1e-12
         else:
             assert abs(after[key] - value) <= 0.5e-4 * abs(value) + 1e-12
     first = path.read_bytes()

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 import diffconsole
 from diffconsole import Preset
 from diffconsole.errors import PresetError
+from diffconsole.strip.channel_strip import ChannelStrip
 from diffconsole.strip.factory import factory_presets
+from diffconsole.strip.parameters import CHAIN
 from diffconsole.strip.schema import check
 from diffconsole.strip.versions import is_newer, minor_version
 
@@ -103,10 +105,25 @@ def test_minor_versions_are_read():
 @configure(max_examples=40, deadline=None)
 @given(preset=strategies.presets())
 def test_a_strip_says_the_lowest_version_that_holds_it(preset: Preset):
-    later = {"gate", "deesser"} & set(preset.strip)
-    assert preset.to_dict()["version"] == ("1.1" if later else "1.0")
-    first = Preset({k: v for k, v in preset.strip.items() if k not in later})
-    assert first.to_dict()["version"] == "1.0"
+    written = preset.to_dict()
+    later = {module.key: module.since for module in CHAIN if module.since}
+    minors = [minor for key, minor in later.items() if key in written]
+    minors += [2] if "mix" in written.get("compressor", {}) else []
+    assert written["version"] == f"1.{max(minors, default=0)}"
+    first = {k: v for k, v in preset.strip.items() if k not in later}
+    if "compressor" in first:
+        first["compressor"] = {k: v for k, v in first["compressor"].items() if k != "mix"}
+    assert Preset(first).to_dict()["version"] == "1.0"
+
+
+def test_a_mix_at_its_default_is_left_out_and_the_file_is_as_before():
+    preset = Preset({"compressor": {"ratio": 4.0, "mix": 100.0}})
+    assert preset == Preset({"compressor": {"ratio": 4.0}})
+    assert preset.to_dict()["version"] == "1.0"
+    parallel = Preset({"compressor": {"ratio": 4.0, "mix": 60.0}}).to_dict()
+    assert (parallel["version"], parallel["compressor"]["mix"]) == ("1.2", 60.0)
+    settings = {k: v for k, v in preset.settings().items() if k != "compressor.mix"}
+    assert ChannelStrip(settings, preset.bypass()) == preset.channel_strip
 
 
 def test_factory_presets_are_of_the_first_version():

@@ -1,5 +1,5 @@
-/** The compressor's curve with the live level, and the reverb's decay. */
-import { reductionDb } from "../../modules/compressor/compressor.js";
+/** A compressor's curve with the live level, and the reverb's decay. */
+import { mixedDb, reductionDb } from "../../modules/compressor/compressor.js";
 import { isOff } from "../preset.js";
 import { bandDecays } from "../../modules/reverb/reverb.js";
 import { BAND_CENTRES_HZ } from "../../modules/reverb/noise.js";
@@ -12,10 +12,11 @@ const MARGIN = { left: 30, right: 8, top: 8, bottom: 20 };
  * Draw output over input level, before makeup, with a dot where the level is now.
  *
  * @param {HTMLCanvasElement} canvas
+ * @param {string} key of the compressor
  * @param {{settings: object, off: Set<string>}} heard
  * @param {?number} levelDb of the detector, dBFS
  */
-export function drawCompressor(canvas, { settings, off }, levelDb) {
+export function drawCompressor(canvas, key, { settings, off }, levelDb) {
   const { pen, width, height } = prepare(canvas);
   const plot = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
   const x = (db) => MARGIN.left + (1 - db / LOWEST_DB) * plot.width;
@@ -27,12 +28,13 @@ export function drawCompressor(canvas, { settings, off }, levelDb) {
     word(pen, number(db, 0), MARGIN.left - 5, y(db), { align: "right" });
   }
   line(pen, [[x(LOWEST_DB), y(LOWEST_DB)], [x(0), y(0)]], { stroke: colour("muted"), dash: [4, 4] });
-  if (isOff(off, "compressor")) {
+  if (isOff(off, key)) {
     word(pen, "off", x(-30), y(-20), { align: "center" });
     return;
   }
-  const [threshold, ratio, knee] = ["threshold_db", "ratio", "knee_db"].map((n) => settings[`compressor.${n}`]);
-  const output = (db) => db + reductionDb(db, threshold, 1 / ratio - 1, knee);
+  const names = ["threshold_db", "ratio", "knee_db", "makeup_db", "mix"];
+  const [threshold, ratio, knee, makeup, mix] = names.map((name) => settings[`${key}.${name}`]);
+  const output = (db) => db + mixedDb(reductionDb(db, threshold, 1 / ratio - 1, knee), { makeup, mix: mix / 100 });
   const points = [];
   for (let db = LOWEST_DB; db <= 0; db += 0.5) points.push([x(db), y(output(db))]);
   line(pen, points, { stroke: colour("accent"), width: 2.25 });

@@ -6,7 +6,7 @@ const FINE_DB = 0.1;
 const COARSE_DB = 1;
 const FINE_RATIO = 1.02;
 const COARSE_RATIO = 1.1;
-const UNIT_WORDS = { dB: "decibels", dBFS: "decibels full scale", Hz: "hertz", ms: "milliseconds", s: "seconds", ":1": "to one" };
+const UNIT_WORDS = { dB: "decibels", dBFS: "decibels full scale", Hz: "hertz", ms: "milliseconds", s: "seconds", ":1": "to one", "%": "percent" };
 
 /** What a parameter is called: its name without the unit. @param {{name: string}} parameter */
 export function labelOf({ name }) {

@@ -15,7 +15,7 @@ const byId = (id) => document.getElementById(id);
 const tableByKey = Object.fromEntries(page.table.map((p) => [p.key, p]));
 const bars = [];
 const CLIP_SHOWN_MS = 1500;
-let report = { position: 0, playing: false, level: 0, reduction: 0, peak: 0 };
+let report = { position: 0, playing: false, meters: {}, peak: 0 };
 let wanted = false;
 let drawn = "";
 let clipped = 0;
@@ -231,6 +231,8 @@ function refreshStrip() {
   drawn = "";
 }
 
+const inDb = (level) => 20 * Math.log10(Math.max(level, 1e-6));
+
 function refreshMeters() {
   const [[i, share] = []] = session.rendering;
   const note = share === undefined ? "" : `Rendering ${session.versions[i].name}: ${Math.round(100 * share)} %`;
@@ -241,12 +243,15 @@ function refreshMeters() {
   setText(byId("clip"), clipped && performance.now() - clipped < CLIP_SHOWN_MS ? "Over full scale" : "");
   if (!session.shown) return;
   const audible = !session.hidden && session.version === session.shown && report.playing;
-  const levelDb = audible ? 20 * Math.log10(Math.max(report.level, 1e-6)) : null;
-  const key = `${levelDb?.toFixed(1)}`;
+  const shown = audible ? report.meters : {};
+  const key = JSON.stringify(Object.values(shown).map(({ level }) => inDb(level).toFixed(1)));
   if (key === drawn) return;
   drawn = key;
   const strip = session.heard(session.lastPreset);
-  for (const panel of panels) panel.meter?.(strip, { levelDb, reduction: audible ? report.reduction : 0 });
+  for (const panel of panels) {
+    const meter = shown[panel.key];
+    panel.meter?.(strip, { levelDb: meter ? inDb(meter.level) : null, reduction: meter?.reduction ?? 0 });
+  }
 }
 
 /* --- start ----------------------------------------------------------------------------------- */

@@ -93,14 +93,15 @@ function eqPanel({ key }, controls) {
   };
 }
 
-function compressorPanel({ key }, controls) {
-  const canvas = canvasOf(key, "Compressor curve, output over input level");
-  const output = element("output", { id: "reduction", "aria-live": "off" }, "0.0 dB");
+function compressorPanel({ key, title }, controls) {
+  const canvas = canvasOf(key, `${title} curve, output over input level`);
+  const output = element("output", { id: `${key}-reduction`, "aria-live": "off" }, "0.0 dB");
   const readout = element("p", { class: "readout" }, "Gain reduction now ", output);
   return {
+    key,
     element: panel(key, controls, "", canvas, readout, fieldsOf(key, controls)),
     meter(strip, { levelDb, reduction }) {
-      drawCompressor(canvas, strip, levelDb);
+      drawCompressor(canvas, key, strip, levelDb);
       output.textContent = `${number(reduction)} dB`;
     },
   };
@@ -115,7 +116,7 @@ function reverbPanel({ key }, controls) {
   };
 }
 
-const SPECIAL = { eq: eqPanel, compressor: compressorPanel, reverb: reverbPanel };
+const SPECIAL = { eq: eqPanel, compressor: compressorPanel, compressor_2: compressorPanel, reverb: reverbPanel };
 
 /* --- all others ------------------------------------------------------------------------------ */
 
@@ -144,8 +145,8 @@ function generalPanel(module, controls) {
  *
  * @param {HTMLElement} target gets them
  * @param {Controls} controls
- * @returns {object[]} with `draw(strip, sampleRate)` and `meter(strip, {levelDb, reduction})`,
- *   where there is something to draw
+ * @returns {object[]} with `draw(strip, sampleRate)` and `meter(strip, {levelDb, reduction})`, by the
+ *   `key` of their module, where there is something to draw
  */
 export function buildPanels(target, controls) {
   const own = MODULES.filter(({ place }) => place === "insert" || place === "send");

@@ -31,6 +31,7 @@ def compress(
     slope: Tensor,
     knee_db: Tensor,
     makeup_db: Tensor,
+    *mix: Tensor,
 ) -> Tensor:
     """Run the compressor of :mod:`diffconsole.modules.compressor.process`.
 
@@ -42,13 +43,16 @@ def compress(
         ``(batch,)`` float64, the one-pole coefficients ``exp(−1/(τ·fs))``.
     threshold_db, slope, knee_db, makeup_db : Tensor
         ``(batch,)`` float64; ``slope = 1/ratio − 1``.
+    *mix : Tensor
+        Nothing, or two of ``(batch,)`` float64: the share of what is compressed, 0…1, and the
+        gain of what is not, as an amplitude.
 
     Returns
     -------
     Tensor
         The shape and type of `audio`.
     """
-    settings = (attack, release, threshold_db, slope, knee_db, makeup_db)
+    settings = (attack, release, threshold_db, slope, knee_db, makeup_db, *mix)
     parameters = torch.stack([s.to(torch.float64) for s in settings], dim=-1)
     compressed, _ = _compress(audio, parameters, _needs_gradient(audio, parameters))
     return compressed

@@ -24,11 +24,13 @@ from .cpu_compressor_gradient import compress_backward
 from .cpu_curve import (
     ATTACK,
     BLOCK,
+    DRY,
     LOW,
     MAKEUP,
     MIRROR,
     RELEASE,
     TINY,
+    WET,
     above_low,
     apply_mono,
     apply_stereo,
@@ -104,7 +106,7 @@ def _finish_block(x, first, stop, levels, settings, ratios, y, saved):
     """From the levels of one block to its output."""
     ratios = ratios[: stop - first]
     if above_low(levels, settings[LOW], ratios) == 0:
-        makeup = ratios.dtype.type(settings[MAKEUP])
+        makeup = ratios.dtype.type(settings[DRY] + settings[MAKEUP] * settings[WET])
         for c in range(x.shape[0]):
             _scale(x[c, first:stop], makeup, y[c, first:stop])
     elif x.shape[0] == 1:

@@ -19,9 +19,11 @@ from ...kernels.threads import run_tasks
 from .cpu_curve import (
     ATTACK,
     BLOCK,
+    DRY,
     FLOOR,
     RELEASE,
     TINY,
+    WET,
     derivatives,
     find_peaks,
     prepare_settings,
@@ -81,14 +83,15 @@ def _carry(errors, factors, error_rows, factor_rows, ends, carried):
 
 
 @compiled
-def _by_peak(levels, attack, release, carried, by_peak):
+def _by_peak(levels, attack, release, wet, carried, by_peak):
     kind = by_peak.dtype.type
+    falls, rises = wet * (1.0 - release), wet * (1.0 - attack)
     for n in range(by_peak.shape[0]):
-        by_peak[n] = kind(carried[n] * (1.0 - (attack if levels[n] < 0.0 else release)))
+        by_peak[n] = kind(carried[n] * (rises if levels[n] < 0.0 else falls))
 
 
 @compiled
-def _audio_gradient(x, other, first_channel, grad_y, gains, by_peak, grad_x):
+def _audio_gradient(x, other, first_channel, grad_y, gains, wet, dry, by_peak, grad_x):
     kind = gains.dtype.type
     zero, one = kind(0.0), kind(1.0)
     for n in range(gains.shape[0]):
@@ -97,7 +100,8 @@ def _audio_gradient(x, other, first_channel, grad_y, gains, by_peak, grad_x):
         # Of two channels the louder one carries the level, the first if they are equal.
         mine, others = abs(value), abs(other[n])
         leads = mine > others or (first_channel and mine == others)
-        grad_x[n] = grad_y[n] * gains[n] + (sign * by_peak[n] if leads else zero)
+        gain = dry + wet * gains[n]
+        grad_x[n] = grad_y[n] * gain + (sign * by_peak[n] if leads else zero)
 
 
 @compiled_sums
@@ -116,6 +120,14 @@ def _sum_products(products, by_level, by_slope, by_knee, grads):
 
 
 @compiled_sums
+def _sum(values):
+    total = 0.0
+    for n in range(values.shape[0]):
+        total += np.float64(values[n])
+    return total
+
+
+@compiled_sums
 def _sum_carried(peaks, levels, befores, carried, grads):
     """Gradients of the two coefficients: Σ carried·(s[n−1] − v[n]) over either branch."""
     rising = both = 0.0
@@ -128,13 +140,15 @@ def _sum_carried(peaks, levels, befores, carried, grads):
 
 
 @compiled
-def _backward(x, settings, levels, grad_y, grad_x, grads, begin, end):
+def _backward(x, settings, levels, grad_y, grad_x, grads, mixes, begin, end):
     """Adjoint of the forward pass on a segment of one item, back from 0 at its end.
 
     One reverse pass, the branches known from the levels. `grads` gathers attack, release,
-    threshold, slope, knee, makeup. Returns what is carried on to the segment before.
+    threshold, slope, knee, makeup as if all were compressed; of a mix also its dry gain. Returns
+    what is carried on to the segment before.
     """
     attack, release = settings[ATTACK], settings[RELEASE]
+    wet, dry = x.dtype.type(settings[WET]), x.dtype.type(settings[DRY])
     gains, products = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     by_level, by_slope = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     by_knee, peaks = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
@@ -157,6 +171,8 @@ def _backward(x, settings, levels, grad_y, grad_x, grads, begin, end):
             _add_products(x[channel, first:stop], grad_y[channel, first:stop], p)
         for channel in range(channels):
             expect(x[channel], first - BLOCK, first)
+        if mixes:
+            grads[7] += _sum(p)
         _errors(g, s, by_level[:count], p, c)
         carried[count:] = 0.0
         _factors(s, attack, release, factors)
@@ -175,11 +191,11 @@ def _backward(x, settings, levels, grad_y, grad_x, grads, begin, end):
             _sum_carried(peaks[:1], s[:1], silence, c[:1], grads)
         for channel in range(channels):
             expect_written(grad_x[channel], first - BLOCK, first)
-        _by_peak(s, attack, release, c, p)
+        _by_peak(s, attack, release, settings[WET], c, p)
         for channel in range(channels):
             _audio_gradient(
                 x[channel, first:stop], x[channels - 1 - channel, first:stop], channel == 0,
-                grad_y[channel, first:stop], g, p, grad_x[channel, first:stop],
+                grad_y[channel, first:stop], g, wet, dry, p, grad_x[channel, first:stop],
             )  # fmt: skip
     return left
 
@@ -190,7 +206,7 @@ def _carry_on(x, settings, levels, carried, least, grad_x, grads, begin, end):
 
     Returns what is left over at the segment's begin.
     """
-    attack, release = settings[ATTACK], settings[RELEASE]
+    attack, release, wet = settings[ATTACK], settings[RELEASE], settings[WET]
     channels = x.shape[0]
     for n in range(end - 1, begin - 1, -1):
         if abs(carried) <= least:
@@ -200,7 +216,7 @@ def _carry_on(x, settings, levels, carried, least, grad_x, grads, begin, end):
         value = np.float64(x[channel, n])
         before = np.float64(abs(levels[n - 1])) if n > 0 else 0.0
         grads[0 if levels[n] < 0.0 else 1] += carried * (before - abs(value))
-        grad_x[channel, n] += np.sign(value) * carried * (1.0 - factor)
+        grad_x[channel, n] += np.sign(value) * carried * (wet * (1.0 - factor))
         carried *= factor
     return carried
 
@@ -216,7 +232,8 @@ def compress_backward(
     batch, _, samples = x.shape
     segments, length = segments_of(samples)
     grad_x = np.empty_like(x)
-    grads = np.zeros((batch, segments, 6))
+    grads = np.zeros((batch, segments, 8))
+    mixes = parameters.shape[1] > 6
     left = np.zeros((batch, segments))
 
     def task(index: int) -> None:
@@ -224,7 +241,7 @@ def compress_backward(
         begin, end = segment * length, min((segment + 1) * length, samples)
         left[item, segment] = _backward(
             x[item], settings[item], levels[item], grad_y[item], grad_x[item],
-            grads[item, segment], begin, end,
+            grads[item, segment], mixes, begin, end,
         )  # fmt: skip
 
     def join(item: int) -> None:
@@ -240,4 +257,7 @@ def compress_backward(
     run_tasks(task, batch * segments)
     if segments > 1:
         run_tasks(join, batch)
-    return torch.from_numpy(grad_x), torch.from_numpy(grads.sum(axis=1))
+    sums = grads.sum(axis=1)
+    sums[:, 6] = sums[:, 5] / NEPERS_PER_DB
+    sums[:, :6] *= settings[:, WET, None]
+    return torch.from_numpy(grad_x), torch.from_numpy(sums[:, : parameters.shape[1]].copy())

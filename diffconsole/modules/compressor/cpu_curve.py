@@ -32,17 +32,18 @@ TINY = 1e-60
 DB_PER_OCTAVE = 20.0 * math.log10(2.0)
 
 # Columns of the settings that the compiled loops read; see :func:`prepare_settings`.
-ATTACK, RELEASE, LOW, KNEE, BEND, SLOPE, MAKEUP, MIRROR = range(8)
+ATTACK, RELEASE, LOW, KNEE, BEND, SLOPE, MAKEUP, MIRROR, WET, DRY = range(10)
 
 
 def prepare_settings(parameters: np.ndarray) -> np.ndarray:
     """From attack, release, threshold, slope, knee, makeup to what the loops need.
 
-    A detector whose attack is the slower one takes the smaller of its two
-    updates; ``mirror`` = −1 turns that into the larger of two negative ones.
+    Two more columns may follow, those of a mix; without them all of it is compressed. A detector
+    whose attack is the slower one takes the smaller of its two updates; ``mirror`` = −1 turns that
+    into the larger of two negative ones.
     """
-    attack, release, threshold, slope, knee, makeup = parameters.T
-    columns = np.empty((len(parameters), 8))
+    attack, release, threshold, slope, knee, makeup = parameters[:, :6].T
+    columns = np.empty((len(parameters), 10))
     columns[:, ATTACK] = attack
     columns[:, RELEASE] = release
     columns[:, LOW] = 10.0 ** ((threshold - 0.5 * knee) / 20.0)
@@ -53,6 +54,7 @@ def prepare_settings(parameters: np.ndarray) -> np.ndarray:
     columns[:, SLOPE] = slope
     columns[:, MAKEUP] = 10.0 ** (makeup / 20.0)
     columns[:, MIRROR] = np.where(attack <= release, 1.0, -1.0)
+    columns[:, WET:] = parameters[:, 6:] if parameters.shape[1] > 6 else (1.0, 0.0)
     return columns
 
 
@@ -90,12 +92,12 @@ def above_low(levels, low, ratios):
 
 
 @compiled
-def _gain(ratio, knee, bend, slope, makeup, zero, most):
+def _gain(ratio, knee, bend, slope, makeup, dry, zero, most):
     """The gain for a level's ratio to the knee's lower end; all of one type."""
     u = log2(ratio)
     o = min(max(u, zero), knee)
     change = slope * (o * o * bend + max(u - knee, zero))
-    return exp2(min(max(change, -most), most)) * makeup
+    return dry + exp2(min(max(change, -most), most)) * makeup
 
 
 @compiled
@@ -103,9 +105,10 @@ def apply_mono(x, ratios, settings, y):
     """Turn a block of one channel by the gain of each ratio."""
     kind = ratios.dtype.type
     knee, bend, slope = kind(settings[KNEE]), kind(settings[BEND]), kind(settings[SLOPE])
-    makeup, zero, most = kind(settings[MAKEUP]), kind(0.0), kind(126.0)
+    makeup, dry = kind(settings[MAKEUP] * settings[WET]), kind(settings[DRY])
+    zero, most = kind(0.0), kind(126.0)
     for n in range(ratios.shape[0]):
-        y[n] = x[n] * _gain(ratios[n], knee, bend, slope, makeup, zero, most)
+        y[n] = x[n] * _gain(ratios[n], knee, bend, slope, makeup, dry, zero, most)
 
 
 @compiled
@@ -113,16 +116,20 @@ def apply_stereo(left, right, ratios, settings, y_left, y_right):
     """Turn a block of two channels by the gain of each ratio."""
     kind = ratios.dtype.type
     knee, bend, slope = kind(settings[KNEE]), kind(settings[BEND]), kind(settings[SLOPE])
-    makeup, zero, most = kind(settings[MAKEUP]), kind(0.0), kind(126.0)
+    makeup, dry = kind(settings[MAKEUP] * settings[WET]), kind(settings[DRY])
+    zero, most = kind(0.0), kind(126.0)
     for n in range(ratios.shape[0]):
-        gain = _gain(ratios[n], knee, bend, slope, makeup, zero, most)
+        gain = _gain(ratios[n], knee, bend, slope, makeup, dry, zero, most)
         y_left[n] = left[n] * gain
         y_right[n] = right[n] * gain
 
 
 @compiled
 def derivatives(levels, settings, gains, by_level, by_slope, by_knee):
-    """Gain for each level, and the change's derivatives by level, slope and knee in dB."""
+    """Gain for each level, and the change's derivatives by level, slope and knee in dB.
+
+    The gain is that of what is compressed, before it is mixed.
+    """
     kind = gains.dtype.type
     makeup, zero, one = kind(settings[MAKEUP]), kind(0.0), kind(1.0)
     if above_low(levels, settings[LOW], gains) == 0:

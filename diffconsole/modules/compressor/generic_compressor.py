@@ -91,7 +91,7 @@ def _peaks(audio: Tensor) -> Tensor:
 
 def _change_db(levels: Tensor, parameters: Tensor) -> tuple[Tensor, ...]:
     """Change of level in dB, with makeup, and its derivatives by level, slope and knee in dB."""
-    _, _, threshold, slope, knee, makeup = (p.unsqueeze(-1) for p in parameters.unbind(dim=-1))
+    _, _, threshold, slope, knee, makeup = parameters[:, :6, None].unbind(dim=1)
     over = 20.0 * torch.log10(levels.clamp(min=FLOOR)) - threshold + 0.5 * knee
     bend = torch.where(knee > 0.0, 0.5 / knee.clamp(min=1e-30), torch.zeros_like(knee))
     inside = over.clamp(min=0.0).minimum(knee)
@@ -101,11 +101,19 @@ def _change_db(levels: Tensor, parameters: Tensor) -> tuple[Tensor, ...]:
     return slope * change + makeup, by_level, change, slope * (bent - 2.0 * bent * bent)
 
 
+def _mixed(factor: Tensor, parameters: Tensor) -> Tensor:
+    """The gain of the dry and the compressed signal together; see :func:`.process.compressor`."""
+    if parameters.shape[1] == 6:
+        return factor
+    wet, dry = parameters[:, 6:, None].unbind(dim=1)
+    return dry + wet * factor
+
+
 def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
     """Compressor; returns the audio and, if kept, the levels, negative where they rose."""
     attack, release = parameters[:, 0], parameters[:, 1]
     levels, rising = scan_levels(_peaks(audio), attack, release)
-    factor = torch.pow(10.0, _change_db(levels, parameters)[0] / 20.0)
+    factor = _mixed(torch.pow(10.0, _change_db(levels, parameters)[0] / 20.0), parameters)
     y = (audio * factor.unsqueeze(1)).to(audio.dtype)
     saved = torch.where(rising, -levels, levels).to(audio.dtype)
     return y, saved if keep else saved.new_empty((len(saved), 0))
@@ -115,7 +123,7 @@ def compress_from(audio: Tensor, parameters: Tensor, state: Tensor) -> tuple[Ten
     """Compress a part of a signal; see :func:`.compressor_operator.compress_from`."""
     start = state.to(audio.device)
     levels, _ = scan_levels(_peaks(audio), parameters[:, 0], parameters[:, 1], start)
-    factor = torch.pow(10.0, _change_db(levels, parameters)[0] / 20.0)
+    factor = _mixed(torch.pow(10.0, _change_db(levels, parameters)[0] / 20.0), parameters)
     return (audio * factor.unsqueeze(1)).to(audio.dtype), levels[:, -1].cpu()
 
 
@@ -127,7 +135,9 @@ def compress_backward(
     levels = saved.to(torch.float64).abs()
     change, by_level, by_slope, by_knee = _change_db(levels, parameters)
     factor = torch.pow(10.0, change / 20.0)
-    product = (gradient.to(torch.float64) * audio).sum(dim=1) * factor
+    by_gain = (gradient.to(torch.float64) * audio).sum(dim=1)
+    by_wet = by_gain * factor
+    product = by_wet if parameters.shape[1] == 6 else by_wet * parameters[:, 6:7]
     by_db = product * (math.log(10.0) / 20.0)
     # The dB of a level and those of a gain cancel: d(dB)/ds = 20/ln(10)/s.
     steepness = torch.where(levels > FLOOR, by_level / levels.clamp(min=FLOOR), 0.0)
@@ -146,10 +156,13 @@ def compress_backward(
         by_db * by_slope,
         by_db * by_knee,
         by_db,
-    )
+        by_wet,
+        by_gain,
+    )[: parameters.shape[1]]
     grad_parameters = torch.stack([part.sum(dim=-1) for part in sums], dim=-1)
     # Of two channels the louder one carries the level, the first if they are equal.
     loudest = audio.abs().argmax(dim=1, keepdim=True)
     leads = torch.zeros_like(audio).scatter_(1, loudest, 1.0)
     by_peak = (carried * (1.0 - a)).unsqueeze(1) * leads * audio.sign()
+    factor = _mixed(factor, parameters)
     return (gradient * factor.unsqueeze(1) + by_peak).to(audio.dtype), grad_parameters

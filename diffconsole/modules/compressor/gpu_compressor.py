@@ -24,7 +24,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .gpu_compressor_gradient import gradients, warps
-from .gpu_curve import SETTINGS, curve, prepare_settings
+from .gpu_curve import SETTINGS, curve, mixed, prepare_settings
 
 __all__ = ["compress_backward", "compress_forward"]
 
@@ -222,6 +222,7 @@ def _apply(
     source = levels + row * CHUNK * chunks + place * chunks + chunk
     level = tl.load(source, mask=inside, other=0.0)
     factor, _, _, _ = curve(tl.abs(level), settings + row * COLUMNS)
+    factor = mixed(factor, settings + row * COLUMNS)
     at = row * CHANNELS * samples + sample
     tl.store(output + at, factor * tl.load(audio + at, mask=inside, other=0.0), mask=inside)
     if CHANNELS == 2:
@@ -312,6 +313,7 @@ def compress_backward(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the audio and of the parameters, from the levels that were kept."""
     with torch.cuda.device_of(audio):
-        return gradients(
+        grad_audio, sums = gradients(
             gradient.contiguous(), audio.contiguous(), prepare_settings(parameters), saved
         )
+        return grad_audio, sums[:, : parameters.shape[1]]

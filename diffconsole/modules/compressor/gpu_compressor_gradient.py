@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .gpu_curve import SETTINGS, curve
+from .gpu_curve import SETTINGS, curve, mixed
 
 __all__ = ["gradients", "warps"]
 
@@ -55,7 +55,9 @@ def _scan_block(
         product += tl.load(audio + at, mask=inside, other=0.0) * tl.load(
             gradient + at, mask=inside, other=0.0
         )
-    product *= factor
+    wet = tl.load(settings + row * COLUMNS + 8).to(kind)
+    by_gain = product
+    product *= wet * factor
     floor = tl.load(settings + row * COLUMNS + 7).to(kind)
     # The dB of a level and those of a gain cancel; a level at its floor has no gradient.
     error = tl.where(level > floor, product * by_level / tl.maximum(level, floor), 0.0)
@@ -63,7 +65,7 @@ def _scan_block(
     slope, carried = tl.associative_scan(
         (tl.where(after < 0.0, attack, release), error.to(tl.float64)), 0, _compose
     )
-    return slope, carried, product, factor, by_level, by_slope, by_knee, signed
+    return slope, carried, by_gain, product, factor, by_level, by_slope, by_knee, signed
 
 
 @triton.jit
@@ -76,7 +78,7 @@ def _scan_blocks(
     block = tl.program_id(0)
     lane = tl.arange(0, BLOCK)
     sample = block * BLOCK + (BLOCK - 1) - lane
-    slope, carried, _, _, _, _, _, _ = _scan_block(
+    slope, carried, _, _, _, _, _, _, _ = _scan_block(
         gradient, audio, levels, settings, row, sample, samples, CHANNELS, COLUMNS
     )
     tl.store(values + row * blocks + block, _at_last_lane(carried, lane, BLOCK))
@@ -114,12 +116,12 @@ def _write_gradients(
     gradient, audio, levels, settings, values, grad_audio, sums, samples, blocks,
     CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The audio's gradient, and each block's share in those of the six parameters."""
+    """The audio's gradient, and each block's share in those of the parameters."""
     row = tl.program_id(1).to(tl.int64)
     block = tl.program_id(0)
     sample = block * BLOCK + (BLOCK - 1) - tl.arange(0, BLOCK)
     inside = sample < samples
-    slope, carried, product, factor, by_level, by_slope, by_knee, signed = _scan_block(
+    slope, carried, by_gain, product, factor, by_level, by_slope, by_knee, signed = _scan_block(
         gradient, audio, levels, settings, row, sample, samples, CHANNELS, COLUMNS
     )
     carried += slope * tl.load(values + row * blocks + block + 1, mask=block + 1 < blocks, other=0)
@@ -136,25 +138,28 @@ def _write_gradients(
     rose = signed < 0.0
     attack, release = tl.load(settings + row * COLUMNS), tl.load(settings + row * COLUMNS + 1)
     by_peak = (carried * tl.where(rose, 1.0 - attack, 1.0 - release)).to(peak.dtype)
+    gain = mixed(factor, settings + row * COLUMNS)
     incoming = tl.load(gradient + at, mask=inside, other=0.0)
-    _store_gradient(incoming, factor, left, by_peak, leads, grad_audio + at, inside)
+    _store_gradient(incoming, gain, left, by_peak, leads, grad_audio + at, inside)
     if CHANNELS == 2:
         at += samples
         incoming = tl.load(gradient + at, mask=inside, other=0.0)
-        _store_gradient(incoming, factor, right, by_peak, leads == 0, grad_audio + at, inside)
+        _store_gradient(incoming, gain, right, by_peak, leads == 0, grad_audio + at, inside)
 
     has_before = inside & (sample > 0)
     before = tl.load(levels + row * samples + sample - 1, mask=has_before, other=0.0)
     by_coefficient = carried * (tl.abs(before).to(tl.float64) - peak.to(tl.float64))
     by_coefficient = tl.where(inside, by_coefficient, 0.0)
     by_db = product.to(tl.float64)
-    target = sums + (row * blocks + block) * 6
+    target = sums + (row * blocks + block) * 8
     tl.store(target, tl.sum(tl.where(rose, by_coefficient, 0.0), axis=0))
     tl.store(target + 1, tl.sum(tl.where(rose, 0.0, by_coefficient), axis=0))
     tl.store(target + 2, -tl.sum(by_db * by_level, axis=0))
     tl.store(target + 3, tl.sum(by_db * by_slope, axis=0))
     tl.store(target + 4, tl.sum(by_db * by_knee, axis=0))
     tl.store(target + 5, tl.sum(by_db, axis=0))
+    tl.store(target + 6, tl.sum((by_gain * factor).to(tl.float64), axis=0))
+    tl.store(target + 7, tl.sum(by_gain.to(tl.float64), axis=0))
 
 
 def warps(block: int) -> int:
@@ -165,7 +170,7 @@ def warps(block: int) -> int:
 def gradients(
     gradient: Tensor, audio: Tensor, settings: Tensor, saved: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the audio and of the six parameters.
+    """Return the gradients of the audio and of the parameters, a mix's among them.
 
     Parameters
     ----------
@@ -181,13 +186,13 @@ def gradients(
     grad_audio : Tensor
         The shape and type of `audio`.
     grad_parameters : Tensor
-        ``(batch, 6)`` float64.
+        ``(batch, 8)`` float64.
     """
     batch, channels, samples = audio.shape
     block = min(BLOCK, max(triton.next_power_of_2(samples), 32))
     blocks = math.ceil(samples / block)
     values, slopes = settings.new_empty((2, batch, blocks)).unbind()
-    sums = settings.new_empty((batch, blocks, 6))
+    sums = settings.new_empty((batch, blocks, 8))
     grad_audio = torch.empty_like(audio)
     inputs = (gradient, audio, saved, settings)
     shape = (samples, blocks, channels, SETTINGS, block)
@@ -196,7 +201,7 @@ def gradients(
     ends = min(max(triton.next_power_of_2(blocks), 32), MOST_ENDS)
     _join_blocks[(batch,)](values, slopes, blocks, ends, num_warps=warps(ends))
     _write_gradients[grid](*inputs, values, grad_audio, sums, *shape, num_warps=warps(block))
-    # The last four sums are by the gain in nepers.
-    scale = torch.ones(6, dtype=torch.float64, device=audio.device)
-    scale[2:] = NEPERS_PER_DB
+    # These four sums are by the gain in nepers.
+    scale = torch.ones(8, dtype=torch.float64, device=audio.device)
+    scale[2:6] = NEPERS_PER_DB
     return grad_audio, sums.sum(dim=1) * scale

@@ -8,19 +8,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["DB_PER_OCTAVE", "FLOOR", "SETTINGS", "curve", "prepare_settings"]
+__all__ = ["DB_PER_OCTAVE", "FLOOR", "SETTINGS", "curve", "mixed", "prepare_settings"]
 
-SETTINGS = 8
-"""Columns of what the kernels read: attack, release, 1/low, knee, bend, slope, makeup, floor."""
+SETTINGS = 10
+"""Columns of what the kernels read: attack, release, 1/low, knee, bend, slope, makeup, floor, wet,
+dry."""
 
 FLOOR = tl.constexpr(1e-6)
 DB_PER_OCTAVE = tl.constexpr(20.0 * math.log10(2.0))
 
 
 @triton.jit
-def _prepare(parameters, settings, COLUMNS: tl.constexpr):
+def _prepare(parameters, settings, GIVEN: tl.constexpr, COLUMNS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
-    source, target = parameters + row * 6, settings + row * COLUMNS
+    source, target = parameters + row * GIVEN, settings + row * COLUMNS
     threshold, knee_db = tl.load(source + 2), tl.load(source + 4)
     knee = knee_db / DB_PER_OCTAVE
     # A hard knee has no bend; the other branch must not divide by its 0.
@@ -34,6 +35,12 @@ def _prepare(parameters, settings, COLUMNS: tl.constexpr):
     tl.store(target + 6, tl.exp2(tl.load(source + 5) / DB_PER_OCTAVE))
     # Read from memory it has all digits of a float64; a constant may be taken for a float32.
     tl.store(target + 7, tl.full((), FLOOR, tl.float64))
+    if GIVEN == 8:
+        tl.store(target + 8, tl.load(source + 6))
+        tl.store(target + 9, tl.load(source + 7))
+    else:
+        tl.store(target + 8, tl.full((), 1.0, tl.float64))
+        tl.store(target + 9, tl.full((), 0.0, tl.float64))
 
 
 def prepare_settings(parameters: Tensor) -> Tensor:
@@ -46,7 +53,7 @@ def prepare_settings(parameters: Tensor) -> Tensor:
     Parameters
     ----------
     parameters : Tensor
-        ``(batch, 6)`` float64.
+        ``(batch, 6)`` float64, or 8 columns, of which the last two are those of a mix.
 
     Returns
     -------
@@ -55,13 +62,17 @@ def prepare_settings(parameters: Tensor) -> Tensor:
     """
     parameters = parameters.contiguous()
     settings = parameters.new_empty((len(parameters), SETTINGS))
-    _prepare[(len(parameters),)](parameters, settings, SETTINGS, num_warps=1)
+    given = parameters.shape[1]
+    _prepare[(len(parameters),)](parameters, settings, given, SETTINGS, num_warps=1)
     return settings
 
 
 @triton.jit
 def curve(level, settings):
-    """The gain for each level, and the change's derivatives by level, slope and knee in dB."""
+    """The gain for each level, and the change's derivatives by level, slope and knee in dB.
+
+    The gain is that of what is compressed, before :func:`mixed`.
+    """
     kind = level.dtype
     scale, knee = tl.load(settings + 2).to(kind), tl.load(settings + 3).to(kind)
     bend, slope = tl.load(settings + 4).to(kind), tl.load(settings + 5).to(kind)
@@ -74,3 +85,10 @@ def curve(level, settings):
     by_knee = slope * (bent - 2.0 * bent * bent)
     octaves = tl.minimum(tl.maximum(slope * change, -126.0), 126.0)
     return tl.exp2(octaves) * makeup, by_level.to(kind), change * DB_PER_OCTAVE, by_knee
+
+
+@triton.jit
+def mixed(factor, settings):
+    """The gain of the dry and the compressed signal together."""
+    wet, dry = tl.load(settings + 8).to(factor.dtype), tl.load(settings + 9).to(factor.dtype)
+    return dry + wet * factor

@@ -10,6 +10,9 @@ With ``v[n] = max over channels of |x[n]|``::
            (1/R − 1)·(L − T)                       above T + W/2
     y    = x·10^((c(L) + makeup)/20)
 
+With a mix of m, 0…1, the dry signal is added (parallel compression), without any delay between the
+two: ``y = x·((1 − m) + m·10^((c(L) + makeup)/20))``.
+
 The detector is that of JUCE, ffmpeg and LSP. dasp-pytorch's compressor cannot serve: it uses the
 attack for both directions, ignores the release, sums the channels, and its gradient at knee 0
 is NaN.
@@ -23,7 +26,14 @@ from torch import Tensor
 from ...kernels.shapes import check_audio
 from .compressor_operator import compress
 
-__all__ = ["compressor", "detector_settings", "smoothing", "static_curve_db"]
+__all__ = [
+    "compressor",
+    "detector_settings",
+    "mixed_curve_db",
+    "share_at_rest",
+    "smoothing",
+    "static_curve_db",
+]
 
 
 def smoothing(time_ms: Tensor, sample_rate: float) -> Tensor:
@@ -55,6 +65,45 @@ def static_curve_db(
     return level_db + torch.where(over <= 0.0, torch.zeros_like(change), change)
 
 
+def share_at_rest(mix: Tensor, makeup_db: Tensor) -> Tensor:
+    """Return how much of the output is compressed where nothing is turned down, as an amplitude.
+
+    With ``m' = m·g/((1 − m) + m·g)``, g the makeup, the whole is turned down by ``(1 − m') +
+    m'·10^(c/20)``, apart from the gain ``(1 − m) + m·g`` that it has at rest.
+
+    Parameters
+    ----------
+    mix, makeup_db : Tensor
+        Of one shape: %, dB.
+
+    Returns
+    -------
+    Tensor
+        0…1, of that shape; 1 for a mix of 100 %.
+    """
+    wet = mix / 100.0
+    louder = wet * torch.pow(10.0, makeup_db / 20.0)
+    return louder / (1.0 - wet + louder)
+
+
+def mixed_curve_db(
+    level_db: Tensor,
+    threshold_db: Tensor,
+    ratio: Tensor,
+    knee_db: Tensor,
+    makeup_db: Tensor,
+    mix: Tensor,
+) -> Tensor:
+    """Return :func:`static_curve_db` of the dry and the compressed signal together.
+
+    Without the gain that both have where nothing is turned down; the settings are ``(…, 1)``.
+    """
+    curve = static_curve_db(level_db, threshold_db, ratio, knee_db)
+    share = share_at_rest(mix, makeup_db)
+    gain = 1.0 - share + share * torch.pow(10.0, (curve - level_db) / 20.0)
+    return torch.where(share == 1.0, curve, level_db + 20.0 * torch.log10(gain))
+
+
 def compressor(
     audio: Tensor,
     sample_rate: float,
@@ -64,6 +113,9 @@ def compressor(
     release_ms: Tensor,
     knee_db: Tensor,
     makeup_db: Tensor,
+    mix: Tensor | None = None,
+    *,
+    after_db: Tensor | None = None,
 ) -> Tensor:
     """Turn down what is above the threshold; the channels are linked by their maximum.
 
@@ -83,6 +135,11 @@ def compressor(
         ``(batch,)``, dB, 0 is a hard knee.
     makeup_db : Tensor
         ``(batch,)``, dB.
+    mix : Tensor, optional
+        ``(batch,)``, %, how much of the output is compressed; without it all is.
+    after_db : Tensor, optional
+        ``(batch,)``, dB, the part of the makeup that is a gain of the output: it reaches the dry
+        signal too.
 
     Returns
     -------
@@ -91,8 +148,9 @@ def compressor(
     """
     check_audio(audio)
     settings = detector_settings(
-        sample_rate, threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db
-    )
+        sample_rate, threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db, mix,
+        after_db=after_db,
+    )  # fmt: skip
     return compress(audio, *(s.to(audio.device, torch.float64) for s in settings))
 
 
@@ -104,9 +162,12 @@ def detector_settings(
     release_ms: Tensor,
     knee_db: Tensor,
     makeup_db: Tensor,
+    mix: Tensor | None = None,
+    *,
+    after_db: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Return what :func:`.compressor_operator.compress` takes, of those of :func:`compressor`."""
-    return (
+    settings: tuple[Tensor, ...] = (
         smoothing(attack_ms, sample_rate),
         smoothing(release_ms, sample_rate),
         threshold_db,
@@ -114,3 +175,10 @@ def detector_settings(
         knee_db,
         makeup_db,
     )
+    if mix is None:
+        return settings
+    wet = mix.to(torch.float64) / 100.0
+    dry = 1.0 - wet
+    if after_db is not None:
+        dry = dry * torch.pow(10.0, after_db.to(torch.float64) / 20.0)
+    return (*settings, wet, dry)

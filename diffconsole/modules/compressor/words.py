@@ -8,18 +8,31 @@ from ...strip.numbers import LEAST_GAIN_DB, decibels, short
 
 __all__ = ["sentence", "summary"]
 
+ALL_WET = 99.5
+"""A mix above it is no parallel compression in words."""
+
 
 def sentence(settings: Mapping[str, float], _: Collection[str]) -> list[str]:
-    """Say it for the sheet: ``"3.3:1 above −22 dBFS (3 ms attack, 120 ms release)"``."""
+    """Say it for the sheet: ``"3.3:1 above −22 dBFS (3 ms attack, 120 ms release)"``.
+
+    Make-up follows, and ``"parallel, 60 % wet"`` where part of the output is not compressed.
+    """
     words = f"{short(settings['ratio'])}:1 above {short(round(settings['threshold_db']), 3)} dBFS"
     attack, release = short(settings["attack_ms"]), short(settings["release_ms"])
     words += f" ({attack} ms attack, {release} ms release)"
-    makeup_db = settings["makeup_db"]
-    if abs(makeup_db) < LEAST_GAIN_DB:
-        return [words]
-    return [words, f"{decibels(makeup_db)} of make-up"]
+    makeup_db, mix = settings["makeup_db"], settings.get("mix", 100.0)
+    parts = [words]
+    if abs(makeup_db) >= LEAST_GAIN_DB:
+        parts.append(f"{decibels(makeup_db)} of make-up")
+    if mix < ALL_WET:
+        parts.append(f"parallel, {short(mix)} % wet")
+    return parts
 
 
-def summary(settings: Mapping[str, float], _: Collection[str]) -> list[str]:
+def summary(
+    settings: Mapping[str, float], _: Collection[str], name: str = "compressor"
+) -> list[str]:
     """Say it on the terminal: ``"compressor 3.3:1 over -22 dBFS"``."""
-    return [f"compressor {settings['ratio']:.1f}:1 over {settings['threshold_db']:.0f} dBFS"]
+    words = f"{name} {settings['ratio']:.1f}:1 over {settings['threshold_db']:.0f} dBFS"
+    mix = settings.get("mix", 100.0)
+    return [words if mix >= ALL_WET else f"{words} ({mix:.0f} % wet)"]
