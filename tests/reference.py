@@ -149,6 +149,37 @@ def deess(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.n
     return audio + (root - 1.0) * (2.0 * once + (root - 1.0) * twice)
 
 
+def echo(send: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
+    """The delay on ``(samples,)``, sample by sample: two lines that feed each other, ``(2, …)``."""
+    late = settings["time_ms"] * rate / 1000.0
+    whole = int(np.floor(late))
+    place = np.arange(-15, 17) - (late - whole)
+    turn = np.pi * place / 16.0
+    # From the newest sample that is read to the oldest, as they lie in a line.
+    taps = (np.sinc(place) * (0.42 + 0.5 * np.cos(turn) + 0.08 * np.cos(2.0 * turn)))[::-1]
+    cuts = np.array([
+        section("high_pass", rate, settings["low_cut_hz"], 0.71),
+        section("low_pass", rate, settings["high_cut_hz"], 0.71),
+    ])  # fmt: skip
+    past, feedback = whole + 16, settings["feedback"]
+    lines = np.zeros((2, past + len(send)))
+    odd_even = np.zeros((2, len(send)))
+    state = np.zeros((2, 2, 2))
+    # As many samples at a time as are known before any of them goes in.
+    for first in range(0, len(send), whole - 15):
+        last = min(first + whole - 15, len(send))
+        for n in range(first, last):
+            odd_even[:, n] = lines[:, n : n + 32] @ taps
+        odd, even = odd_even[:, first:last]
+        ins = np.stack((send[first:last] + feedback * even, feedback * odd))
+        outs, state = signal.sosfilt(cuts, ins, zi=state)
+        lines[:, past + first : past + last] = outs
+    angle = np.pi / 4.0 * (1.0 - settings["width"])
+    near, far = np.sqrt(2.0) * np.array([np.cos(angle), np.sin(angle)])
+    level = 10.0 ** (settings["wet_db"] / 20.0) if settings["wet_db"] > -60.0 else 0.0
+    return level * np.array([[near, far], [far, near]]) @ odd_even
+
+
 def part(settings: Mapping[str, float], module: str) -> dict[str, float]:
     """The settings of a module by name."""
     return {k.split(".", 1)[1]: v for k, v in settings.items() if k.startswith(f"{module}.")}

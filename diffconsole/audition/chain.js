@@ -12,6 +12,8 @@
  * - `fades`: the values say themselves whether it is on. Without it, it is faded in and out.
  * - `isIdle(settings, isOn)`: does nothing although it is on. `tailSamples(sampleRate, settings)`:
  *   how long it rings on.
+ * - `sentOn(values)`: of a send, the level at which its return goes into the sends behind it as well,
+ *   as the mean of its sides; 0 is none.
  * - `response`: what takes long to make from the settings, made apart and given to `setRoom`.
  * - `levelChangeDb(db, before, after)`: by how much an edit raises the level at most, where the level
  *   before it was raised by `db`. `curve(sampleRate, settings, isOn)`: `{xLabel, yLabel, x, lines,

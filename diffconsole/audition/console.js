@@ -50,6 +50,7 @@ export class Console {
     this.moving = false;
     this.work = Array.from({ length: channels }, () => new Float64Array(block));
     this.wet = [new Float64Array(block), new Float64Array(block)];
+    this.own = [new Float64Array(block), new Float64Array(block)];
     this.parts = TWINS.map((module, i) => this.part(module, SPANS[i]));
     const at = (...places) => this.parts.filter(({ place }) => places.includes(place));
     // The gain before all goes first, wherever in the table it stands.
@@ -73,6 +74,7 @@ export class Console {
     return {
       key: module.key,
       place: module.place,
+      sentOn: module.sentOn,
       processor: module.fades ? made : new Fader(made, channels, block),
       now: own(this.now),
       before: own(this.before),
@@ -149,15 +151,31 @@ export class Console {
     for (const part of this.pans) part.processor.process(output, 0, block, part.now, part.before);
     if (this.sends.length) {
       for (const side of wet) side.fill(0);
-      for (const { processor, now, before, target } of this.sends) {
-        processor.send(work, wet[0], wet[1], now, before, target);
-      }
+      this.sends.forEach((part, place) => {
+        if (part.sentOn && place + 1 < this.sends.length) this.sendOn(part);
+        else part.processor.send(work, wet[0], wet[1], part.now, part.before, part.target);
+      });
       for (let n = 0; n < block; n++) {
         left[n] += wet[0][n];
         right[n] += wet[1][n];
       }
     }
     for (const part of this.outputs) part.processor.process(output, 0, block, part.now, part.before);
+  }
+
+  /** Run a send whose return goes into those behind it as well. */
+  sendOn({ processor, sentOn, now, before, target }) {
+    const { block, work, wet, own } = this;
+    for (const side of own) side.fill(0);
+    processor.send(work, own[0], own[1], now, before, target);
+    const start = sentOn(before);
+    const slope = (sentOn(now) - start) / block;
+    for (let n = 0; n < block; n++) {
+      wet[0][n] += own[0][n];
+      wet[1][n] += own[1][n];
+      const fed = ((start + slope * n) * (own[0][n] + own[1][n])) / 2;
+      for (const signal of work) signal[n] += fed;
+    }
   }
 
   /** Input gain and inserts of a part of the block. */

@@ -6,6 +6,17 @@ const BLOCK = 4096;
 
 const respondNow = ({ response }, sampleRate, settings) => response.make(sampleRate, settings);
 
+/** How long a strip rings on: a send that goes into those behind it rings before them. */
+function tailOf(on, sampleRate) {
+  let behind = 0;
+  for (const { module, settings, isOn } of [...on].reverse()) {
+    const own = module.tailSamples?.(sampleRate, settings) ?? 0;
+    const isSentOn = module.sentOn && module.sentOn(module.values(settings, isOn)) > 0;
+    behind = Math.max(behind, isSentOn ? own + behind : own);
+  }
+  return behind;
+}
+
 /**
  * Render in steps.
  *
@@ -25,8 +36,7 @@ export function* render(raw, sampleRate, settings, off, traceSamples = 512, opti
   const { tail = true, respond = respondNow } = options;
   const samples = raw[0].length;
   const on = active(settings, off);
-  const tails = on.map(({ module, settings: own }) => module.tailSamples?.(sampleRate, own) ?? 0);
-  const length = samples + (tail ? Math.max(0, ...tails) : 0);
+  const length = samples + (tail ? tailOf(on, sampleRate) : 0);
   const responses = on
     .filter(({ module }) => module.response)
     .map(({ module, settings: own }) => ({ module, made: respond(module, sampleRate, own) }));

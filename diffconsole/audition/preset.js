@@ -67,7 +67,7 @@ const RULES = {
   keep: (_, value) => value,
   gain: (_, value, amount) => amount * value,
   ratio: (_, value, amount) => value ** amount,
-  level: (_, value, amount) => value + 20 * Math.log10(amount),
+  level: ({ idle }, value, amount) => (value === idle ? value : value + 20 * Math.log10(amount)),
   to_low_end: ({ low }, value, amount) => low * (value / low) ** amount,
   to_high_end: ({ high }, value, amount) => high * (value / high) ** amount,
   resonance: (_, value, amount) => Math.SQRT1_2 * (value / Math.SQRT1_2) ** Math.min(amount, 1),

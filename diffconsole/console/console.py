@@ -1,7 +1,8 @@
 """The console: input gain → inserts → pan of the dry signal + sends → output gain.
 
-The inserts are gate, EQ, two compressors and de-esser, in the order of the chain's table; the send
-is the reverb.
+The inserts are gate, EQ, two compressors and de-esser, in the order of the chain's table; the sends
+are delay and reverb. What a send returns can go into those behind it as well
+(:attr:`diffconsole.strip.module.Module.feeds`).
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Console(nn.Module):
     reverb_seed : int
         Seed of the reverb's noise.
     reverb_seconds : float, optional
-        Fixed length of the reverb's decay, for training with fixed shapes; by default each call
-        takes what its settings need.
+        Fixed length of the reverb's decay and of the delay's echoes, for training with fixed
+        shapes; by default each call takes what its settings need.
 
     Raises
     ------
@@ -99,7 +100,7 @@ class Console(nn.Module):
         Returns
         -------
         Tensor
-            ``(batch, 2, samples)``; the channels of the input if pan and reverb are bypassed.
+            ``(batch, 2, samples)``; the channels of the input if pan and sends are bypassed.
 
         Raises
         ------
@@ -123,11 +124,13 @@ class Console(nn.Module):
             dry = gain(audio, output_db)
         for module in pans:
             dry = self._run(module, dry, self._call(module, settings, off, output_db))
-        for module in sends:
+        for place, module in enumerate(sends):
             call = self._call(module, settings, off, after_db=output_db)
             wet = self._run(module, audio, call)
             if wet.shape != (len(audio), 2, audio.shape[-1]):
                 raise _wrong_shape(module, wet, (len(audio), 2, audio.shape[-1]))
+            if module.feeds and place + 1 < len(sends):
+                audio = audio + _sent_on(module, wet, settings)
             if output_db is not None and not module.gain_after:
                 wet = gain(wet, output_db)
             dry = dry + wet
@@ -280,3 +283,13 @@ def _level(on: Sequence[Module], place: Place, settings: Mapping[str, Tensor]) -
     """Return the gain at an end of the chain, if it is on."""
     found = [settings[f"{m.key}.{m.gain_after}"] for m in on if m.place == place]
     return found[0] if found else None
+
+
+def _sent_on(module: Module, wet: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
+    """Return what the sends behind a send get of its return, ``(batch, 1, samples)``."""
+    key = f"{module.key}.{module.feeds}"
+    level_db = settings[key].to(wet.device, torch.float64)
+    level = 10.0 ** (level_db / 20.0)
+    # None at the low end; the gradient is that of the level there too.
+    level = level - torch.where(level_db > BY_KEY[key].low, 0.0, level.detach())
+    return wet.mean(dim=1, keepdim=True) * level.to(wet.dtype)[:, None, None]

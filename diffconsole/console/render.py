@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..strip.channel_strip import ChannelStrip
-from ..strip.parameters import CHAIN
+from ..strip.parameters import BY_KEY, CHAIN
 from ..strip.preset import Preset
 
 __all__ = ["Rendered", "clamped_frequencies", "render", "render_plan"]
@@ -50,15 +50,15 @@ def render(
     preset : Preset
         The strip.
     tail_seconds : float, optional
-        How much is added for the reverb to ring out; by default until it has fallen by 60 dB, 0
-        keeps the input's length. Without the reverb nothing is added.
+        How much is added for delay and reverb to ring out; by default until they have fallen by
+        60 dB, 0 keeps the input's length. Without them nothing is added.
     device : str
         ``"cpu"`` or ``"cuda"``.
 
     Returns
     -------
     Rendered
-        One channel if the input is mono, the reverb is off and the pan exactly 0, else two; the
+        One channel if the input is mono, the sends are off and the pan exactly 0, else two; the
         input itself, bit by bit, if everything is off.
 
     Raises
@@ -95,15 +95,24 @@ def render_plan(
     if tail_seconds is not None and not 0.0 <= tail_seconds < math.inf:
         raise SettingsError(f"a tail of {tail_seconds:g} s; give 0 s or more")
     strip = preset.channel_strip.effective()
-    full = 0
-    for module in CHAIN:
-        if strip.on(module.key) and hasattr(module.code(), "tail_samples"):
-            own = module.own(strip.settings)
-            full = max(full, module.code().tail_samples(sample_rate, own))
+    full = _tail_samples(strip, sample_rate)
     tail = 0
     if full:
         tail = full if tail_seconds is None else round(tail_seconds * sample_rate)
     return strip, tail
+
+
+def _tail_samples(strip: ChannelStrip, sample_rate: int) -> int:
+    """Return how long a strip rings on: a send that goes into those behind it rings before them."""
+    full = 0
+    for module in reversed(CHAIN):
+        if not strip.on(module.key) or not hasattr(module.code(), "tail_samples"):
+            continue
+        own = module.code().tail_samples(sample_rate, module.own(strip.settings))
+        feeds = f"{module.key}.{module.feeds}"
+        is_fed = module.feeds and strip.settings[feeds] > BY_KEY[feeds].low
+        full = max(full, own + full if is_fed else own)
+    return full
 
 
 def clamped_frequencies(preset: Preset, sample_rate: int) -> tuple[str, ...]:

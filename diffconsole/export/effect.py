@@ -4,9 +4,10 @@ A part is the file that a module's row names as its ``effect``, in REAPER's lang
 stands in sections: ``@init``, ``@slider``, ``@sample``, ``@gfx`` as in any effect; ``@start`` runs
 once after the first ``@slider``; ``@late`` is the ``@sample`` of a send that delays ``left`` and
 ``right``, and runs behind all other sends. Audio is in ``left`` and ``right``; a send takes what
-was before the pan from ``sent_left`` and ``sent_right``, and adds to the first two. What is late
-adds its samples to ``delay``; what needs memory takes it below ``memory_top``, which it lowers. In
-braces stand sliders: ``{gain_db}`` and ``{peak_1.freq_hz}`` by a parameter's short name, ``{on}``
+was before the pan from ``sent_left`` and ``sent_right``, and adds to the first two; to the others
+it adds what the sends behind it are to get of its return. What is late adds its samples to
+``delay``; what needs memory takes it below ``memory_top``, which it lowers. In braces stand
+sliders: ``{gain_db}`` and ``{peak_1.freq_hz}`` by a parameter's short name, ``{on}``
 and ``{peak_1.on}`` for switches, ``{response_number}`` and ``{response_rate}`` for the reverb's
 file; ``{key}`` is the module's key. Modules may share a part: what its ``@init`` says of both
 stands once. Source: REAPER's "JSFX Programming Reference".

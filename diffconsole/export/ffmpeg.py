@@ -1,7 +1,8 @@
 """The whole strip for ffmpeg: a filter graph, the reverb's response, and the command that runs it.
 
 ``filter.txt`` is the graph, as :mod:`.ffmpeg_graph` writes it; ``reverb.wav`` is there where the
-reverb is on; ``run.sh`` is ``sh run.sh IN.wav OUT.wav``, one command that finds both beside itself.
+reverb is on, in its place ``sends.wav`` where the delay is on, with or without the reverb;
+``run.sh`` is ``sh run.sh IN.wav OUT.wav``, one command that finds both beside itself.
 A filter graph has no comments: name and reverb stand in those of ``run.sh``, and come back from
 there.
 """
@@ -11,11 +12,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..console.render import render_plan
 from ..errors import ExportError, PresetError
 from ..files.small_files import read_small
+from ..strip.parameters import BY_KEY
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Strip, number
 from .ffmpeg_graph import (
+    LONGEST_RESPONSE_S,
     RESPONSE_NAMES,
     depends_on_rate,
     graph,
@@ -24,24 +28,42 @@ from .ffmpeg_graph import (
     parse,
 )
 from .ir import wav_bytes
+from .sends import SEND_KEYS, sends_response
 
 __all__ = ["FORMAT"]
 
-RESPONSE_LINE = "# reverb.wav holds "
+RESPONSE_LINES = {"reverb": "# reverb.wav holds ", "sends": "# sends.wav holds "}
 
 
 def _write(strip: Strip) -> Files:
     files: dict[str, bytes] = {}
-    if strip.on("reverb"):
+    name = _response(strip)
+    if name:
         response, gain = normalised_response(strip)
-        text = graph(strip, gain, response.shape[1])
+        taps = response.shape[1]
+        if name == "sends":
+            # The file ends where that of ``apply`` does; the response is more than its tail.
+            taps = min(taps, render_plan(strip.preset, strip.sample_rate, None)[1] + 1)
+        text = graph(strip, gain, taps)
         # 32 bits: rounding the response costs −150 dB of the return.
-        files["reverb.wav"] = wav_bytes(response, strip.sample_rate)
+        files[f"{name}.wav"] = wav_bytes(response, strip.sample_rate)
     else:
         text = graph(strip)
     files["filter.txt"] = f"{text}\n".encode()
     files["run.sh"] = _script(strip).encode()
     return {name: files[name] for name in sorted(files)}
+
+
+def _response(strip: Strip) -> str:
+    """Return the name of the response's file without its ending, empty where there is none."""
+    return "sends" if strip.on("delay") else "reverb" if strip.on("reverb") else ""
+
+
+def _held(strip: Strip, name: str) -> dict[str, float]:
+    """Return the settings that stand in the response alone, as the command's comment names them."""
+    if name == "reverb":
+        return {key: strip[f"reverb.{key}"] for key in RESPONSE_NAMES}
+    return {key: strip[key] for key in SEND_KEYS if strip.on(BY_KEY[key].module)}
 
 
 def _script(strip: Strip) -> str:
@@ -53,10 +75,11 @@ def _script(strip: Strip) -> str:
     head += ["# sh run.sh IN.wav OUT.wav [OPTIONS OF FFMPEG], mono or stereo,", f"# {rate}"]
     head += ["# Needs ffmpeg 5.1 or later; FFMPEG=/path/to/ffmpeg takes another than that in PATH."]
     response, filters = "", '-af "$(cat -- "$here/filter.txt")"'
-    if strip.on("reverb"):
-        values = (f"{name}={number(strip[f'reverb.{name}'])}" for name in RESPONSE_NAMES)
-        head.append(RESPONSE_LINE + " ".join(values))
-        response = ' -i "file:$here/reverb.wav"'
+    name = _response(strip)
+    if name:
+        values = (f"{key}={number(value)}" for key, value in _held(strip, name).items())
+        head.append(RESPONSE_LINES[name] + " ".join(values))
+        response = f' -i "file:$here/{name}.wav"'
         filters = '-filter_complex "$(cat -- "$here/filter.txt")" -map "[out]"'
     # "file:" keeps ffmpeg from reading an option or a protocol into a file's name.
     body = [
@@ -79,7 +102,12 @@ def _script(strip: Strip) -> str:
 def _notes(strip: Strip) -> tuple[str, ...]:
     if not depends_on_rate(strip):
         return ()
+    lines = []
+    longest = LONGEST_RESPONSE_S * strip.sample_rate
+    if strip.on("delay") and sends_response(strip, LONGEST_RESPONSE_S).shape[1] >= longest:
+        lines.append(f"delay: the response holds its first {LONGEST_RESPONSE_S} s")
     return (
+        *lines,
         f"ffmpeg: right at {strip.sample_rate} Hz, to which audio of another rate is resampled;"
         " '--sample-rate' writes it for that rate",
     )
@@ -88,14 +116,14 @@ def _notes(strip: Strip) -> tuple[str, ...]:
 def _read(path: Path) -> Preset:
     path = path / "filter.txt" if path.is_dir() else path
     try:
-        settings, reverb = parse(_text(path))
-        return _with_script(path, settings, reverb)
+        settings, response = parse(_text(path))
+        return _with_script(path, settings, response)
     except (ExportError, PresetError) as error:
         raise ExportError(f"{path}: {error}") from None
 
 
-def _with_script(path: Path, settings: dict[str, float], reverb: bool) -> Preset:
-    """Add the name and the reverb's settings, which stand in the comments of the command."""
+def _with_script(path: Path, settings: dict[str, float], response: str) -> Preset:
+    """Add the name and the settings in the response, which stand in the comments of the command."""
     name = ""
     run = path.parent / "run.sh"
     if run.is_file():
@@ -103,14 +131,19 @@ def _with_script(path: Path, settings: dict[str, float], reverb: bool) -> Preset
         title, _, script = script.partition("\n")
         if shebang == "#!/bin/sh" and title.startswith("# "):
             name = title[2:].strip()
-        held = re.search(f"^{re.escape(RESPONSE_LINE)}(.*)$", script, re.MULTILINE)
-        if reverb and held:
+        line = re.escape(RESPONSE_LINES.get(response, ""))
+        held = re.search(f"^{line}(.*)$", script, re.MULTILINE)
+        if response and held:
             pairs = dict(pair.split("=", 1) for pair in held[1].split())
-            settings |= {f"reverb.{key}": float(pairs[key]) for key in RESPONSE_NAMES}
-            reverb = False
-    if reverb:
+            if response == "reverb":
+                settings |= {f"reverb.{key}": float(pairs[key]) for key in RESPONSE_NAMES}
+            else:
+                settings |= {key: float(pairs[key]) for key in SEND_KEYS if key in pairs}
+            response = ""
+    if response:
+        what = "a reverb" if response == "reverb" else "a delay"
         raise ExportError(
-            "has a reverb, whose settings cannot be read from its response but stand in run.sh, as"
+            f"has {what}, whose settings cannot be read from its response but stand in run.sh, as"
             " export wrote it; put that run.sh beside it"
         )
     return Preset.from_settings(settings, name=name)
@@ -132,7 +165,8 @@ FORMAT = Format(
     notes=_notes,
     conditions=(
         "ffmpeg: right at one sample rate, to which other audio is resampled, where the "
-        "compressor or the reverb is on",
+        "compressor, the delay or the reverb is on",
+        "delay: the response holds its first 60 s",
     ),
     figures=(
         # To ten dB: what is left is the rounding of float64, another one with every build.

@@ -16,6 +16,8 @@ what is what and can be read back. What is known of the filters, measured with 5
   leaves one below, and returns the double of the convolution; 6.1 to 9.0 bring Σ|h| of the louder
   side to 1. Where Σ|h| is 0.5 on each side, all of them return the convolution with the response
   of Σ|h| = 1, without the options that came and went; the sides get their levels back after it.
+- The delay and, where there is one beside it, the reverb are one response for ``afir``, with their
+  levels: ``aecho`` repeats once, by whole ms, and darkens nothing.
 - In ``aeval`` a channel that does not exist is the last that does: ``val(1)`` of a mono file is its
   only channel, and the same text serves mono and stereo.
 """
@@ -31,8 +33,17 @@ import numpy as np
 from ..errors import ExportError
 from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .base import DEFAULT_RATE, Mapped, Strip, number
+from .sends import sends_response
 
-__all__ = ["RESPONSE_NAMES", "depends_on_rate", "graph", "mapped", "normalised_response", "parse"]
+__all__ = [
+    "LONGEST_RESPONSE_S",
+    "RESPONSE_NAMES",
+    "depends_on_rate",
+    "graph",
+    "mapped",
+    "normalised_response",
+    "parse",
+]
 
 FILTERS = {
     "high_pass": "highpass", "low_shelf": "lowshelf", "high_shelf": "highshelf",
@@ -156,6 +167,7 @@ def mapped(sample_rate: int = DEFAULT_RATE) -> tuple[Mapped, ...]:
         *computed,
         *compressors,
         Mapped("pan.position", "aeval@pan:position"),
+        *(Mapped(p.key, "sends.wav") for p in PARAMETERS if p.module == "delay"),
         *(Mapped(f"reverb.{name}", "reverb.wav") for name in RESPONSE_NAMES),
         Mapped("reverb.wet_db", "volume@wet:volume", "dB"),
         Mapped("output_gain.gain_db", "volume@output_gain:volume", "dB"),
@@ -173,17 +185,19 @@ def _decibels(amplitude: float) -> float:
 def depends_on_rate(strip: Strip) -> bool:
     """Whether the text is right at the strip's sample rate alone.
 
-    The compressor's times and the response are; all else is where a frequency had to be clamped.
+    The compressor's times and a response are; all else is where a frequency had to be clamped.
     """
     wanted = strip.preset.settings()
     cut = [f"eq.{band}.freq_hz" for band in strip.bands()]
     cut += ["deesser.freq_hz"] if strip.on("deesser") else []
     clamped = any(strip[key] != wanted[key] for key in cut)
-    return any(strip.on(key) for key in (*COMPRESSORS, "reverb")) or clamped
+    return any(strip.on(key) for key in (*COMPRESSORS, "delay", "reverb")) or clamped
 
 
 def normalised_response(strip: Strip) -> tuple[np.ndarray, np.ndarray]:
-    """Return the reverb's response as ``afir`` wants it, and what brings its return to its level.
+    """Return the response as ``afir`` wants it, and what brings its return to its level.
+
+    It is the reverb's alone, or that of delay and reverb with their levels.
 
     Returns
     -------
@@ -192,7 +206,10 @@ def normalised_response(strip: Strip) -> tuple[np.ndarray, np.ndarray]:
     gain : ndarray
         ``(2,)``, of the filter's sides.
     """
-    response = strip.impulse_response()
+    if strip.on("delay"):
+        response = sends_response(strip, LONGEST_RESPONSE_S)
+    else:
+        response = strip.impulse_response()
     gain = np.abs(response).sum(axis=1)
     return 0.5 * response / gain[:, None], gain
 
@@ -205,14 +222,14 @@ def graph(strip: Strip, response_gain: np.ndarray | None = None, taps: int = 0) 
     strip : Strip
         What it does.
     response_gain : ndarray, optional
-        ``(2,)``, where the reverb is on: of :func:`normalised_response`.
+        ``(2,)``, where a send is on: of :func:`normalised_response`.
     taps : int
-        Length of the response.
+        By how much the vocal is padded, and one more: the length of the response, or less.
 
     Returns
     -------
     str
-        With the reverb a graph from ``[0:a]``, the vocal, and ``[1:a]``, the response, to
+        With a send a graph from ``[0:a]``, the vocal, and ``[1:a]``, the response, to
         ``[out]``; without it a chain of one input and one output.
     """
     rate = f":sample_rates={strip.sample_rate}" if depends_on_rate(strip) else ""
@@ -231,14 +248,18 @@ def graph(strip: Strip, response_gain: np.ndarray | None = None, taps: int = 0) 
     place = f"aeval@pan={_filled(PAN, strip.of('pan'))}" if strip.on("pan") else f"aeval={BOTH}"
     if response_gain is not None:
         left, right = (number(gain, 17) for gain in response_gain)
+        sides = f"aeval={left}*val(0)|{right}*val(1):c=stereo"
+        name = "reverb"
+        if strip.on("delay"):
+            name = "sends"
+        else:
+            sides += f",\n{_text(strip, table, 'wet', LEVEL)}"
         chain += [
             "asplit[dry][send];\n"
             f"[dry]{place}[placed];\n"
             f"[send]aeval={SEND}[sent];\n"
-            f"[sent][1:a]afir@reverb=precision=double:maxir={LONGEST_RESPONSE_S}",
-            f"aeval={left}*val(0)|{right}*val(1):c=stereo",
-            f"{_text(strip, table, 'wet', LEVEL)}[return];\n"
-            "[placed][return]amix=inputs=2:normalize=0",
+            f"[sent][1:a]afir@{name}=precision=double:maxir={LONGEST_RESPONSE_S}",
+            f"{sides}[return];\n[placed][return]amix=inputs=2:normalize=0",
         ]
     elif strip.on("pan"):
         chain.append(place)
@@ -302,15 +323,16 @@ def _values(template: str, text: str) -> dict[str, float]:
     return {name: float(value) for name, value in found.groupdict().items()}
 
 
-def parse(text: str) -> tuple[dict[str, float], bool]:
+def parse(text: str) -> tuple[dict[str, float], str]:
     """Read the settings out of the text that :func:`graph` wrote; its numbers may be edited.
 
     Returns
     -------
     settings : dict of str to float
         By key; without those that stand in the response.
-    reverb : bool
-        Whether there is one.
+    response : str
+        What its file is called without its ending: ``"reverb"``, ``"sends"`` if there is a delay,
+        empty if there is neither.
 
     Raises
     ------
@@ -326,7 +348,7 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
     table = {entry.name: entry for entry in mapped(sample_rate)}
     owners = {name.partition(":")[0] for name in table}
     settings: dict[str, float] = {}
-    reverb = False
+    response = ""
     if not PART.search(text) and not NOTHING.fullmatch(text):
         raise ExportError("holds no filter of a strip, as volume@input_gain; export it again")
     for match in PART.finditer(text):
@@ -341,8 +363,8 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
             settings |= {f"{module}.{key}": value for key, value in values.items()}
         elif name == "aeval@pan":
             settings |= {f"pan.{key}": value for key, value in _values(PAN, options).items()}
-        elif name == "afir@reverb":
-            reverb = True
+        elif name in ("afir@reverb", "afir@sends"):
+            response = name.removeprefix("afir@")
         elif name not in owners:
             raise ExportError(f"{name} is no part of a strip")
         else:
@@ -356,4 +378,4 @@ def parse(text: str) -> tuple[dict[str, float], bool]:
                         raise ExportError(
                             f"{entry.name} is {value[:20]!r}, which no strip has; correct it"
                         ) from None
-    return settings, reverb
+    return settings, response

@@ -24,11 +24,16 @@ def _resonance(_: Parameter, value: float, amount: float) -> float:
     return _FLAT_Q * (value / _FLAT_Q) ** min(amount, 1.0)
 
 
+def _level(parameter: Parameter, value: float, amount: float) -> float:
+    # None at all stays none.
+    return value if value == parameter.idle else value + 20.0 * math.log10(amount)
+
+
 RULES: Mapping[Amount, Callable[[Parameter, float, float], float]] = {
     "keep": lambda _, value, __: value,
     "gain": lambda _, value, amount: amount * value,
     "ratio": lambda _, value, amount: value**amount,
-    "level": lambda _, value, amount: value + 20.0 * math.log10(amount),
+    "level": _level,
     "to_low_end": lambda p, value, amount: p.low * (value / p.low) ** amount,
     "to_high_end": lambda p, value, amount: p.high * (value / p.high) ** amount,
     "resonance": _resonance,
@@ -36,7 +41,8 @@ RULES: Mapping[Amount, Callable[[Parameter, float, float], float]] = {
 """By name: from a parameter, its value and an amount above 0 to the scaled value.
 
 ``keep``: times, widths and frequencies that stay. ``gain``: dB and pan scale with the amount.
-``ratio``: scales on the logarithm (4:1 becomes 8:1 at 1.5, 2:1 at 0.5). ``level``: in amplitude.
+``ratio``: scales on the logarithm (4:1 becomes 8:1 at 1.5, 2:1 at 0.5). ``level``: in amplitude; a
+level that is none stays so.
 ``to_low_end``, ``to_high_end``: a cut moves towards the end of the spectrum, on a log scale.
 ``resonance``: of a cut, goes towards Q 0.71 below 1.
 """

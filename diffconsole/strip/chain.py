@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..modules.compressor.row import COMPRESSOR
 from ..modules.compressor_2.row import COMPRESSOR_2
 from ..modules.deesser.row import DEESSER
+from ..modules.delay.row import DELAY
 from ..modules.equalizer.row import EQUALIZER
 from ..modules.gain.row import INPUT_GAIN, OUTPUT_GAIN
 from ..modules.gate.row import GATE
@@ -24,7 +25,8 @@ from .module import Module
 __all__ = ["CHAIN", "insert"]
 
 CHAIN: tuple[Module, ...] = (
-    INPUT_GAIN, GATE, EQUALIZER, COMPRESSOR, COMPRESSOR_2, DEESSER, PAN, REVERB, OUTPUT_GAIN,
+    INPUT_GAIN, GATE, EQUALIZER, COMPRESSOR, COMPRESSOR_2, DEESSER, PAN, DELAY, REVERB,
+    OUTPUT_GAIN,
 )  # fmt: skip
 """Every module, in the order of a preset's keys."""
 

@@ -66,6 +66,10 @@ def _problems(module: Module, chain: Sequence[Module]) -> Iterator[str]:
         yield from _parameter_problems(parameter, module, others)
     if module.gain_after and f"{module.key}.{module.gain_after}" not in keys:
         yield f"gain_after is {module.gain_after!r}, which is none of its parameters"
+    if module.feeds and f"{module.key}.{module.feeds}" not in keys:
+        yield f"feeds is {module.feeds!r}, which is none of its parameters"
+    if module.feeds and module.place != "send":
+        yield f"feeds is {module.feeds!r}, but it is no send"
 
 
 def _parameter_problems(parameter: Parameter, module: Module, others: set[str]) -> Iterator[str]:

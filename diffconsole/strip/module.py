@@ -59,6 +59,9 @@ class Module:
     gain_after : str
         The short name of a setting in dB that is a plain gain behind the module, if there is one:
         another gain can be added to it.
+    feeds : str
+        The short name of a setting in dB, of a send: the level at which its return goes into the
+        sends behind it as well, as the mean of its sides. At the low end of its range none does.
     is_idle : callable, optional
         Says whether it does nothing at its settings although it is on, as a pan at the centre. By
         default it always does something.
@@ -84,6 +87,7 @@ class Module:
     always_written: tuple[str, ...] = ()
     takes_gain: bool = False
     gain_after: str = ""
+    feeds: str = ""
     is_idle: Idle | None = None
     sentence: Words | None = None
     summary: Words | None = None

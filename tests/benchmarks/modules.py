@@ -1,10 +1,9 @@
-"""Later modules on three minutes, beside pedalboard's; what a module costs that is off.
+"""Later modules on three minutes, beside pedalboard's; what one costs that is off.
 
 ``python -m tests.benchmarks.modules`` prints the time of three minutes mono at 44.1 kHz, forward,
-float32: each module alone, and pedalboard's ``NoiseGate`` and ``Compressor``, in turns, so that all
-of them meet the same load. Then the chain of version 1.0 where nothing is said of the later
-modules, and where they are bypassed by name: both are to take the same time, and to give the same
-samples.
+float32: each module alone, and pedalboard's equals, in turns, so that all of them meet the same
+load. Then the chain of version 1.0 where nothing is said of the later modules, and where they are
+bypassed by name: both are to take the same time, and to give the same samples.
 """
 
 from __future__ import annotations
@@ -65,6 +64,15 @@ def compressor(samples: np.ndarray) -> Callable[[], object]:
     return lambda: effect(samples, RATE)
 
 
+def feedback_delay(samples: np.ndarray) -> Callable[[], object]:
+    """Return a run of pedalboard's delay, which has no cuts and no sides."""
+    import pedalboard
+
+    own = {p.name: p.default for p in PARAMETERS if p.module == "delay"}
+    effect = pedalboard.Delay(own["time_ms"] / 1000.0, own["feedback"], mix=1.0)
+    return lambda: effect(samples, RATE)
+
+
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -83,6 +91,7 @@ def main() -> None:
         runs = {key: alone(key, audio) for key in later}
         runs["pedalboard NoiseGate"] = noise_gate(samples)
         runs["pedalboard Compressor"] = compressor(samples)
+        runs["pedalboard Delay"] = feedback_delay(samples)
         runs["chain, nothing said of later modules"] = lambda: chain(audio, first)
         runs["chain, later modules bypassed"] = lambda: chain(audio, every, bypass=later)
         assert torch.equal(chain(audio, first), chain(audio, every, bypass=later))
@@ -92,9 +101,9 @@ def main() -> None:
         low, middle, high = 1000.0 * np.quantile(seconds, (0.0, 0.5, 1.0))
         print(f"{name:40} {middle:8.1f} ms ({low:.1f} … {high:.1f})")
     # By the fastest turns: other programs only add to the time.
-    for key, peer in (("gate", "NoiseGate"), ("compressor_2", "Compressor")):
-        ratio = found[f"pedalboard {peer}"].min() / found[key].min()
-        print(f"{key} against pedalboard's: {ratio:.2f} times as fast")
+    for key, name in (("gate", "NoiseGate"), ("compressor_2", "Compressor"), ("delay", "Delay")):
+        ours, peer = found[key].min(), found[f"pedalboard {name}"].min()
+        print(f"{key} against pedalboard's: {peer / ours:.2f} times as fast")
     said = found["chain, nothing said of later modules"].min()
     bypassed = found["chain, later modules bypassed"].min()
     print(f"later modules off: {said / bypassed:.3f} of the time with them bypassed by name")

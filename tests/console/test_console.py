@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffconsole import Console
-from diffconsole.console import compressor, deesser, equalizer, gain, gate, pan, reverb
+from diffconsole.console import compressor, deesser, delay, equalizer, gain, gate, pan, reverb
 from diffconsole.errors import SettingsError
 from diffconsole.strip.parameters import (
     DEFAULT_PARAMETERS,
@@ -29,8 +29,8 @@ from ..modules.helpers import (
 )
 
 KEYS = [p.key for p in PARAMETERS]
-LATER = ("gate", "compressor_2", "deesser")
-ALL_BUT_DRY = {"pan", "reverb"}
+LATER = ("gate", "compressor_2", "deesser", "delay")
+ALL_BUT_DRY = {"pan", "delay", "reverb"}
 
 
 def random_settings(seed: int, batch: int = 1, margin: float = 0.1) -> dict[str, torch.Tensor]:
@@ -64,7 +64,11 @@ def test_order_of_the_chain(kernel, channels):
     y = compressor(equalizer(y, 44100, s), 44100, **part(s, "compressor"))
     y = compressor(y, 44100, **part(s, "compressor_2"))
     y = deesser(y, 44100, **part(s, "deesser"))
-    y = pan(y, s["pan.position"]) + reverb(y, 44100, **part(s, "reverb"))
+    own = part(s, "delay")
+    sent = 10.0 ** (own.pop("reverb_send_db") / 20.0)[:, None, None]
+    echoes = delay(y, 44100, **own)
+    room = y.mean(dim=1, keepdim=True) + sent * echoes.mean(dim=1, keepdim=True)
+    y = pan(y, s["pan.position"]) + echoes + reverb(room, 44100, **part(s, "reverb"))
     y = gain(y, s["output_gain.gain_db"])
     assert torch.allclose(Console(44100)(x, s), y, rtol=1e-9, atol=1e-9)
 
@@ -112,8 +116,8 @@ def test_everything_bypassed_is_bit_identical():
 def test_a_bypassed_module_does_nothing_and_needs_no_settings(module):
     """One module on: the result is its function's, to the bit."""
     # Quiet enough for the gate to turn it down.
-    x = noise(1, 2, 1000, level=0.03).float()
-    s = random_settings(3) | {"gate.threshold_db": values(-10.0)}
+    x = noise(1, 2, 1500, level=0.03).float()
+    s = random_settings(3) | {"gate.threshold_db": values(-10.0), "delay.time_ms": values(21.0)}
     on = Console(44100)(x, s, bypass=set(MODULES) - {module})
     alone = {
         "input_gain": lambda: gain(x, s["input_gain.gain_db"]),
@@ -123,6 +127,12 @@ def test_a_bypassed_module_does_nothing_and_needs_no_settings(module):
         "compressor_2": lambda: compressor(x, 44100, **part(s, "compressor_2")),
         "deesser": lambda: deesser(x, 44100, **part(s, "deesser")),
         "pan": lambda: pan(x, s["pan.position"]),
+        "delay": lambda: (
+            x
+            + delay(
+                x, 44100, **{k: v for k, v in part(s, "delay").items() if k != "reverb_send_db"}
+            )
+        ),
         "reverb": lambda: x + reverb(x, 44100, **part(s, "reverb")),
         "output_gain": lambda: gain(x, s["output_gain.gain_db"]),
     }[module]()
@@ -144,8 +154,11 @@ def test_a_module_of_a_later_version_is_off_where_nothing_is_said_of_it():
     for module in LATER:
         own = {k: v for k, v in every_default().items() if k.startswith(f"{module}.")}
         assert torch.equal(console(x, s | own, bypass={module}), first)
-        level_db = {"gate": -10.0, "compressor_2": -60.0, "deesser": -40.0}[module]
-        active = own | {f"{module}.threshold_db": torch.tensor([level_db])}
+        on, value = {
+            "gate": ("gate.threshold_db", -10.0), "deesser": ("deesser.threshold_db", -40.0),
+            "compressor_2": ("compressor_2.threshold_db", -60.0), "delay": ("delay.time_ms", 21.0),
+        }[module]  # fmt: skip
+        active = own | {on: torch.tensor([value])}
         assert not torch.allclose(console(x, s | active), first, atol=1e-3)
 
 
@@ -184,7 +197,7 @@ def test_pan_moves_the_dry_signal_alone():
     console = Console(44100)
     left = console(x, s | {"pan.position": values(-1.0)})
     centre = console(x, s | {"pan.position": values(0.0)})
-    dry = Console(44100, bypass={"reverb"})(x, s | {"pan.position": values(0.0)})
+    dry = Console(44100, bypass={"delay", "reverb"})(x, s | {"pan.position": values(0.0)})
     # to the left: +3 dB of dry there, none on the right; the return stays where it is
     change = left - centre
     assert reference.error_db(change[:, 0], (np.sqrt(2) - 1) * dry[:, 0]) < -200.0
@@ -326,7 +339,7 @@ def test_wrong_settings_are_refused_by_name():
         console(x, {k: v for k, v in s.items() if k != "compressor.ratio"})
     with pytest.raises(SettingsError, match=r"'gate.ratio' is missing; bypass 'gate'"):
         console(x, s | {"gate.threshold_db": torch.zeros(2)})
-    with pytest.raises(SettingsError, match=r"\(2, 7\).*\(batch, 39 or 58\)"):
+    with pytest.raises(SettingsError, match=rf"\\(2, 7\\).*\\(batch, 39 or {len(PARAMETERS)}\\)"):
         console.denormalize(torch.zeros(2, 7))
     with pytest.raises(SettingsError, match=r"'gate.ratio' is missing"):
         console.normalize(s | {"gate.threshold_db": torch.zeros(2)})

@@ -9,6 +9,7 @@ import torch
 from diffconsole.console import Console
 from diffconsole.console.streaming import SHOWN_DYNAMICS, StreamingConsole
 from diffconsole.kernels import operators as kernels
+from diffconsole.strip.later import LATER
 from diffconsole.strip.parameters import DEFAULT_PARAMETERS, PARAMETERS
 
 RATE = 16000
@@ -51,6 +52,7 @@ def error_db(ours: torch.Tensor, whole: torch.Tensor) -> float:
         ("compressor", "pan"),
         ("reverb", "pan"),
         ("gate", "compressor_2", "deesser"),
+        ("delay",),
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
@@ -80,7 +82,7 @@ def test_a_slow_detector_starts_where_it_was(times_ms):
         settings[f"compressor.{name}"] = torch.tensor([value], dtype=torch.float64)
     audio = 0.02 * torch.ones(1, 1, SAMPLES)
     audio[..., :1024] = 0.9
-    off = {"eq", "reverb", "pan", "gate", "compressor_2", "deesser"}
+    off = {"eq", "reverb", "pan", *LATER}
     with torch.inference_mode():
         whole = Console(RATE, bypass=off)(audio, settings)
         console = StreamingConsole(RATE, bypass=off)
@@ -95,7 +97,9 @@ def test_dynamics_are_reported_without_makeup():
     audio, settings = signal(1), strip(5)
     seen = []
     console = StreamingConsole(
-        RATE, bypass={"reverb", "pan", "deesser"}, on_dynamics=lambda *found: seen.append(found)
+        RATE,
+        bypass={"reverb", "pan", "deesser", "delay"},
+        on_dynamics=lambda *found: seen.append(found),
     )
     with torch.inference_mode():
         out = torch.cat(

@@ -57,13 +57,18 @@ def in_float64(strip: Strip, audio: np.ndarray, *, tail: int = 0) -> np.ndarray:
     padded = np.pad(audio.astype(np.float64), ((0, 0), (0, tail)))
     compressed = reference.strip(padded, strip.sample_rate, strip.settings, off)
     result = compressed
-    if strip.on("pan") or strip.on("reverb"):
+    if strip.on("pan") or strip.on("delay") or strip.on("reverb"):
         result = np.repeat(result, 2, axis=0) if len(result) == 1 else result
     if strip.on("pan"):
         angle = np.pi / 4.0 * (1.0 + strip["pan.position"])
         result = result * (np.sqrt(2.0) * np.array([np.cos(angle), np.sin(angle)]))[:, None]
+    send = compressed.mean(axis=0)
+    if strip.on("delay"):
+        echoes = reference.echo(send, strip.sample_rate, strip.of("delay"))
+        result = result + echoes
+        if strip["delay.reverb_send_db"] > -60.0:
+            send = send + 10.0 ** (strip["delay.reverb_send_db"] / 20.0) * echoes.mean(axis=0)
     if strip.on("reverb"):
-        send = compressed.mean(axis=0)
         wet = 10.0 ** (strip["reverb.wet_db"] / 20.0)
         returned = [
             scipy.signal.oaconvolve(send, side)[: len(send)] for side in strip.impulse_response()

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffconsole import Preset
+from diffconsole.console.render import render_plan
 from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, find_format, import_preset
 from diffconsole.export.ffmpeg_graph import graph, parse
@@ -45,7 +46,9 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 def tail(strip: Strip) -> int:
-    """Samples that the reverb rings on."""
+    """Samples that delay and reverb ring on."""
+    if strip.on("delay"):
+        return render_plan(strip.preset, strip.sample_rate, None)[1]
     return strip.impulse_response().shape[1] - 1 if strip.on("reverb") else 0
 
 
@@ -155,6 +158,45 @@ def test_gate_and_deesser(
     assert error(on, audio, program) <= BAR
     off = Strip(on.preset.without({"gate", "deesser"}), *shape)
     assert error_db(in_float64(on, audio), in_float64(off, audio)) > -50.0, "they act"
+
+
+@pytest.mark.parametrize("shape", [(44100, 1), (48000, 2)], ids=["mono", "stereo"])
+@pytest.mark.parametrize("sent_db", [None, -60.0, -3.0], ids=["alone", "beside", "into"])
+def test_delay(
+    real_voices: list[Voice], program: str, shape: tuple[int, int], sent_db: float | None
+) -> None:
+    """One response holds delay and reverb, and what the one sends into the other."""
+    own = {"time_ms": 61.234, "feedback": 0.7, "width": 0.6, "wet_db": -8.0}
+    strip: dict[str, Any] = {"delay": own, "pan": {"position": -0.3}, "output_gain": {}}
+    if sent_db is not None:
+        own["reverb_send_db"] = sent_db
+        strip["reverb"] = {"decay_s": 0.2, "wet_db": -10.0}
+    audio = take(real_voices[0], *shape, seconds=0.7)
+    on = Strip(Preset(strip), *shape)
+    assert error(on, audio, program) <= BAR
+    off = Strip(on.preset.without({"delay"}), *shape)
+    assert error_db(in_float64(off, audio), in_float64(on, audio)) > -30.0, "it acts"
+
+
+def test_delay_and_reverb_come_back_from_the_command(tmp_path: Path) -> None:
+    own = {"time_ms": 333.25, "feedback": 0.9, "wet_db": -9.0, "reverb_send_db": -12.0}
+    for strip in ({"delay": own}, {"delay": own, "reverb": {"decay_s": 0.3, "wet_db": -21.0}}):
+        preset = Preset(strip, "echoes")
+        folder = tmp_path / str(len(strip))
+        export_preset(preset, "ffmpeg", folder, sample_rate=16000)
+        assert (folder / "sends.wav").is_file() and not (folder / "reverb.wav").exists()
+        back, _ = import_preset(folder, "ffmpeg")
+        same(preset, back, tuple(key for key in BY_KEY if Strip(preset).on(BY_KEY[key].section)))
+        assert Strip(back).off == Strip(preset).off
+        (folder / "run.sh").unlink()
+        with pytest.raises(ExportError, match=r"has a delay, .*put that run\.sh beside it"):
+            import_preset(folder, "ffmpeg")
+
+
+def test_echoes_beyond_what_the_response_holds_are_said() -> None:
+    longest = Preset({"delay": {"time_ms": 1500.0, "feedback": 0.9}})
+    assert "delay: the response holds its first 60 s" in FFMPEG.losses(Strip(longest, 16000))
+    assert not [n for n in FFMPEG.losses(Strip(Preset({"delay": {}}), 16000)) if "delay" in n]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from diffconsole.model.predictor import Predictor
 from diffconsole.model.rows import row_tensors
-from diffconsole.strip.later import UNTRAINED
+from diffconsole.strip.later import LATER, UNTRAINED
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.strip.preset import Preset
 
@@ -23,7 +23,7 @@ from ..synthetic import RATE, small_model, voice
 KEYS = [p.key for p in PARAMETERS if p.key not in UNTRAINED]
 """What an untrained model's file lists: its rows stand in this order."""
 
-LATER_OFF = {"gate", "compressor_2", "deesser"}
+LATER_OFF = set(LATER)
 WEIGHTS, SIDECAR = "model.safetensors", "model.json"
 
 

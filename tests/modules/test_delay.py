@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,8 +11,19 @@ import torch
 from scipy.signal import sosfilt
 from torch import Tensor
 
-from diffconsole.modules.delay.process import delay, delay_response, tail_samples
-from tests.reference import error_db, section
+from diffconsole.console import Console
+from diffconsole.errors import SettingsError
+from diffconsole.kernels.operators import use
+from diffconsole.modules.call import Call
+from diffconsole.modules.delay.module import curve, stream
+from diffconsole.modules.delay.process import delay, delay_response, level_of, tail_samples
+from diffconsole.modules.delay.row import DELAY
+from diffconsole.modules.delay.words import in_beats, sentence
+from diffconsole.strip.chain import CHAIN
+from diffconsole.strip.channel_strip import ChannelStrip
+from diffconsole.strip.checks import check_module
+from diffconsole.strip.parameters import default_settings
+from tests.reference import echo, error_db, section
 
 from .helpers import RATES, assert_finite_with_gradients, impulse, noise, square_wave, values
 
@@ -20,10 +32,8 @@ OPEN = {
     "width": 0.3, "wet_db": -12.0,
 }  # fmt: skip
 
-RANGES = {
-    "time_ms": (20.0, 1000.0), "feedback": (0.0, 0.85), "low_cut_hz": (20.0, 1000.0),
-    "high_cut_hz": (1000.0, 20000.0), "width": (0.0, 1.0), "wet_db": (-60.0, 6.0),
-}  # fmt: skip
+OWN = [p for p in DELAY.parameters if p.name in OPEN]
+RANGES = {p.name: (p.low, p.high) for p in OWN}
 
 
 def run(audio: Tensor, rate: float = 44100, **changes: float) -> Tensor:
@@ -54,13 +64,48 @@ def expected(x: np.ndarray, rate: int, samples: int, own: dict[str, float]) -> n
 def test_it_is_echo_after_echo(rate):
     samples = round(0.05 * rate)
     own = OPEN | {"time_ms": 1000.0 * samples / rate, "feedback": 0.4}
-    audio = noise(1, 2, rate)
-    found = run(audio, rate, **own)[0].numpy()
+    audio = noise(1, 2, rate // 2)
     want = expected(audio[0].mean(dim=0).numpy(), rate, samples, own)
-    # The response ends where its echoes have fallen by 60 dB.
-    assert error_db(found, want) <= -65.0
-    head = slice(0, 6 * samples)
-    assert error_db(found[:, head], want[:, head]) <= -110.0
+    assert error_db(run(audio, rate, **own)[0].numpy(), want) <= -180.0
+
+
+@pytest.mark.parametrize("width", [0.0, 0.7])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", RATES)
+def test_it_is_a_delay_line_with_feedback(rate, channels, width):
+    """Between samples, at most feedback, by loop and by response, in both precisions."""
+    own = OPEN | {"time_ms": 21.337, "feedback": 0.9, "low_cut_hz": 20.0, "width": width}
+    audio = noise(1, channels, rate // 5)
+    want = echo(audio[0].mean(dim=0).numpy(), rate, own)
+    assert error_db(run(audio, rate, **own)[0].numpy(), want) <= -180.0
+    assert error_db(run(audio.float(), rate, **own)[0].numpy(), want) <= -125.0
+    with use("generic"):
+        assert error_db(run(audio, rate, **own)[0].numpy(), want) <= -120.0
+        assert error_db(run(audio.float(), rate, **own)[0].numpy(), want) <= -120.0
+
+
+def test_items_of_a_batch_have_their_own_settings():
+    audio = noise(3, 1, 9000)
+    rows = [
+        OPEN, OPEN | {"time_ms": 133.3, "width": 0.0}, OPEN | {"feedback": 0.9, "time_ms": 20.0},
+    ]  # fmt: skip
+    together = {name: values(*(row[name] for row in rows)) for name in OPEN}
+    for kernel in ("cpu", "generic"):
+        with use(kernel):
+            found = delay(audio, 44100, **together)
+            for i, row in enumerate(rows):
+                alone = run(audio[i : i + 1], **row)[0]
+                assert error_db(found[i].numpy(), alone.numpy()) <= -120.0
+
+
+def test_the_longest_echoes_need_no_more_memory_than_the_audio():
+    """At most feedback the response would be over three minutes long."""
+    own = OPEN | {"time_ms": 1500.0, "feedback": 0.9}
+    assert delay_response(16000, *(values(own[n]) for n in list(OPEN)[:5])).shape[-1] > 3000000
+    audio = noise(1, 1, 16000 * 4)
+    with use("generic"):
+        found = run(audio, 16000, **own)
+    assert error_db(found.numpy(), run(audio, 16000, **own).numpy()) <= -120.0
 
 
 def test_echoes_fall_by_the_feedback_and_change_sides():
@@ -101,8 +146,94 @@ def test_it_has_faded_when_its_tail_ends():
         assert float(found[..., count:].abs().max()) <= 1.1e-3
 
 
+def test_the_low_end_of_its_level_is_none():
+    audio = noise(1, 1, 5000)
+    for kernel in ("cpu", "generic"):
+        with use(kernel):
+            assert not run(audio, wet_db=-60.0).any()
+            assert run(audio, wet_db=-59.9).any()
+    low = values(-60.0).requires_grad_()
+    level_of(low).backward()
+    assert float(low.grad) == pytest.approx(1e-3 * math.log(10.0) / 20.0), "a search can leave it"
+    off = ChannelStrip({**default_settings(), "delay.wet_db": -60.0}).effective()
+    assert not off.on("delay")
+
+
+@pytest.mark.parametrize("kernel", ["cpu", "generic"])
+@pytest.mark.parametrize("block", [512, 5000])
+def test_in_blocks_it_is_the_same(kernel, block):
+    audio = noise(1, 2, 20000)
+    call = Call(44100, {k: values(v) for k, v in OPEN.items()} | {"reverb_send_db": values(0.0)})
+    with use(kernel):
+        process = stream(audio[..., :block], call)
+        parts = [process(audio[..., n : n + block]) for n in range(0, 20000, block)]
+        assert error_db(torch.cat(parts, dim=-1).numpy(), run(audio).numpy()) <= -120.0
+
+
+def test_it_compiles_to_one_graph():
+    audio = noise(1, 1, 2000).float()
+    own = {k: values(v).requires_grad_() for k, v in OPEN.items()}
+    compiled = torch.compile(delay, fullgraph=True, backend="aot_eager")
+    found = compiled(audio, 16000, **own, seconds=0.2)
+    torch.testing.assert_close(found, delay(audio, 16000, **own, seconds=0.2))
+
+
+# --- into the reverb -----------------------------------------------------------------------------
+
+
+def strip_settings(**changes: float) -> dict[str, Tensor]:
+    found = {key: values(value) for key, value in default_settings().items()}
+    found |= {f"delay.{name}": values(value) for name, value in (OPEN | changes).items()}
+    return found | {"reverb.decay_s": values(0.3)}
+
+
+SENDS = Console(16000, bypass={m.key for m in CHAIN} - {"delay", "reverb", "output_gain"})
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_echoes_go_into_the_reverb(channels):
+    audio = noise(1, channels, 8000)
+    plain, sent = (
+        SENDS(audio, strip_settings(reverb_send_db=db) | {"output_gain.gain_db": values(3.0)})
+        for db in (-60.0, -6.0)
+    )
+    room = Console(16000, bypass={m.key for m in CHAIN} - {"reverb", "output_gain"})
+    echoes = run(audio, 16000).mean(dim=1, keepdim=True)
+    alone = strip_settings() | {"output_gain.gain_db": values(3.0)}
+    more = room(echoes, alone) - echoes * 10.0 ** (3.0 / 20.0)
+    assert error_db((sent - plain).numpy(), (10.0 ** (-6.0 / 20.0) * more).numpy()) <= -200.0
+    without = SENDS(audio, alone | {"delay.reverb_send_db": values(-6.0)}, bypass={"reverb"})
+    assert torch.equal(
+        without, SENDS(audio, alone | {"delay.reverb_send_db": values(-60.0)}, bypass={"reverb"})
+    )
+
+
+def test_what_is_sent_on_has_gradients_from_end_to_end():
+    audio = noise(2, 1, 6000)
+    both = {
+        key: value.repeat(2).requires_grad_()
+        for key, value in strip_settings(reverb_send_db=-60.0).items()
+    }
+    with torch.no_grad():
+        both["delay.reverb_send_db"][1] = -10.0
+    SENDS(audio, both).square().sum().backward()
+    found = both["delay.reverb_send_db"].grad
+    assert torch.isfinite(found).all() and (found != 0.0).all()
+
+
+def test_a_row_that_sends_on_names_its_setting_and_is_a_send():
+    others = [module for module in CHAIN if module.key != "delay"]
+    check_module(DELAY, others)
+    for changes in ({"feeds": "level_db"}, {"place": "insert"}):
+        with pytest.raises(SettingsError, match="feeds is"):
+            check_module(dataclasses.replace(DELAY, **changes), others)
+
+
+# --- gradients -----------------------------------------------------------------------------------
+
+
 def test_gradients_are_those_of_finite_differences():
-    audio = noise(2, 2, 500)
+    audio = noise(2, 1, 450)
     names = list(OPEN)
     numbers = {**OPEN, "time_ms": 22.3, "width": 0.6}
     own = [values(numbers[n], numbers[n] * 0.95).requires_grad_() for n in names]
@@ -122,3 +253,42 @@ def test_gradients_are_finite_at_the_ends_of_every_range(audio):
     ends = [middle | {name: end} for name, pair in RANGES.items() for end in pair]
     ends += [{name: pair[end] for name, pair in RANGES.items()} for end in (0, 1)]
     assert_finite_with_gradients(lambda x, *s: delay(x, 16000, *s, seconds=1.0), ends, audio)
+
+
+# --- words and plots -----------------------------------------------------------------------------
+
+
+def test_its_curve_has_a_peak_at_every_echo():
+    found = curve(44100, OPEN | {"time_ms": 100.0, "width": 0.0, "reverb_send_db": -60.0}, ())
+    for k in range(1, 5):
+        at = int(np.argmin(np.abs(found.x - 0.1 * k)))
+        level = -12.0 + 20.0 * math.log10(0.5) * (k - 1)
+        assert found.lines["left"][at] == pytest.approx(level, abs=1e-6)
+        assert found.lines["right"][at] == pytest.approx(level, abs=1e-6)
+    assert (np.diff(found.x) > 0.0).all()
+    once = curve(44100, OPEN | {"feedback": 0.0, "width": 1.0}, ())
+    assert (once.lines["left"] > -60.0).sum() == 1
+    assert not (once.lines["right"] > -60.0).any()
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "bpm", "said"),
+    [
+        (306.0, 147.0, "306 ms = 1/8 dotted at 147 BPM"),
+        (500.0, 120.0, "500 ms = 1/4 at 120 BPM"),
+        (166.7, 120.0, "167 ms = 1/8 triplet at 120 BPM"),
+        (306.0, 120.0, ""),
+        (306.0, 0.0, ""),
+    ],
+)
+def test_a_time_is_a_note_value_where_one_fits(time_ms, bpm, said):
+    assert in_beats(time_ms, bpm) == said
+
+
+def test_it_says_what_it_does():
+    own = {p.name: p.default for p in DELAY.parameters}
+    assert sentence(own, ()) == [
+        "echoes every 306 ms at −24 dB, each 46 % of the one before, a little wide"
+    ]
+    own |= {"feedback": 0.0, "width": 0.0, "reverb_send_db": -6.0}
+    assert sentence(own, ()) == ["an echo after 306 ms at −24 dB, and at −6 dB into the reverb"]

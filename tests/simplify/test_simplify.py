@@ -18,7 +18,7 @@ from diffconsole.losses import MixTarget
 from diffconsole.model.predictor import Prediction
 from diffconsole.simplify import SAME, Simplified, bands_of, simplify
 from diffconsole.simplify.low_end import below_of, curve_db, low_end_of
-from diffconsole.strip.later import start_settings
+from diffconsole.strip.later import LATER, start_settings
 from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from diffconsole.strip.preset import Preset
 
@@ -171,9 +171,7 @@ def test_idle_bands_and_modules_are_switched_off_and_only_these():
     full = strip(eq__peak_2__gain_db=5.0, eq__peak_2__q=1.3, eq__peak_4__gain_db=0.02)
     found = simplify(full, take(), RATE, bypass=OFF)
     others = {f"eq.{band}" for band in EQ_BANDS} - {"eq.high_pass", "eq.peak_2"}
-    assert found.bypass == others | {
-        "pan", "compressor", "compressor_2", "reverb", "gate", "deesser"
-    }  # fmt: skip
+    assert found.bypass == others | {"pan", "compressor", "reverb", *LATER}
     for key, value in (("freq_hz", 900.0), ("gain_db", 5.0), ("q", 1.3)):
         assert found.settings[f"eq.peak_2.{key}"] == pytest.approx(value, rel=0.05)
     assert distance(full, found, take(), OFF) <= SAME
@@ -412,7 +410,7 @@ def test_full_keeps_all_that_was_predicted(tmp_path):
     done("process", raw, "-o", tmp_path / "out", "--model", model, "--full")
     simple, full = (Preset.read(tmp_path / f"{name}.json") for name in ("simple", "full"))
     written = Preset.read(tmp_path / "out" / "take.preset.json")
-    assert full.bypass() == {"gate", "compressor_2", "deesser"}, "the model does not know them"
+    assert full.bypass() == LATER, "the model does not know them"
     assert "simplified" not in full.provenance
     assert written.settings() == full.settings()
     assert simple.bypass()

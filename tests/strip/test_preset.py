@@ -91,8 +91,8 @@ def test_numbers_are_written_short_and_keys_in_chain_order(preset: Preset):
         if value is not None and parameter.is_decibel:
             assert len(repr(value).partition(".")[2].rstrip("0")) <= 3 or abs(value) < 1e-3
             assert value == round(value, 3)
-        elif value is not None and parameter.key == "reverb.pre_delay_ms":
-            assert value == round(value, 5)
+        elif value is not None and parameter.decimals is not None:
+            assert value == round(value, parameter.decimals)
         elif value is not None:
             assert value == float(f"{value:.5g}")
         if value == 0:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 import diffconsole
 from diffconsole import Preset
 from diffconsole.errors import PresetError
+from diffconsole.strip.chain import CHAIN
 from diffconsole.strip.channel_strip import ChannelStrip
 from diffconsole.strip.factory import factory_presets
-from diffconsole.strip.parameters import CHAIN
+from diffconsole.strip.later import LATER
 from diffconsole.strip.schema import check
 from diffconsole.strip.versions import is_newer, minor_version
 
@@ -106,11 +107,11 @@ def test_minor_versions_are_read():
 @given(preset=strategies.presets())
 def test_a_strip_says_the_lowest_version_that_holds_it(preset: Preset):
     written = preset.to_dict()
-    later = {module.key: module.since for module in CHAIN if module.since}
-    minors = [minor for key, minor in later.items() if key in written]
+    since = {module.key: module.since for module in CHAIN}
+    minors = [since[key] for key in LATER & set(written)]
     minors += [2] if "mix" in written.get("compressor", {}) else []
     assert written["version"] == f"1.{max(minors, default=0)}"
-    first = {k: v for k, v in preset.strip.items() if k not in later}
+    first = {k: v for k, v in preset.strip.items() if k not in LATER}
     if "compressor" in first:
         first["compressor"] = {k: v for k, v in first["compressor"].items() if k != "mix"}
     assert Preset(first).to_dict()["version"] == "1.0"

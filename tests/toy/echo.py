@@ -31,7 +31,7 @@ ECHO = Module(
         ),
     ),
     implementation=__name__,
-    since=3,
+    since=4,
     gain_after="level_db",
     script="echo.js",
 )  # fmt: skip

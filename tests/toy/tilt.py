@@ -42,7 +42,7 @@ TILT = Module(
         ),
     ),
     implementation=__name__,
-    since=2,
+    since=3,
     sentence=_sentence,
     script="tilt.js",
     effect="tilt.jsfx",

@@ -1,15 +1,21 @@
 """Delay: echoes with feedback, each darker than the one before, as a send.
 
-With ``C(ω)`` the two cuts (cookbook high- and low-pass, Q 0.71) and T the time::
+With ``C`` the two cuts (cookbook high- and low-pass, Q 0.71), T the time in samples, D its whole
+part and f the rest::
 
-    E(ω) = C(ω)·e^(−jωT)                              one pass through the loop
-    odd  = E / (1 − g²·E²),  even = g·E² / (1 − g²·E²)     echoes 1, 3, 5 … and 2, 4, 6 …
+    E    = C(z)·Σ_k h[k]·z^−(D + k),  k = −15 … 16              one pass through the loop
+    h[k] = sinc(k − f)·w(k − f)
+    odd  = E / (1 − g²·E²),  even = g·E² / (1 − g²·E²)          echoes 1, 3, 5 … and 2, 4, 6 …
     left  = wet·(l·odd + r·even),  right = wet·(r·odd + l·even)
-    l, r  = √2·cos(π/4·(1 − w)), √2·sin(π/4·(1 − w))       the pan of the first echo, width w
+    l, r  = √2·cos(π/4·(1 − w)), √2·sin(π/4·(1 − w))            the pan of the first echo, width w
 
-so the echoes sum to ``Σ_k g^(k−1)·E^k``; the first lies to the left, the second to the right. Of
-width 0 all lie in the middle. The send is the mean of the channels. The time is not rounded to
-samples: it has a gradient. The response is long enough for the echoes to fall by 60 dB.
+with Blackman's window w, 32 samples wide. So the echoes sum to ``Σ_k g^(k−1)·E^k``; the first lies
+to the left, the second to the right. Of width 0 all lie in the middle. The send is the mean of the
+channels. The time is not rounded to samples: it has a gradient, and of whole samples it is a plain
+delay line. A level at the low end of its range, −60 dB, is none.
+
+Without gradients a compiled loop runs on the CPU (:mod:`.cpu_delay`); elsewhere the loop's impulse
+response is convolved.
 """
 
 from __future__ import annotations
@@ -19,17 +25,43 @@ import math
 import torch
 from torch import Tensor
 
+from ...kernels.operators import _needs_gradient, name_for
 from ...kernels.shapes import check_audio, fast_length
-from ..equalizer.process import HIGHEST_FREQUENCY
+from ...strip.channel_strip import HIGHEST_FREQUENCY
 from ..reverb.convolution import convolve
 
-__all__ = ["SILENT_DB", "delay", "delay_response", "echoes", "send", "tail_samples"]
+__all__ = [
+    "NONE_DB",
+    "SILENT_DB",
+    "TAPS",
+    "cut_sections",
+    "delay",
+    "delay_response",
+    "echoes",
+    "interpolation",
+    "level_of",
+    "send",
+    "sides",
+    "tail_samples",
+]
 
 CUT_Q = 0.71
 CUT_RINGING_SECONDS = 0.1
+CUT_SILENT_SECONDS = 0.3
+TAPS, BEFORE = 32, 15
+"""Of the interpolation: its length, and how many of its samples come before the whole part."""
+
+NONE_DB = -60.0
+"""The low end of the two levels, which stands for none."""
+
 SILENT_DB = -60.0
-FOLDED_DB = -120.0
-"""The transform is so long that what folds back to its start has fallen so far."""
+"""Where the echoes count as ended, for the length of a file."""
+
+EXACT_DB = -120.0
+"""How far the echoes have fallen where the response ends."""
+
+FOLDED = 1e-7
+"""Of the transform: what folds back to its start is weighted by that."""
 
 
 def echoes(feedback: float, fallen_db: float = SILENT_DB) -> int:
@@ -45,17 +77,71 @@ def tail_samples(sample_rate: float, time_ms: float, feedback: float) -> int:
     return math.ceil(seconds * sample_rate)
 
 
-def _cuts(omega: Tensor, low_cut: Tensor, high_cut: Tensor) -> Tensor:
-    """Response of both cookbook cuts, ``(batch, bins)``; corners as angles, ``(batch,)``."""
-    z1 = torch.polar(torch.ones_like(omega), -omega)
-    response = torch.ones_like(z1).unsqueeze(0)
-    for corner, sign in ((low_cut, 1.0), (high_cut, -1.0)):
-        cosine, alpha = torch.cos(corner)[:, None], torch.sin(corner)[:, None] / (2.0 * CUT_Q)
+def level_of(level_db: Tensor) -> Tensor:
+    """Return a level as a factor, ``10^(level_db/20)``; :data:`NONE_DB` and below give 0.
+
+    The gradient is that of the level there too, so that a search can leave the end of the range.
+    """
+    level = 10.0 ** (level_db.to(torch.float64) / 20.0)
+    return level - torch.where(level_db > NONE_DB, 0.0, level.detach())
+
+
+def interpolation(fraction: Tensor) -> Tensor:
+    """Return the filter that delays by a fraction of a sample and by 15 whole ones.
+
+    Parameters
+    ----------
+    fraction : Tensor
+        ``(batch,)`` float64, 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, 32)``.
+    """
+    places = torch.arange(TAPS, device=fraction.device, dtype=torch.float64) - BEFORE
+    u = places - fraction.unsqueeze(-1)
+    turn = u * (2.0 * math.pi / TAPS)
+    return torch.sinc(u) * (0.42 + 0.5 * torch.cos(turn) + 0.08 * torch.cos(2.0 * turn))
+
+
+def cut_sections(sample_rate: float, low_cut_hz: Tensor, high_cut_hz: Tensor) -> Tensor:
+    """Return b0, b1, b2, a1, a2 of the high-pass, then of the low-pass: ``(batch, 2, 5)``."""
+    rows = []
+    for freq_hz, sign in ((low_cut_hz, 1.0), (high_cut_hz, -1.0)):
+        highest = HIGHEST_FREQUENCY * sample_rate
+        corner = freq_hz.to(torch.float64).clamp(max=highest) * (2.0 * math.pi / sample_rate)
+        cosine, alpha = torch.cos(corner), torch.sin(corner) / (2.0 * CUT_Q)
         # The high-pass and the low-pass are each other's mirror image: 1 ± cos, 1 ∓ z⁻¹.
-        top = 0.5 * (1.0 + sign * cosine) * (1.0 - sign * z1).square()
-        bottom = (1.0 + alpha) + (-2.0 * cosine + (1.0 - alpha) * z1) * z1
-        response = response * (top / bottom)
-    return response
+        top = 0.5 * (1.0 + sign * cosine)
+        row = torch.stack((top, -2.0 * sign * top, top, -2.0 * cosine, 1.0 - alpha), dim=-1)
+        rows.append(row / (1.0 + alpha).unsqueeze(-1))
+    return torch.stack(rows, dim=1)
+
+
+def sides(width: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gains of the first echo on its own side and on the other, ``(batch,)`` each."""
+    place = 0.25 * math.pi * (1.0 - width.to(torch.float64))
+    return math.sqrt(2.0) * torch.cos(place), math.sqrt(2.0) * torch.sin(place)
+
+
+def _once(
+    sample_rate: float, time_ms: Tensor, sections: Tensor, length: int, shrink: float
+) -> Tensor:
+    """Response of one pass at ``length/2 + 1`` points of a circle, ``z⁻¹ = shrink·e^(−jω)``."""
+    bins = torch.arange(length // 2 + 1, device=time_ms.device, dtype=torch.float64)
+    omega = bins * (2.0 * math.pi / length)
+    z1 = torch.polar(torch.full_like(omega, shrink), -omega)
+    b0, b1, b2, a1, a2 = (c.unsqueeze(-1) for c in sections.unbind(dim=-1))
+    cuts = ((b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)).prod(dim=1)
+    late = time_ms.to(torch.float64) * (sample_rate / 1000.0)
+    whole = late.detach().floor()
+    powers = shrink ** torch.arange(TAPS, device=late.device, dtype=torch.float64)
+    between = torch.fft.rfft(interpolation(late - whole) * powers, length)
+    first = (whole - BEFORE).unsqueeze(-1)
+    # Whole turns are left out while the numbers are exact.
+    angle = torch.remainder(bins * first, length) * (-2.0 * math.pi / length)
+    return cuts * between * torch.polar(shrink**first, angle)
 
 
 def delay_response(
@@ -67,6 +153,7 @@ def delay_response(
     width: Tensor,
     *,
     seconds: float | None = None,
+    most: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Return the delay's impulse response at wet level 0 dB.
@@ -76,11 +163,13 @@ def delay_response(
     sample_rate : float
         Hz.
     time_ms, feedback, low_cut_hz, high_cut_hz, width : Tensor
-        ``(batch,)`` each: ms between echoes, level of an echo against the one before (below 1), the
-        corners of the cuts in Hz, 0 in the middle to 1 from side to side.
+        ``(batch,)`` each: ms between echoes, at least 16 samples; level of an echo against the one
+        before (below 1), the corners of the cuts in Hz, 0 in the middle to 1 from side to side.
     seconds : float, optional
         Fixed length, so that shapes do not depend on settings (training); by default until the
-        longest row of echoes in the batch has fallen by 60 dB.
+        longest row of echoes in the batch has fallen by 120 dB.
+    most : int, optional
+        Samples that it has at most.
     dtype : torch.dtype
         float32 or float64.
 
@@ -89,33 +178,26 @@ def delay_response(
     Tensor
         ``(batch, 2, taps)``: left and right.
     """
-    time, g, spread = (s.to(torch.float64) for s in (time_ms, feedback, width))
     if seconds is None:
-        rows = list(zip(time.detach().tolist(), g.detach().tolist(), strict=True))
-        taps = max(tail_samples(sample_rate, *row) for row in rows)
-        folded = max(echoes(row[1], FOLDED_DB) * row[0] / 1000.0 for row in rows)
-        length = fast_length(max(taps, math.ceil((folded + CUT_RINGING_SECONDS) * sample_rate)))
+        rows = zip(time_ms.detach().tolist(), feedback.detach().tolist(), strict=True)
+        longest = max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
     else:
-        taps = math.ceil(seconds * sample_rate)
-        length = fast_length(2 * taps)
-    bins = torch.arange(length // 2 + 1, device=time.device, dtype=torch.float64)
-    omega = bins * (2.0 * math.pi / length)
-    corners = [
-        f.to(torch.float64).clamp(max=HIGHEST_FREQUENCY * sample_rate)
-        * (2.0 * math.pi / sample_rate)
-        for f in (low_cut_hz, high_cut_hz)
-    ]
-    # Whole turns are left out while the numbers are exact.
-    turns = bins / length * (time * (sample_rate / 1000.0)).unsqueeze(-1)
-    angle = -2.0 * math.pi * (turns - turns.detach().round())
-    once = _cuts(omega, *corners) * torch.polar(torch.ones_like(angle), angle)
-    twice = g.unsqueeze(-1) * once
+        longest = seconds
+    taps = max(math.ceil(longest * sample_rate), 1)
+    taps = taps if most is None else min(taps, most)
+    # On a circle inside the unit circle the response decays, so that hardly anything of what lies
+    # behind the transform's end folds back, however long the echoes last.
+    length = fast_length(max(taps, 2 * TAPS))
+    shrink = FOLDED ** (1.0 / length)
+    sections = cut_sections(sample_rate, low_cut_hz, high_cut_hz)
+    once = _once(sample_rate, time_ms, sections, length, shrink)
+    twice = feedback.to(torch.float64).unsqueeze(-1) * once
     odd = once / (1.0 - twice.square())
     even = twice * odd
-    place = 0.25 * math.pi * (1.0 - spread)
-    left, right = (math.sqrt(2.0) * f(place).unsqueeze(-1) for f in (torch.cos, torch.sin))
-    sides = torch.stack((left * odd + right * even, right * odd + left * even), dim=1)
-    return torch.fft.irfft(sides, length)[..., :taps].to(dtype)
+    near, far = (gain.unsqueeze(-1) for gain in sides(width))
+    both = torch.stack((near * odd + far * even, far * odd + near * even), dim=1)
+    places = torch.arange(taps, device=time_ms.device, dtype=torch.float64)
+    return (torch.fft.irfft(both, length)[..., :taps] * shrink**-places).to(dtype)
 
 
 def send(audio: Tensor) -> Tensor:
@@ -146,9 +228,9 @@ def delay(
     time_ms, feedback, low_cut_hz, high_cut_hz, width : Tensor
         ``(batch,)`` each; see :func:`delay_response`.
     wet_db : Tensor
-        ``(batch,)``, dB, level of the first echo against the send.
+        ``(batch,)``, dB, level of the first echo against the send; −60 and below are none.
     seconds : float, optional
-        See :func:`delay_response`.
+        Where the echoes end, see :func:`delay_response`; by default they go on.
 
     Returns
     -------
@@ -156,7 +238,15 @@ def delay(
         ``(batch, 2, samples)``, to be added to the dry signal.
     """
     check_audio(audio)
-    own = (s.to(audio.device) for s in (time_ms, feedback, low_cut_hz, high_cut_hz, width))
-    response = delay_response(sample_rate, *own, seconds=seconds, dtype=torch.float64)
-    level = 10.0 ** (wet_db.to(audio.device, torch.float64) / 20.0)
+    own = (time_ms, feedback, low_cut_hz, high_cut_hz, width)
+    is_plain = seconds is None and not torch.compiler.is_compiling()
+    if is_plain and name_for(audio) == "cpu" and not _needs_gradient(audio, *own, wet_db):
+        from .cpu_delay import Loop
+
+        return Loop(sample_rate, *own, wet_db)(audio)
+    on_device = (s.to(audio.device) for s in own)
+    response = delay_response(
+        sample_rate, *on_device, seconds=seconds, most=audio.shape[-1], dtype=torch.float64
+    )
+    level = level_of(wet_db.to(audio.device))
     return convolve(send(audio), (response * level[:, None, None]).to(audio.dtype))

@@ -1,0 +1,96 @@
+"""The delay as a module of the chain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...kernels.operators import name_for
+from ..call import Call
+from ..curve import Curve
+from ..reverb.convolution import convolve
+from . import process as loop
+
+__all__ = ["curve", "run", "stream", "tail_samples"]
+
+LOWEST_DB = -60.0
+"""Echoes below that level against the dry signal are not drawn."""
+
+MOST_DRAWN = 100
+
+
+def _own(call: Call) -> dict[str, Tensor]:
+    return {name: value for name, value in call.settings.items() if name != "reverb_send_db"}
+
+
+def run(audio: Tensor, call: Call) -> Tensor:
+    """Return the echoes; see :func:`.process.delay`. The console sends them on."""
+    return loop.delay(audio, call.sample_rate, **_own(call), seconds=call.seconds)
+
+
+def stream(audio: Tensor, call: Call) -> Callable[[Tensor], Tensor]:
+    """Return the delay on blocks: the loop goes on, or what rings is added to the next.
+
+    Parameters
+    ----------
+    audio : Tensor
+        The first block, ``(1, channels, samples)``.
+    call : Call
+        Its settings are those of the whole signal.
+    """
+    own: dict[str, Any] = {name: value.to(audio.device) for name, value in _own(call).items()}
+    if name_for(audio) == "cpu":
+        from .cpu_delay import Loop
+
+        return Loop(call.sample_rate, **own)
+    level = loop.level_of(own.pop("wet_db"))[:, None, None]
+    response = (loop.delay_response(call.sample_rate, **own, dtype=torch.float64) * level).to(
+        audio.dtype
+    )
+    ringing = audio.new_zeros((1, 2, 0))
+
+    def block(audio: Tensor) -> Tensor:
+        nonlocal ringing
+        samples, taps = audio.shape[-1], response.shape[-1]
+        wet = convolve(torch.nn.functional.pad(loop.send(audio), (0, taps - 1)), response)
+        # A short block may end before what rings from those before it.
+        missing = ringing.shape[-1] - wet.shape[-1]
+        if missing > 0:
+            wet = torch.nn.functional.pad(wet, (0, missing))
+        wet[..., : ringing.shape[-1]] += ringing
+        ringing = wet[..., samples:].clone()
+        return wet[..., :samples]
+
+    return block
+
+
+def tail_samples(sample_rate: float, settings: Mapping[str, float]) -> int:
+    """Return the samples until the echoes have fallen by 60 dB."""
+    return loop.tail_samples(sample_rate, settings["time_ms"], settings["feedback"])
+
+
+def curve(sample_rate: float, settings: Mapping[str, float], off_bands: Collection[str]) -> Curve:
+    """Return the level of both sides over time, in dB against the dry signal: a peak an echo.
+
+    It is that of the loop without its cuts, which lower every echo by more.
+    """
+    wet_db, feedback = settings["wet_db"], settings["feedback"]
+    near, far = (float(gain) for gain in loop.sides(torch.tensor(settings["width"])))
+    fall_db = 20.0 * math.log10(feedback) if feedback > 0.0 else -math.inf
+    count = min(loop.echoes(feedback, min(LOWEST_DB - wet_db, -1.0)), MOST_DRAWN)
+    step = settings["time_ms"] / 1000.0
+    places, levels = [0.0], [[LOWEST_DB], [LOWEST_DB]]
+    for k in range(count):
+        at = (k + 1) * step
+        places += [at - 0.02 * step, at, at + 0.02 * step]
+        for side, gain in enumerate((near, far) if k % 2 == 0 else (far, near)):
+            level = wet_db + k * fall_db if k else wet_db
+            level += 20.0 * math.log10(max(gain, 1e-9))
+            levels[side] += [LOWEST_DB, max(level, LOWEST_DB), LOWEST_DB]
+    lines = {"left": np.array(levels[0]), "right": np.array(levels[1])}
+    return Curve("s", "dB", np.array(places), lines)
