@@ -59,6 +59,7 @@ REASONS: dict[str, str] = {
     "export/equalizerapo.py": "what Equalizer APO calls our EQ; what it leaves out",
     "export/ffmpeg.py": "the response of the sends lies in a file of its own",
     "export/ffmpeg_graph.py": "which filters of ffmpeg hold our settings",
+    "export/ffmpeg_saturation.py": "the saturation's branches in ffmpeg's graph",
     "export/fit.py": "fits filters of other equalizers to the EQ's bands",
     "export/ir.py": "writes the reverb's response, and nothing else",
     "export/lsp.py": "which filters of LSP's equalizer are the EQ's bands; its compressors",

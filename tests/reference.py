@@ -1,4 +1,4 @@
-"""An independent console in float64 NumPy: gate, EQ, compressors, de-esser and gains, by equation.
+"""An independent console in float64 NumPy, by equation: all inserts and the gains.
 
 Nothing here comes from ``diffconsole.console``; the coefficients are written from the analogue
 prototypes of the Audio EQ Cookbook by the bilinear transform, not from its closed forms.
@@ -180,6 +180,48 @@ def echo(send: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.nda
     return level * np.array([[near, far], [far, near]]) @ odd_even
 
 
+SHIFTS = """
+    0.004816232 0.177794998 0.519870508 0.787009350 0.934107999
+    0.012310050 0.215901653 0.561276172 0.810078197 0.948966548
+    0.022420798 0.257728884 0.599709517 0.832435139 0.961208224
+    0.036336796 0.301433753 0.636018747 0.853291171 0.971417540
+    0.054701157 0.346120042 0.670311639 0.872448297 0.979930435
+    0.078086981 0.391017629 0.702517040 0.889980324 0.986934982
+    0.107130448 0.435186591 0.732683363 0.906014214 0.992551931
+    0.142556490 0.477413478 0.761166448 0.920440790 0.997012843
+"""
+"""The saturation's filters: of each place between samples five allpass coefficients."""
+
+
+def shifted(audio: np.ndarray, place: int) -> np.ndarray:
+    """Through the saturation's filter of one place between samples."""
+    for a in np.array(SHIFTS.split(), float).reshape(8, 5)[place]:
+        audio = signal.lfilter([a, 1.0], [1.0, a], audio)
+    return audio
+
+
+def bent(u: np.ndarray, settings: Mapping[str, float]) -> np.ndarray:
+    """The saturation's curve, as a tanh around the operating point that the bias sets."""
+    steepness = 10.0 ** (settings["drive_db"] / 20.0) - 1.0
+    point = np.arctanh(settings["bias"])
+    slope = steepness / np.cosh(point) ** 2
+
+    def curve(v: np.ndarray) -> np.ndarray:
+        return (np.tanh(steepness * v + point) - np.tanh(point)) / slope
+
+    level = 10.0 ** (-18.0 / 20.0)
+    sine = curve(np.sqrt(2.0) * level * np.cos(np.pi * (np.arange(8) + 0.5) / 8))
+    share = settings["mix"] / 100.0
+    return (1.0 - share) * u + share * curve(u) * level / np.std(sine)
+
+
+def saturate(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
+    """The saturation on ``(channels, samples)``."""
+    y = sum(shifted(bent(shifted(audio, k), settings), 7 - k) for k in range(8)) / 8.0
+    b, a = signal.butter(1, 5.0, "high", fs=rate)
+    return signal.lfilter([0.98, 0.98], [1.0, 0.96], signal.lfilter(b, a, y))
+
+
 def part(settings: Mapping[str, float], module: str) -> dict[str, float]:
     """The settings of a module by name."""
     return {k.split(".", 1)[1]: v for k, v in settings.items() if k.startswith(f"{module}.")}
@@ -188,9 +230,10 @@ def part(settings: Mapping[str, float], module: str) -> dict[str, float]:
 def strip(
     audio: np.ndarray, rate: float, settings: Mapping[str, float], off: Collection[str] = ()
 ) -> np.ndarray:
-    """Input gain → gate → EQ → compressors → de-esser → output gain on ``(channels, samples)``.
+    """Input gain → gate → EQ → compressors → de-esser → saturation → output gain.
 
-    Gate, second compressor and de-esser are off where there are no settings of them.
+    On ``(channels, samples)``. Gate, second compressor, de-esser and saturation are off where there
+    are no settings of them.
     """
     y = np.asarray(audio, np.float64)
     if "input_gain" not in off:
@@ -206,6 +249,8 @@ def strip(
         y = compress(y, rate, part(settings, "compressor_2"))
     if "deesser" not in off and part(settings, "deesser"):
         y = deess(y, rate, part(settings, "deesser"))
+    if "saturation" not in off and part(settings, "saturation"):
+        y = saturate(y, rate, part(settings, "saturation"))
     if "output_gain" not in off:
         y = y * 10.0 ** (settings["output_gain.gain_db"] / 20.0)
     return y

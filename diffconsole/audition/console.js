@@ -12,7 +12,7 @@ const GLIDE_STEP = 32;
 
 function valuesOf(module, { settings, isOn }) {
   const values = module.values(settings, isOn);
-  return module.fades ? values : [...values, isOn() ? 1 : 0];
+  return module.fades ? values : [...values, isOn() && !module.isIdle?.(settings, isOn) ? 1 : 0];
 }
 
 // Where each module's values lie in the glide's array.

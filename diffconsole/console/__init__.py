@@ -8,6 +8,7 @@ from ..modules.gain.process import gain
 from ..modules.gate.process import gate
 from ..modules.pan.process import pan
 from ..modules.reverb.process import impulse_response, reverb
+from ..modules.saturation.process import saturation
 from .console import Console
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "pan",
     "peak",
     "reverb",
+    "saturation",
 ]

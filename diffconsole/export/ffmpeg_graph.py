@@ -12,6 +12,8 @@ what is what and can be read back. What is known of the filters, measured with 5
   is mixed in, ``aeval`` computes all of it.
 - Gate and de-esser are computed by ``aeval`` too: ``agate`` has no hold, and ``deesser`` is another
   effect.
+- The saturation is eight branches, one for each place between samples, of ``biquad``, ``aeval`` and
+  ``biquad`` (:mod:`.ffmpeg_saturation`); ``asoftclip`` is another curve at another latency.
 - ``afir`` levels its response, by other rules in every version: 5.1 takes a Σ|h| above 1 down to 1,
   leaves one below, and returns the double of the convolution; 6.1 to 9.0 bring Σ|h| of the louder
   side to 1. Where Σ|h| is 0.5 on each side, all of them return the convolution with the response
@@ -33,6 +35,7 @@ import numpy as np
 from ..errors import ExportError
 from ..strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .base import DEFAULT_RATE, Mapped, Strip, number
+from .ffmpeg_saturation import SATURATION, branches, is_branch
 from .sends import sends_response
 
 __all__ = [
@@ -109,7 +112,7 @@ DEESSER = (
 
 # With several filters that keep the layout, 5.1 does not find one by itself.
 LAYOUTS = "aformat=sample_fmts=dblp:channel_layouts=mono|stereo"
-EXPRESSIONS = {"gate": GATE, "deesser": DEESSER}
+EXPRESSIONS = {"gate": GATE, "deesser": DEESSER, "saturation": SATURATION}
 COMPRESSORS = {"compressor": "makeup", "compressor_2": "makeup_2"}
 """What the gain behind each compressor is called."""
 
@@ -185,13 +188,15 @@ def _decibels(amplitude: float) -> float:
 def depends_on_rate(strip: Strip) -> bool:
     """Whether the text is right at the strip's sample rate alone.
 
-    The compressor's times and a response are; all else is where a frequency had to be clamped.
+    The compressors' times, the saturation's filters and a response are; all else is where a
+    frequency had to be clamped.
     """
     wanted = strip.preset.settings()
     cut = [f"eq.{band}.freq_hz" for band in strip.bands()]
     cut += ["deesser.freq_hz"] if strip.on("deesser") else []
     clamped = any(strip[key] != wanted[key] for key in cut)
-    return any(strip.on(key) for key in (*COMPRESSORS, "delay", "reverb")) or clamped
+    by_rate = (*COMPRESSORS, "saturation", "delay", "reverb")
+    return clamped or any(strip.on(key) for key in by_rate)
 
 
 def normalised_response(strip: Strip) -> tuple[np.ndarray, np.ndarray]:
@@ -245,6 +250,9 @@ def graph(strip: Strip, response_gain: np.ndarray | None = None, taps: int = 0) 
     for key in COMPRESSORS:
         chain += _compressor(strip, table, key)
     chain += _computed(strip, "deesser")
+    if strip.on("saturation"):
+        expression = _filled(SATURATION, strip.of("saturation"))
+        chain += branches(expression, strip.sample_rate, LAYOUTS)
     place = f"aeval@pan={_filled(PAN, strip.of('pan'))}" if strip.on("pan") else f"aeval={BOTH}"
     if response_gain is not None:
         left, right = (number(gain, 17) for gain in response_gain)
@@ -272,6 +280,11 @@ def _computed(strip: Strip, module: str) -> list[str]:
     if not strip.on(module):
         return []
     return [f"aeval@{module}={_filled(EXPRESSIONS[module], strip.of(module))}", LAYOUTS]
+
+
+def _computed_module(name: str) -> str:
+    """Return the module that an ``aeval`` of this name belongs to, or something else."""
+    return "saturation" if is_branch(name) else name.removeprefix("aeval@")
 
 
 def _compressor(strip: Strip, table: tuple[Mapped, ...], key: str) -> list[str]:
@@ -353,14 +366,15 @@ def parse(text: str) -> tuple[dict[str, float], str]:
         raise ExportError("holds no filter of a strip, as volume@input_gain; export it again")
     for match in PART.finditer(text):
         name, options = match["name"], match["options"].strip()
-        if name.removeprefix("aeval@") in COMPRESSORS:
-            module = name.removeprefix("aeval@")
+        if (module := _computed_module(name)) in COMPRESSORS:
             values = _values(PARALLEL if "*(1-(" in options else WIDE_KNEE, options)
             settings |= {f"{module}.{key}": value for key, value in values.items()}
-        elif name.removeprefix("aeval@") in EXPRESSIONS:
-            module = name.removeprefix("aeval@")
+        elif module in EXPRESSIONS:
             values = _values(EXPRESSIONS[module], options)
-            settings |= {f"{module}.{key}": value for key, value in values.items()}
+            found = {f"{module}.{key}": value for key, value in values.items()}
+            if any(settings.get(key, value) != value for key, value in found.items()):
+                raise ExportError(f"{name} differs from the ones before it; change all alike")
+            settings |= found
         elif name == "aeval@pan":
             settings |= {f"pan.{key}": value for key, value in _values(PAN, options).items()}
         elif name in ("afir@reverb", "afir@sends"):

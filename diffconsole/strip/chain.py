@@ -19,13 +19,14 @@ from ..modules.gain.row import INPUT_GAIN, OUTPUT_GAIN
 from ..modules.gate.row import GATE
 from ..modules.pan.row import PAN
 from ..modules.reverb.row import REVERB
+from ..modules.saturation.row import SATURATION
 from .checks import check_module
 from .module import Module
 
 __all__ = ["CHAIN", "insert"]
 
 CHAIN: tuple[Module, ...] = (
-    INPUT_GAIN, GATE, EQUALIZER, COMPRESSOR, COMPRESSOR_2, DEESSER, PAN, DELAY, REVERB,
+    INPUT_GAIN, GATE, EQUALIZER, COMPRESSOR, COMPRESSOR_2, DEESSER, SATURATION, PAN, DELAY, REVERB,
     OUTPUT_GAIN,
 )  # fmt: skip
 """Every module, in the order of a preset's keys."""

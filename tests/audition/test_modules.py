@@ -313,6 +313,8 @@ LIVE = """({ Console, consoleTarget }, [x, before, after]) => {
         ("gate.threshold_db", -10.0), ("gate.hold_ms", 0.0), ("deesser.freq_hz", 12000.0),
         ("deesser.threshold_db", -40.0), ("off", ["reverb", "gate", "compressor_2", "deesser"]),
         ("compressor.mix", 20.0), ("compressor_2.threshold_db", -60.0), ("compressor_2.mix", 0.0),
+        ("saturation.drive_db", 20.0), ("saturation.bias", -0.8), ("saturation.mix", 0.0),
+        ("off", ["reverb", "saturation"]),
     ],
 )  # fmt: skip
 def test_edits_do_not_click(tab, key, value):

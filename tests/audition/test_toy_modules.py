@@ -177,8 +177,8 @@ def test_its_switch_does_not_click_and_off_is_off(context, pages):
     x = 0.05 * np.sin(2.0 * np.pi * 220.0 * np.arange(128 * 300) / 48000)
     settings = {"tilt.freq_hz": 300.0, "tilt.gain_db": 12.0}
     settings |= {"echo.delay_ms": 20.0, "echo.level_db": 0.0}
-    off = ["input_gain", "gate", "eq", "compressor", "compressor_2", "deesser", "pan", "delay"]
-    off += ["reverb", "output_gain"]
+    off = ["input_gain", "gate", "eq", "compressor", "compressor_2", "deesser", "saturation"]
+    off += ["pan", "delay", "reverb", "output_gain"]
     argument = [x.tolist(), settings, off]
     left = floats(
         tab.evaluate(f"async (a) => {{ {text}\nreturn await ({TOGGLED})(a); }}", argument)

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from diffconsole import Console
-from diffconsole.console import compressor, deesser, delay, equalizer, gain, gate, pan, reverb
+from diffconsole.console import (
+    compressor,
+    deesser,
+    delay,
+    equalizer,
+    gain,
+    gate,
+    pan,
+    reverb,
+    saturation,
+)
 from diffconsole.errors import SettingsError
 from diffconsole.strip.parameters import (
     DEFAULT_PARAMETERS,
@@ -29,7 +39,7 @@ from ..modules.helpers import (
 )
 
 KEYS = [p.key for p in PARAMETERS]
-LATER = ("gate", "compressor_2", "deesser", "delay")
+LATER = ("gate", "compressor_2", "deesser", "saturation", "delay")
 ALL_BUT_DRY = {"pan", "delay", "reverb"}
 
 
@@ -64,6 +74,7 @@ def test_order_of_the_chain(kernel, channels):
     y = compressor(equalizer(y, 44100, s), 44100, **part(s, "compressor"))
     y = compressor(y, 44100, **part(s, "compressor_2"))
     y = deesser(y, 44100, **part(s, "deesser"))
+    y = saturation(y, 44100, **part(s, "saturation"))
     own = part(s, "delay")
     sent = 10.0 ** (own.pop("reverb_send_db") / 20.0)[:, None, None]
     echoes = delay(y, 44100, **own)
@@ -126,6 +137,7 @@ def test_a_bypassed_module_does_nothing_and_needs_no_settings(module):
         "compressor": lambda: compressor(x, 44100, **part(s, "compressor")),
         "compressor_2": lambda: compressor(x, 44100, **part(s, "compressor_2")),
         "deesser": lambda: deesser(x, 44100, **part(s, "deesser")),
+        "saturation": lambda: saturation(x, 44100, **part(s, "saturation")),
         "pan": lambda: pan(x, s["pan.position"]),
         "delay": lambda: (
             x
@@ -157,6 +169,7 @@ def test_a_module_of_a_later_version_is_off_where_nothing_is_said_of_it():
         on, value = {
             "gate": ("gate.threshold_db", -10.0), "deesser": ("deesser.threshold_db", -40.0),
             "compressor_2": ("compressor_2.threshold_db", -60.0), "delay": ("delay.time_ms", 21.0),
+            "saturation": ("saturation.drive_db", 20.0),
         }[module]  # fmt: skip
         active = own | {on: torch.tensor([value])}
         assert not torch.allclose(console(x, s | active), first, atol=1e-3)
@@ -339,7 +352,7 @@ def test_wrong_settings_are_refused_by_name():
         console(x, {k: v for k, v in s.items() if k != "compressor.ratio"})
     with pytest.raises(SettingsError, match=r"'gate.ratio' is missing; bypass 'gate'"):
         console(x, s | {"gate.threshold_db": torch.zeros(2)})
-    with pytest.raises(SettingsError, match=rf"\\(2, 7\\).*\\(batch, 39 or {len(PARAMETERS)}\\)"):
+    with pytest.raises(SettingsError, match=rf"\(2, 7\).*\(batch, 39 or {len(PARAMETERS)}\)"):
         console.denormalize(torch.zeros(2, 7))
     with pytest.raises(SettingsError, match=r"'gate.ratio' is missing"):
         console.normalize(s | {"gate.threshold_db": torch.zeros(2)})

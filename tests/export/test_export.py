@@ -226,11 +226,12 @@ def test_names_in_one_line():
 
 
 @pytest.mark.parametrize("key", [key for key in FORMATS if key != "ir"])
-@pytest.mark.parametrize("name", ["gate", "deesser", "delay"])
+@pytest.mark.parametrize("name", ["gate", "deesser", "saturation", "delay"])
 def test_later_modules_are_carried_or_named_in_their_own_words(key: str, name: str) -> None:
     words = {
         "gate": "up to 15 dB less below −50 dBFS (2:1, 40 ms hold)",
         "deesser": "esses above 5.5 kHz up to 6 dB down",
+        "saturation": "6 dB of drive",
         "delay": "echoes every 306 ms at −24 dB, each 46 % of the one before, a little wide",
     }
     lost = FORMATS[key].losses(Strip(Preset({name: {}})))

@@ -146,17 +146,18 @@ def test_both_forms_of_the_compressor_hold_what_the_detector_knows_over_many_fra
         {"gate": {"threshold_db": -25.0, "ratio": 20.0, "range_db": 60.0, "hold_ms": 0.0}},
         {"deesser": {"threshold_db": -30.0, "range_db": 24.0, "freq_hz": 3000.0}},
         {"gate": {"threshold_db": -30.0}, "compressor": {}, "deesser": {"threshold_db": -20.0}},
+        {"saturation": {"drive_db": 20.0, "bias": -0.6, "mix": 70.0}},
     ],
-    ids=["gate", "gate without hold", "deesser", "both"],
+    ids=["gate", "gate without hold", "deesser", "both", "saturation"],
 )
-def test_gate_and_deesser(
+def test_gate_deesser_and_saturation(
     real_voices: list[Voice], program: str, shape: tuple[int, int], strip: dict[str, Any]
 ) -> None:
     audio = take(real_voices[0], *shape, seconds=1.0)
     audio = 0.5 * audio / np.abs(audio).max()
     on = Strip(Preset(strip), *shape)
     assert error(on, audio, program) <= BAR
-    off = Strip(on.preset.without({"gate", "deesser"}), *shape)
+    off = Strip(on.preset.without({"gate", "deesser", "saturation"}), *shape)
     assert error_db(in_float64(on, audio), in_float64(off, audio)) > -50.0, "they act"
 
 

@@ -136,17 +136,18 @@ def test_strip_without_reverb(real_voices, rate, channels):
         {"gate": {"threshold_db": -25.0, "ratio": 20.0, "range_db": 60.0, "hold_ms": 0.0}},
         {"deesser": {"threshold_db": -30.0, "range_db": 24.0, "freq_hz": 3000.0}},
         {"gate": {"threshold_db": -30.0}, "compressor": {}, "deesser": {"threshold_db": -20.0}},
+        {"saturation": {"drive_db": 20.0, "bias": -0.6, "mix": 70.0}},
     ],
-    ids=["gate", "gate without hold", "deesser", "both"],
+    ids=["gate", "gate without hold", "deesser", "both", "saturation"],
 )
-def test_gate_and_deesser(real_voices, strip, rate, channels):
+def test_gate_deesser_and_saturation(real_voices, strip, rate, channels):
     audio = take(real_voices[0], rate, channels, seconds=0.5)
     audio = 0.5 * audio / np.abs(audio).max()
     strip = Strip(Preset(strip), rate, channels)
     output = effect().run(both(audio), rate, slider_values(chain_of(strip)))
     expected = in_float64(strip, audio)
     assert error_db(output, both(expected)) <= WITHOUT_REVERB
-    off = Strip(strip.preset.without({"gate", "deesser"}), rate, channels)
+    off = Strip(strip.preset.without({"gate", "deesser", "saturation"}), rate, channels)
     assert error_db(expected, in_float64(off, audio)) > -50.0, "they act"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
-from ...kernels.vectors import load, spread, store
+from ...kernels.vectors import load, broadcast, store
 from .process import BEFORE, TAPS, cut_sections, interpolation, level_of, sides
 
 __all__ = ["Loop"]
@@ -37,8 +37,8 @@ def _interpolated(line, taps, out, count):
     """Sum of the taps over a line, whose first sample is the oldest that is read."""
     zero = line.dtype.type(0.0)
     for n in range(0, count, STEP):
-        a, b = spread(zero, 16), spread(zero, 16)
-        c, d = spread(zero, 16), spread(zero, 16)
+        a, b = broadcast(zero, 16), broadcast(zero, 16)
+        c, d = broadcast(zero, 16), broadcast(zero, 16)
         for k in range(TAPS):
             tap, at = taps[k], n + TAPS - 1 - k
             a += tap * load(line, at, 16)

@@ -1,0 +1,1 @@
+"""Saturation: a static waveshaper, computed at eight places between samples."""
