@@ -44,6 +44,7 @@ REASONS: dict[str, str] = {
     "audition/ui/curves.js": "drawings of the compressors and the reverb",
     "audition/ui/eq_panel.js": "the EQ's curve, whose bands are dragged",
     "audition/ui/panels.js": "panels with a drawing of their own: EQ, compressors, reverb",
+    "cli/match.py": "the time of a delay is reported as a note value",
     "console/__init__.py": "exports the modules' functions to users",
     "console/console.py":
         "the gain that is added where no pass takes it along; 'pan' is a place",

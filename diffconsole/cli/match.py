@@ -45,7 +45,19 @@ BATCH = 16
     "--seconds", type=FiniteRange(min=0.1),
     help="Time per pair.  [default: a fixed effort, up to a minute]",
 )  # fmt: skip
-@click.option("--quick", is_flag=True, help="Fast, less accurate search.")
+@click.option(
+    "--quick", is_flag=True,
+    help="Fast, less accurate search of EQ, compressor, pan and reverb alone.",
+)  # fmt: skip
+@click.option(
+    "--without", metavar="MODULES",
+    help="Modules that are not tried, by commas: delay,gate. \"all\" leaves EQ, compressor, pan "
+    "and reverb.",
+)  # fmt: skip
+@click.option(
+    "--bpm", type=FiniteRange(min=20.0, max=400.0),
+    help="Tempo of the song; the time of a delay is then reported as a note value.",
+)  # fmt: skip
 @click.option(
     "--report", "picture", type=PATH,
     help="Picture of the strip and of what it leaves unexplained: PNG, SVG or PDF by its ending; "
@@ -63,6 +75,8 @@ def match(
     output: Path,
     seconds: float | None,
     quick: bool,
+    without: str | None,
+    bpm: float | None,
     picture: Path | None,
     device: str,
     seed: int,
@@ -82,14 +96,18 @@ def match(
     folders = any(option is not None for option in (raw, mixed, pairs))
     if len(files) not in (0, 2) or bool(files) == folders:
         raise click.UsageError("give RAW MIXED, or --raw DIR and --mixed DIR, or --pairs CSV")
-    options = MatchOptions(seconds=seconds, quick=quick, seed=seed)
+    if without is not None and quick:
+        raise click.UsageError("--without and --quick exclude each other: --quick tries none")
+    options = MatchOptions(
+        seconds=seconds, quick=quick, seed=seed, without=_left_out(without or "")
+    )
     check_device(device)
     if files:
-        _match_one(report, files[0], files[1], output, picture, options, device, force)
+        _match_one(report, files[0], files[1], output, picture, options, device, force, bpm)
     else:
         found = find_files(raw, mixed, pairs, report)
         inputs = [pairs] if pairs is not None else []
-        _match_many(report, found, output, picture, options, device, force, inputs)
+        _match_many(report, found, output, picture, options, device, force, inputs, bpm)
 
 
 def _match_one(
@@ -101,6 +119,7 @@ def _match_one(
     options: MatchOptions,
     device: str,
     force: bool,
+    bpm: float | None,
 ) -> None:
     from ..files import check_output
     from ..jobs.match import check_inputs, contents_of
@@ -130,7 +149,7 @@ def _match_one(
         (found,) = search([pair], options, device=device, report=show)
     preset = found.preset(raw.name, mixed.name, contents_of(entry))
     _write_one(entry, target, picture, pair, preset, force)
-    data = _report_match(report, raw, target, pair, found, preset)
+    data = _report_match(report, raw, target, pair, found, preset, bpm)
     if picture is not None:
         report.say(f"  → {picture}")
         data["report"] = str(picture)
@@ -160,8 +179,31 @@ def _write_one(
         raise
 
 
+def _left_out(without: str) -> tuple[str, ...]:
+    """The modules that an option names, by commas."""
+    from ..training.matching.match import TRIED
+
+    names = tuple(dict.fromkeys(name.strip() for name in without.split(",") if name.strip()))
+    return TRIED if names == ("all",) else names
+
+
+def _echo_time(preset: Preset, bpm: float | None) -> str:
+    """The time of its delay as a note value; empty without a delay or a value that fits."""
+    from ..modules.delay.words import in_beats
+
+    if bpm is None or "delay" in preset.bypass():
+        return ""
+    return in_beats(preset.settings()["delay.time_ms"], bpm)
+
+
 def _report_match(
-    report: Report, raw: Path, target: Path, pair: Pair, found: Match, preset: Preset
+    report: Report,
+    raw: Path,
+    target: Path,
+    pair: Pair,
+    found: Match,
+    preset: Preset,
+    bpm: float | None,
 ) -> dict[str, Any]:
     """Report the strip, its distance and what it leaves unexplained; return the same as data."""
     from ..jobs.match import figures
@@ -184,13 +226,17 @@ def _report_match(
         f"  the mix lies {abs(lag_ms):.2f} ms {'later' if lag_ms >= 0 else 'earlier'}{polarity}; "
         f"correlation {pair.correlation:.2f}"
     )
+    echo = _echo_time(preset, bpm)
+    if echo:
+        report.say(f"  the delay: {echo}")
     for line in pair.messages:
         report.say(f"  notice: {line}")
     for line in left:
         report.say(f"  left: {line}")
     report.say(f"  → {target}")
     about = about_pair(pair)
-    return {**row, **about, "unexplained": left, "steps": found.steps, "stopped": found.stopped}
+    data = {**row, **about, "unexplained": left, "steps": found.steps, "stopped": found.stopped}
+    return {**data, "echo": echo} if echo else data
 
 
 def _match_many(
@@ -202,6 +248,7 @@ def _match_many(
     device: str,
     force: bool,
     inputs: Sequence[Path],
+    bpm: float | None,
 ) -> None:
     from ..files import results_folder
     from ..jobs.match import TABLE, plan_matches, write_table
@@ -222,7 +269,7 @@ def _match_many(
                 for start in range(0, len(waiting), BATCH):
                     some = waiting[start : start + BATCH]
                     show = _progress(update, start, len(waiting))
-                    stopped = _batch(report, some, options, device, show, refused, done)
+                    stopped = _batch(report, some, options, device, show, refused, done, bpm)
                     if stopped:
                         break
         except KeyboardInterrupt:
@@ -274,6 +321,7 @@ def _batch(
     show: Callable[[dict[str, Any]], None],
     refused: list[str],
     done: dict[Path, dict[str, Any]],
+    bpm: float | None,
 ) -> bool:
     """Match some pairs and write each as soon as it is there; whether Ctrl-C ended it."""
     from ..jobs.match import contents_of
@@ -292,7 +340,7 @@ def _batch(
         preset = found.preset(entry.files.raw.name, entry.files.mixed.name, contents)
         with report.attempt(entry.files.raw):
             preset.write(entry.preset, force=entry.replace)
-            row = _report_match(report, entry.files.raw, entry.preset, pair, found, preset)
+            row = _report_match(report, entry.files.raw, entry.preset, pair, found, preset, bpm)
             done[entry.preset] = row
             _draw(report, entry, pair, preset)
         stopped = stopped or found.stopped

@@ -172,7 +172,7 @@ def _earlier(path: Path, pair: PairFiles, options: MatchOptions) -> Preset | Non
         "source": pair.raw.name,
         "mix": pair.mixed.name,
         "seed": options.seed,
-        "match": {"seconds": options.seconds, "quick": options.quick},
+        "match": options.recorded(),
     }
     try:
         preset = Preset.read(path)

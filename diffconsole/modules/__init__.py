@@ -22,6 +22,11 @@ only the first is needed:
 ``curve(sample_rate, settings, off_bands)``
     Its curve for the plots (:class:`diffconsole.modules.curve.Curve`); without it the plots list
     its values alone.
+``rest_gain_db(call)``
+    Its gain in dB where it turns nothing down, of a module whose gain reduction the plots show.
+``starts(signals)``
+    Settings by short name from which a match begins to search it, a list; empty where the mix shows
+    nothing of it (:mod:`diffconsole.modules.evidence`). Without it the module stays off in a match.
 
 Beside that code lie its twins, whose file names stand in the row: ``script``, for the audition page
 (its functions stand in ``diffconsole/audition/chain.js``), and ``effect``, for REAPER (its sections

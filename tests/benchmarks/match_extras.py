@@ -48,9 +48,10 @@ from diffconsole.modules.pan.process import pan
 from diffconsole.modules.reverb.process import reverb
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.strip.parameters import denormalize
-from diffconsole.training.matching.objective import MatchObjective
+from diffconsole.training.matching.descent import BLIND
+from diffconsole.training.matching.objective import INDEX, MatchObjective
 from diffconsole.training.matching.plan import USUAL
-from diffconsole.training.matching.search import BLIND, INDEX, search
+from diffconsole.training.matching.search import search
 from tests.benchmarks.extra_modules import EXTRAS, Extra, reverb_seconds
 from tests.benchmarks.match import REAL, Talk
 

@@ -91,9 +91,9 @@ def test_the_strips_page_has_a_section_for_it(found):
         "| [Tilt](#module-tilt) | `tilt` | in the signal, one after the other |"
         in (found["modules"])
     )
-    assert "input gain → gate → EQ → tilt → compressor → de-esser ─┬─► pan" in found["chain"]
+    assert "EQ → tilt → compressor → compressor 2 → de-esser ─┬─► pan" in found["chain"]
     assert (
-        "EQ `gain_db`; Tilt `gain_db`; Compressor `makeup_db`; De-esser `range_db`"
+        "EQ `gain_db`; Tilt `gain_db`; Compressor `makeup_db`; Compressor 2 `makeup_db`"
         in found["amounts"]
     )
 
@@ -128,9 +128,9 @@ def test_every_module_of_the_chain_has_a_page():
 def test_the_drawing_of_the_chain_is_closed():
     lines = chain().splitlines()[1:-1]
     assert lines == [
-        "input gain → gate → EQ → compressor → de-esser ─┬─► pan of the dry signal ────┬─► output "
-        "gain",
-        "                                                └─► reverb (send and return) ─┘",
+        "input gain → gate → EQ → compressor → compressor 2 → de-esser "
+        "─┬─► pan of the dry signal ────┬─► output gain",
+        " " * 63 + "└─► reverb (send and return) ─┘",
     ]
 
 
@@ -148,9 +148,12 @@ def test_each_setting_that_the_amount_scales_stands_once():
     table = {words: settings for settings, words in amounts()}
     assert table["multiplied by $a$"] == (
         "Input gain `gain_db`; Gate `range_db`; EQ `gain_db`; Compressor `makeup_db`; "
-        "De-esser `range_db`; Pan `position`; Output gain `gain_db`"
+        "Compressor 2 `makeup_db`; De-esser `range_db`; Pan `position`; Output gain `gain_db`"
     )
     assert "EQ `high_pass.q`, `low_pass.q`" in table.values()
-    assert "Gate `threshold_db`; Compressor `threshold_db`" in table.values()
+    assert (
+        "Gate `threshold_db`; Compressor `threshold_db`; Compressor 2 `threshold_db`"
+        in table.values()
+    )
     moved = {p.amount for module in CHAIN for p in module.parameters} - {"keep"}
     assert len(amounts()) == len(moved) + 2

@@ -12,10 +12,11 @@ from torch import Tensor
 from ..call import Call
 from ..curve import Curve
 from .compressor_operator import compress_from
+from .evidence import starts
 from .process import compressor as process
 from .process import detector_settings, mixed_curve_db
 
-__all__ = ["curve", "process", "rest_gain_db", "run", "stream"]
+__all__ = ["curve", "process", "rest_gain_db", "run", "starts", "stream"]
 
 LOWEST_DB = -60.0
 

@@ -14,10 +14,11 @@ from ..call import Call
 from ..compressor.process import smoothing
 from ..curve import Curve
 from ..equalizer.process import response
+from .evidence import starts
 from .process import REFERENCE_MS, reduced, split, split_section
 from .process import deesser as process
 
-__all__ = ["curve", "process", "stream"]
+__all__ = ["curve", "process", "starts", "stream"]
 
 FORGOTTEN_NEPERS = 24.0
 LOWEST_HZ, HIGHEST_HZ, POINTS = 20.0, 20000.0, 400

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
-from ...kernels.vectors import load, broadcast, store
+from ...kernels.vectors import broadcast, load, store
 from .process import BEFORE, TAPS, cut_sections, interpolation, level_of, sides
 
 __all__ = ["Loop"]

@@ -15,8 +15,9 @@ from ..call import Call
 from ..curve import Curve
 from ..reverb.convolution import convolve
 from . import process as loop
+from .evidence import starts
 
-__all__ = ["curve", "run", "stream", "tail_samples"]
+__all__ = ["curve", "run", "starts", "stream", "tail_samples"]
 
 LOWEST_DB = -60.0
 """Echoes below that level against the dry signal are not drawn."""

@@ -11,10 +11,11 @@ from torch import Tensor
 from ...kernels.envelope import envelope_from, peak_level
 from ..call import Call
 from ..curve import Curve
+from .evidence import starts
 from .process import change_db, gate_settings, turned
 from .process import gate as process
 
-__all__ = ["curve", "process", "stream"]
+__all__ = ["curve", "process", "starts", "stream"]
 
 LOWEST_DB = -90.0
 

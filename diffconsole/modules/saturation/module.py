@@ -12,12 +12,13 @@ from torch import Tensor
 from ...kernels.operators import name_for
 from ..call import Call
 from ..curve import Curve
+from .evidence import starts
 from .phases import BLOCKED_HZ
 from .process import curve_settings, shaped
 from .process import saturation as process
 from .saturation_operator import saturate
 
-__all__ = ["curve", "process", "stream"]
+__all__ = ["curve", "process", "starts", "stream"]
 
 FORGOTTEN_NEPERS = 24.0
 # What the places' filters need, whose poles do not depend on the sample rate.

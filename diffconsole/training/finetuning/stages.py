@@ -25,9 +25,10 @@ from ...model.head import Head
 from ...model.predictor import ESTIMATE_BIAS_STD, WINDOW_SECONDS, Predictor
 from ...model.voice_features import MIN_FEATURE_STD, extract_voice_features
 from ...pairs import PAIR_RATE, Pair
+from ...strip.later import is_later
 from ...strip.parameters import PARAMETERS, denormalize
 from ..distributed import Workers
-from ..matching.search import BLIND
+from ..matching.descent import BLIND
 from .engineer_prior import shipped_prior
 from .finetune_options import FinetuneOptions
 from .map_estimates import ADAM_EPS, LOSS_STRIDE, map_estimates_of
@@ -49,7 +50,7 @@ PRIOR_VOICES = 8.0
 """Voices that the deviation between voices in general counts as, beside a studio's own."""
 
 MOST_CLIPPED = 5.0
-SEEN = torch.tensor([p.key not in BLIND for p in PARAMETERS])
+SEEN = torch.tensor([p.key not in BLIND and not is_later(p) for p in PARAMETERS])
 """Settings that gradients move; the other gains are the makeup's, the pre-delay the labels'."""
 
 

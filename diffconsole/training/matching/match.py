@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ... import __version__
+from ...errors import SettingsError
 from ...pairs import Pair
 from ...pairs.evaluation import level_distance, preset_distance
 from ...strip.later import missing_modules
@@ -24,8 +25,17 @@ from .plan import Plan, plan_for
 from .search import search
 from .search_result import SearchResult
 from .side_by_side import side_by_side
+from .tried import TRIED
 
-__all__ = ["QUICK_TOGETHER", "TOGETHER_ON_GPU", "Match", "MatchOptions", "groups_of", "match"]
+__all__ = [
+    "QUICK_TOGETHER",
+    "TOGETHER_ON_GPU",
+    "TRIED",
+    "Match",
+    "MatchOptions",
+    "groups_of",
+    "match",
+]
 
 Reporter = Callable[[dict[str, Any]], None]
 
@@ -45,11 +55,30 @@ class MatchOptions:
         A coarse search in seconds, for labels.
     seed : int
         Seed of every random choice.
+    without : tuple of str
+        Modules that are not tried; all of those in :data:`TRIED` for the strip of version 1.0. A
+        quick search tries none.
     """
 
     seconds: float | None = None
     quick: bool = False
     seed: int = 0
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.without) - set(TRIED))
+        if unknown:
+            raise SettingsError(
+                f"cannot leave out {unknown[0]!r}: modules that a search tries are "
+                f"{', '.join(TRIED)}"
+            )
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what a preset's provenance says of the search, beside its seed."""
+        found: dict[str, Any] = {"seconds": self.seconds, "quick": self.quick}
+        if self.without:
+            found["without"] = sorted(self.without)
+        return found
 
 
 @dataclass(frozen=True)
@@ -124,7 +153,7 @@ class Match:
             "lag_seconds": round(self.lag_seconds, 7),
             "polarity": self.polarity,
             "correlation": round(self.correlation, 4),
-            "match": {"seconds": self.options.seconds, "quick": self.options.quick},
+            "match": self.options.recorded(),
             "seconds": round(self.seconds, 2),
             "steps": self.steps,
             "seed": self.options.seed,
@@ -211,13 +240,9 @@ def _search_group(
     began = time.monotonic()
     budget = None if options.seconds is None else options.seconds * len(pairs)
     found, stopped = search(
-        pairs,
-        plan,
-        seconds=budget,
-        seed=options.seed,
-        device=device,
+        pairs, plan, seconds=budget, seed=options.seed, device=device, without=options.without,
         report_progress=report_progress,
-    )
+    )  # fmt: skip
     took = (time.monotonic() - began) / len(pairs)
     return [
         _match_of(pair, each, options, took, stopped)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -16,9 +18,9 @@ from ...model.predictor import level_gain_db
 from ...modules.reverb.process import band_decays
 from ...pairs import PAIR_RATE, Pair, loudest_start
 from ...strip.later import LATER, is_later
-from ...strip.parameters import PARAMETERS, denormalize
+from ...strip.parameters import CHAIN, PARAMETERS, denormalize
 
-__all__ = ["HELD", "INDEX", "KEYS", "SEARCHED", "MatchObjective", "render_all"]
+__all__ = ["HELD", "INDEX", "KEYS", "SEARCHED", "MatchObjective", "places_of", "render_all"]
 
 KEYS = tuple(p.key for p in PARAMETERS)
 INDEX = {key: place for place, key in enumerate(KEYS)}
@@ -26,16 +28,22 @@ HELD = ("input_gain.gain_db", "output_gain.gain_db")
 """Level is found by the gains around the strip, not by the search."""
 
 SEARCHED = [place for place, p in enumerate(PARAMETERS) if not is_later(p)]
-"""Settings that the search has starts for; it leaves modules that came later off."""
+"""Settings that every search moves; those that came later are moved where their module is tried."""
 
-OFF = frozenset({"input_gain", "output_gain"}) | LATER
+OFF = frozenset({"input_gain", "output_gain"})
 
-SIDES = ("pan.position", "reverb.width")
+PAN = "pan.position"
+WIDTHS = [INDEX[p.key] for p in PARAMETERS if p.name == "width"]
 LOSS_STRIDE = 32
 # Channels that differ by no more than this share of the peak are one.
 MONO = 1e-4
 # Points rendered together where nothing asks for a gradient.
 TOGETHER = 6
+
+
+def places_of(tried: Collection[str]) -> list[int]:
+    """Return where the settings lie that came later in these modules."""
+    return [place for place, p in enumerate(PARAMETERS) if is_later(p) and p.module in tried]
 
 
 class MatchObjective:
@@ -49,9 +57,15 @@ class MatchObjective:
         Length of the part.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    tried : frozenset of str
+        Modules whose later settings take part; a module that came later and is not among them is
+        off.
     """
 
-    def __init__(self, pair: Pair, seconds: float, device: str) -> None:
+    def __init__(
+        self, pair: Pair, seconds: float, device: str, tried: frozenset[str] = frozenset()
+    ) -> None:
+        self.tried = tried
         self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
         both = np.broadcast_to(pair.raw, (2, pair.raw.shape[1]))
         # A strip that leaves the loudness alone then has nothing left to make up.
@@ -71,6 +85,21 @@ class MatchObjective:
         self.level = 10.0 ** (self.output_db / 20.0)
         self.target = MixTarget(self.level * self.mix, PAIR_RATE, stride=LOSS_STRIDE)
 
+    @property
+    def searched(self) -> list[int]:
+        """Places of the settings that take part."""
+        return sorted(SEARCHED + places_of(self.tried))
+
+    def off(self, more: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Return the switches that are off: of later modules that are not tried, and `more`."""
+        return more | (LATER - self.tried)
+
+    def trying(self, tried: frozenset[str]) -> MatchObjective:
+        """Return the same pair with other modules that take part."""
+        other = copy.copy(self)
+        other.tried = tried
+        return other
+
     def in_the_middle(self, points: Tensor) -> Tensor:
         """Return points whose sides are equal if those of the mix are.
 
@@ -78,14 +107,17 @@ class MatchObjective:
         """
         points = points.clone()
         if self.is_mono:
-            points[..., [INDEX[key] for key in SIDES]] = torch.tensor([0.5, 0.0])
+            points[..., INDEX[PAN]] = 0.5
+            points[..., WIDTHS] = 0.0
         return points
 
     def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
         """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
-        return _console(points, self.raw.shape[-1])(
-            self.raw.expand(len(points), -1, -1), denormalize(points.to(self.raw.device)), off
-        ).expand(-1, 2, -1)
+        settings = denormalize(points.to(self.raw.device))
+        console = _console(points, self.raw.shape[-1], self.tried)
+        return console(self.raw.expand(len(points), -1, -1), settings, self.off(off)).expand(
+            -1, 2, -1
+        )
 
     def distance(self, result: Tensor, part: tuple[int, int] = (0, 1)) -> Tensor:
         """Return how far rendered results ``(points, 2, samples)`` are from the mix, ``(points,)``.
@@ -104,13 +136,15 @@ class MatchObjective:
 
 
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
-    """Render every objective's points: in one batch where the raw vocals are of one shape."""
+    """Render every objective's points: in one batch where shapes and modules are the same."""
     raws = [objective.raw for objective in objectives]
-    if len({raw.shape for raw in raws}) > 1:
+    if len({(objective.raw.shape, objective.tried) for objective in objectives}) > 1:
         return [s.render(p) for s, p in zip(objectives, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))
-    return list(_console(points, rows.shape[-1])(rows, settings).expand(-1, 2, -1).split(sizes))
+    console = _console(points, rows.shape[-1], objectives[0].tried)
+    rendered = console(rows, settings, objectives[0].off())
+    return list(rendered.expand(-1, 2, -1).split(sizes))
 
 
 @functools.lru_cache(maxsize=32)
@@ -118,12 +152,17 @@ def _console_for(reverb_seconds: float) -> Console:
     return Console(PAIR_RATE, bypass=OFF, reverb_seconds=reverb_seconds)
 
 
-def _console(points: Tensor, samples: int) -> Console:
-    """The console with room for the longest of these reverbs, as far as the excerpt holds it.
+def _console(points: Tensor, samples: int, tried: frozenset[str]) -> Console:
+    """The console with room for the longest of these responses, as far as the excerpt holds it.
 
     In whole halves of a second: a new length at each step would make new noise each time.
     """
     settings = denormalize(points.detach())
     names = ("decay_s", "low_ratio", "high_ratio")
     longest = float(band_decays(*(settings[f"reverb.{name}"] for name in names)).max())
+    for module in (m for m in CHAIN if m.key in tried and m.place == "send"):
+        own = module.own(settings)
+        for row in zip(*(values.tolist() for values in own.values()), strict=True):
+            tail = module.code().tail_samples(PAIR_RATE, dict(zip(own, row, strict=True)))
+            longest = max(longest, tail / PAIR_RATE)
     return _console_for(0.5 * math.ceil(2.0 * min(longest, samples / PAIR_RATE)))

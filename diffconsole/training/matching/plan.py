@@ -43,15 +43,20 @@ class Plan:
     thorough : bool
         Whether it begins with many guesses, helps the gradients between rounds, and finds the
         uncertainty of each setting in the end.
+    trial : Round, optional
+        The steps after which a module that came after version 1.0 has to be worth it
+        (:mod:`.tried`). Without it these modules stay off.
     """
 
     rounds: tuple[Round, ...]
     thorough: bool = True
+    trial: Round | None = None
 
 
 QUICK = Plan((Round(4.0, 30, 0.05, 8, 1),), thorough=False)
 USUAL = Plan(
-    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 150, 0.02, 4, 1))
+    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 150, 0.02, 4, 1)),
+    trial=Round(12.0, 20, 0.01, 4, 1),
 )
 
 

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ...pairs import PAIR_RATE
-from ...strip.parameters import BY_KEY
-from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
+from ...strip.later import is_later
+from ...strip.parameters import BY_KEY, PARAMETERS
+from .objective import HELD, INDEX, KEYS, MatchObjective
 
 __all__ = ["pre_delay_in_mix", "refine_least_squares"]
 
@@ -30,8 +31,11 @@ DISTINCT, PEAK_SAMPLES = 2.0, 8
 NEAR, NEAR_WITHOUT_RETURN = 0.7, 0.03
 STEPS, TRIES, LEAST_GAIN = 16, 5, 0.02
 NUDGE, LONGEST_STEP = 2e-3, 0.12
+FINE_NUDGE = 2e-5
+FINE = {place for place, p in enumerate(PARAMETERS) if not p.has_gradient and is_later(p)}
+"""Of a time between echoes a hundredth of the range turns the phases many times."""
+
 DAMPING, LEAST_DAMPING = 1e-2, 1e-7
-FREE = [place for place in SEARCHED if KEYS[place] not in HELD]
 
 
 @torch.no_grad()
@@ -78,6 +82,7 @@ def refine_least_squares(
     may_continue : callable
         Asked before each step.
     """
+    free = [place for place in objective.searched if KEYS[place] not in HELD]
     found_at = pre_delay_in_mix(objective, point)
     moved = point.clone()
     if found_at is not None:
@@ -91,7 +96,7 @@ def refine_least_squares(
     for _ in range(STEPS):
         if not may_continue():
             break
-        slopes = _slopes(objective, moved, result)
+        slopes = _slopes(objective, moved, result, free)
         normal, downhill = slopes @ slopes.T, slopes @ left.reshape(-1)
         normal, downhill = normal.double().cpu(), downhill.double().cpu()
         before = error
@@ -99,7 +104,7 @@ def refine_least_squares(
             damped = normal + torch.diag(damping * normal.diagonal() + 1e-7 * energy)
             step = torch.linalg.solve(damped, -downhill).clamp(-LONGEST_STEP, LONGEST_STEP)
             tried = moved.clone()
-            tried[FREE] = (tried[FREE] + step.to(tried)).clamp(0.0, 1.0)
+            tried[free] = (tried[free] + step.to(tried)).clamp(0.0, 1.0)
             tried = objective.in_the_middle(tried)
             candidate = objective.render(tried[None])[0]
             off = candidate - objective.mix[0]
@@ -117,11 +122,12 @@ def refine_least_squares(
     return moved if float(both[1]) < float(both[0]) else point
 
 
-def _slopes(objective: MatchObjective, point: Tensor, result: Tensor) -> Tensor:
+def _slopes(objective: MatchObjective, point: Tensor, result: Tensor, free: list[int]) -> Tensor:
     """How every sample changes with each free setting, ``(free, 2·samples)``."""
     # Away from the closer end, so that no setting leaves its range.
-    nudges = torch.where(point[FREE] > 0.5, -NUDGE, NUDGE)
-    nudged = point.repeat(len(FREE), 1)
-    nudged[torch.arange(len(FREE)), FREE] += nudges
+    sizes = torch.tensor([FINE_NUDGE if place in FINE else NUDGE for place in free])
+    nudges = torch.where(point[free] > 0.5, -sizes, sizes)
+    nudged = point.repeat(len(free), 1)
+    nudged[torch.arange(len(free)), free] += nudges
     rows = [objective.render(some) - result for some in nudged.split(6)]
-    return torch.cat(rows).reshape(len(FREE), -1) / nudges[:, None].to(result)
+    return torch.cat(rows).reshape(len(free), -1) / nudges[:, None].to(result)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ...strip.parameters import BY_KEY, EQ_BANDS
-from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
+from .objective import HELD, INDEX, KEYS, MatchObjective
 
-__all__ = ["levelled", "estimate_sensitivity", "prune_inaudible"]
+__all__ = ["estimate_sensitivity", "levelled", "prune_inaudible"]
 
 EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
 # A switch goes off where the distance then rises by less than this share.
@@ -35,10 +35,14 @@ def levelled(objective: MatchObjective, point: Tensor) -> Tensor:
     )
     makeup = BY_KEY["compressor.makeup_db"]
     gain_db = float(gains_db[int(distances.argmin())])
-    point = point.clone()
+    moved = point.clone()
     value = float(makeup.to_physical(float(point[INDEX[makeup.key]])))
-    point[INDEX[makeup.key]] = makeup.to_normalised(makeup.clip(value + gain_db))
-    return point
+    moved[INDEX[makeup.key]] = makeup.to_normalised(makeup.clip(value + gain_db))
+    if objective.tried:
+        # What was tried may lie behind the makeup and change with the level.
+        before, after = objective.distances(torch.stack((point, moved))).tolist()
+        return moved if after < before else point
+    return moved
 
 
 def prune_inaudible(
@@ -83,7 +87,7 @@ def estimate_sensitivity(
     """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
     centre = float(objective.distances(point[None], off))
     found = {}
-    for place in SEARCHED:
+    for place in objective.searched:
         key = KEYS[place]
         if key in HELD:
             continue

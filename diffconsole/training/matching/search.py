@@ -2,7 +2,7 @@
 
 Settings are 0…1 over their ranges, frequencies and times on their logarithms. The raw vocal comes
 in at −18 LUFS and the mix at the loudness that the console then gives it, so that thresholds and
-makeup are of ordinary size. Five stages:
+makeup are of ordinary size. Six stages:
 
 1. An EQ that brings the long-term spectrum to the mix's, then a few compressors and reverbs tried
    without gradients (:mod:`.starts`).
@@ -10,9 +10,11 @@ makeup are of ordinary size. Five stages:
 3. Adam on a longer excerpt, with steps that shrink. Between rounds the gradients get help where
    they are blind: pre-delays are tried across the range, and bells that do nothing move to where
    the spectrum is still off.
-4. Where the mix shows the reverb's own noise, the samples themselves give the settings
+4. Before the last of these rounds: a module that came later is tried where the mix shows it, and
+   kept only where the distance falls by more than it is worth (:mod:`.tried`).
+5. Where the mix shows the reverb's own noise, the samples themselves give the settings
    (:mod:`.polish`).
-5. What the result does without is switched off, and the uncertainty of the rest is
+6. What the result does without is switched off, and the uncertainty of the rest is
    estimated (:mod:`.postprocess`).
 
 The loss is the distance that is reported, on a random part of the frames at each step, and a pull
@@ -24,7 +26,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -33,24 +35,16 @@ from torch import Tensor
 from ...pairs import Pair
 from ...strip.later import LATER
 from ...strip.parameters import CHAIN, PARAMETERS
-from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective, render_all
+from .descent import Adam, descent, take_step
+from .objective import HELD, INDEX, MatchObjective
 from .plan import Plan, Round, plan_for
 from .polish import pre_delay_in_mix, refine_least_squares
 from .postprocess import estimate_sensitivity, levelled, prune_inaudible
 from .search_result import SearchResult
 from .starts import first_guesses, move_idle_bells, ordinary
+from .tried import join_modules, keep_worthy, realign
 
 __all__ = ["SearchResult", "Plan", "Round", "plan_for", "search"]
-
-PULL = 0.02
-MOMENTUM, SMOOTHING, ADAM_EPS = 0.8, 0.95, 1e-4
-BLIND = (
-    *HELD,
-    *(p.key for p in PARAMETERS if not p.has_gradient),
-    *(key for place, key in enumerate(KEYS) if place not in SEARCHED),
-)
-"""What gradients do not move: a sample more of pre-delay turns the phases of the whole return, so
-its gradient is large, and points anywhere; and modules that the search leaves off."""
 
 CHANGED = tuple(m.key for m in CHAIN if m.place in ("insert", "send") and m.key not in LATER)
 """Modules of which a further search changes one, or all of them."""
@@ -71,6 +65,7 @@ def search(
     seconds: float | None = None,
     seed: int = 0,
     device: str = "cpu",
+    without: Collection[str] = (),
     report_progress: Callable[[float, float], None] = lambda *_: None,
 ) -> tuple[list[SearchResult], bool]:
     """Find the settings that turn raw vocals into their mixes, those of all pairs in one batch.
@@ -89,6 +84,8 @@ def search(
         Seed of every random choice.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    without : collection of str
+        Modules that are not tried.
     report_progress : callable
         Called after each step with the share of the work done, 0…1, and the mean distance.
 
@@ -99,7 +96,7 @@ def search(
     stopped : bool
         Whether Ctrl-C ended it: these are the best until then.
     """
-    run = _Search(pairs, plan, seconds, seed, device, report_progress)
+    run = _Search(pairs, plan, seconds, seed, device, report_progress, without)
     try:
         run.run()
     except KeyboardInterrupt:
@@ -116,8 +113,10 @@ class _Search:
         seed: int,
         device: str,
         report: Callable[[float, float], None],
+        without: Collection[str] = (),
     ) -> None:
         self.pairs, self.plan, self.device, self.report = pairs, plan, device, report
+        self.seed, self.without = seed, without
         self.rng = np.random.default_rng(seed)
         self.began, self.seconds = time.monotonic(), seconds
         self.length = 0.0
@@ -141,7 +140,8 @@ class _Search:
     def run(self) -> None:
         """Do the plan, then what the time allows, then leave out what is inaudible."""
         rounds = self.plan.rounds
-        many = self.plan.thorough and (self.seconds is None or self.seconds > SHORT_SECONDS)
+        has_time = self.seconds is None or self.seconds > SHORT_SECONDS
+        many = self.plan.thorough and has_time
         points = [
             align_predelay(objective, first_guesses(objective, many=many))
             for objective in self.at(rounds[0].seconds)
@@ -156,8 +156,13 @@ class _Search:
                     refine_non_gradient(s, p) for s, p in zip(objectives, points, strict=True)
                 ]
             points = [best_of(s, p, round_.keep) for s, p in zip(objectives, points, strict=True)]
-            points = self.descend(objectives, points, round_)
+            tries = number == len(rounds) - 1 and self.plan.trial is not None and has_time
+            if tries:
+                points = self.join_modules(points)
+            points = self.descend(self.objectives, points, round_)
             self.remember(points)
+            if tries:
+                self.keep_worthy()
         if self.seconds and self.spent() < SEARCH_SHARE:
             self.continue_from_best()
         for objective, found in zip(self.objectives, self.found, strict=True):
@@ -170,6 +175,28 @@ class _Search:
             found.off = prune_inaudible(objective, found.point, one_by_one=alone)
             if self.plan.thorough and self.spent() < 1.0:
                 found.ranges = estimate_sensitivity(objective, found.point, found.off)
+
+    def join_modules(self, points: list[Tensor]) -> list[Tensor]:
+        """Switch on what each mix shows, at each pair's best point."""
+        results = []
+        for number, (objective, some) in enumerate(zip(self.objectives, points, strict=True)):
+            point, tried = join_modules(objective, some[0], self.without)
+            self.objectives[number] = objective.trying(tried)
+            self.found[number].tried = tried
+            results.append(torch.cat((point[None], some[1:])))
+        return results
+
+    def keep_worthy(self) -> None:
+        """Switch off again what is not worth it."""
+        assert self.plan.trial is not None
+        for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
+            rng = np.random.default_rng((self.seed, number))
+            point = realign(objective, found.point)
+            found.point, found.tried = keep_worthy(
+                objective, point, self.plan.trial, functools.partial(descent, rng=rng)
+            )
+            self.objectives[number] = objective.trying(found.tried)
+            found.distance = float(self.objectives[number].distances(found.point[None]))
 
     def remember(self, points: list[Tensor]) -> None:
         for objective, found, some in zip(self.objectives, self.found, points, strict=True):
@@ -186,7 +213,7 @@ class _Search:
         while self.spent() < SEARCH_SHARE * 0.8:
             points = [
                 objective.in_the_middle(
-                    torch.stack([perturb(found.point, self.rng) for _ in range(HOPS)])
+                    torch.stack([perturb(objective, found.point, self.rng) for _ in range(HOPS)])
                 )
                 for objective, found in zip(self.objectives, self.found, strict=True)
             ]
@@ -211,11 +238,11 @@ class _Search:
         if self.seconds:
             most = round_.seconds * round_.steps * round_.keep / self.work
             most = min(self.spent() + SEARCH_SHARE * most, SEARCH_SHARE)
-        state = _Adam(torch.cat(points))
+        state = Adam(torch.cat(points))
         sizes = [len(some) for some in points]
         try:
             for step in range(round_.steps):
-                least = self.step(objectives, state, sizes, round_, step)
+                least = take_step(objectives, state, sizes, round_, step, self.rng)
                 for found, value in zip(self.found, least, strict=True):
                     found.history.append(value)
                 self.done += round_.seconds * round_.keep
@@ -228,62 +255,20 @@ class _Search:
             raise
         return list(state.points.split(sizes))
 
-    def step(
-        self,
-        objectives: list[MatchObjective],
-        state: _Adam,
-        sizes: list[int],
-        round_: Round,
-        number: int,
-    ) -> list[float]:
-        """Move all points once; return the least distance of each pair before."""
-        leaf = state.points.clone().requires_grad_()
-        part = (int(self.rng.integers(round_.part)), round_.part)
-        rendered = render_all(objectives, leaf, sizes)
-        distances = [s.distance(r, part) for s, r in zip(objectives, rendered, strict=True)]
-        pull = PULL * (leaf - ordinary()).square().mean(dim=1) * (len(KEYS) / len(SEARCHED))
-        (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
-        gradient = torch.nan_to_num(gradient)
-        gradient[:, [INDEX[key] for key in BLIND]] = 0.0
-        cosine = 0.5 + 0.5 * math.cos(math.pi * number / round_.steps)
-        state.move(gradient, round_.step_size * (0.05 + 0.95 * cosine))
-        parts = zip(objectives, state.points.split(sizes), strict=True)
-        state.points = torch.cat([objective.in_the_middle(some) for objective, some in parts])
-        return [float(d.detach().min()) for d in distances]
-
-
-class _Adam:
-    """Points in 0…1 and the running moments of their gradients (Kingma and Ba, 2015).
-
-    Not ``torch.optim.Adam``: its first use imports 870 modules of torch's compiler, 1.3 s of a
-    quick search that takes a few, and its steps are no faster (98 µs; these take 89 µs).
-    """
-
-    def __init__(self, points: Tensor) -> None:
-        self.points, self.steps = points, 0
-        self.mean, self.square = torch.zeros_like(points), torch.zeros_like(points)
-
-    def move(self, gradient: Tensor, size: float) -> None:
-        """One step of this size, held within 0…1."""
-        self.steps += 1
-        self.mean = MOMENTUM * self.mean + (1.0 - MOMENTUM) * gradient
-        self.square = SMOOTHING * self.square + (1.0 - SMOOTHING) * gradient.square()
-        ahead = self.mean / (1.0 - MOMENTUM**self.steps)
-        spread = (self.square / (1.0 - SMOOTHING**self.steps)).sqrt() + ADAM_EPS
-        self.points = (self.points - size * ahead / spread).clamp(0.0, 1.0)
-
 
 def best_of(objective: MatchObjective, points: Tensor, keep: int) -> Tensor:
     """Return the best points, the best first."""
     return points[objective.distances(points, part=(0, 2)).argsort()[:keep]]
 
 
-def perturb(point: Tensor, rng: np.random.Generator) -> Tensor:
+def perturb(objective: MatchObjective, point: Tensor, rng: np.random.Generator) -> Tensor:
     """Return a point with one of its modules, or all of it, changed at random."""
-    module = (*CHANGED, "")[int(rng.integers(len(CHANGED) + 1))]
+    changed = (*CHANGED, *sorted(objective.tried - set(CHANGED)), "")
+    module = changed[int(rng.integers(len(changed)))]
     size = KICK if module else KICK / 2.0
     noise = torch.zeros_like(point)
-    noise[SEARCHED] = torch.from_numpy(rng.normal(0.0, size, len(SEARCHED))).to(point)
+    places = objective.searched
+    noise[places] = torch.from_numpy(rng.normal(0.0, size, len(places))).to(point)
     mine = torch.tensor(
         [(p.module == module or not module) and p.key not in HELD for p in PARAMETERS]
     )

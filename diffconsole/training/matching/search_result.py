@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ...strip.later import first_settings
-from ...strip.parameters import BY_KEY, denormalize, without_inaudible
+from ...strip.parameters import BY_KEY, CHAIN, denormalize, without_inaudible
 from .objective import HELD, INDEX
 
 __all__ = ["SearchResult"]
+
+INSERTS = tuple(module.key for module in CHAIN if module.place == "insert")
+LEVEL_DEPENDENT = INSERTS[INSERTS.index("compressor") :]
 
 
 @dataclass
@@ -26,6 +29,8 @@ class SearchResult:
         Gains before and after the strip that make it act on the files as they lie.
     off : frozenset of str
         Modules and bands that are not used.
+    tried : frozenset of str
+        Modules whose later settings were tried and kept.
     ranges : dict
         By key, the ends in 0…1 between which the distance is about as small.
     history : list of float
@@ -38,6 +43,7 @@ class SearchResult:
     input_db: float
     output_db: float
     off: frozenset[str] = frozenset()
+    tried: frozenset[str] = frozenset()
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     history: list[float] = field(default_factory=list)
     distance: float = math.inf
@@ -45,14 +51,17 @@ class SearchResult:
     def settings(self) -> dict[str, float]:
         """Return physical settings that act on the raw file as it lies.
 
-        Modules that the search leaves off are not among them.
+        Modules that came later and were not kept are not among them.
         """
-        physical = first_settings(denormalize(self.point.double()))
+        every = denormalize(self.point.double())
+        tried = {key: value for key, value in every.items() if BY_KEY[key].module in self.tried}
+        physical = {**first_settings(every), **tried}
         found = {key: BY_KEY[key].clip(float(value)) for key, value in physical.items()}
         makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
         found["input_gain.gain_db"] = self.input_db
         level_db = self.output_db
-        if "compressor" not in self.off:
+        # What lies behind the makeup and follows the level needs the one that was searched.
+        if "compressor" not in self.off and self.tried.isdisjoint(LEVEL_DEPENDENT):
             level_db += found[makeup.key]
             found[makeup.key] = makeup.clip(level_db)
             level_db -= found[makeup.key]
