@@ -15,7 +15,8 @@ from diffconsole.console import Console
 from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
-from diffconsole.strip.later import start_settings
+from diffconsole.strip.later import LATER, first_settings, rest_settings, start_settings
+from diffconsole.strip.parameters import BY_KEY
 
 RATE = 44100
 VOWELS_HZ = ((700, 1200, 2600), (330, 2200, 3000), (380, 900, 2400))
@@ -72,8 +73,13 @@ def voice(seconds: float, seed: int = 0, rate: int = RATE, level: float = 0.1) -
 
 
 def mixed(raw: np.ndarray, settings: Mapping[str, float], rate: int = RATE) -> np.ndarray:
-    """Run ``(samples,)`` through the console with these settings over the defaults: two sides."""
-    every = {**start_settings(), **settings}
+    """Run ``(samples,)`` through the console with these settings over the defaults: two sides.
+
+    Modules that came later are off where none of their settings is given.
+    """
+    every = {**first_settings(start_settings()), **settings}
+    for module in LATER & {BY_KEY[key].module for key in settings}:
+        every = {**rest_settings({module}), **every}
     tensors = {key: torch.tensor([value], dtype=torch.float64) for key, value in every.items()}
     with torch.inference_mode():
         audio = torch.from_numpy(np.ascontiguousarray(raw, np.float32))[None, None]

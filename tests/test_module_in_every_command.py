@@ -87,7 +87,7 @@ def test_it_is_heard_and_has_gradients(found):
 
 def test_it_stands_in_the_schema_and_a_preset_keeps_it(found):
     assert found["schema"] == 12.0
-    assert found["file"]["version"] == "1.2"
+    assert found["file"]["version"] == "1.3"
     assert found["file"]["tilt"] == {"freq_hz": 700.0, "gain_db": 5.0}
     assert found["again"] == found["file"]
     assert list(found["file"]).index("tilt") == list(found["file"]).index("eq") + 1

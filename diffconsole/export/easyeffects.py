@@ -138,7 +138,10 @@ def _compressor(strip: Strip, key: str, gain_db: float) -> dict[str, Any]:
     output_db, rest_db = _split(gain_db)
     wet = strip[f"{key}.mix"] / 100.0 if strip.on(key) else 0.0
     levels = {"dry": _level_db(1.0 - wet), "wet": _level_db(wet)}
-    levels = {side: v + rest_db if v > SILENT_DB else v for side, v in levels.items()}
+    levels = {
+        side: max(level + rest_db, SILENT_DB) if level > SILENT_DB else level
+        for side, level in levels.items()
+    }
     return {
         "bypass": False, "input-gain": 0.0, "output-gain": output_db, **levels,
         "mode": "Downward",

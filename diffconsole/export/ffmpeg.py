@@ -28,7 +28,7 @@ from .ffmpeg_graph import (
     parse,
 )
 from .ir import wav_bytes
-from .sends import SEND_KEYS, sends_response
+from .sends import SEND_KEYS, echo_seconds
 
 __all__ = ["FORMAT"]
 
@@ -103,8 +103,7 @@ def _notes(strip: Strip) -> tuple[str, ...]:
     if not depends_on_rate(strip):
         return ()
     lines = []
-    longest = LONGEST_RESPONSE_S * strip.sample_rate
-    if strip.on("delay") and sends_response(strip, LONGEST_RESPONSE_S).shape[1] >= longest:
+    if strip.on("delay") and echo_seconds(strip) > LONGEST_RESPONSE_S:
         lines.append(f"delay: the response holds its first {LONGEST_RESPONSE_S} s")
     return (
         *lines,

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 
     from .base import Strip
 
-__all__ = ["SEND_KEYS", "delay_samples", "sends_response"]
+__all__ = ["SEND_KEYS", "delay_samples", "echo_seconds", "sends_response"]
 
 SEND_KEYS = tuple(p.key for p in PARAMETERS if p.module in ("delay", "reverb"))
 """What stands in the samples of the response."""
 
 SENT = "delay.reverb_send_db"
+
+
+def echo_seconds(strip: Strip) -> float:
+    """Return how long it takes the echoes of a strip's delay to fall by 120 dB."""
+    from ..modules.delay.process import EXACT_DB, echoes
+
+    return echoes(strip["delay.feedback"], EXACT_DB) * strip["delay.time_ms"] / 1000.0
 
 
 def delay_samples(strip: Strip, most_seconds: float) -> np.ndarray:

@@ -142,7 +142,7 @@ def _prepare(axes: Axes, module: Module, curves: Sequence[Curve]) -> None:
     else:
         axes.set_xscale("log" if shown.is_log else "linear")
         axes.set_xlim(low, high)
-    if shown.y_label == "dB":
+    if shown.x_label == "Hz" and shown.y_label == "dB":
         lines = [y for curve in curves for y in curve.lines.values()]
         extent = max(LEAST_EXTENT_DB, *(float(np.abs(y).max()) for y in lines))
         axes.set_ylim(-1.1 * extent, 1.1 * extent)

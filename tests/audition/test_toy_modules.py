@@ -98,7 +98,7 @@ def test_it_has_a_panel_at_its_place(context, pages):
         page.ready()
         titles = page.run("[...document.querySelectorAll('.module > h3')].map(e => e.textContent)")
         assert titles == [
-            "Gate", "EQ", "Tilt", "Compressor", "De-esser", "Echo", "Reverb", "Levels"
+            "Gate", "EQ", "Tilt", "Compressor", "De-esser", "Echo", "Delay", "Reverb", "Levels"
         ]  # fmt: skip
         page.run("(i) => audition.session.select(i)", names.index("tilted") + 1)
         keys = page.run(
@@ -137,14 +137,14 @@ def test_an_edit_is_rendered_and_saved(context, pages, tmp_path):
         samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
         assert error_db(samples.T, np.load(folder / "1 edited.npy")) < DRY_BAR_DB
         saved = json.loads(downloaded(page, "#download-preset", tmp_path).read_text("utf-8"))
-        assert saved["version"] == "1.2"
+        assert saved["version"] == "1.3"
         assert saved["tilt"]["gain_db"] == EDITED_DB
         assert list(saved).index("eq") < list(saved).index("tilt") < list(saved).index("compressor")
         page.click("#reset")
         page.type("#amount-number", "50")
         halved = json.loads(downloaded(page, "#download-preset", tmp_path).read_text("utf-8"))
         assert halved["tilt"] == {"freq_hz": freq_hz, "gain_db": half_db}
-        for name, version in (("plain", "1.0"), ("echoing", "1.3"), ("all", "1.3")):
+        for name, version in (("plain", "1.0"), ("echoing", "1.4"), ("all", "1.4")):
             page.run("(i) => audition.session.select(i)", names.index(name) + 1)
             text = downloaded(page, "#download-preset", tmp_path).read_text("utf-8")
             assert json.loads(text)["version"] == version

@@ -23,6 +23,7 @@ from diffconsole.model.predictor import level_gain_db
 from diffconsole.modules.equalizer.process import equalizer_sections, response
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip import statistics
+from diffconsole.strip.later import first_settings
 from diffconsole.strip.parameters import BY_KEY
 from tests.reference import error_db
 
@@ -149,7 +150,7 @@ def known_cases(voices: Path, count: int, seconds: tuple[float, float], seed: in
     rng, table = np.random.default_rng((seed, 1)), statistics.load()
     cases = []
     for number, raw in zip(range(count), raw_vocals(voices, seconds, seed), strict=False):
-        settings, _ = table.sample(rng)
+        settings = first_settings(table.sample(rng)[0])
         raw, settings = _at_some_level(raw, settings, rng)
         mix = np.array(rendered(raw, Preset.from_settings(settings)))
         cases.append(Case(Pair(f"known {number}", raw, mix, 0.0, 1, 1.0), settings))

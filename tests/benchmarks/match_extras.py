@@ -32,7 +32,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -244,8 +244,8 @@ def kept(path: Path | None, make: Callable[[], dict[str, Any]]) -> dict[str, Any
 
 def matched(pair: Pair) -> dict[str, Any]:
     """Where the usual match of a pair ends, without its uncertainty, which takes as long again."""
-    with patch("diffconsole.training.matching.search.probe", return_value={}):
-        (found,), _ = search([pair], USUAL)
+    with patch("diffconsole.training.matching.search.estimate_sensitivity", return_value={}):
+        (found,), _ = search([pair], replace(USUAL, trial=None))
     return {"point": found.point.tolist()}
 
 

@@ -123,7 +123,10 @@ def test_encoders_info_refuses(tmp_path):
 def test_models_info(tmp_path):
     model = write_model(tmp_path / "studio")
     data = json.loads(done("models", "info", "--model", model, "--json").stdout)
-    assert data.pop("notices") == ["does not know Gate, De-esser: off in what it predicts"]
+    assert data.pop("notices") == [
+        "does not know Gate, Compressor 2, De-esser, Saturation, Delay: off in what it predicts",
+        "does not know compressor.mix: at its default in what it predicts",
+    ]
     assert data == {
         "model": "studio",
         "encoder": "logmel",

@@ -23,7 +23,7 @@ from diffconsole.jobs.match import figures
 from diffconsole.pairs import Pair
 from diffconsole.pairs.evaluation import level_distance
 from diffconsole.strip.later import start_settings
-from diffconsole.training.matching.match import Match, MatchOptions
+from diffconsole.training.matching.match import TRIED, Match, MatchOptions
 
 from ..benchmarks.disturbances import at_other_speed
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_take
@@ -125,6 +125,31 @@ def table_of(folder: Path) -> list[dict[str, str]]:
 
 
 # One pair
+
+
+@pytest.mark.usefixtures("searched")
+def test_modules_are_left_out_and_the_echo_is_a_note(tmp_path, one, monkeypatch):
+    target = tmp_path / "take.json"
+    # 306.1 ms is three quarters of a beat at 147 BPM.
+    monkeypatch.setitem(STUDIO, "delay.time_ms", 306.1)
+    result = done("match", *one, "-o", target, "--without", "gate, deesser", "--bpm", "147")
+    assert "the delay: 306 ms = 1/8 dotted at 147 BPM" in result.stderr
+    known = Preset.read(target).provenance["match"]
+    assert known == {"seconds": None, "quick": False, "without": ["deesser", "gate"]}
+    again = tmp_path / "again.json"
+    assert "the delay:" not in done("match", *one, "-o", again, "--bpm", "110").stderr
+    every = tmp_path / "first.json"
+    done("match", *one, "-o", every, "--without", "all")
+    assert Preset.read(every).provenance["match"]["without"] == sorted(TRIED)
+
+
+def test_modules_that_are_always_searched_are_not_left_out(tmp_path, one):
+    line = refused("match", *one, "-o", tmp_path / "take.json", "--without", "reverb")
+    assert "cannot leave out 'reverb'" in line
+    assert "delay" in line
+    both = call("match", *one, "-o", tmp_path / "take.json", "--quick", "--without", "gate")
+    assert both.exit_code == 2
+    assert "--quick tries none" in both.stderr
 
 
 @pytest.mark.usefixtures("searched", "quick_plot")

@@ -91,7 +91,8 @@ def test_the_strips_page_has_a_section_for_it(found):
         "| [Tilt](#module-tilt) | `tilt` | in the signal, one after the other |"
         in (found["modules"])
     )
-    assert "EQ → tilt → compressor → compressor 2 → de-esser ─┬─► pan" in found["chain"]
+    before = "EQ → tilt → compressor → compressor 2 → de-esser → saturation"
+    assert f"{before} ─┬─► pan" in found["chain"]
     assert (
         "EQ `gain_db`; Tilt `gain_db`; Compressor `makeup_db`; Compressor 2 `makeup_db`"
         in found["amounts"]
@@ -119,7 +120,7 @@ def test_every_module_of_the_chain_has_a_page():
     pages = [own_page(module) for module in CHAIN]
     assert pages == [
         "gain.md", "gate.md", "equalizer.md", "compressor.md", "compressor_2.md", "deesser.md",
-        "pan.md", "reverb.md", "gain.md",
+        "saturation.md", "pan.md", "delay.md", "reverb.md", "gain.md",
     ]  # fmt: skip
     assert other_modules() == ""
     assert [row[0] for row in modules()][:2] == ["[Input gain](gain.md)", "[Gate](gate.md)"]
@@ -128,9 +129,10 @@ def test_every_module_of_the_chain_has_a_page():
 def test_the_drawing_of_the_chain_is_closed():
     lines = chain().splitlines()[1:-1]
     assert lines == [
-        "input gain → gate → EQ → compressor → compressor 2 → de-esser "
+        "input gain → gate → EQ → compressor → compressor 2 → de-esser → saturation "
         "─┬─► pan of the dry signal ────┬─► output gain",
-        " " * 63 + "└─► reverb (send and return) ─┘",
+        " " * 76 + "├─► delay (send and return) ──┤",
+        " " * 76 + "└─► reverb (send and return) ─┘",
     ]
 
 
@@ -148,7 +150,8 @@ def test_each_setting_that_the_amount_scales_stands_once():
     table = {words: settings for settings, words in amounts()}
     assert table["multiplied by $a$"] == (
         "Input gain `gain_db`; Gate `range_db`; EQ `gain_db`; Compressor `makeup_db`; "
-        "Compressor 2 `makeup_db`; De-esser `range_db`; Pan `position`; Output gain `gain_db`"
+        "Compressor 2 `makeup_db`; De-esser `range_db`; Saturation `drive_db`; Pan `position`; "
+        "Output gain `gain_db`"
     )
     assert "EQ `high_pass.q`, `low_pass.q`" in table.values()
     assert (

@@ -97,6 +97,7 @@ SCHEMA = {
                                   "items": {"pattern": r"^[a-z_]+#\d+$"}},
                 "equalizer#0": EQUALIZER,
                 "compressor#0": COMPRESSOR,
+                "compressor#1": COMPRESSOR,
                 "convolver#0": CONVOLVER,
             },
             "additionalProperties": False,
@@ -184,7 +185,7 @@ def test_response_is_pan_and_reverb_of_a_mono_voice(
 def test_bypassed_modules_do_nothing() -> None:
     preset = Preset.from_settings(
         {p.key: p.default for p in PARAMETERS} | {"pan.position": 0.5, "input_gain.gain_db": 9.0},
-        bypass=["eq", "compressor", "reverb", "pan", "input_gain", "output_gain"],
+        bypass=["eq", "compressor", "compressor_2", "reverb", "pan", "input_gain", "output_gain"],
     )
     output, files = written(Strip(preset))
     assert not files and output["plugins_order"] == ["equalizer#0", "compressor#0"]

@@ -239,6 +239,6 @@ def test_later_modules_are_carried_or_named_in_their_own_words(key: str, name: s
     carried = key in ("ffmpeg", "reaper", "csv", "markdown")
     assert said == ([] if carried else [f"{name}: is left out ({words[name]})"])
     # What does nothing is not missed.
-    nothing = {"wet_db": -60.0} if name == "delay" else {"range_db": 0.0}
-    idle = FORMATS[key].losses(Strip(Preset({name: nothing})))
+    nothing = {"delay": {"wet_db": -60.0}, "saturation": {"drive_db": 0.0}}
+    idle = FORMATS[key].losses(Strip(Preset({name: nothing.get(name, {"range_db": 0.0})})))
     assert not [line for line in idle if line.startswith(name)]

@@ -24,6 +24,7 @@ KEYS = [p.key for p in PARAMETERS if p.key not in UNTRAINED]
 """What an untrained model's file lists: its rows stand in this order."""
 
 LATER_OFF = set(LATER)
+MIX = "does not know compressor.mix: at its default in what it predicts"
 WEIGHTS, SIDECAR = "model.safetensors", "model.json"
 
 
@@ -87,15 +88,18 @@ def test_parameters_that_nobody_knows_are_left_out(folder: Path, take: np.ndarra
     assert predicted(folder, take) == before
     model = Predictor.load(folder)
     assert model.off == LATER_OFF
-    later, notice = model.known.notices()
-    assert later == "does not know Gate, De-esser: off in what it predicts"
+    later, mix, notice = model.known.notices()
+    assert later == (
+        "does not know Gate, Compressor 2, De-esser, Saturation, Delay: off in what it predicts"
+    )
+    assert mix == MIX
     assert "enhancer.freq_hz" in notice and "update" in notice
     said = done("models", "info", "--model", str(folder))
     assert f"model {notice}" in said.stdout.splitlines()
     assert f"Note: model {notice}" in said.stderr
     assert json.loads(done("models", "info", "--model", str(folder), "--json").stdout)[
         "notices"
-    ] == [later, notice]
+    ] == [later, mix, notice]
 
 
 def test_a_module_that_it_does_not_know_is_off(folder: Path, take: np.ndarray) -> None:
@@ -105,11 +109,13 @@ def test_a_module_that_it_does_not_know_is_off(folder: Path, take: np.ndarray) -
     model = Predictor.load(folder)
     assert model.off == {"reverb", *LATER_OFF}
     assert model.known.notices() == (
-        "does not know Gate, De-esser, Reverb: off in what it predicts",
+        "does not know Gate, Compressor 2, De-esser, Saturation, Delay, Reverb: off in what it "
+        "predicts",
+        MIX,
     )
     settings, uncertainty, switches = predicted(folder, take)
     assert settings == {k: v for k, v in before[0].items() if not k.startswith("reverb.")}
-    assert settings.keys() == uncertainty.keys()
+    assert settings.keys() == {*uncertainty, "compressor.mix"}
     assert "reverb" not in switches and "compressor" in switches
     preset = Preset.from_settings(settings)
     assert "reverb" in preset.bypass() and "reverb" not in preset.to_dict()
@@ -131,5 +137,5 @@ def test_a_module_that_is_off_stays_where_it_is_in_training(folder: Path) -> Non
     assert mean.grad is not None
     moved = mean.grad.any(dim=0)
     assert [key for key, moves in zip(every, moved, strict=True) if not moves] == [
-        key for key in every if key.partition(".")[0] in model.off
+        key for key in every if key.partition(".")[0] in model.off or key in UNTRAINED
     ]

@@ -127,3 +127,27 @@ def test_words():
         "compressor 3.3:1 over -22 dBFS (60 % wet), compressor 2 2.0:1 over -24 dBFS"
     )
     assert "wet" not in in_short(default_settings(), off)
+
+
+def test_it_survives_being_simplified_and_is_drawn():
+    from diffconsole.plots import draw_presets
+    from diffconsole.plots.signals import measure
+    from diffconsole.plots.strip import StripView
+    from diffconsole.simplify.strip import simplify
+    from diffconsole.strip.later import start_settings
+
+    take = voice(1.5, 3, 44100)[None]
+    take = 0.5 * take / abs(take).max()
+    strip = {**start_settings(), "compressor.mix": 40.0, "compressor.threshold_db": -30.0}
+    strip |= {"compressor_2.threshold_db": -35.0, "compressor_2.ratio": 4.0}
+    found = simplify(strip, take, 44100)
+    assert "compressor_2" not in found.bypass
+    for key in ("compressor.mix", "compressor_2.threshold_db", "compressor_2.ratio"):
+        assert found.settings[key] == pytest.approx(strip[key], rel=0.05)
+
+    off = set(MODULES) - {"compressor", "compressor_2"}
+    views = [StripView("", strip, off | other) for other in (set(), {"compressor_2"})]
+    both, first = measure(views, take, 44100).gain_reductions
+    assert both.min() < first.min() - 1.0, "gain reductions in a row add up"
+    figure = draw_presets([views[0]])
+    assert {"compressor", "compressor_2"} <= {axes.get_label() for axes in figure.axes}

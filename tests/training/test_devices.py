@@ -135,8 +135,11 @@ def test_console_and_loss_wait_for_nothing(bounded: bool) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
 
+ACTING = {"gate.threshold_db": -25.0, "deesser.threshold_db": -30.0, "saturation.drive_db": 9.0}
+
+
 def test_all_modules_together(device: str) -> None:
-    """Gate and de-esser too, at settings at which they act: output and gradients."""
+    """Gate, de-esser and saturation too, at settings at which they act: output and gradients."""
     audio = torch.from_numpy(np.stack([voice(0.5, 1), voice(0.5, 2)]))[None]
     console = Console(RATE, reverb_seconds=1.0)
     found = []
@@ -146,11 +149,11 @@ def test_all_modules_together(device: str) -> None:
         )
         settings |= {
             key: torch.tensor([value], dtype=torch.float64).to(where).requires_grad_()
-            for key, value in {"gate.threshold_db": -25.0, "deesser.threshold_db": -30.0}.items()
+            for key, value in ACTING.items()
         }
         y = console(audio.to(where), settings)
         y.square().sum().backward()
-        grads = [settings[f"{module}.threshold_db"].grad for module in ("gate", "deesser")]
+        grads = [settings[key].grad for key in ACTING]
         found.append((y.detach().cpu(), [float(g.cpu()) for g in grads if g is not None]))
     (here, slopes), (there, same) = found
     assert float((there - here).norm() / here.norm()) < 1e-4

@@ -111,11 +111,12 @@ def test_the_strip_has_grown(found: dict[str, Any]) -> None:
 def test_the_shipped_model_predicts_what_it_did(found: dict[str, Any]) -> None:
     ours, grown = plain(grown_strip.predicted(Predictor.load())), found["predicted"]
     assert ours["notices"] == [
-        "does not know Gate, Compressor 2, De-esser: off in what it predicts",
+        "does not know Gate, Compressor 2, De-esser, Saturation, Delay: off in what it predicts",
         "does not know compressor.mix: at its default in what it predicts",
     ]
     assert grown["notices"] == [
-        "does not know Gate, Shade, Shine, Compressor 2, De-esser: off in what it predicts",
+        "does not know Gate, Shade, Shine, Compressor 2, De-esser, Saturation, Delay: off in what "
+        "it predicts",
         "does not know compressor.mix, pan.spread: at its default in what it predicts",
     ]
     assert grown["settings"] == {**ours["settings"], "pan.spread": 0.25}

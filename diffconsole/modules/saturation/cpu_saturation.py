@@ -147,7 +147,7 @@ def _run(
 
 
 def saturate_forward(
-    audio: Tensor, settings: Tensor, sample_rate: float, keep: bool
+    audio: Tensor, settings: Tensor, _: Tensor, sample_rate: float, keep: bool
 ) -> tuple[Tensor, Tensor]:
     """Saturate; also return what the gradient needs, nothing if it is not kept."""
     y, kept = _run(audio, settings, sample_rate, keep, new_states(audio.shape[0] * audio.shape[1]))
@@ -162,7 +162,7 @@ def saturate_from(
 
 
 def saturate_backward(
-    gradient: Tensor, audio: Tensor, settings: Tensor, kept: Tensor, sample_rate: float
+    gradient: Tensor, audio: Tensor, settings: Tensor, kept: Tensor, _: Tensor, sample_rate: float
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of audio and settings."""
     from .cpu_saturation_gradient import backward

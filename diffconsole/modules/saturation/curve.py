@@ -19,7 +19,7 @@ NEAR = 0.05
 
 def per_sample(settings: Tensor, audio: Tensor) -> tuple[Tensor, ...]:
     """Return the four settings of a curve, ``(batch, 4)``, as ``(batch, 1, 1)`` each."""
-    return settings.to(audio.device, audio.dtype)[:, :, None, None].unbind(1)
+    return settings.to(audio.dtype)[:, :, None, None].unbind(1)
 
 
 def relative(v: Tensor, bias: Tensor) -> Tensor:

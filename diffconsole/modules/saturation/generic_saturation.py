@@ -7,10 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from ...kernels.shapes import constant
 from ..equalizer.sections_operator import sections
 from .curve import derivatives, per_sample, relative
-from .phases import ALLPASS, NYQUIST_POLE, output_section, phase_sections
+from .phases import ALLPASS, NYQUIST_POLE, output_section
 
 __all__ = ["saturate_backward", "saturate_forward"]
 
@@ -18,10 +17,10 @@ PLACES = len(ALLPASS)
 
 
 def saturate_forward(
-    audio: Tensor, settings: Tensor, sample_rate: float, keep: bool
+    audio: Tensor, settings: Tensor, filters: Tensor, sample_rate: float, keep: bool
 ) -> tuple[Tensor, Tensor]:
     """Saturate; the gradient needs nothing more than what came in."""
-    forth, back, last = _filters(sample_rate)
+    forth, back, last = _parts(filters)
     copies, own = _filtered(_copied(audio), forth), _copied(settings)
     steepness, bias, dry, wet = per_sample(own, copies)
     bent = copies * (dry + wet * relative(steepness * copies, bias))
@@ -31,10 +30,15 @@ def saturate_forward(
 
 
 def saturate_backward(
-    gradient: Tensor, audio: Tensor, settings: Tensor, kept: Tensor, sample_rate: float
+    gradient: Tensor,
+    audio: Tensor,
+    settings: Tensor,
+    kept: Tensor,
+    filters: Tensor,
+    sample_rate: float,
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of audio and settings: the filters run back in time."""
-    forth, back, last = _filters(sample_rate)
+    forth, back, last = _parts(filters)
     error = _filtered(gradient.flip(-1), last, _long(sample_rate)) / PLACES
     error = _filtered(_copied(error), back).flip(-1)
     by_audio, *by_settings = derivatives(_filtered(_copied(audio), forth), _copied(settings))
@@ -54,14 +58,13 @@ def _copied(items: Tensor) -> Tensor:
 
 def _filtered(audio: Tensor, coefficients: Tensor, ringing: int | None = None) -> Tensor:
     """Run a batch through sections that repeat from item to item."""
-    repeated = coefficients.repeat(len(audio) // len(coefficients), 1, 1).to(audio.device)
+    repeated = coefficients.repeat(len(audio) // len(coefficients), 1, 1)
     return sections(audio, repeated, ringing or _ringing(float(ALLPASS.max())))
 
 
-@constant(most=8)
-def _filters(sample_rate: float) -> tuple[Tensor, Tensor, Tensor]:
-    forth = torch.from_numpy(phase_sections())
-    return forth, forth.flip(0), torch.from_numpy(output_section(sample_rate))[None, None]
+def _parts(filters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    forth = filters[:-1].unflatten(0, (PLACES, -1))
+    return forth, forth.flip(0), filters[-1:, None].transpose(0, 1)
 
 
 def _long(sample_rate: float) -> int:

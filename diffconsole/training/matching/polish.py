@@ -20,7 +20,7 @@ from torch import Tensor
 from ...pairs import PAIR_RATE
 from ...strip.later import is_later
 from ...strip.parameters import BY_KEY, PARAMETERS
-from .objective import HELD, INDEX, KEYS, MatchObjective
+from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
 
 __all__ = ["pre_delay_in_mix", "refine_least_squares"]
 
@@ -93,7 +93,8 @@ def refine_least_squares(
     error, damping = float(left.square().sum()) / energy, DAMPING
     if not error < (NEAR if found_at is not None else NEAR_WITHOUT_RETURN):
         return point
-    for _ in range(STEPS):
+    # More settings take more renderings a step; the work stays the same.
+    for _ in range(STEPS * len(SEARCHED) // len(objective.searched)):
         if not may_continue():
             break
         slopes = _slopes(objective, moved, result, free)

@@ -180,6 +180,7 @@ class _Search:
         """Switch on what each mix shows, at each pair's best point."""
         results = []
         for number, (objective, some) in enumerate(zip(self.objectives, points, strict=True)):
+            self.say_alive(self.found[number])
             point, tried = join_modules(objective, some[0], self.without)
             self.objectives[number] = objective.trying(tried)
             self.found[number].tried = tried
@@ -190,13 +191,28 @@ class _Search:
         """Switch off again what is not worth it."""
         assert self.plan.trial is not None
         for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
-            rng = np.random.default_rng((self.seed, number))
+            settle = functools.partial(self.settle, found, np.random.default_rng(self.seed))
             point = realign(objective, found.point)
-            found.point, found.tried = keep_worthy(
-                objective, point, self.plan.trial, functools.partial(descent, rng=rng)
-            )
+            found.point, found.tried = keep_worthy(objective, point, self.plan.trial, settle)
             self.objectives[number] = objective.trying(found.tried)
             found.distance = float(self.objectives[number].distances(found.point[None]))
+
+    def settle(
+        self,
+        found: Found,
+        rng: np.random.Generator,
+        objective: MatchObjective,
+        point: Tensor,
+        round_: Round,
+    ) -> Tensor:
+        """Return a point after some steps, or as it is if no time is left for them."""
+        self.say_alive(found)
+        return point if self.spent() > SEARCH_SHARE else descent(objective, point, round_, rng)
+
+    def say_alive(self, found: Found) -> None:
+        """Report what is known already; Ctrl-C ends the search here."""
+        share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
+        self.tell(min(share, 1.0), found.distance)
 
     def remember(self, points: list[Tensor]) -> None:
         for objective, found, some in zip(self.objectives, self.found, points, strict=True):

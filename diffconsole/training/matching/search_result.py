@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ...strip.later import first_settings
+from ...strip.later import LATER, first_settings
+from ...strip.module import Module
 from ...strip.parameters import BY_KEY, CHAIN, denormalize, without_inaudible
 from .objective import HELD, INDEX
 
@@ -51,10 +53,11 @@ class SearchResult:
     def settings(self) -> dict[str, float]:
         """Return physical settings that act on the raw file as it lies.
 
-        Modules that came later and were not kept are not among them.
+        Modules that came later are among them if they were kept and do something.
         """
         every = denormalize(self.point.double())
-        tried = {key: value for key, value in every.items() if BY_KEY[key].module in self.tried}
+        kept = {m.key for m in CHAIN if m.key in self.tried and not _is_idle(m, every)}
+        tried = {key: value for key, value in every.items() if BY_KEY[key].module in kept}
         physical = {**first_settings(every), **tried}
         found = {key: BY_KEY[key].clip(float(value)) for key, value in physical.items()}
         makeup, output = BY_KEY["compressor.makeup_db"], BY_KEY["output_gain.gain_db"]
@@ -83,3 +86,11 @@ class SearchResult:
             # These two follow from the files' loudness.
             found |= {key: (settings[key], settings[key]) for key in HELD}
         return found
+
+
+def _is_idle(module: Module, settings: Mapping[str, Tensor]) -> bool:
+    """Whether a module does nothing: a search that was stopped has not reached it yet."""
+    if module.is_idle is None or module.key not in LATER:
+        return False
+    own = {key: float(value) for key, value in module.own(settings).items()}
+    return module.is_idle(own, frozenset())

@@ -38,7 +38,7 @@ def found(studio: Pair) -> Match:
 
 def test_a_match_is_nearer_than_level_alone(studio: Pair, found: Match) -> None:
     assert found.name == studio.name
-    assert set(found.settings) == {p.key for p in DEFAULT_PARAMETERS}
+    assert set(found.settings) == {p.key for p in DEFAULT_PARAMETERS} | {"compressor.mix"}
     assert all(p.low <= found.settings[p.key] <= p.high for p in DEFAULT_PARAMETERS)
     assert found.bypass <= set(SWITCHES)
     assert found.level_distance == level_distance(studio)

@@ -11,7 +11,7 @@ import torch
 
 from diffconsole.pairs import PAIR_RATE
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings, denormalize
-from diffconsole.training.matching.objective import INDEX, MatchObjective
+from diffconsole.training.matching.objective import INDEX, SEARCHED, MatchObjective
 from diffconsole.training.matching.polish import pre_delay_in_mix, refine_least_squares
 
 from ...synthetic import STUDIO, pair, voice
@@ -42,7 +42,9 @@ def error_db(objective: MatchObjective, point: torch.Tensor) -> float:
 def nearby(objective: MatchObjective) -> torch.Tensor:
     """Other settings by a few per cent of every range, and quite another pre-delay."""
     point = point_of(KNOWN, objective)
-    noise = torch.randn(len(point), generator=torch.Generator().manual_seed(3))
+    # The same whatever else the table has.
+    noise = torch.zeros(len(point))
+    noise[SEARCHED] = torch.randn(len(SEARCHED), generator=torch.Generator().manual_seed(3))
     point = (point + 0.02 * noise).clamp(0.0, 1.0)
     point[INDEX[PRE_DELAY.key]] = PRE_DELAY.to_normalised(80.0)
     return point

@@ -119,7 +119,7 @@ def test_the_model_loads_and_predicts(
     assert model.info["options"]["voices"] == "voices", "not where it lies on this machine"
     assert options.voices not in (folder / "model.json").read_text()
     found = model.predict(voice(1.0, 9)[None], RATE)
-    assert set(found.settings) == set(FIRST_PARAMETERS)
+    assert set(found.settings) == {*FIRST_PARAMETERS, "compressor.mix"}
     assert all(p.low <= found.settings[p.key] <= p.high for p in PARAMETERS
                if p.key in FIRST_PARAMETERS)  # fmt: skip
     # The anchor is what it starts from.
