@@ -215,7 +215,7 @@ def plot(
     model: Path | None,
     force: bool,
 ) -> None:
-    """Draw EQ curve, compressor curve and reverb decay of presets, one over the other.
+    """Draw the curve of every module that is on in some presets, one over the other.
 
     Or how a model's settings change along a song (--over-time --raw take.wav --model studio/), or
     the training curves of a run (--run studio/).

@@ -173,7 +173,7 @@ FORMAT = Format(
         Figure("compressor", -240.0),
         # That of the response's float32.
         Figure("reverb's return", -148.0),
-        Figure("whole chain", -162.0),
+        Figure("whole chain", -150.0),
     ),
     consumer="ffmpeg 5.1 and 9.0",
     read=_read,

@@ -2,11 +2,11 @@
 
 Each program is run on a real voice, with every factory preset: with the EQ alone (gains, pan and
 bands, nothing else), with the compressor alone, and with the whole strip; at 44.1 and 48 kHz, mono
-and stereo. An error is the energy of the difference over the energy of the strip in float64,
-computed apart from the console; of all cases the worst and the median are shown, and beside them
-how near ``diffconsole apply`` is to the same. REAPER's effect is run by the tests alone
-(``tests/export/test_reaper.py``): its own code, translated. So are single filters and short
-releases in pedalboard.
+and stereo; modules that a format leaves out are left out of the strip. An error is the energy of
+the difference over the energy of the strip in float64, computed apart from the console; of all
+cases the worst and the median are shown, and beside them how near ``diffconsole apply`` is to the
+same. REAPER's effect is run by the tests alone (``tests/export/test_reaper.py``): its own code,
+translated. So are single filters and short releases in pedalboard.
 
 Run: ``python -m tests.benchmarks.export [--only ffmpeg,lv2] [--presets N] [--seconds S] [--json]``.
 Exits with 1 where a bar is missed.
@@ -27,19 +27,20 @@ import numpy as np
 import soundfile
 
 from diffconsole.console.render import render
-from diffconsole.export import Strip
+from diffconsole.export import Strip, find_format
 from diffconsole.strip.parameters import MODULES
 from diffconsole.strip.preset import factory_presets
 from tests.benchmarks.match import VOICES, Talk
 from tests.export.consumers_ffmpeg import bundled_ffmpeg, run_ffmpeg, run_sox, system_ffmpeg
 from tests.export.consumers_lv2 import LSP, run_lv2
 from tests.export.consumers_pedalboard import run_pedalboard
-from tests.export.helpers import in_float64, take
+from tests.export.helpers import carried, in_float64, take
 from tests.reference import error_db
 
 PERSON = "makam_idil"
+LATER_INSERTS = {"gate", "compressor_2", "deesser", "saturation"}
 PARTS = {
-    "EQ": {"compressor", "reverb"},
+    "EQ": {"compressor", "delay", "reverb", *LATER_INSERTS},
     "compressor": set(MODULES) - {"compressor"},
     "whole strip": set[str](),
 }
@@ -55,6 +56,8 @@ class Program:
     ----------
     name : str
         Of the program.
+    format : str
+        Key of what is exported for it; modules that it leaves out are left out of the strip.
     run : callable
         A strip and ``(channels, samples)`` → what comes out.
     bars : dict of str to float
@@ -64,6 +67,7 @@ class Program:
     """
 
     name: str
+    format: str
     run: Run
     bars: dict[str, float]
     channels: tuple[int, ...] = (1, 2)
@@ -76,14 +80,14 @@ def programs() -> list[Program]:
     for place in (system_ffmpeg(), bundled_ffmpeg()):
         if place is not None:
             run = partial(run_ffmpeg, program=place)
-            found.append(Program(f"ffmpeg {version(place)}", run, exact))
+            found.append(Program(f"ffmpeg {version(place)}", "ffmpeg", run, exact))
     if shutil.which("sox"):
-        found.append(Program("sox", run_sox, {"EQ": -100.0}))
+        found.append(Program("sox", "sox", run_sox, {"EQ": -100.0}))
     if shutil.which("lv2apply") and LSP.exists():
-        found.append(Program("lv2 (LSP)", run_lv2, {"EQ": -55.0, "compressor": -65.0}))
+        found.append(Program("lv2 (LSP)", "lv2", run_lv2, {"EQ": -55.0, "compressor": -65.0}))
     # Its detector is per channel, and it has no knee: that bar is for mono without one.
-    found.append(Program("pedalboard, mono", run_pedalboard, {"EQ": -50.0}, (1,)))
-    flat = Program("pedalboard, mono, no knee", partial(without_knee, run_pedalboard),
+    found.append(Program("pedalboard, mono", "pedalboard", run_pedalboard, {"EQ": -50.0}, (1,)))
+    flat = Program("pedalboard, mono, no knee", "pedalboard", partial(without_knee, run_pedalboard),
                    {"compressor": -65.0}, (1,))  # fmt: skip
     return [*found, flat]
 
@@ -117,7 +121,7 @@ def measured(program: Program, part: str, count: int, seconds: float) -> list[fl
     voice = (PERSON, samples, own)
     errors = []
     for preset in list(factory_presets().values())[:count]:
-        wanted = preset.without(PARTS[part])
+        wanted = carried(preset.without(PARTS[part]), find_format(program.format))
         for rate in (44100, 48000):
             for channels in program.channels:
                 strip = Strip(wanted, rate, channels)
@@ -153,7 +157,7 @@ def main() -> int:
     chosen = [p for p in programs() if p.name.startswith(starts)]
     rows: list[dict[str, Any]] = []
     say(f"{'program':<28}{'part':<14}{'cases':>6}{'worst':>10}{'median':>10}{'bar':>8}")
-    for program in [Program("diffconsole apply", by_apply, {}), *chosen]:
+    for program in [Program("diffconsole apply", "ffmpeg", by_apply, {}), *chosen]:
         for part in PARTS:
             if program.name.endswith("no knee") and part != "compressor":
                 continue

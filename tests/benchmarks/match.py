@@ -45,7 +45,7 @@ REAL, VOICES, SCORE = (
 PARTS = ("real", "quick", "known", "pedalboard")
 COUNTS = {"real": 9, "quick": 100, "known": 50, "pedalboard": 20}
 QUICK_SECONDS, KNOWN_SECONDS = (10.0, 10.0), (8.0, 12.0)
-DEFAULT_BAR, LONG_BAR, LONG_SECONDS = 1.35, 1.188, 600.0
+DEFAULT_BAR, LONG_BAR, LONG_SECONDS = 1.12, 1.188, 600.0
 """Mean distances to reach: with default effort; with 600 s a pair, as the peer without delay."""
 
 MOST_SECONDS, MOST_QUICK_SECONDS = 60.0, 3.0

@@ -11,12 +11,14 @@ import scipy.signal
 from diffconsole import Preset
 from diffconsole.audio import resample
 from diffconsole.export import Strip
+from diffconsole.export.base import Format
+from diffconsole.strip.parameters import BY_KEY, MODULES
 from tests import reference
 from tests.programs import needs, needs_module
 
 __all__ = [
-    "HOSTILE_NAMES", "Voice", "hostile", "in_float64", "needs", "needs_module",
-    "no_file_escaped", "same", "take",
+    "HOSTILE_NAMES", "Voice", "carried", "hostile", "in_float64", "needs",
+    "needs_module", "no_file_escaped", "same", "take",
 ]  # fmt: skip
 
 Voice = tuple[str, np.ndarray, int]
@@ -75,6 +77,12 @@ def in_float64(strip: Strip, audio: np.ndarray, *, tail: int = 0) -> np.ndarray:
         ]
         result = result + wet * np.stack(returned)
     return result * 10.0 ** (strip.gain_db("output_gain") / 20.0)
+
+
+def carried(preset: Preset, form: Format) -> Preset:
+    """Return the preset without the modules that a format leaves out."""
+    known = {BY_KEY[entry.key].module for entry in form.mapped}
+    return preset.without([module for module in MODULES if module not in known])
 
 
 def same(written: Preset, back: Preset, keys: tuple[str, ...], tolerance: float = 1e-6) -> None:

@@ -1,4 +1,4 @@
-"""The impulse response: another convolver gives the same reverb."""
+"""The impulse response: another convolver gives the same reverb, and the same delay."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ FORM = find_format("ir")
 (FIGURE,) = FORM.figures
 WET = [name for name, preset in factory_presets().items() if "reverb" not in preset.bypass()]
 
+SENDS = ("delay", "reverb")
+
 
 @pytest.mark.parametrize("rate", [44100, 48000])
 @pytest.mark.parametrize("name", WET)
-def test_the_file_convolved_is_the_reverb(name, rate, real_voices):
+def test_the_file_convolved_is_what_the_sends_return(name, rate, real_voices):
     preset, channels = find_preset(name), 1 + (rate == 48000)
     strip = Strip(preset, rate, channels)
     audio = take(real_voices[0], rate, channels)
     response, its_rate = soundfile.read(io.BytesIO(FORM.write(strip)[""]), always_2d=True)
     assert its_rate == rate
-    dry = in_float64(Strip(preset.without(["reverb"]), rate, channels), audio)
+    dry = in_float64(Strip(preset.without(SENDS), rate, channels), audio)
     both = in_float64(strip, audio)
     expected = both - (dry if len(dry) == 2 else np.repeat(dry, 2, axis=0))
-    send = in_float64(Strip(preset.without(["reverb", "pan"]), rate, channels), audio).mean(axis=0)
-    gain = 10.0 ** (strip["reverb.wet_db"] / 20.0)
+    send = in_float64(Strip(preset.without([*SENDS, "pan"]), rate, channels), audio).mean(axis=0)
+    # Beside a delay, the levels of both are in the response.
+    gain = 1.0 if strip.on("delay") else 10.0 ** (strip["reverb.wet_db"] / 20.0)
     returned = np.stack([scipy.signal.oaconvolve(send, side) for side in response.T])
     assert error_db(gain * returned[:, : len(send)], expected) <= FIGURE.error_db
     # And the reference that all formats are measured against is what apply writes.

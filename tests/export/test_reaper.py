@@ -318,7 +318,7 @@ def test_read_among_other_effects(tmp_path):
 @pytest.mark.parametrize("name", HOSTILE_NAMES, ids=range(len(HOSTILE_NAMES)))
 def test_names_stay_inside(tmp_path, name):
     rpp = needs_module("rpp")
-    preset = hostile(without_reverb(PRESETS["rap"]), name)
+    preset = hostile(PRESETS["dry_controlled"], name)
     files = FORMAT.write(Strip(preset))
     written, _ = export_preset(preset, "reaper", tmp_path / "a" / "b" / "out")
     root = tmp_path / "a" / "b" / "out"

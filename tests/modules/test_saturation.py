@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffconsole import Console, Preset
+from diffconsole.console.render import render
 from diffconsole.kernels.operators import use
 from diffconsole.modules.call import Call
 from diffconsole.modules.saturation.module import curve, stream
@@ -159,6 +161,20 @@ def test_without_drive_or_mix_it_is_off_and_by_default_too():
     assert row.is_idle({"drive_db": 9.0, "bias": 0.5, "mix": 0.0}, ())
     assert not row.is_idle({"drive_db": 9.0, "bias": 0.0, "mix": 50.0}, ())
     assert not row.is_on_by_default and row.since == 2
+
+
+@pytest.mark.parametrize("idle", [{"drive_db": 0.0, "bias": 0.5}, {"mix": 0.0}], ids=str)
+def test_what_bends_nothing_is_left_out_of_a_preset_and_turns_phases_on_tensors(idle):
+    audio = torch.zeros(1, 1, 4096)
+    audio[..., 1000] = 0.5
+    preset = Preset({"saturation": idle})
+    rendered = render(audio[0].numpy(), 44100, preset, tail_seconds=0.0).samples
+    assert np.array_equal(rendered, audio[0].numpy())
+    settings = {key: values(value) for key, value in preset.settings().items()}
+    kept = Console(44100, bypass=preset.bypass())(audio, settings)[0]
+    levels = torch.fft.rfft(kept[0].double()).abs()[50:1700] / 0.5
+    assert error_db(kept.numpy(), rendered) > -20.0
+    assert float((levels - 1.0).abs().max()) < 0.01
 
 
 def test_amount_scales_the_drive():

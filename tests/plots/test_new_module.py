@@ -10,6 +10,7 @@ from ..new_module import run_with_tilt
 PRESETS = """
 import numpy as np
 from diffconsole.plots import StripView, draw_presets
+from diffconsole.strip.later import LATER
 from diffconsole.strip.preset import factory_presets
 
 def view(name, preset, gain_db):
@@ -29,7 +30,7 @@ def facts(figure):
         "height": figure.get_size_inches()[1],
     }
 
-presets = list(factory_presets().items())
+presets = [(key, preset.without(LATER)) for key, preset in factory_presets().items()]
 gains = (3.0, 0.0, -6.0, 1.0, 2.0, 4.0)
 views = [view(name, preset, gain) for (name, preset), gain in zip(presets, gains)]
 """

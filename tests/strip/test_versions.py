@@ -127,8 +127,15 @@ def test_a_mix_at_its_default_is_left_out_and_the_file_is_as_before():
     assert ChannelStrip(settings, preset.bypass()) == preset.channel_strip
 
 
-def test_factory_presets_are_of_the_first_version():
-    assert {preset.to_dict()["version"] for preset in factory_presets().values()} == {"1.0"}
+def test_factory_presets_state_the_lowest_version_that_holds_them():
+    stated = {key: preset.to_dict()["version"] for key, preset in factory_presets().items()}
+    assert {key for key, version in stated.items() if version == "1.0"} == {
+        "dry_controlled", "folk_natural",
+    }  # fmt: skip
+    assert {key for key, version in stated.items() if version == "1.1"} == {
+        "airy_female", "backing_vocals", "podcast",
+    }  # fmt: skip
+    assert set(stated.values()) == {"1.0", "1.1", "1.2"}
 
 
 @configure(max_examples=40, deadline=None)
@@ -180,7 +187,7 @@ def test_a_module_of_a_newer_version():
         import pytest
         from diffconsole import Preset
         from diffconsole.errors import PresetError
-        from diffconsole.strip.factory import factory_presets
+        from diffconsole.strip.factory import factory_folder, factory_presets
         from diffconsole.strip.later import first_settings
         from diffconsole.strip.parameters import default_settings, neutral_settings
         from diffconsole.strip.schema import SCHEMA_PATH, preset_schema
@@ -196,7 +203,8 @@ def test_a_module_of_a_newer_version():
         old = Preset({"eq": {"peak_1": {"gain_db": 3.0}}, "pan": {"position": 0.5}})
         assert version(old) == "1.0" and "slope" in old.bypass()
         for path, preset in factory_presets().items():
-            assert version(preset) == "1.0", path
+            stated = json.loads((factory_folder() / f"{path}.json").read_text())["version"]
+            assert version(preset) == stated, path
 
         # With it, the lowest version that holds it; a newer setting at its default is left out.
         new = Preset({**old.strip, "slope": {"gain_db": 6.0, "blend": 1.0}})

@@ -26,14 +26,17 @@ WIDE = 1.5
 def echoes_in_mix(signals: Signals) -> list[tuple[float, float]]:
     """Return the lags in ms at which echoes stand out, with their height, the highest first.
 
-    The phases of the dry vocal are looked for in those of what the strip leaves of the mix (the
-    phase transform of Knapp and Carter 1976). The height counts in units of the usual deviation.
+    The phases of the dry vocal are looked for in the mix (the phase transform of Knapp and Carter
+    1976), once in what the strip leaves of it and once in what the strip's dry signal leaves. What
+    stands out in only one of them is the noise of a reverb: of the strip's own, which the mix need
+    not have, or of the mix's, which the strip explains. The height counts in units of the usual
+    deviation.
     """
-    response, rate = _response(signals)
-    heights = np.abs(response).max(axis=0)
-    spread = np.median(np.abs(response)) / 0.6745 + 1e-20
+    rate = signals.sample_rate
     first, last = (round(t * rate / 1000.0) for t in (EARLIEST_MS, LATEST_MS))
-    heights = heights[: last + 1] / spread
+    heights = np.minimum(
+        *(_heights(signals, own)[: last + 1] for own in (signals.rendered, signals.dry))
+    )
     heights[:first] = 0.0
     found, apart = [], round(APART_MS * rate / 1000.0)
     for _ in range(PEAKS):
@@ -54,19 +57,19 @@ def _between(heights: np.ndarray, peak: int) -> float:
     return float(0.5 * (before - after) / bend) if bend < 0.0 else 0.0
 
 
-def _response(signals: Signals) -> tuple[np.ndarray, float]:
-    """The whitened cross-correlation of both sides, ``(2, lags)``, from lag 0 on."""
-    rate = signals.sample_rate
-    left = signals.mixed - signals.rendered
+def _heights(signals: Signals, own: np.ndarray) -> np.ndarray:
+    """The whitened cross-correlation of the louder side, from lag 0 on, by its usual deviation."""
+    left = signals.mixed - own
     send = signals.dry.mean(axis=0, keepdims=True)
     length = scipy.fft.next_fast_len(2 * left.shape[-1], real=True)
     cross = np.conj(np.fft.rfft(send, length)) * np.fft.rfft(left, length)
     size = np.abs(cross)
-    freq_hz = np.fft.rfftfreq(length, 1.0 / rate)
+    freq_hz = np.fft.rfftfreq(length, 1.0 / signals.sample_rate)
     inside = (freq_hz > LOWEST_HZ) & (freq_hz < HIGHEST_HZ)
     # Bins in which nobody sings say nothing.
     floor = 0.1 * size[:, inside].mean(axis=-1, keepdims=True) + 1e-20
-    return np.fft.irfft(inside * cross / (size + floor), length), rate
+    response = np.abs(np.fft.irfft(inside * cross / (size + floor), length))
+    return np.asarray(response.max(axis=0) / (np.median(response) / 0.6745 + 1e-20))
 
 
 def starts(signals: Signals) -> list[Settings]:

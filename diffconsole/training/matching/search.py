@@ -199,7 +199,7 @@ class _Search:
 
     def settle(
         self,
-        found: Found,
+        found: SearchResult,
         rng: np.random.Generator,
         objective: MatchObjective,
         point: Tensor,
@@ -209,10 +209,10 @@ class _Search:
         self.say_alive(found)
         return point if self.spent() > SEARCH_SHARE else descent(objective, point, round_, rng)
 
-    def say_alive(self, found: Found) -> None:
+    def say_alive(self, found: SearchResult) -> None:
         """Report what is known already; Ctrl-C ends the search here."""
         share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
-        self.tell(min(share, 1.0), found.distance)
+        self.report(min(share, 1.0), found.distance)
 
     def remember(self, points: list[Tensor]) -> None:
         for objective, found, some in zip(self.objectives, self.found, points, strict=True):
