@@ -43,7 +43,8 @@ BATCH = 16
 )  # fmt: skip
 @click.option(
     "--seconds", type=FiniteRange(min=0.1),
-    help="Time per pair.  [default: a fixed effort, up to a minute]",
+    help="Time per pair; 20 s or less try no later modules.  [default: a fixed effort of about "
+    "a minute]",
 )  # fmt: skip
 @click.option(
     "--quick", is_flag=True,

@@ -43,7 +43,9 @@ def constant(most: int, most_bytes: float = math.inf) -> Callable[[Function], Fu
                 if arguments in kept:
                     kept.move_to_end(arguments)
                     return kept[arguments]
-            found = function(*arguments)
+            # What a prediction keeps is used by a training step too.
+            with torch.inference_mode(False):
+                found = function(*arguments)
             with lock:
                 kept[arguments] = found
                 kept.move_to_end(arguments)

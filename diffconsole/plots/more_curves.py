@@ -142,8 +142,14 @@ def _prepare(axes: Axes, module: Module, curves: Sequence[Curve]) -> None:
     else:
         axes.set_xscale("log" if shown.is_log else "linear")
         axes.set_xlim(low, high)
-    if shown.x_label == "Hz" and shown.y_label == "dB":
-        lines = [y for curve in curves for y in curve.lines.values()]
+    if shown.y_label != "dB":
+        return
+    lines = [y for curve in curves for y in curve.lines.values()]
+    if shown.x_label != "Hz":
+        # Levels: 0 dB is among them, so that little looks like little.
+        lowest, highest = min(float(y.min()) for y in lines), max(float(y.max()) for y in lines)
+        axes.set_ylim(lowest, max(highest, 0.0) + LEAST_EXTENT_DB)
+    else:
         extent = max(LEAST_EXTENT_DB, *(float(np.abs(y).max()) for y in lines))
         axes.set_ylim(-1.1 * extent, 1.1 * extent)
         axes.axhline(0.0, color=GREY, lw=0.8, zorder=1)

@@ -140,8 +140,7 @@ def simplify_take(
 ) -> Simplified:
     """Simplify the strip of a take that was analysed already, as :func:`simplify` does."""
     full, off = dict(settings), frozenset(bypass) | missing_modules(settings)
-    if "pan" not in off and full["pan.position"] == 0.0:
-        off |= {"pan"}
+    off |= _idle(full, off)
     fine = _dialled(full, FINEST, full)
     comparison = _Comparison(take, full, off, PASSAGES, PASSAGE_SECONDS)
     if not comparison.is_audible:
@@ -160,6 +159,16 @@ def simplify_take(
         if distance <= SAME:
             return Simplified(tried, off, distance)
     return Simplified(full, off, 0.0)
+
+
+def _idle(settings: Mapping[str, float], off: frozenset[str]) -> frozenset[str]:
+    """Modules that do nothing at their settings; of the EQ the bands are looked at."""
+    return frozenset(
+        module.key
+        for module in CHAIN
+        if module.key not in off and module.is_idle is not None and not module.bands
+        if module.is_idle(module.own(settings), module.off_bands(off))
+    )
 
 
 def _simplified(

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 RATE = 44100
 FIRST = {"threshold_db": -30.0, "ratio": 6.0, "makeup_db": 5.0, "attack_ms": 1.0}
 SECOND = {"threshold_db": -28.0, "ratio": 3.0, "knee_db": 4.0}
-DRY = find_preset("rap").without({"reverb"}).strip
+DRY = find_preset("dry_controlled").without({"reverb"}).strip
 PRESETS = {
     "plain": Preset(DRY),
     "second": Preset({"compressor_2": SECOND, "output_gain": {"gain_db": -3.0}}),

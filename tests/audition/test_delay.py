@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 RATE = 44100
 DELAY = {"time_ms": 61.3, "feedback": 0.6, "width": 0.7, "wet_db": -8.0}
 ROOM = {"decay_s": 0.2, "pre_delay_ms": 10.0, "wet_db": -8.0}
-DRY = find_preset("rap").without({"reverb"}).strip
+DRY = find_preset("dry_controlled").without({"reverb"}).strip
 PRESETS = {
     "plain": Preset(DRY),
     "delay": Preset({"delay": DELAY}),

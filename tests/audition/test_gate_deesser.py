@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 RATE = 44100
 GATE = {"threshold_db": -24.0, "ratio": 4.0, "range_db": 30.0, "hold_ms": 7.3, "release_ms": 40.0}
 DEESSER = {"freq_hz": 3500.0, "threshold_db": -30.0, "range_db": 12.0}
-DRY = find_preset("rap").without({"reverb"}).strip
+DRY = find_preset("dry_controlled").without({"reverb"}).strip
 PRESETS = {
     "plain": Preset(DRY),
     "gate": Preset({"gate": GATE}),

@@ -21,7 +21,7 @@ from .test_browser import DRY_BAR_DB, LIVE_FROM_SECONDS, downloaded, live
 pytestmark = pytest.mark.slow
 
 RATE = 44100
-DRY = find_preset("rap").without({"reverb"}).strip
+DRY = find_preset("dry_controlled").without({"reverb"}).strip
 SATURATION = {"drive_db": 12.0, "bias": 0.4, "mix": 70.0}
 PRESETS = {
     "plain": Preset(DRY),

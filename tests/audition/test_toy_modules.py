@@ -30,8 +30,8 @@ from tests.synthetic import voice
 folder = Path(arguments[0])
 rate, edited_db = 44100, -7.5
 tilt, echo = {"freq_hz": 700.0, "gain_db": 8.0}, {"delay_ms": 90.0, "level_db": -9.0}
-base = find_preset("lead_vocal_pop").strip
-dry = find_preset("rap").without({"reverb"}).strip
+base = find_preset("folk_natural").strip
+dry = find_preset("dry_controlled").without({"reverb"}).strip
 presets = {
     "plain": Preset(base, "plain"),
     "tilted": Preset({**dry, "tilt": tilt}, "tilted"),
@@ -98,7 +98,8 @@ def test_it_has_a_panel_at_its_place(context, pages):
         page.ready()
         titles = page.run("[...document.querySelectorAll('.module > h3')].map(e => e.textContent)")
         assert titles == [
-            "Gate", "EQ", "Tilt", "Compressor", "De-esser", "Echo", "Delay", "Reverb", "Levels"
+            "Gate", "EQ", "Tilt", "Compressor", "Compressor 2", "De-esser", "Saturation", "Echo",
+            "Delay", "Reverb", "Levels",
         ]  # fmt: skip
         page.run("(i) => audition.session.select(i)", names.index("tilted") + 1)
         keys = page.run(

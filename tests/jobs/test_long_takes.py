@@ -260,14 +260,15 @@ def test_process_writes_what_apply_makes_and_a_page_of_an_excerpt(
 
 
 def test_settings_of_parts_are_near_those_of_the_whole(tmp_path, take, model, monkeypatch):
-    done("predict", take, "-o", tmp_path / "whole.json", "--model", model)
+    # The simplest strips of two that are nearly the same need not be.
+    done("predict", take, "-o", tmp_path / "whole.json", "--model", model, "--full")
     monkeypatch.setattr(audio_blocks, "LONG_BYTES", 1 << 16)
-    done("predict", take, "-o", tmp_path / "parts.json", "--model", model)
+    done("predict", take, "-o", tmp_path / "parts.json", "--model", model, "--full")
     gains = [
         Preset.read(tmp_path / f"{name}.json").settings()["input_gain.gain_db"]
         for name in ("whole", "parts")
     ]
-    assert gains[1] == pytest.approx(gains[0], abs=0.3)
+    assert gains[1] == pytest.approx(gains[0], abs=0.1)
 
 
 def test_the_picture_is_that_of_the_whole(recording, tmp_path, everything_is_long):

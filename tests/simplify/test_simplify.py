@@ -18,8 +18,9 @@ from diffconsole.losses import MixTarget
 from diffconsole.model.predictor import Prediction
 from diffconsole.simplify import SAME, Simplified, bands_of, simplify
 from diffconsole.simplify.low_end import below_of, curve_db, low_end_of
+from diffconsole.strip.channel_strip import ChannelStrip
 from diffconsole.strip.later import LATER, start_settings
-from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
+from diffconsole.strip.parameters import BY_KEY, DEFAULT_PARAMETERS, EQ_BANDS, PARAMETERS
 from diffconsole.strip.preset import Preset
 
 from ..commands import done, write_model, write_take
@@ -76,7 +77,8 @@ def rendered(
     settings: dict[str, float], bypass: frozenset[str], samples: np.ndarray
 ) -> torch.Tensor:
     tensors = {key: torch.tensor([v], dtype=torch.float64) for key, v in settings.items()}
-    off = bypass | ({"eq"} if bands_of(bypass) == 0 else set())
+    # As a preset is rendered: what does nothing is left out.
+    off = ChannelStrip(settings, bypass).effective().off
     with torch.inference_mode():
         return Console(RATE)(torch.from_numpy(samples)[None], tensors, off).expand(-1, 2, -1)
 
@@ -132,7 +134,8 @@ def assert_no_more_than_four_digits(settings: dict[str, float]) -> None:
     for parameter in PARAMETERS:
         value = settings[parameter.key]
         assert parameter.low <= value <= parameter.high
-        assert value == float(f"{value:.3g}" if parameter.name == "q" else f"{value:.4g}")
+        digits = 3 if parameter.name == "q" else 5 if parameter.key == "delay.time_ms" else 4
+        assert value == float(f"{value:.{digits}g}")
         if parameter.is_decibel or parameter.key == "reverb.pre_delay_ms":
             assert value == round(value, 2)
 
@@ -140,9 +143,9 @@ def assert_no_more_than_four_digits(settings: dict[str, float]) -> None:
 def test_where_nothing_can_be_left_out_values_are_of_four_digits_all_the_same():
     # Every band has a sharp peak or dip of its own, at values between those that are dialled.
     rng = np.random.default_rng(3)
-    full = {
+    full = start_settings() | {
         p.key: p.clip(float(p.to_physical(p.to_normalised(p.default) + rng.uniform(0.0, 1e-3))))
-        for p in PARAMETERS
+        for p in DEFAULT_PARAMETERS
     }
     for band, (freq_hz, gain_db) in enumerate(
         ((211.1111, 7.00321), (801.2345, -7.12345), (2345.678, 7.23456), (5678.912, -7.3456)), 1
@@ -318,7 +321,7 @@ def test_silence_keeps_everything():
     found = simplify(full, np.zeros((1, RATE), np.float32), RATE)
     assert found.settings == pytest.approx(full, rel=5e-3)
     assert_no_more_than_four_digits(found.settings)
-    assert found.bypass <= {"pan"}
+    assert found.bypass <= {"pan", *LATER}
 
 
 def test_a_longer_take_is_checked_beyond_the_passages():

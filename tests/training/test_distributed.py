@@ -73,7 +73,7 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
     for one, two in zip(*histories, strict=True):
         assert one["stage"] == two["stage"]
         trained = one.get("epoch", 0) > 0 or one["stage"] == "ridge"
-        exact = pytest.approx(one.get("held_out", 0.0), abs=1e-3 if trained else 1e-6)
+        exact = pytest.approx(one.get("held_out", 0.0), abs=3e-3 if trained else 1e-6)
         assert two.get("held_out", 0.0) == exact
 
 

@@ -55,7 +55,7 @@ class Plan:
 
 QUICK = Plan((Round(4.0, 30, 0.05, 8, 1),), thorough=False)
 USUAL = Plan(
-    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 150, 0.02, 4, 1)),
+    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 120, 0.02, 4, 1)),
     trial=Round(12.0, 20, 0.01, 4, 1),
 )
 

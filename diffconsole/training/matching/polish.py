@@ -29,6 +29,10 @@ DISTINCT, PEAK_SAMPLES = 2.0, 8
 # The difference of the samples, as a share of the mix's energy, from which settings are
 # refined: with the return found, and without, where a mix may have next to no reverb.
 NEAR, NEAR_WITHOUT_RETURN = 0.7, 0.03
+FAR = 0.5
+"""A distance above which a mix without a return that is found is from another desk: its samples
+lead nowhere."""
+
 STEPS, TRIES, LEAST_GAIN = 16, 5, 0.02
 NUDGE, LONGEST_STEP = 2e-3, 0.12
 FINE_NUDGE = 2e-5
@@ -84,6 +88,8 @@ def refine_least_squares(
     """
     free = [place for place in objective.searched if KEYS[place] not in HELD]
     found_at = pre_delay_in_mix(objective, point)
+    if found_at is None and float(objective.distances(point[None])) > FAR:
+        return point
     moved = point.clone()
     if found_at is not None:
         moved[INDEX[PRE_DELAY.key]] = found_at

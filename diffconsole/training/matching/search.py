@@ -42,9 +42,12 @@ from .polish import pre_delay_in_mix, refine_least_squares
 from .postprocess import estimate_sensitivity, levelled, prune_inaudible
 from .search_result import SearchResult
 from .starts import first_guesses, move_idle_bells, ordinary
-from .tried import join_modules, keep_worthy, realign
+from .tried import drop_idle, join_modules, keep_worthy, realign
 
 __all__ = ["SearchResult", "Plan", "Round", "plan_for", "search"]
+
+IDLE_AFTER = 0.2
+"""Share of the last round's steps after which a module that does nothing moves along no more."""
 
 CHANGED = tuple(m.key for m in CHAIN if m.place in ("insert", "send") and m.key not in LATER)
 """Modules of which a further search changes one, or all of them."""
@@ -159,7 +162,7 @@ class _Search:
             tries = number == len(rounds) - 1 and self.plan.trial is not None and has_time
             if tries:
                 points = self.join_modules(points)
-            points = self.descend(self.objectives, points, round_)
+            points = self.descend(self.objectives, points, round_, drops_idle=tries)
             self.remember(points)
             if tries:
                 self.keep_worthy()
@@ -186,6 +189,18 @@ class _Search:
             self.found[number].tried = tried
             results.append(torch.cat((point[None], some[1:])))
         return results
+
+    def drop_idle(self, state: Adam, sizes: list[int]) -> None:
+        """Switch off what does nothing for the pairs' points, in the middle of a round."""
+        points = list(state.points.split(sizes))
+        for number, objective in enumerate(self.objectives):
+            if not objective.tried:
+                continue
+            point, tried = drop_idle(objective, points[number][0])
+            points[number] = torch.cat((point[None], points[number][1:]))
+            self.objectives[number] = objective.trying(tried)
+            self.found[number].tried = tried
+        state.points = torch.cat(points)
 
     def keep_worthy(self) -> None:
         """Switch off again what is not worth it."""
@@ -247,7 +262,12 @@ class _Search:
         return self.spent() < SOLVE_UNTIL
 
     def descend(
-        self, objectives: list[MatchObjective], points: list[Tensor], round_: Round
+        self,
+        objectives: list[MatchObjective],
+        points: list[Tensor],
+        round_: Round,
+        *,
+        drops_idle: bool = False,
     ) -> list[Tensor]:
         """Adam, each point for itself, with steps that shrink; Ctrl-C keeps what it has."""
         most = 1.0
@@ -258,6 +278,8 @@ class _Search:
         sizes = [len(some) for some in points]
         try:
             for step in range(round_.steps):
+                if drops_idle and step == round(IDLE_AFTER * round_.steps):
+                    self.drop_idle(state, sizes)
                 least = take_step(objectives, state, sizes, round_, step, self.rng)
                 for found, value in zip(self.found, least, strict=True):
                     found.history.append(value)

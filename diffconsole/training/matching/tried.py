@@ -29,6 +29,7 @@ from .plan import Round
 __all__ = [
     "TRIED",
     "at_rest",
+    "drop_idle",
     "join_modules",
     "keep_worthy",
     "realign",
@@ -46,6 +47,10 @@ SCAN_PART = 4
 FARTHER = 4.0
 """Settings to begin from may be further from the mix by so many times the worth: gradients lead
 from there."""
+
+IDLE = 0.5
+"""A module without which the distance rises by less than this share of its worth, when the gradient
+has moved it for a while, moves along no more."""
 
 CERTAIN = 5.0
 """A module without which the distance rises by so many times its worth stays without a trial."""
@@ -169,6 +174,21 @@ def join_modules(
             continue
         point, tried = every[least], here.tried
         distance = min(distance, float(distances[least]))
+    return point, tried
+
+
+def drop_idle(objective: MatchObjective, point: Tensor) -> tuple[Tensor, frozenset[str]]:
+    """Return the point without the modules that do nothing for it, and the others that are tried.
+
+    For the steps that follow: each module that moves along costs its time.
+    """
+    tried = objective.tried
+    centre = float(objective.distances(point[None], part=(0, SCAN_PART)))
+    for key in sorted(tried):
+        other, fewer = at_rest(point, key), objective.trying(tried - {key})
+        distance = float(fewer.distances(other[None], part=(0, SCAN_PART)))
+        if distance - centre < IDLE * worth(centre):
+            point, tried, centre = other, fewer.tried, distance
     return point, tried
 
 

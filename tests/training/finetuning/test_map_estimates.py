@@ -9,6 +9,7 @@ import torch
 
 from diffconsole.console import Console
 from diffconsole.pairs import PAIR_RATE, Pair
+from diffconsole.strip.later import NOT_DRAWN
 from diffconsole.strip.parameters import PARAMETERS, default_settings
 from diffconsole.training.finetuning import map_estimates
 from diffconsole.training.finetuning.map_estimates import map_estimates_of
@@ -33,7 +34,7 @@ def mixed_by(strip: torch.Tensor, number: int) -> Pair:
     raw = pair(number, seconds=2.0).raw
     gain = 10.0 ** (level_gain_db(raw, PAIR_RATE)[0] / 20.0)
     with torch.inference_mode():
-        mixed = Console(PAIR_RATE)(
+        mixed = Console(PAIR_RATE, bypass=NOT_DRAWN)(
             torch.from_numpy(raw * gain)[None].float(), denormalize(strip[None])
         )
     return Pair(f"take_{number}", raw, mixed[0].numpy(), 0.0, 1, 1.0)
@@ -44,7 +45,7 @@ def found(pairs: list[Pair], strip: torch.Tensor, folder: Path, **more: object) 
     places = [SegmentRef(number, 0) for number in range(len(pairs))]
     seen = torch.tensor([p.key != "output_gain.gain_db" for p in PARAMETERS])
     prints = [each.name for each in pairs]
-    console = Console(PAIR_RATE, reverb_seconds=2.0)
+    console = Console(PAIR_RATE, bypass=NOT_DRAWN, reverb_seconds=2.0)
     return map_estimates_of(
         cutter, places, prints, strip, seen, console, PAIR_RATE // 4, folder, **more
     )  # type: ignore[arg-type]

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from diffconsole.training.matching.found import Found
 from torch import Tensor
 
 from diffconsole.errors import SettingsError
@@ -20,6 +19,7 @@ from diffconsole.training.matching.match import TRIED, MatchOptions, match
 from diffconsole.training.matching.objective import MatchObjective
 from diffconsole.training.matching.plan import Plan, Round, plan_for
 from diffconsole.training.matching.search import search
+from diffconsole.training.matching.search_result import SearchResult
 from diffconsole.training.matching.tried import (
     join_modules,
     keep_worthy,
@@ -115,7 +115,7 @@ def test_nothing_is_switched_on_where_the_mix_has_nothing() -> None:
     objective, point, tried = tried_on({})
     assert tried == frozenset()
     assert objective.off() >= {"gate", "deesser", "delay"}
-    found = Found(point, 0.0, 0.0, tried=tried).settings()
+    found = SearchResult(point, 0.0, 0.0, tried=tried).settings()
     assert {BY_KEY[key].module for key in found}.isdisjoint(set(TRIED) - {"compressor"})
     assert found["compressor.mix"] == 100.0
 
@@ -168,10 +168,10 @@ def test_without_any_the_search_is_that_of_the_first_version(short: Plan) -> Non
 def test_the_level_stays_behind_what_follows_it() -> None:
     """A compressor behind the makeup keeps the level that was searched."""
     point = torch.tensor([p.to_normalised(p.default) for p in PARAMETERS], dtype=torch.float64)
-    behind = Found(point, 0.0, 3.0, tried=frozenset({"compressor_2"})).settings()
+    behind = SearchResult(point, 0.0, 3.0, tried=frozenset({"compressor_2"})).settings()
     assert behind["compressor.makeup_db"] == BY_KEY["compressor.makeup_db"].default
     assert behind["output_gain.gain_db"] == 3.0
-    before = Found(point, 0.0, 3.0, tried=frozenset({"gate"})).settings()
+    before = SearchResult(point, 0.0, 3.0, tried=frozenset({"gate"})).settings()
     assert before["compressor.makeup_db"] == BY_KEY["compressor.makeup_db"].default + 3.0
     assert before["output_gain.gain_db"] == 0.0
 
