@@ -21,19 +21,13 @@ from tests.export.helpers import HOSTILE_NAMES, take
 from tests.reference import error_db
 from tests.synthetic import RATE, voice
 
-from .browsing import Opened, chromium, cpu_seconds, loopback, open_page
+from .browsing import Opened, cpu_seconds, loopback, open_page
 
 pytestmark = pytest.mark.slow
 
 DRY_BAR_DB, REVERB_BAR_DB = -90.0, -80.0
 LIVE_FROM_SECONDS = 0.05
 """The live console fades in with the first samples."""
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
-import soundfile
 
 from diffconsole import Preset
-from diffconsole.audition import Vocal, write_page
-from diffconsole.console.render import render
 from diffconsole.strip.preset import find_preset
 from tests.reference import error_db
-from tests.synthetic import voice
-
-from .browsing import chromium, open_page
-from .test_browser import LIVE_FROM_SECONDS, downloaded, live
 
 pytestmark = pytest.mark.slow
 
-RATE = 44100
 DELAY = {"time_ms": 61.3, "feedback": 0.6, "width": 0.7, "wet_db": -8.0}
 ROOM = {"decay_s": 0.2, "pre_delay_ms": 10.0, "wet_db": -8.0}
 DRY = find_preset("dry_controlled").without({"reverb"}).strip
@@ -32,68 +21,27 @@ PRESETS = {
     "into the reverb": Preset({**DRY, "delay": {**DELAY, "reverb_send_db": 0.0}, "reverb": ROOM}),
 }
 EDITED = Preset({"delay": {**DELAY, "time_ms": 80.0}})
-# A reverb's response is float64 here and float32 in the package.
-BAR_DB = dict.fromkeys(PRESETS, -90.0)
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def vocals() -> dict[int, np.ndarray]:
-    """By the number of channels, a voice of whole 16-bit values, as a file has them."""
-    found = {}
-    for channels in (1, 2):
-        raw = np.stack([voice(2.0, seed, RATE) for seed in range(channels)])
-        found[channels] = (np.round(raw * 2.0**15) / 2.0**15).astype(np.float32)
-    return found
-
-
-@pytest.fixture(scope="module", params=[1, 2], ids=["mono", "stereo"])
-def page(request, context, vocals, tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "a.html"
-    raw = vocals[request.param]
-    write_page(path, [Vocal("take", raw, RATE, list(PRESETS.items()))])
-    with open_page(context, path.as_uri()) as opened:
-        opened.ready()
-        opened.rendered()
-        yield opened, raw
-        assert opened.words == []
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_sounds_as_apply(page, tmp_path, name):
-    opened, raw = page
-    place = list(PRESETS).index(name) + 1
-    opened.run("(i) => audition.session.select(i)", place)
-    expected = render(raw, RATE, PRESETS[name]).samples
+def test_sounds_as_apply(module_page, tmp_path, name):
+    module_page.select(name)
+    expected = module_page.render(PRESETS[name])
     if name != "plain":
-        without = render(raw, RATE, PRESETS[name].without({"delay"}), tail_seconds=0.0).samples
-        assert error_db(without, expected[:, : raw.shape[1]]) > -40.0
-    path = downloaded(opened, "#download-audio", tmp_path)
-    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    start = int(LIVE_FROM_SECONDS * RATE)
-    wanted = np.repeat(expected, 3 - len(expected), axis=0)[:, start:]
-    played = live(opened, place)[:, start : expected.shape[1]]
-    errors = error_db(samples.T, expected), error_db(played, wanted[:, : played.shape[1]])
-    print(f"{name}: saved {errors[0]:.1f} dB, live {errors[1]:.1f} dB")
-    assert max(errors) <= BAR_DB[name]
+        without = module_page.render(PRESETS[name].without({"delay"}), tail_seconds=0.0)
+        assert error_db(without, expected[:, : module_page.raw.shape[1]]) > -40.0
+    assert module_page.worst_error_db(name, tmp_path) <= -90.0
 
 
-def test_an_edit_is_rendered_and_saved(page, tmp_path):
-    opened, raw = page
-    opened.run("(i) => audition.session.select(i)", list(PRESETS).index("delay") + 1)
-    opened.type('[data-key="delay.time_ms"]', "80")
-    path = downloaded(opened, "#download-audio", tmp_path)
-    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    assert error_db(samples.T, render(raw, RATE, EDITED).samples) < -90.0
-    saved = json.loads(downloaded(opened, "#download-preset", tmp_path).read_text("utf-8"))
+def test_an_edit_is_rendered_and_saved(module_page, tmp_path):
+    module_page.select("delay")
+    module_page.opened.type('[data-key="delay.time_ms"]', "80")
+    samples = module_page.saved_audio(tmp_path)
+    assert error_db(samples, module_page.render(EDITED)) < -90.0
+    saved = module_page.saved_preset(tmp_path)
     assert saved["version"] == "1.2"
     assert saved["delay"]["time_ms"] == 80.0
-    opened.click("#reset")
-    opened.run("(i) => audition.session.select(i)", 1)
-    plain = json.loads(downloaded(opened, "#download-preset", tmp_path).read_text("utf-8"))
+    module_page.opened.click("#reset")
+    module_page.select("plain")
+    plain = module_page.saved_preset(tmp_path)
     assert plain["version"] == "1.0" and "delay" not in plain

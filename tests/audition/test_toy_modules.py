@@ -12,7 +12,7 @@ import soundfile
 from tests.reference import decibels, error_db
 from tests.toy import run_with
 
-from .browsing import chromium, floats, open_page
+from .browsing import floats, open_page
 from .test_browser import DRY_BAR_DB, LIVE_FROM_SECONDS, downloaded, live
 
 RATE = 44100
@@ -57,12 +57,6 @@ def pages(tmp_path_factory):
     """A folder with pages and what their presets render to; the presets' names; a tilt halved."""
     folder = tmp_path_factory.mktemp("toys")
     return folder, *run_with(TOYS, PAGES, folder)
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.mark.slow
