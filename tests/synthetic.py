@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from diffconsole.encoders.logmel import LogMelEncoder
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
 from diffconsole.strip.later import LATER, first_settings, rest_settings, start_settings
-from diffconsole.strip.parameters import BY_KEY
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
 
 RATE = 44100
 VOWELS_HZ = ((700, 1200, 2600), (330, 2200, 3000), (380, 900, 2400))
@@ -102,10 +103,22 @@ def nearly_mono(whole: Pair, side_db: float = -65.0) -> Pair:
 
 
 def small_model(seed: int = 0) -> Predictor:
-    """An untrained predictor with a hundredth of the usual weights, in evaluation mode."""
+    """An untrained predictor with a hundredth of the usual weights, in evaluation mode.
+
+    A parameter's weights are drawn by its key: those that come later change no other's.
+    """
     torch.manual_seed(seed)
     encoder = LogMelEncoder(widths=(16, 16), features=8, mels=32, n_fft=2048, hop=1024)
-    return Predictor(encoder, hidden=16).eval()
+    model = Predictor(encoder, hidden=16)
+    with torch.no_grad():
+        for row, parameter in enumerate(PARAMETERS):
+            drawn = torch.Generator().manual_seed(zlib.crc32(f"{seed} {parameter.key}".encode()))
+            for layer in (model.head.mean, model.head.log_variance):
+                # As torch does for the whole layer.
+                bound = layer.in_features**-0.5
+                for weights in (layer.weight[row], layer.bias[row]):
+                    weights.uniform_(-bound, bound, generator=drawn)
+    return model.eval()
 
 
 def write_people(folder: Path, people: Mapping[str, int], seconds: float = 6.0) -> Path:

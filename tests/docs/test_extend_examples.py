@@ -99,7 +99,7 @@ def test_a_model_on_the_encoder_predicts_and_is_saved(tmp_path: Path) -> None:
     samples = voice(2.0)[None]
     found, same = (m.predict(samples, RATE).settings for m in (model, Predictor.load(tmp_path)))
     # Weights are stored in half precision.
-    assert found == pytest.approx(same, rel=0.01, abs=0.05)
+    assert found == pytest.approx(same, rel=0.01, abs=0.01)
 
 
 def test_the_commands_on_the_page(place: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from diffconsole.model import predictor
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
+from diffconsole.strip.later import FIRST_PARAMETERS
 from diffconsole.strip.parameters import PARAMETERS, default_settings
 from diffconsole.training.distributed import process_group
 from diffconsole.training.finetuning import labels, segments, stages
@@ -36,15 +37,20 @@ def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
 def known_labels(
     pairs: list[Pair], seed: int, device: str, report_progress: Any
 ) -> list[torch.Tensor]:
-    """What mixed the pairs, a little off, instead of a search."""
+    """What mixed the pairs, a little off, instead of a search.
+
+    Parameters that came later are not off: they change no other's draw.
+    """
     report_progress(1.0, 0.5)
     truth = {**default_settings(), **STUDIO}
     point = torch.tensor([p.to_normalised(truth[p.key]) for p in PARAMETERS])
+    first = torch.tensor([p.key in FIRST_PARAMETERS for p in PARAMETERS])
     found = []
     for each in pairs:
         noise = torch.Generator().manual_seed(int(each.name.split("_")[1]))
-        off = 0.02 * torch.randn(len(point), generator=noise)
-        found.append((point + off).clamp(0.0, 1.0))
+        label = point.clone()
+        label[first] += 0.02 * torch.randn(len(FIRST_PARAMETERS), generator=noise)
+        found.append(label.clamp(0.0, 1.0))
     return found
 
 
