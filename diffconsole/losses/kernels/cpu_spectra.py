@@ -103,7 +103,8 @@ def frames_of(samples: int, size: int, kind: np.dtype) -> Frames:
 def _reflect(x, half, padded):
     """Write `x` with `half` samples mirrored at both ends, then silence."""
     samples = x.shape[0]
-    padded[half : half + samples] = x
+    for n in range(samples):
+        padded[half + n] = x[n]
     for n in range(half):
         padded[half - 1 - n] = x[n + 1]
         padded[half + samples + n] = x[samples - 2 - n]

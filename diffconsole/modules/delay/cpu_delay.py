@@ -117,6 +117,13 @@ def _mixed(a, b, near, far, y):
 
 
 @compiled
+def _copy(source, target):
+    # From the first on, so that a line may be moved towards its beginning.
+    for n in range(source.shape[0]):
+        target[n] = source[n]
+
+
+@compiled
 def _echo(x, past, taps, cuts, g, near, far, lines, befores, states, y):
     """Run one item; `past` is how far back a line is read at most, which it always holds.
 
@@ -135,7 +142,7 @@ def _echo(x, past, taps, cuts, g, near, far, lines, befores, states, y):
         count = min(block, samples - first)
         if at + count > past + CHUNK:
             for line in range(lines.shape[0]):
-                lines[line, :past] = lines[line, at - past : at].copy()
+                _copy(lines[line, at - past : at], lines[line])
             at = past
         _interpolated(lines[0, at - past :], taps, odd, count)
         echo = odd
@@ -151,8 +158,8 @@ def _echo(x, past, taps, cuts, g, near, far, lines, befores, states, y):
         for line in range(lines.shape[0]):
             if line == 1:
                 _fed(odd, g, ins[1, AHEAD : AHEAD + count])
-            ins[line, :AHEAD] = befores[line]
-            befores[line] = ins[line, count : count + AHEAD]
+            _copy(befores[line], ins[line])
+            _copy(ins[line, count : count + AHEAD], befores[line])
             _numerator(ins[line], cuts[0], sections[line, :count])
         if two:
             _denominators(
@@ -171,7 +178,7 @@ def _echo(x, past, taps, cuts, g, near, far, lines, befores, states, y):
                 if abs(states[line, k]) < TINY:
                     states[line, k] = 0.0
     for line in range(lines.shape[0]):
-        lines[line, :past] = lines[line, at - past : at].copy()
+        _copy(lines[line, at - past : at], lines[line])
 
 
 class Loop:

@@ -129,7 +129,10 @@ def _side_by_side(coefficients, lanes, rows_each):
     """Coefficients of each lane's item, ``(sections, 5, LANES)``."""
     own = np.zeros((coefficients.shape[1], 5, LANES))
     for k in range(lanes.shape[0]):
-        own[:, :, k] = coefficients[lanes[k, 0] // rows_each]
+        item = lanes[k, 0] // rows_each
+        for section in range(coefficients.shape[1]):
+            for n in range(5):
+                own[section, n, k] = coefficients[item, section, n]
     return own
 
 
@@ -202,7 +205,9 @@ def _backward(
         for s in range(sections):
             _without_tiny(future[s], future[s])
     for k in range(lanes.shape[0]):
-        grad_coefficients[first_lane + k] = sums[:, :, k]
+        for section in range(sums.shape[0]):
+            for n in range(sums.shape[1]):
+                grad_coefficients[first_lane + k, section, n] = sums[section, n, k]
 
 
 def sections_saved_shape(rows: int, samples: int, sections: int, keep: bool) -> tuple[int, ...]:

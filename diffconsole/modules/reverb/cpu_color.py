@@ -213,7 +213,8 @@ def _color_gradient_segment(
     # Of the numerators the logarithm changes alike at every bin.
     total = settings[0] * sums[0] + settings[1] * sums[1]
     total += settings[2] * sums[2] + settings[3] * sums[3]
-    by_setting[:4] = sums[:4]
+    for n in range(4):
+        by_setting[n] = sums[n]
     by_setting[4] = sums[4] * 2.0 * math.pi / length
     by_setting[5] = -sums[5] - 2.0 * math.tan(settings[5]) * total
     by_setting[6] = -sums[6] + 2.0 / math.tan(settings[6]) * total

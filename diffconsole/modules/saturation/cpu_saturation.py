@@ -19,6 +19,7 @@ from .phases import output_section, phase_sections
 __all__ = [
     "BLOCK",
     "STAGES",
+    "copy_pairs",
     "filters",
     "forth",
     "mean_of",
@@ -98,10 +99,22 @@ def _join(rows, last, state, y):
 
 
 @compiled
+def copy_pairs(source, target):
+    """The first two rows of each buffer: what a block takes from the one before.
+
+    Loops, as in all kernels: assigning an array takes numba seconds to compile.
+    """
+    for buffer in range(target.shape[0]):
+        for n in range(2):
+            for lane in range(LANES):
+                target[buffer, n, lane] = source[buffer, n, lane]
+
+
+@compiled
 def _saturate(x, settings, there, again, last, state, kept, work, y):
     """Saturate one row; `kept` takes the states of the way forth before every block."""
     buffers = np.zeros((2 * (STAGES + 1), BLOCK + APART, LANES))
-    buffers[:, :2] = state[: 2 * (STAGES + 1)]
+    copy_pairs(state[: 2 * (STAGES + 1)], buffers)
     ends = state[2 * (STAGES + 1), 0]
     first, second = buffers[: STAGES + 1], buffers[STAGES + 1 :]
     samples = x.shape[0]
@@ -110,9 +123,11 @@ def _saturate(x, settings, there, again, last, state, kept, work, y):
         stop = min(start + BLOCK, samples)
         count = stop - start
         if kept.shape[0] > 0:
-            kept[block] = first[:, :2]
+            copy_pairs(first, kept[block])
         forth(x[start:stop], there, first)
-        second[0, 2 : count + 2] = first[STAGES, 2 : count + 2]
+        for n in range(2, count + 2):
+            for lane in range(LANES):
+                second[0, n, lane] = first[STAGES, n, lane]
         flat = second[0].reshape(-1)[2 * LANES : (count + 2) * LANES]
         bend(flat, settings, work[: count * LANES])
         for stage in range(STAGES):
@@ -120,7 +135,7 @@ def _saturate(x, settings, there, again, last, state, kept, work, y):
         _join(second[STAGES, 2 : count + 2], last, ends, y[start:stop])
         for buffer in range(2 * (STAGES + 1)):
             _settle(buffers[buffer], count)
-    state[: 2 * (STAGES + 1)] = buffers[:, :2]
+    copy_pairs(buffers, state[: 2 * (STAGES + 1)])
 
 
 def _run(

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...kernels.jit import compiled
 from ...kernels.lanes import LANES, adjoint_block_only
 from ...kernels.threads import run_tasks
-from .cpu_saturation import APART, BLOCK, STAGES, TINY, filters, forth, mean_of
+from .cpu_saturation import APART, BLOCK, STAGES, TINY, copy_pairs, filters, forth, mean_of
 from .cpu_shaper import bend_backward
 
 __all__ = ["backward"]
@@ -56,7 +56,7 @@ def _backward(x, gradient, settings, there, again, last, kept, work, by_audio, s
         for stage in range(STAGES):
             own = STAGES - 1 - stage
             adjoint_block_only(rows, again[own], futures[STAGES + own], count)
-        buffers[:, :2] = kept[block]
+        copy_pairs(kept[block], buffers)
         forth(x[start:stop], there, buffers)
         flat = buffers[STAGES].reshape(-1)[2 * LANES : (count + 2) * LANES]
         bend_backward(flat, rows.reshape(-1)[: count * LANES], settings, work, sums)
