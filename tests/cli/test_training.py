@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import soundfile
 from diffconsole import Predictor
 from diffconsole.strip.preset import find_preset
 from diffconsole.training.finetuning.finetune import CHECKPOINT, STATE_FILES
+from diffconsole.training.pretraining import pretrain as pretraining
 
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
 from ..synthetic import RATE, STUDIO, mixed, voice, write_people
@@ -264,10 +266,20 @@ def test_left_over_files_are_named(tmp_path, folders, model):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.fixture
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four examples of whom is held out instead of 96, and short strips: they take minutes."""
+    run = functools.partial(pretraining.pretrain, validation=4)
+    monkeypatch.setattr(pretraining, "pretrain", run)
+    statistics = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
+    monkeypatch.setattr(pretraining, "fit_model_statistics", statistics)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_measurements")
 def test_pretrain(tmp_path):
     voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "eva": 3})
-    options = ("pretrain", voices, "--held-out", "ben", "--minutes", "0.1", "-o", tmp_path / "m",
+    options = ("pretrain", voices, "--held-out", "ben", "--minutes", "0.05", "-o", tmp_path / "m",
                "--learning-rate", "0.002", "--style-strips", "5")  # fmt: skip
     result = done(*options, "--json")
     data = json.loads(result.stdout)

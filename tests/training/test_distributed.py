@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from diffconsole.training.distributed import SINGLE_PROCESS, Workers, process_group
 
@@ -38,43 +30,6 @@ def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SINGLE_PROCESS.broadcast("x") == "x"
     values = torch.rand(4)
     assert torch.equal(SINGLE_PROCESS.collect(values, 4), values)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _run(folder: Path, size: int) -> None:
-    folder.mkdir()
-    port, processes = str(_free_port()), []
-    for rank in range(size):
-        given = {"WORLD_SIZE": str(size), "RANK": str(rank), "LOCAL_RANK": str(rank),
-                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
-        command = [sys.executable, "-m", "tests.training.finetuning.helpers", str(folder)]
-        processes.append(
-            subprocess.Popen(command, env={**os.environ, **given}, cwd=Path(__file__).parents[2])
-        )
-    assert [process.wait(timeout=900) for process in processes] == [0] * size
-
-
-@pytest.mark.slow
-def test_two_processes_end_as_one(tmp_path: Path) -> None:
-    ends, histories = [], []
-    for size in (1, 2):
-        folder = tmp_path / str(size)
-        _run(folder, size)
-        ends.append(load_file(folder / "end.safetensors"))
-        histories.append(json.loads((folder / "end.json").read_text()))
-    # Where a gradient is next to nothing, its rounding is what Adam sees.
-    for name, value in ends[0].items():
-        assert torch.allclose(ends[1][name].float(), value.float(), atol=1e-4), name
-    for one, two in zip(*histories, strict=True):
-        assert one["stage"] == two["stage"]
-        trained = one.get("epoch", 0) > 0 or one["stage"] == "ridge"
-        exact = pytest.approx(one.get("held_out", 0.0), abs=1e-3 if trained else 1e-6)
-        assert two.get("held_out", 0.0) == exact
 
 
 def test_former_names_work():

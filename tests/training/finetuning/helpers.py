@@ -21,7 +21,7 @@ from diffconsole.pairs import Pair
 from diffconsole.strip.later import FIRST_PARAMETERS
 from diffconsole.strip.parameters import PARAMETERS, default_settings
 from diffconsole.training.distributed import process_group
-from diffconsole.training.finetuning import labels, segments, stages
+from diffconsole.training.finetuning import labels, map_estimates, segments, stages
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
 
 from ...synthetic import STUDIO, pair, small_model
@@ -54,6 +54,13 @@ def known_labels(
     return found
 
 
+def quick_runs(patch: Callable[[Any, str, Any], None]) -> None:
+    """Short windows, labels that are known, and estimates of a third of the steps."""
+    short_windows(patch)
+    patch(labels, "_search", known_labels)
+    patch(map_estimates, "STEPS", 5)
+
+
 def base_model() -> Predictor:
     """As pretraining leaves it: it answers with the defaults, whatever it hears."""
     model = small_model()
@@ -63,8 +70,7 @@ def base_model() -> Predictor:
 
 def main(folder: Path) -> None:
     """Fine-tune as test_finetune's whole run does."""
-    short_windows(setattr)
-    labels._search = known_labels
+    quick_runs(setattr)
     pairs = [pair(seed, seconds=1.0) for seed in range(6)]
     options = FinetuneOptions(
         studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +26,7 @@ from diffconsole.training.finetuning.finetune import (
 from diffconsole.training.log import LOG
 
 from ...synthetic import pair, small_model
-from .helpers import base_model, known_labels, short_windows
+from .helpers import base_model, known_labels, quick_runs, short_windows
 
 QUICK = FinetuneOptions(
     studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
@@ -40,11 +35,12 @@ STAGES = ("labels", "studio", "near", "head", "top")
 
 
 @pytest.fixture(autouse=True)
-def quick_runs(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Windows of a second instead of five, and no search for the labels where none is needed."""
-    short_windows(monkeypatch.setattr)
-    if "real_labels" not in request.fixturenames:
-        monkeypatch.setattr(labels, "_search", known_labels)
+    if "real_labels" in request.fixturenames:
+        short_windows(monkeypatch.setattr)
+    else:
+        quick_runs(monkeypatch.setattr)
 
 
 @pytest.fixture
@@ -171,8 +167,7 @@ def whole(
 ) -> tuple[Predictor, FinetuneResult]:
     """A run that nothing stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        short_windows(patch.setattr)
-        patch.setattr(labels, "_search", known_labels)
+        quick_runs(patch.setattr)
         return run(studio, tmp_path_factory.mktemp("whole"))
 
 
@@ -222,31 +217,6 @@ def test_a_killed_run_keeps_its_labels(
     assert found == ["take_1", "take_2"]
     assert names == ["take_3", "take_4", "take_5"]
     assert result.history[1]["labelled"] == 5
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems have SIGKILL")
-def test_kill_9(tmp_path: Path) -> None:
-    """Killed and repeated by a process each, as a user does it: the same end, to the last digit."""
-
-    def command(folder: Path) -> list[str]:
-        folder.mkdir(exist_ok=True)
-        return [sys.executable, "-m", "tests.training.finetuning.helpers", str(folder)]
-
-    root, killed, whole = Path(__file__).parents[3], tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen(command(killed), cwd=root) as process:
-        patience = time.monotonic() + 300.0
-        log = killed / LOG
-        while time.monotonic() < patience and process.poll() is None:
-            if log.exists() and '"studio"' in log.read_text():
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    for folder in (killed, whole):
-        subprocess.run(command(folder), cwd=root, check=True, timeout=300.0)
-    for name in ("end.json", "end.safetensors"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_the_callers_random_numbers_are_left_alone(studio: list[Pair], tmp_path: Path) -> None:
