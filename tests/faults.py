@@ -19,7 +19,7 @@ import os
 import pathlib
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -242,9 +242,11 @@ def put(folder: Path, state: dict[str, _File | None]) -> None:
 def short_work() -> Iterator[None]:
     """Replace searches, training and drawings, which have tests of their own, by stand-ins.
 
-    Every file is written by the functions that always write it.
+    Every file is written by the functions that always write it. A strip is simplified once for a
+    take and a prediction.
     """
     import diffconsole.jobs.finetune
+    import diffconsole.jobs.predict
     import diffconsole.pairs.evaluation
     import diffconsole.pairs.residual
     import diffconsole.plots
@@ -280,7 +282,16 @@ def short_work() -> Iterator[None]:
         with_weights.data += 0.25
         return FinetuneResult(history, 2, 1.0, {"before": 2.0, "head": 1.0})
 
+    simple_strip, found = diffconsole.jobs.predict.simple_strip, dict[Any, Any]()
+
+    def simplify_once(prediction: Any, take: Any, bypass: Collection[str] = ()) -> Any:
+        which = tuple(prediction.settings.items()), take.mono.tobytes(), frozenset(bypass)
+        if which not in found:
+            found[which] = simple_strip(prediction, take, bypass)
+        return found[which]
+
     modules: dict[Any, dict[str, Any]] = {
+        diffconsole.jobs.predict: {"simple_strip": simplify_once},
         diffconsole.plots: {
             "plot_presets": lambda _v, path, *, force, **_: draw(path, force),
         },

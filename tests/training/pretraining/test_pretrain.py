@@ -179,7 +179,9 @@ def test_goes_on_from_a_model(
     """Its weights are where the run begins, and the card tells of both runs."""
     start = finished[0]
     # Without a step what is written is what it began with, anchored and calibrated again.
-    other = replace(options, start_from=str(start), steps=0, seed=7, learning_rate=2e-4)
+    other = replace(
+        options, start_from=str(start), steps=0, seed=7, learning_rate=2e-4, style_strips=0
+    )
     pretrain(other, tmp_path, validation=4)
     before, after = Predictor.load(start), Predictor.load(tmp_path)
     for name, weights in before.state_dict().items():
@@ -254,7 +256,9 @@ def test_validation_speakers_may_validate_again_but_are_no_test_speakers(
     start = str(tmp_path / "validated")
     with pytest.raises(ModelError, match="was chosen by 'ben'"):
         pretrain(replace(options, start_from=start), tmp_path / "m", validation=1)
-    again = replace(options, held_out=(), validation=("ben",), start_from=start, minutes=1e-9)
+    again = replace(
+        options, held_out=(), validation=("ben",), start_from=start, minutes=1e-9, style_strips=0
+    )
     pretrain(again, tmp_path / "m", validation=1)
     assert Predictor.load(tmp_path / "m").info["people"] == ["anna", "carla"]
 
@@ -285,8 +289,10 @@ def test_the_mean_of_start_and_end(
     tmp_path: Path,
 ) -> None:
     # Two runs that end in the same state; one leaves the mean with its start.
-    other = replace(options, start_from=str(finished[0]), minutes=1e-9, average=True)
-    figures = pretrain(other, tmp_path / "same", validation=4)
+    other = replace(
+        options, start_from=str(finished[0]), minutes=1e-9, average=True, style_strips=0
+    )
+    figures = pretrain(other, tmp_path / "same", validation=2)
     start, same = Predictor.load(finished[0]), Predictor.load(tmp_path / "same")
     for name, weights in start.state_dict().items():
         if not name.startswith("head.mean.") and not name.endswith(("log_scale", "switch_line")):
@@ -313,7 +319,7 @@ def test_a_run_that_goes_on_from_a_model_is_gone_on_with(
     options: PretrainOptions,
     tmp_path: Path,
 ) -> None:
-    other = replace(options, start_from=str(finished[0]), learning_rate=1e-9)
+    other = replace(options, start_from=str(finished[0]), learning_rate=1e-9, style_strips=0)
     with pytest.raises(KeyboardInterrupt):
         pretrain(other, tmp_path, report=stop_after(2), validation=2)
     steps: list[dict[str, Any]] = []
