@@ -18,18 +18,50 @@ import numpy as np
 import pytest
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+LONGEST_FIRST = (
+    "modules/test_gpu_kernels.py",
+    "training/finetuning/test_finetune.py",
+    "audition/test_browser.py",
+    "training/pretraining/test_pretrain.py",
+    "training/finetuning/test_processes.py",
+    "training/matching/test_tried.py",
+    "training/matching/test_match.py",
+    "cli/test_training.py",
+    "jobs/test_kills.py",
+    "console/test_console.py",
+    "plots/test_plots.py",
+    "simplify/test_simplify.py",
+    "pairs/test_pairs_disturbed.py",
+    "cli/test_main.py",
+    "cli/test_match.py",
+    "cli/test_refusals.py",
+    "jobs/test_long_takes.py",
+)
+"""Files that take half a minute and more, so that no process is left alone with one at the end. The
+first compiles no loops for the CPU, the second nearly all: both begin at once."""
 PEOPLE = ("makam_idil", "kathleen", "makam_goekhan", "tofugu_male", "msc_story")
 
 
-def pytest_configure() -> None:
-    """Without a GPU its kernels run in Triton's interpreter; Ctrl-C is heard."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Without a GPU its kernels run in Triton's interpreter; Ctrl-C arrives; files keep order."""
     import torch
+
+    # pytest-xdist would begin with the files of the most tests, which are the shortest.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
     if not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")
     # A shell that starts the tests in the background makes them deaf to Ctrl-C, which some send.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    folder = Path(__file__).parent
+    order = {folder / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope="session")
