@@ -84,7 +84,8 @@ __all__ = ["pretrain"]
 )  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Processes that make examples; a GPU wants as many as there are cores.",
+    help="Processes that make examples, for each process that trains; in all as many as there "
+    "are cores.",
 )  # fmt: skip
 @trust_option
 @device_option
@@ -117,19 +118,20 @@ def pretrain(
     """Train an encoder and a head on folders of voices, one folder per speaker or singer.
 
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
-    Ctrl-C and repeat the command to resume.
+    Ctrl-C and repeat the command to resume. Several processes, GPUs or machines: start it by
+    torchrun; the result is that of one.
     """
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.model_folder import check_model_folder, stopped
+    from ..jobs.model_folder import check_model_folder, interrupted, stopped
     from ..jobs.options import check_device
     from ..progress import bar
+    from ..training.distributed import one_speaks, process_group
     from ..training.pretraining.pretrain import CHECKPOINT, PretrainOptions
     from ..training.pretraining.pretrain import pretrain as run
 
     check_device(device)
     start = None if start_from in (None, "shipped") else Path(start_from)
-    check_model_folder(output, (CHECKPOINT,), force, inputs=files_of_model(start))
     options = PretrainOptions(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),
@@ -147,21 +149,34 @@ def pretrain(
         bfloat16=bfloat16,
         style_strips=style_strips,
     )
-    with results_folder(output):
-        try:
-            with bar("pretraining", silent=report.silent) as update:
-                show = _pretrain_progress(update)
-                figures = run(
-                    options,
-                    output,
-                    resume=not force,
-                    device=device,
-                    workers=workers,
-                    report=show,
-                    trust_checkpoint=trust_checkpoint,
-                )
-        except KeyboardInterrupt:
-            raise stopped(output, (CHECKPOINT,)) from None
+    with (
+        process_group(device) as (processes, own_device),
+        one_speaks(processes, lambda: interrupted(output, (CHECKPOINT,))),
+    ):
+        if processes.is_first:
+            check_model_folder(output, (CHECKPOINT,), force, inputs=files_of_model(start))
+        else:
+            report = Report(quiet=True, as_json=False)
+        with results_folder(output if processes.is_first else None):
+            try:
+                with bar("pretraining", silent=report.silent) as update:
+                    show = _pretrain_progress(update)
+                    figures = run(
+                        options,
+                        output,
+                        resume=not force,
+                        device=own_device,
+                        workers=workers,
+                        report=show,
+                        trust_checkpoint=trust_checkpoint,
+                        processes=processes,
+                    )
+            except KeyboardInterrupt:
+                if processes.is_first:
+                    raise stopped(output, (CHECKPOINT,)) from None
+                raise
+        if not processes.is_first:
+            return
     fixed = figures.pop("fixed")
     lines = [f"{'':<11}model   one strip for all"]
     lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["uninterrupted"]
+__all__ = ["forked_defaults", "uninterrupted", "uninterrupted_for"]
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,3 +37,23 @@ def uninterrupted() -> Iterator[None]:
         handler = before[signal.Signals(which)]
         assert callable(handler)
         handler(which, frame)
+
+
+@contextmanager
+def uninterrupted_for(held: bool) -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM inside a ``with`` block, if asked: another process decides."""
+    if not held or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in HELD}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def forked_defaults() -> None:
+    """Let SIGTERM end a forked process again whose parent ignores it."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
