@@ -68,6 +68,11 @@ __all__ = ["pretrain"]
     help="At the start; it falls to 0 along a cosine. To continue from a model use less: 5e-4.",
 )  # fmt: skip
 @click.option(
+    "--batch", type=click.IntRange(6, 1 << 16), default=48, show_default=True,
+    help="Sounds in each step, of all processes together; six make an example, and every process "
+    "needs one at least.",
+)  # fmt: skip
+@click.option(
     "--bfloat16", is_flag=True,
     help="Train in bfloat16 mixed precision: twice as fast on processors that have it.",
 )  # fmt: skip
@@ -106,6 +111,7 @@ def pretrain(
     start_from: str | None,
     average: bool,
     learning_rate: float,
+    batch: int,
     bfloat16: bool,
     anchor_share: float,
     style_strips: int,
@@ -144,6 +150,7 @@ def pretrain(
         start_from=start_from,
         average=average,
         learning_rate=learning_rate,
+        batch=batch,
         seed=seed,
         anchor_share=anchor_share,
         bfloat16=bfloat16,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["forked_defaults", "uninterrupted", "uninterrupted_for"]
+__all__ = ["ignored_signals", "leave_signals_to_parent", "uninterrupted"]
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,7 +40,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def uninterrupted_for(held: bool) -> Iterator[None]:
+def ignored_signals(held: bool = True) -> Iterator[None]:
     """Ignore SIGINT and SIGTERM inside a ``with`` block, if asked: another process decides."""
     if not held or threading.current_thread() is not threading.main_thread():
         yield
@@ -53,7 +53,11 @@ def uninterrupted_for(held: bool) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def forked_defaults() -> None:
-    """Let SIGTERM end a forked process again whose parent ignores it."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def leave_signals_to_parent() -> None:
+    """Ignore SIGINT and SIGTERM from now on, in a process that ends with its parent.
+
+    A terminal and ``torchrun`` send them to a program's whole group; were the helpers to end at
+    once, their parent would fail in the middle of a step.
+    """
+    for number in HELD:
+        signal.signal(number, signal.SIG_IGN)

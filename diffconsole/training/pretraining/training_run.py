@@ -20,7 +20,7 @@ from ...errors import ModelError
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..distributed import Workers
 from ..global_batch import BatchPart
-from ..interrupts import forked_defaults, uninterrupted, uninterrupted_for
+from ..interrupts import ignored_signals, leave_signals_to_parent, uninterrupted
 from .examples import SOUNDS, Pool, Schedule, Stream
 from .exchange import exchanged
 from .pretrain_model import PretrainModel, ValidationSet, validate
@@ -150,7 +150,7 @@ class TrainingRun:
         self.trained.train()
         try:
             # What the first process decides ends the others; a signal to them alone does not.
-            with uninterrupted_for(not self.workers.is_first):
+            with ignored_signals(not self.workers.is_first):
                 for made in exchanged(iter(loader), self.workers, stream.mel):
                     share, due = self._decided(validations)
                     if share >= 1.0:
@@ -170,6 +170,12 @@ class TrainingRun:
                 # What follows takes minutes: a run that is stopped there resumes there.
                 self.keep()
         except (KeyboardInterrupt, RuntimeError) as error:
+            if "DataLoader worker" in str(error):
+                # It may have come in the middle of a step: the last state that was kept is whole.
+                raise ModelError(
+                    "a process that makes examples was killed, perhaps for want of memory; use "
+                    "fewer --workers, and repeat the command to resume"
+                ) from None
             if isinstance(error, KeyboardInterrupt) or self.workers.lost_by(error):
                 # A second signal, as torchrun sends it, must not end the writing.
                 with uninterrupted():
@@ -247,4 +253,4 @@ def _on_cpu(value: Any) -> Any:
 
 def _start_maker(_: int) -> None:
     torch.set_num_threads(1)
-    forked_defaults()
+    leave_signals_to_parent()
