@@ -22,11 +22,21 @@ from .encoder_options import trust_option
 __all__ = ["pretrain"]
 
 
+class VoicesName(click.ParamType):
+    """A folder, a pattern or an address of shards."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Convert as a path's name, and leave the slashes of an address as they are."""
+        return value if "://" in value and "\0" not in value else str(PATH(value, param, ctx))
+
+
 @command(
     "pretrain",
     "diffconsole pretrain voices/ --rooms ir/ --held-out anna,ben --minutes 50 -o model/",
 )
-@click.argument("voices", type=PATH)
+@click.argument("voices", type=VoicesName())
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
 @click.option("--rooms", type=PATH, help="Folder of impulse responses.")
 @click.option(
@@ -88,6 +98,11 @@ __all__ = ["pretrain"]
     "figures serve.",
 )  # fmt: skip
 @click.option(
+    "--streams", type=click.IntRange(1, 4096), default=16, show_default=True,
+    help="Of clips, where VOICES are shards: as many processes make examples without reading "
+    "anything twice.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Processes that make examples, for each process that trains; in all as many as there "
     "are cores.",
@@ -98,7 +113,7 @@ __all__ = ["pretrain"]
 @force_option
 def pretrain(
     report: Report,
-    voices: Path,
+    voices: str,
     output: Path,
     rooms: Path | None,
     held_out: str,
@@ -115,6 +130,7 @@ def pretrain(
     bfloat16: bool,
     anchor_share: float,
     style_strips: int,
+    streams: int,
     workers: int,
     trust_checkpoint: bool,
     device: str,
@@ -122,6 +138,10 @@ def pretrain(
     force: bool,
 ) -> None:
     """Train an encoder and a head on folders of voices, one folder per speaker or singer.
+
+    Of many hours, VOICES may be shards (WebDataset's tar archives), which are read while it trains:
+    their folder, a pattern as "voices-{000..127}.tar", or an address as "s3://bucket/voices/".
+    `python -m diffconsole.training.pretraining.write_shards VOICES -o SHARDS` makes them.
 
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
     Ctrl-C and repeat the command to resume. Several processes, GPUs or machines: start it by
@@ -139,7 +159,7 @@ def pretrain(
     check_device(device)
     start = None if start_from in (None, "shipped") else Path(start_from)
     options = PretrainOptions(
-        voices=str(voices),
+        voices=voices,
         rooms=None if rooms is None else str(rooms),
         held_out=_names(held_out),
         validation=_names(validation or judges),
@@ -155,6 +175,7 @@ def pretrain(
         anchor_share=anchor_share,
         bfloat16=bfloat16,
         style_strips=style_strips,
+        streams=streams,
     )
     with (
         process_group(device) as (processes, own_device),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["ignored_signals", "leave_signals_to_parent", "uninterrupted"]
+__all__ = ["ignored_signals", "leave_group", "uninterrupted"]
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,11 +54,11 @@ def ignored_signals(held: bool = True) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def leave_signals_to_parent() -> None:
-    """Ignore SIGINT and SIGTERM from now on, in a process that ends with its parent.
+def leave_group() -> None:
+    """Leave the program's process group, in a process that ends with its parent.
 
-    A terminal and ``torchrun`` send them to a program's whole group; were the helpers to end at
-    once, their parent would fail in the middle of a step.
+    A terminal and ``torchrun`` send signals to a whole group; were the helpers to end at once,
+    their parent would fail in the middle of a step. The parent's own signals still reach them.
     """
-    for number in HELD:
-        signal.signal(number, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from diffconsole.training.distributed import SINGLE_PROCESS, Workers, process_group
+
+from .launch import start_processes
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -40,22 +39,9 @@ def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(SINGLE_PROCESS.collect(values, 4), values)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _run(folder: Path, size: int) -> None:
     folder.mkdir()
-    port, processes = str(_free_port()), []
-    for rank in range(size):
-        given = {"WORLD_SIZE": str(size), "RANK": str(rank), "LOCAL_RANK": str(rank),
-                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
-        command = [sys.executable, "-m", "tests.training.finetuning.helpers", str(folder)]
-        processes.append(
-            subprocess.Popen(command, env={**os.environ, **given}, cwd=Path(__file__).parents[2])
-        )
+    processes = start_processes(size, ["-m", "tests.training.finetuning.helpers", str(folder)])
     assert [process.wait(timeout=900) for process in processes] == [0] * size
 
 
@@ -87,3 +73,25 @@ def test_former_names_work():
     rows = torch.arange(5)
     for part, again in zip(Workers(1, 2).share(rows), Workers(1, 2).shard(rows), strict=True):
         assert torch.equal(part, again)
+
+
+def test_one_process_says_why_all_end(tmp_path: Path) -> None:
+    """Each of three finds no voices; one line is said, and none waits for another."""
+    words = ["-m", "diffconsole", "pretrain", str(tmp_path / "none"), "-o", str(tmp_path / "m")]
+    processes = start_processes(3, words, stderr=subprocess.PIPE, text=True)
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 1, 1]
+    lines = "".join(said).splitlines()
+    assert lines == [
+        f"Error: {tmp_path / 'none'}: not a folder; give one with a folder of clips per speaker"
+    ]
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_lost_process_is_known_by_its_error() -> None:
+    closed = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:38313")
+    assert Workers(0, 2).lost_by(closed)
+    assert Workers(0, 2).lost_by(torch.distributed.DistNetworkError("gone"))
+    assert not Workers(0, 2).lost_by(RuntimeError("shapes do not match"))
+    assert not Workers(0, 2).lost_by(ValueError("gloo"))
+    assert not SINGLE_PROCESS.lost_by(closed)

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .processed import Processed, process_several, random_strip, through_strip
+from .shard_voices import ShardVoices
 from .simulate import Voices, simulate
 from .strips import Strips
 
-__all__ = ["POOL", "SOUNDS", "Example", "Pool", "Schedule", "Stream"]
+__all__ = ["POOL", "SOUNDS", "Example", "Pool", "Schedule", "Stream", "schedule_of"]
 
 POOL = 2000
+TIMES_USED = 4.0
 SAME_SHARE = 0.25
 """Share of the examples whose passages are of one singer, as a studio's references often are."""
 
@@ -75,6 +77,12 @@ class Schedule:
         return self.fresh + (max(self.size - self.fresh, 0) if step else 0)
 
 
+def schedule_of(seed: int, batch: int) -> Schedule:
+    """Return which examples each step of a run uses, by its seed and the sounds of a batch."""
+    units = max(1, batch // SOUNDS)
+    return Schedule(seed, max(1, round(units / TIMES_USED)), units)
+
+
 class Stream(IterableDataset):
     """Examples by their number, so that a resumed run gets what it would have got.
 
@@ -85,7 +93,7 @@ class Stream(IterableDataset):
 
     def __init__(
         self,
-        voices: Voices,
+        voices: Voices | ShardVoices,
         rooms: Sequence[np.ndarray],
         strips: Strips,
         mel: torch.nn.Module,
@@ -115,13 +123,12 @@ class Stream(IterableDataset):
 
     @torch.inference_mode()
     def example(self, seed: tuple[int, int]) -> Example:
-        """Make the example of a seed."""
+        """Make the example of a seed: of the run's, and of the example's number."""
         rng = np.random.default_rng(seed)
-        raw = simulate(self.voices, self.rooms, self.strips, rng)
+        voices = self.voices if isinstance(self.voices, Voices) else self.voices.at(seed[1])
+        raw = simulate(voices, self.rooms, self.strips, rng)
         table = self.strips.table
-        same_strip = process_several(
-            self.voices, self.rooms, table, rng, count=3, same_share=SAME_SHARE
-        )
+        same_strip = process_several(voices, self.rooms, table, rng, count=3, same_share=SAME_SHARE)
         other = Processed(
             same_strip.raw[:1], *through_strip(same_strip.raw[:1], random_strip(table, rng))
         )

@@ -132,7 +132,7 @@ def pretrain(
     start = None if options.start_from is None else starting_model(options, trust_checkpoint)
     if processes.is_first:
         folder.mkdir(parents=True, exist_ok=True)
-    material = load_material(options)
+    material = load_material(options, processes)
     strips = Strips.around_anchor()
     trained = _untrained(options, strips)
     model = trained.model
@@ -141,7 +141,9 @@ def pretrain(
     trained.to(device)
     assert isinstance(model.encoder, LogMelEncoder)
     mel = copy.deepcopy(model.encoder.mel).cpu()
-    run = TrainingRun(trained, options, folder / CHECKPOINT, processes, device, report)
+    run = TrainingRun(
+        trained, options, folder / CHECKPOINT, processes, device, report, material.shards
+    )
     validating = Stream(material.strangers, material.rooms, strips, mel, HELD_OUT_SEED, 0)
     validation_set = make_validation_set(validating, validation, processes)
     known = material.known, material.rooms, strips, options.seed, validation

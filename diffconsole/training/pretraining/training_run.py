@@ -7,7 +7,7 @@ have the same weights and examples; the first one decides by its clock, and it a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ...errors import ModelError
+from ...errors import DiffconsoleError, ModelError
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..distributed import Workers
 from ..global_batch import BatchPart
-from ..interrupts import ignored_signals, leave_signals_to_parent, uninterrupted
-from .examples import SOUNDS, Pool, Schedule, Stream
+from ..interrupts import ignored_signals, leave_group, uninterrupted
+from .examples import Example, Pool, Stream, schedule_of
 from .exchange import exchanged
 from .pretrain_model import PretrainModel, ValidationSet, validate
 from .pretrain_options import PretrainOptions, identity_of, with_present_names
 
-__all__ = ["TIMES_USED", "TrainingRun", "schedule_of"]
+__all__ = ["Report", "TrainingRun"]
 
-TIMES_USED = 4.0
 KEEP_SECONDS = 120.0
 """Between checkpoints."""
 
 DROPOUT_SEED = 4
 
 Report = Callable[[dict[str, Any]], None]
-
-
-def schedule_of(options: PretrainOptions) -> Schedule:
-    """Return which examples each step of a run uses."""
-    units = max(1, options.batch // SOUNDS)
-    return Schedule(options.seed, max(1, round(units / TIMES_USED)), units)
 
 
 class TrainingRun:
@@ -63,6 +56,7 @@ class TrainingRun:
         workers: Workers,
         device: str,
         report: Report,
+        shards: str | None = None,
     ) -> None:
         self.trained, self.options, self.checkpoint = trained, options, checkpoint
         self.workers, self.device, self.report = workers, device, report
@@ -72,8 +66,11 @@ class TrainingRun:
         self.progress: dict[str, Any] = {
             "step": 0, "seconds": 0.0, "best": None, "options": identity_of(options),
         }  # fmt: skip
+        if shards is not None:
+            # An example's number says nothing on other shards.
+            self.progress["shards"] = shards
         self.best: dict[str, Tensor] = {}
-        self.schedule = schedule_of(options)
+        self.schedule = schedule_of(options.seed, options.batch)
         self.part = BatchPart(workers)
         self.part.begin(self.schedule.size)
         if workers.size > self.schedule.size:
@@ -99,7 +96,9 @@ class TrainingRun:
                 self.checkpoint, self.trained, self.optimizer, like
             )
             identity = identity_of(self.options)
-            if with_present_names(progress.get("options", identity)) != identity:
+            stored = with_present_names(progress.get("options", identity))
+            alike = progress.get("shards") == self.progress.get("shards")
+            if stored != identity or not alike:
                 raise ModelError(
                     f"{self.checkpoint.parent}: holds an unfinished run with other data or "
                     "options; repeat that command to finish it, or add --force to start again"
@@ -151,7 +150,7 @@ class TrainingRun:
         try:
             # What the first process decides ends the others; a signal to them alone does not.
             with ignored_signals(not self.workers.is_first):
-                for made in exchanged(iter(loader), self.workers, stream.mel):
+                for made in exchanged(_made(loader), self.workers, stream.mel):
                     share, due = self._decided(validations)
                     if share >= 1.0:
                         break
@@ -251,6 +250,17 @@ def _on_cpu(value: Any) -> Any:
     return value
 
 
+def _made(loader: DataLoader[dict[int, Example]]) -> Iterator[Mapping[int, Example]]:
+    """What the makers make; their errors in one line."""
+    try:
+        yield from loader
+    except DiffconsoleError as error:
+        # The loader puts the name of the error and its traceback before the words.
+        kind = type(error)
+        words = str(error).strip().splitlines()[-1]
+        raise kind(words.removeprefix(f"{kind.__module__}.{kind.__name__}: ")) from None
+
+
 def _start_maker(_: int) -> None:
     torch.set_num_threads(1)
-    leave_signals_to_parent()
+    leave_group()
