@@ -22,11 +22,21 @@ from .encoder_options import trust_option
 __all__ = ["pretrain"]
 
 
+class VoicesName(click.ParamType):
+    """A folder, a pattern or an address of shards."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Convert as a path's name, and leave the slashes of an address as they are."""
+        return value if "://" in value and "\0" not in value else str(PATH(value, param, ctx))
+
+
 @command(
     "pretrain",
     "diffconsole pretrain voices/ --rooms ir/ --held-out anna,ben --minutes 50 -o model/",
 )
-@click.argument("voices", type=PATH)
+@click.argument("voices", type=VoicesName())
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the model.")
 @click.option("--rooms", type=PATH, help="Folder of impulse responses.")
 @click.option(
@@ -68,6 +78,11 @@ __all__ = ["pretrain"]
     help="At the start; it falls to 0 along a cosine. To continue from a model use less: 5e-4.",
 )  # fmt: skip
 @click.option(
+    "--batch", type=click.IntRange(6, 1 << 16), default=48, show_default=True,
+    help="Sounds in each step, of all processes together; six make an example, and every process "
+    "needs one at least.",
+)  # fmt: skip
+@click.option(
     "--bfloat16", is_flag=True,
     help="Train in bfloat16 mixed precision: twice as fast on processors that have it.",
 )  # fmt: skip
@@ -83,8 +98,14 @@ __all__ = ["pretrain"]
     "figures serve.",
 )  # fmt: skip
 @click.option(
+    "--streams", type=click.IntRange(1, 4096), default=16, show_default=True,
+    help="Of clips, where VOICES are shards: as many processes make examples without reading "
+    "anything twice.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Processes that make examples; a GPU wants as many as there are cores.",
+    help="Processes that make examples, for each process that trains; in all as many as there "
+    "are cores.",
 )  # fmt: skip
 @trust_option
 @device_option
@@ -92,7 +113,7 @@ __all__ = ["pretrain"]
 @force_option
 def pretrain(
     report: Report,
-    voices: Path,
+    voices: str,
     output: Path,
     rooms: Path | None,
     held_out: str,
@@ -105,9 +126,11 @@ def pretrain(
     start_from: str | None,
     average: bool,
     learning_rate: float,
+    batch: int,
     bfloat16: bool,
     anchor_share: float,
     style_strips: int,
+    streams: int,
     workers: int,
     trust_checkpoint: bool,
     device: str,
@@ -116,22 +139,27 @@ def pretrain(
 ) -> None:
     """Train an encoder and a head on folders of voices, one folder per speaker or singer.
 
+    Of many hours, VOICES may be shards (WebDataset's tar archives), which are read while it trains:
+    their folder, a pattern as "voices-{000..127}.tar", or an address as "s3://bucket/voices/".
+    `python -m diffconsole.training.pretraining.write_shards VOICES -o SHARDS` makes them.
+
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
-    Ctrl-C and repeat the command to resume.
+    Ctrl-C and repeat the command to resume. Several processes, GPUs or machines: start it by
+    torchrun; the result is that of one.
     """
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.model_folder import check_model_folder, stopped
+    from ..jobs.model_folder import check_model_folder, interrupted, stopped
     from ..jobs.options import check_device
     from ..progress import bar
+    from ..training.distributed import one_speaks, process_group
     from ..training.pretraining.pretrain import CHECKPOINT, PretrainOptions
     from ..training.pretraining.pretrain import pretrain as run
 
     check_device(device)
     start = None if start_from in (None, "shipped") else Path(start_from)
-    check_model_folder(output, (CHECKPOINT,), force, inputs=files_of_model(start))
     options = PretrainOptions(
-        voices=str(voices),
+        voices=voices,
         rooms=None if rooms is None else str(rooms),
         held_out=_names(held_out),
         validation=_names(validation or judges),
@@ -142,26 +170,41 @@ def pretrain(
         start_from=start_from,
         average=average,
         learning_rate=learning_rate,
+        batch=batch,
         seed=seed,
         anchor_share=anchor_share,
         bfloat16=bfloat16,
         style_strips=style_strips,
+        streams=streams,
     )
-    with results_folder(output):
-        try:
-            with bar("pretraining", silent=report.silent) as update:
-                show = _pretrain_progress(update)
-                figures = run(
-                    options,
-                    output,
-                    resume=not force,
-                    device=device,
-                    workers=workers,
-                    report=show,
-                    trust_checkpoint=trust_checkpoint,
-                )
-        except KeyboardInterrupt:
-            raise stopped(output, (CHECKPOINT,)) from None
+    with (
+        process_group(device) as (processes, own_device),
+        one_speaks(processes, lambda: interrupted(output, (CHECKPOINT,))),
+    ):
+        if processes.is_first:
+            check_model_folder(output, (CHECKPOINT,), force, inputs=files_of_model(start))
+        else:
+            report = Report(quiet=True, as_json=False)
+        with results_folder(output if processes.is_first else None):
+            try:
+                with bar("pretraining", silent=report.silent) as update:
+                    show = _pretrain_progress(update)
+                    figures = run(
+                        options,
+                        output,
+                        resume=not force,
+                        device=own_device,
+                        workers=workers,
+                        report=show,
+                        trust_checkpoint=trust_checkpoint,
+                        processes=processes,
+                    )
+            except KeyboardInterrupt:
+                if processes.is_first:
+                    raise stopped(output, (CHECKPOINT,)) from None
+                raise
+        if not processes.is_first:
+            return
     fixed = figures.pop("fixed")
     lines = [f"{'':<11}model   one strip for all"]
     lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]

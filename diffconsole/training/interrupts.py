@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["uninterrupted"]
+__all__ = ["ignored_signals", "leave_group", "uninterrupted"]
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,3 +38,27 @@ def uninterrupted() -> Iterator[None]:
         handler = before[signal.Signals(which)]
         assert callable(handler)
         handler(which, frame)
+
+
+@contextmanager
+def ignored_signals(held: bool = True) -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM inside a ``with`` block, if asked: another process decides."""
+    if not held or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in HELD}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_group() -> None:
+    """Leave the program's process group, in a process that ends with its parent.
+
+    A terminal and ``torchrun`` send signals to a whole group; were the helpers to end at once,
+    their parent would fail in the middle of a step. The parent's own signals still reach them.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()

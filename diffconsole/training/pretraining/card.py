@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import AudioError
-from .pretrain_options import with_present_names
+from .pretrain_options import STREAMS, with_present_names
 
 __all__ = ["finetune_card", "pretrain_card", "sources_of"]
 
@@ -245,6 +245,10 @@ def _command(options: Mapping[str, Any]) -> str:
         command += " --average"
     if "learning_rate" in options:
         command += f" --learning-rate {options['learning_rate']:g}"
+    if options.get("batch", 48) != 48:
+        command += f" --batch {options['batch']}"
+    if options.get("streams", STREAMS) != STREAMS:
+        command += f" --streams {options['streams']}"
     if options.get("bfloat16"):
         command += " --bfloat16"
     if "anchor_share" in options:

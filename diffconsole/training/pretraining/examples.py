@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .processed import Processed, process_several, random_strip, through_strip
+from .shard_voices import ShardVoices
 from .simulate import Voices, simulate
 from .strips import Strips
 
-__all__ = ["POOL", "SOUNDS", "Example", "Pool", "Schedule", "Stream"]
+__all__ = ["POOL", "SOUNDS", "Example", "Pool", "Schedule", "Stream", "schedule_of"]
 
 POOL = 2000
+TIMES_USED = 4.0
 SAME_SHARE = 0.25
 """Share of the examples whose passages are of one singer, as a studio's references often are."""
 
@@ -70,6 +72,16 @@ class Schedule:
         rng = np.random.default_rng((self.seed, 2, step))
         return (made - kept + rng.integers(0, kept, max(self.size - self.fresh, 0))).tolist()
 
+    def size_of(self, step: int) -> int:
+        """Number of examples that a step uses."""
+        return self.fresh + (max(self.size - self.fresh, 0) if step else 0)
+
+
+def schedule_of(seed: int, batch: int) -> Schedule:
+    """Return which examples each step of a run uses, by its seed and the sounds of a batch."""
+    units = max(1, batch // SOUNDS)
+    return Schedule(seed, max(1, round(units / TIMES_USED)), units)
+
 
 class Stream(IterableDataset):
     """Examples by their number, so that a resumed run gets what it would have got.
@@ -81,22 +93,25 @@ class Stream(IterableDataset):
 
     def __init__(
         self,
-        voices: Voices,
+        voices: Voices | ShardVoices,
         rooms: Sequence[np.ndarray],
         strips: Strips,
         mel: torch.nn.Module,
         seed: int,
         first: int = 0,
         schedule: Schedule | None = None,
+        turn: tuple[int, int] = (0, 1),
     ) -> None:
+        self.turn = turn
         self.voices, self.rooms, self.strips = voices, rooms, strips
         self.mel, self.seed, self.first = mel, seed, first
         self.schedule = schedule or Schedule(seed)
 
     def __iter__(self) -> Iterator[dict[int, Example]]:
         worker = get_worker_info()
-        turns = worker.num_workers if worker else 1
-        step = self.first + (worker.id if worker else 0)
+        which, loaders = self.turn
+        turns = loaders * (worker.num_workers if worker else 1)
+        step = self.first + which + loaders * (worker.id if worker else 0)
         lost = self.schedule.fresh_in(self.first).start
         remade: set[int] = set()
         while True:
@@ -108,13 +123,12 @@ class Stream(IterableDataset):
 
     @torch.inference_mode()
     def example(self, seed: tuple[int, int]) -> Example:
-        """Make the example of a seed."""
+        """Make the example of a seed: of the run's, and of the example's number."""
         rng = np.random.default_rng(seed)
-        raw = simulate(self.voices, self.rooms, self.strips, rng)
+        voices = self.voices if isinstance(self.voices, Voices) else self.voices.at(seed[1])
+        raw = simulate(voices, self.rooms, self.strips, rng)
         table = self.strips.table
-        same_strip = process_several(
-            self.voices, self.rooms, table, rng, count=3, same_share=SAME_SHARE
-        )
+        same_strip = process_several(voices, self.rooms, table, rng, count=3, same_share=SAME_SHARE)
         other = Processed(
             same_strip.raw[:1], *through_strip(same_strip.raw[:1], random_strip(table, rng))
         )
@@ -137,14 +151,16 @@ class Pool:
         self.schedule = schedule
         self.kept: dict[int, Example] = {}
 
-    def batch(self, step: int, made: Mapping[int, Example]) -> list[Tensor]:
-        """Keep what was made for a step, and return what the step uses."""
+    def batch(
+        self, step: int, made: Mapping[int, Example], rows: slice = slice(None)
+    ) -> list[Tensor]:
+        """Keep what was made for a step, and return what the step uses, or some rows of it."""
         # Copies: what another process sent keeps a file open as long as it lives.
         self.kept.update(
             {n: (sounds.clone(), target.clone()) for n, (sounds, target) in made.items()}
         )
         numbers = [*self.schedule.fresh_in(step), *self.schedule.again_in(step)]
-        examples = [self.kept[number] for number in numbers]
+        examples = [self.kept[number] for number in numbers[rows]]
         oldest = self.schedule.fresh_in(step).stop - POOL
         for number in [n for n in self.kept if n < oldest]:
             del self.kept[number]

@@ -16,6 +16,10 @@ FORMER_NAMES = {"judges": "validation"}
 """By the key of an option in models and checkpoints of earlier versions, its key."""
 
 
+STREAMS = 16
+"""By default; as many processes make examples without reading anything twice."""
+
+
 @dataclass(frozen=True)
 class PretrainOptions:
     """What a pretraining run is made of; recorded in the model.
@@ -23,7 +27,7 @@ class PretrainOptions:
     Attributes
     ----------
     voices : str
-        Folder with one folder of clips per speaker.
+        Folder with one folder of clips per speaker, or shards (:mod:`.shards`).
     rooms : str, optional
         Folder of impulse responses.
     held_out : tuple of str
@@ -63,6 +67,9 @@ class PretrainOptions:
     style_strips : int
         Simulated strips, with several singers each, by which the statistics of references are
         fitted in the end (:mod:`.style_pairs`); with 0 the model has none of its own.
+    streams : int
+        Of clips, where the voices come in shards (:mod:`.shard_voices`); those of a run, whatever
+        the number of processes. More processes than streams read the same shards.
     """
 
     voices: str
@@ -81,6 +88,7 @@ class PretrainOptions:
     anchor_share: float = ANCHOR_SHARE
     bfloat16: bool = False
     style_strips: int = 400
+    streams: int = STREAMS
 
 
 def recorded(options: PretrainOptions) -> dict[str, Any]:
@@ -94,7 +102,8 @@ def recorded(options: PretrainOptions) -> dict[str, Any]:
 
 def with_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options that a model or a checkpoint records, with the keys of this version."""
-    return {FORMER_NAMES.get(name, name): value for name, value in options.items()}
+    named = {FORMER_NAMES.get(name, name): value for name, value in options.items()}
+    return {"streams": STREAMS, **named}
 
 
 def identity_of(options: PretrainOptions) -> dict[str, Any]:
