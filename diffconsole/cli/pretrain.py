@@ -68,6 +68,11 @@ __all__ = ["pretrain"]
     help="At the start; it falls to 0 along a cosine. To continue from a model use less: 5e-4.",
 )  # fmt: skip
 @click.option(
+    "--batch", type=click.IntRange(6, 1 << 16), default=48, show_default=True,
+    help="Sounds in each step, of all processes together; six make an example, and every process "
+    "needs one at least.",
+)  # fmt: skip
+@click.option(
     "--bfloat16", is_flag=True,
     help="Train in bfloat16 mixed precision: twice as fast on processors that have it.",
 )  # fmt: skip
@@ -84,7 +89,8 @@ __all__ = ["pretrain"]
 )  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Processes that make examples; a GPU wants as many as there are cores.",
+    help="Processes that make examples, for each process that trains; in all as many as there "
+    "are cores.",
 )  # fmt: skip
 @trust_option
 @device_option
@@ -105,6 +111,7 @@ def pretrain(
     start_from: str | None,
     average: bool,
     learning_rate: float,
+    batch: int,
     bfloat16: bool,
     anchor_share: float,
     style_strips: int,
@@ -117,19 +124,20 @@ def pretrain(
     """Train an encoder and a head on folders of voices, one folder per speaker or singer.
 
     Raw vocals whose right settings are known are made from the voices on the fly. Stop with
-    Ctrl-C and repeat the command to resume.
+    Ctrl-C and repeat the command to resume. Several processes, GPUs or machines: start it by
+    torchrun; the result is that of one.
     """
     from ..files import results_folder
     from ..files.results import files_of_model
-    from ..jobs.model_folder import check_model_folder, stopped
+    from ..jobs.model_folder import check_model_folder, interrupted, stopped
     from ..jobs.options import check_device
     from ..progress import bar
+    from ..training.distributed import one_speaks, process_group
     from ..training.pretraining.pretrain import CHECKPOINT, PretrainOptions
     from ..training.pretraining.pretrain import pretrain as run
 
     check_device(device)
     start = None if start_from in (None, "shipped") else Path(start_from)
-    check_model_folder(output, (CHECKPOINT,), force, inputs=files_of_model(start))
     options = PretrainOptions(
         voices=str(voices),
         rooms=None if rooms is None else str(rooms),
@@ -142,26 +150,40 @@ def pretrain(
         start_from=start_from,
         average=average,
         learning_rate=learning_rate,
+        batch=batch,
         seed=seed,
         anchor_share=anchor_share,
         bfloat16=bfloat16,
         style_strips=style_strips,
     )
-    with results_folder(output):
-        try:
-            with bar("pretraining", silent=report.silent) as update:
-                show = _pretrain_progress(update)
-                figures = run(
-                    options,
-                    output,
-                    resume=not force,
-                    device=device,
-                    workers=workers,
-                    report=show,
-                    trust_checkpoint=trust_checkpoint,
-                )
-        except KeyboardInterrupt:
-            raise stopped(output, (CHECKPOINT,)) from None
+    with (
+        process_group(device) as (processes, own_device),
+        one_speaks(processes, lambda: interrupted(output, (CHECKPOINT,))),
+    ):
+        if processes.is_first:
+            check_model_folder(output, (CHECKPOINT,), force, inputs=files_of_model(start))
+        else:
+            report = Report(quiet=True, as_json=False)
+        with results_folder(output if processes.is_first else None):
+            try:
+                with bar("pretraining", silent=report.silent) as update:
+                    show = _pretrain_progress(update)
+                    figures = run(
+                        options,
+                        output,
+                        resume=not force,
+                        device=own_device,
+                        workers=workers,
+                        report=show,
+                        trust_checkpoint=trust_checkpoint,
+                        processes=processes,
+                    )
+            except KeyboardInterrupt:
+                if processes.is_first:
+                    raise stopped(output, (CHECKPOINT,)) from None
+                raise
+        if not processes.is_first:
+            return
     fixed = figures.pop("fixed")
     lines = [f"{'':<11}model   one strip for all"]
     lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]

@@ -10,7 +10,7 @@ from ..errors import ModelError, OutputError
 from ..files import check_folder, check_output, clear_unfinished
 from ..files.results import MODEL_FILES, protect_inputs
 
-__all__ = ["check_model_folder", "stopped"]
+__all__ = ["check_model_folder", "interrupted", "stopped"]
 
 
 def check_model_folder(
@@ -63,3 +63,13 @@ def stopped(folder: Path, state_files: Sequence[str]) -> ModelError:
             f"stopped; the state is in {folder}: repeat the command, without --force, to resume"
         )
     return ModelError("stopped before the first state was kept; nothing is left of the run")
+
+
+def interrupted(folder: Path, state_files: Sequence[str]) -> ModelError:
+    """Return the error of a run of which another process is gone, and how to resume it."""
+    if any((folder / name).exists() for name in state_files):
+        return ModelError(
+            f"another process of the run is gone; the state is in {folder}: repeat the command, "
+            "without --force, to resume"
+        )
+    return ModelError("another process of the run is gone; nothing is left: start it again")

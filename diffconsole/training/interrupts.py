@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["uninterrupted"]
+__all__ = ["ignored_signals", "leave_signals_to_parent", "uninterrupted"]
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,3 +37,27 @@ def uninterrupted() -> Iterator[None]:
         handler = before[signal.Signals(which)]
         assert callable(handler)
         handler(which, frame)
+
+
+@contextmanager
+def ignored_signals(held: bool = True) -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM inside a ``with`` block, if asked: another process decides."""
+    if not held or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in HELD}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_signals_to_parent() -> None:
+    """Ignore SIGINT and SIGTERM from now on, in a process that ends with its parent.
+
+    A terminal and ``torchrun`` send them to a program's whole group; were the helpers to end at
+    once, their parent would fail in the middle of a step.
+    """
+    for number in HELD:
+        signal.signal(number, signal.SIG_IGN)

@@ -245,6 +245,8 @@ def _command(options: Mapping[str, Any]) -> str:
         command += " --average"
     if "learning_rate" in options:
         command += f" --learning-rate {options['learning_rate']:g}"
+    if options.get("batch", 48) != 48:
+        command += f" --batch {options['batch']}"
     if options.get("bfloat16"):
         command += " --bfloat16"
     if "anchor_share" in options:

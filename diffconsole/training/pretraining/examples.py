@@ -70,6 +70,10 @@ class Schedule:
         rng = np.random.default_rng((self.seed, 2, step))
         return (made - kept + rng.integers(0, kept, max(self.size - self.fresh, 0))).tolist()
 
+    def size_of(self, step: int) -> int:
+        """Number of examples that a step uses."""
+        return self.fresh + (max(self.size - self.fresh, 0) if step else 0)
+
 
 class Stream(IterableDataset):
     """Examples by their number, so that a resumed run gets what it would have got.
@@ -88,15 +92,18 @@ class Stream(IterableDataset):
         seed: int,
         first: int = 0,
         schedule: Schedule | None = None,
+        turn: tuple[int, int] = (0, 1),
     ) -> None:
+        self.turn = turn
         self.voices, self.rooms, self.strips = voices, rooms, strips
         self.mel, self.seed, self.first = mel, seed, first
         self.schedule = schedule or Schedule(seed)
 
     def __iter__(self) -> Iterator[dict[int, Example]]:
         worker = get_worker_info()
-        turns = worker.num_workers if worker else 1
-        step = self.first + (worker.id if worker else 0)
+        which, loaders = self.turn
+        turns = loaders * (worker.num_workers if worker else 1)
+        step = self.first + which + loaders * (worker.id if worker else 0)
         lost = self.schedule.fresh_in(self.first).start
         remade: set[int] = set()
         while True:
@@ -137,14 +144,16 @@ class Pool:
         self.schedule = schedule
         self.kept: dict[int, Example] = {}
 
-    def batch(self, step: int, made: Mapping[int, Example]) -> list[Tensor]:
-        """Keep what was made for a step, and return what the step uses."""
+    def batch(
+        self, step: int, made: Mapping[int, Example], rows: slice = slice(None)
+    ) -> list[Tensor]:
+        """Keep what was made for a step, and return what the step uses, or some rows of it."""
         # Copies: what another process sent keeps a file open as long as it lives.
         self.kept.update(
             {n: (sounds.clone(), target.clone()) for n, (sounds, target) in made.items()}
         )
         numbers = [*self.schedule.fresh_in(step), *self.schedule.again_in(step)]
-        examples = [self.kept[number] for number in numbers]
+        examples = [self.kept[number] for number in numbers[rows]]
         oldest = self.schedule.fresh_in(step).stop - POOL
         for number in [n for n in self.kept if n < oldest]:
             del self.kept[number]

@@ -22,38 +22,36 @@ from __future__ import annotations
 
 import copy
 import datetime
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ...encoders.logmel import LogMelEncoder
 from ...errors import ModelError
+from ...model.predictor import Predictor
 from ...strip.anchor import anchor
 from ...strip.parameters import PARAMETERS
-from ..checkpoint import load_checkpoint, save_checkpoint
-from ..interrupts import uninterrupted
+from ..distributed import SINGLE_PROCESS, Workers
 from .anchoring import pooled_raw_vocals, settle, undo_anchoring
-from .card import pretrain_card, sources_of
-from .examples import SOUNDS, Pool, Schedule, Stream
-from .pretrain_model import PretrainModel, make_validation_set, means_of, validate
-from .pretrain_options import PretrainOptions, identity_of, recorded, with_present_names
+from .card import pretrain_card
+from .examples import Stream
+from .material import Material, load_material
+from .pretrain_model import PretrainModel, ValidationSet, make_validation_set, means_of, validate
+from .pretrain_options import PretrainOptions, recorded
 from .simulate import Example as Raw
-from .simulate import Voices, load_rooms, load_voices, simulate
+from .simulate import Voices, simulate
 from .starting_model import mean_with, starting_model, take_over
 from .strips import Strips
 from .style_pairs import fit_model_statistics
 from .targets import settings_loss
+from .training_run import Report, TrainingRun
 
 __all__ = ["PretrainOptions", "held_out_examples", "mean_with", "pretrain"]
 
 HELD_OUT_SEED = 2**31 - 1
-TIMES_USED = 4.0
 VALIDATIONS = 25
 """Over a run; by time at most one a minute."""
 
@@ -79,9 +77,10 @@ def pretrain(
     resume: bool = True,
     device: str = "cpu",
     workers: int = 1,
-    report: Callable[[dict[str, Any]], None] = lambda _: None,
+    report: Report = lambda _: None,
     validation: int = 96,
     trust_checkpoint: bool = False,
+    processes: Workers = SINGLE_PROCESS,
 ) -> dict[str, Any]:
     """Train a predictor and write it to `folder`.
 
@@ -99,24 +98,29 @@ def pretrain(
     device : str
         ``"cpu"`` or ``"cuda"``.
     workers : int
-        Processes that make examples.
+        Processes that make examples, for each process that trains.
     validation : int
         Number of examples of the validation speakers.
     trust_checkpoint : bool
         Start from a model that runs its author's code when it is opened.
+    processes : Workers
+        Those that train together (:func:`diffconsole.training.distributed.process_group`). They
+        share each batch, and end with the weights that one alone would; the first one writes.
 
     Returns
     -------
     dict
         The figures of the model on the validation speakers, beside those of the one fixed
-        strip that is the anchor.
+        strip that is the anchor. In processes other than the first, the figures of the best
+        state alone.
 
     Raises
     ------
     ModelError
         A speaker to hold out is not there, none is left to train on, the model to start from is
-        of another kind or was trained on a speaker that is held out here, or the folder holds the
-        checkpoint of a run with other data or options.
+        of another kind or was trained on a speaker that is held out here, the folder holds the
+        checkpoint of a run with other data or options, or there are more processes than examples
+        in a batch.
     AudioError
         The voices or rooms cannot be read.
     """
@@ -126,206 +130,112 @@ def pretrain(
     if options.steps == 0 and options.start_from is None:
         raise ModelError("0 steps leave weights of chance; name the model to start from")
     start = None if options.start_from is None else starting_model(options, trust_checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    roles = (("hold out", options.held_out), ("validate on", options.validation))
-    if Path(options.voices).is_dir():
-        # Before minutes of reading.
-        _check_people(options, roles, {p.name for p in Path(options.voices).iterdir()})
-    voices = load_voices(options.voices, options.reference, options.finished)
-    _check_people(options, roles, set(voices.clips))
-    rooms = load_rooms(options.rooms)
-    # Read now: what is wrong with a manifest shall not be said when the time is over.
-    sources = {
-        "voices": sources_of(options.voices, "person"),
-        "rooms": sources_of(options.rooms, "kind"),
-        **({"finished": sources_of(options.finished, "song")} if options.finished else {}),
-    }
-    apart = {*options.held_out, *options.validation}
-    people = [p for p in voices.clips if p not in apart]
-    if not people:
-        raise ModelError(f"{options.voices}: all speakers are held out; leave some to train on")
+    if processes.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+    material = load_material(options)
     strips = Strips.around_anchor()
-    pretrain_model = PretrainModel(options.bfloat16)
-    model = pretrain_model.model
-    assert isinstance(model.encoder, LogMelEncoder)
-    mel = copy.deepcopy(model.encoder.mel)
-    medians = strips.middle
-    middle = torch.tensor([p.to_normalised(medians[p.key]) for p in PARAMETERS])
-    for head, at in (
-        (model.head, anchor()),
-        (model.style, middle),
-        (pretrain_model.listener, middle),
-    ):
-        assert head is not None
-        head.start_at(at)
+    trained = _untrained(options, strips)
+    model = trained.model
     if start is not None:
         take_over(model, start, options)
-    pretrain_model.to(device)
-    strangers = voices.of(options.validation or options.held_out or people)
-    validating = Stream(strangers, rooms, strips, mel, HELD_OUT_SEED, 0)
-    validation_set = make_validation_set(validating, validation)
-    known = voices.of(people), rooms, strips, options.seed, validation
+    trained.to(device)
+    assert isinstance(model.encoder, LogMelEncoder)
+    mel = copy.deepcopy(model.encoder.mel).cpu()
+    run = TrainingRun(trained, options, folder / CHECKPOINT, processes, device, report)
+    validating = Stream(material.strangers, material.rooms, strips, mel, HELD_OUT_SEED, 0)
+    validation_set = make_validation_set(validating, validation, processes)
+    known = material.known, material.rooms, strips, options.seed, validation
     began_with: dict[str, float] = {}
     if start is not None:
-        began_with = _kept(validate(pretrain_model, validation_set))
+        began_with = _kept(validate(trained, validation_set, processes))
         undo_anchoring(start, *known)
         take_over(model, start, options)
-    optimizer = torch.optim.AdamW(
-        pretrain_model.parameters(), lr=options.learning_rate, weight_decay=0.01
-    )
-    progress: dict[str, Any] = {
-        "step": 0,
-        "seconds": 0.0,
-        "best": None,
-        "options": identity_of(options),
-    }
-    best: dict[str, Tensor] = {}
-    checkpoint = folder / CHECKPOINT
-    if resume and checkpoint.exists():
-        # A run of before there were options in it is of these.
-        like = {key: progress[key] for key in ("step", "seconds", "best")}
-        progress, best = load_checkpoint(checkpoint, pretrain_model, optimizer, like)
-        stored = with_present_names(progress.get("options", identity_of(options)))
-        if stored != identity_of(options):
-            raise ModelError(
-                f"{folder}: holds an unfinished run with other data or options; repeat that "
-                "command to finish it, or add --force to start again"
-            )
-
-    if start is not None and "started_from" not in progress:
-        progress["started_from"] = {
+    if resume:
+        run.resume()
+    if start is not None and "started_from" not in run.progress:
+        run.progress["started_from"] = {
             **{name: start.info[name] for name in RECORDED if name in start.info},
             "held_out": began_with,
         }
+    stream = Stream(
+        material.training, material.rooms, strips, mel, options.seed, run.progress["step"],
+        run.schedule, (processes.rank, processes.size),
+    )  # fmt: skip
+    run.train(stream, workers, validation_set, VALIDATIONS)
+    if not processes.is_first:
+        return dict(run.progress["best"])
+    return _finish(run, start, material, strips, validating, validation)
 
-    units = max(1, options.batch // SOUNDS)
-    fresh = max(1, round(units / TIMES_USED))
-    schedule = Schedule(options.seed, fresh, units)
-    stream = Stream(voices.of(people), rooms, strips, mel, options.seed, progress["step"], schedule)
-    loader = DataLoader(
-        stream, None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
-    )
-    pool = Pool(schedule)
-    budget = options.minutes * 60.0
-    began = time.monotonic() - progress["seconds"]
-    saved = validated_at = time.monotonic()
-    pretrain_model.train()
 
-    def keep() -> None:
-        progress["seconds"] = time.monotonic() - began
-        save_checkpoint(checkpoint, pretrain_model, optimizer, progress, best)
+def _untrained(options: PretrainOptions, strips: Strips) -> PretrainModel:
+    """Weights of chance, with heads that start at one strip."""
+    trained = PretrainModel(options.bfloat16)
+    medians = strips.middle
+    middle = torch.tensor([p.to_normalised(medians[p.key]) for p in PARAMETERS])
+    for head, at in (
+        (trained.model.head, anchor()),
+        (trained.model.style, middle),
+        (trained.listener, middle),
+    ):
+        assert head is not None
+        head.start_at(at)
+    return trained
 
-    def validate_state() -> None:
-        nonlocal best
-        figures = validate(pretrain_model, validation_set)
-        report({"held_out": figures, "step": progress["step"]})
-        with uninterrupted():
-            progress["validated"] = progress["step"]
-            if progress["best"] is None or figures["sum"] < progress["best"]["sum"]:
-                progress["best"] = figures
-                best = {k: v.detach().cpu().clone() for k, v in pretrain_model.state_dict().items()}
 
-    def spent() -> float:
-        """Share of the budget that is gone."""
-        if options.steps is not None:
-            return float(progress["step"] / options.steps) if options.steps else 1.0
-        return (time.monotonic() - began) / budget
-
-    def step(sounds: Tensor, target: Tensor, share: float) -> float:
-        for group in optimizer.param_groups:
-            warm = min(1.0, (progress["step"] + 1) / 100)
-            group["lr"] = options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * share))
-        losses = pretrain_model(sounds.to(device), target.to(device))
-        optimizer.zero_grad(set_to_none=True)
-        losses["sum"].mean().backward()
-        torch.nn.utils.clip_grad_norm_(pretrain_model.parameters(), 5.0)
-        optimizer.step()
-        progress["step"] += 1
-        return float(losses["sum"].detach().mean())
-
-    def is_time_to_validate() -> bool:
-        if options.steps is None:
-            return time.monotonic() - validated_at > max(60.0, budget / VALIDATIONS)
-        number, every = progress["step"], max(1, round(options.steps / VALIDATIONS))
-        # Runs of earlier versions have it under another name.
-        last = progress.get("validated", progress.get("judged", 0))
-        return bool(number % every == 0 and number != last)
-
-    try:
-        for made in loader:
-            share = spent()
-            if share >= 1.0:
-                break
-            if is_time_to_validate():
-                validate_state()
-                validated_at = time.monotonic()
-            batch = pool.batch(progress["step"], made)
-            # Half a step is no state that a run can resume from.
-            with uninterrupted():
-                loss = step(batch[0], batch[1], share)
-            report({"fraction": share, "step": progress["step"], "loss": loss})
-            if time.monotonic() - saved > 120.0:
-                keep()
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        keep()
-        raise
-    validate_state()
-    # What follows takes minutes: a run that is stopped there resumes there.
-    keep()
-    pretrain_model.load_state_dict(best)
-    pretrain_model.eval()
-    figures = dict(progress["best"])
-    if options.average and start is not None:
-        mean_with(model, start)
-        figures = _kept(validate(pretrain_model, validation_set))
-        pretrain_model.eval()
+def _finish(
+    run: TrainingRun,
+    start: Predictor | None,
+    material: Material,
+    strips: Strips,
+    validating: Stream,
+    validation: int,
+) -> dict[str, Any]:
+    """Anchor and calibrate the best state, measure it, and write the model."""
+    trained, options, device = run.trained, run.options, run.device
+    model = trained.model
+    assert isinstance(model.encoder, LogMelEncoder)
+    trained.load_state_dict(run.best)
+    trained.eval()
+    figures = dict(run.progress["best"])
     # Twice as many: what a state is chosen by needs fewer examples than a calibration.
     enough = make_validation_set(validating, 2 * validation)
-    settle(pretrain_model, pooled_raw_vocals(model.encoder, *known), enough, options.anchor_share)
-    figures |= _kept(validate(pretrain_model, validation_set))
-    pretrain_model.eval()
+    validation_set = ValidationSet(enough.sounds[:validation], enough.target[:validation])
+    if options.average and start is not None:
+        mean_with(model, start)
+        figures = _kept(validate(trained, validation_set))
+        trained.eval()
+    known = material.known, material.rooms, strips, options.seed, validation
+    settle(trained, pooled_raw_vocals(model.encoder, *known), enough, options.anchor_share)
+    figures |= _kept(validate(trained, validation_set))
+    trained.eval()
     at = anchor().to(device).expand(len(validation_set), -1)
     truth = validation_set.target[:, 0].to(device)
     figures["fixed"] = means_of(settings_loss(at, torch.full_like(at, -3.0), truth))
     if options.style_strips:
         # On the CPU: another device would give other statistics.
-        pretrain_model.to("cpu")
+        trained.to("cpu")
         model.style_statistics = fit_model_statistics(
-            model, voices.of(people), strangers, rooms, options.style_strips, options.seed,
-            report_progress=lambda share: report({"statistics": share}),
+            model, material.known, material.strangers, material.rooms, options.style_strips,
+            options.seed, report_progress=lambda share: run.report({"statistics": share}),
         )  # fmt: skip
     info: dict[str, Any] = {
         "trained": datetime.date.today().isoformat(),
         "options": recorded(options),
-        "steps": progress["step"],
+        "steps": run.progress["step"],
         "budget": "steps" if options.steps is not None else "minutes",
         "anchor_share": options.anchor_share,
-        "people": people,
+        "people": material.people,
         "held_out": figures,
-        "sources": sources,
+        "sources": material.sources,
     }
     if model.style_statistics is not None:
         info["style_statistics"] = model.style_statistics.source
-    if "started_from" in progress:
-        info["started_from"] = progress["started_from"]
-    model.save(folder, info, pretrain_card(info))
-    checkpoint.unlink(missing_ok=True)
+    if "started_from" in run.progress:
+        info["started_from"] = run.progress["started_from"]
+    model.save(run.checkpoint.parent, info, pretrain_card(info))
+    run.checkpoint.unlink(missing_ok=True)
     return figures
-
-
-def _check_people(
-    options: PretrainOptions, roles: Sequence[tuple[str, Sequence[str]]], there: set[str]
-) -> None:
-    for role, names in roles:
-        unknown = sorted(set(names) - there)
-        if unknown:
-            raise ModelError(f"{options.voices}: no folder {unknown[0]!r} to {role}")
 
 
 def _kept(figures: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in figures.items() if name in KEPT}
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)

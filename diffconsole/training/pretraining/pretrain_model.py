@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from ...encoders import create
 from ...encoders.logmel import LogMelEncoder
 from ...model.head import Head
 from ...model.predictor import Predictor
+from ..distributed import SINGLE_PROCESS, Workers
+from ..global_batch import BatchPart, use_global_batch
 from .examples import SOUNDS, Stream
 from .targets import settings_loss
 
@@ -31,6 +34,9 @@ LISTEN_WEIGHT, STYLE_WEIGHT, MATCH_WEIGHT, TEMPERATURE = 1.0, 1.0, 0.1, 0.1
 PROCESSED = (1, 2, 4, 5)
 """The sounds of an example that went through a strip."""
 
+CHUNK = 8
+"""Examples that are validated at once, and among which passages have to be found then."""
+
 
 class PretrainModel(nn.Module):
     """The predictor, and what it learns by and leaves behind: a listener and a projection."""
@@ -42,6 +48,12 @@ class PretrainModel(nn.Module):
         dim = self.model.encoder.dim
         self.listener = Head(dim, self.model.hidden)
         self.projection = nn.Linear(2 * dim, 64)
+        self.part: BatchPart | None = None
+
+    def share_batch(self, part: BatchPart) -> None:
+        """Train on these rows of each batch; everything acts on the whole batch from now on."""
+        self.part = part
+        use_global_batch(self, part)
 
     def forward(self, sounds: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the losses, ``(batch,)`` each, of examples as :data:`.examples.Example` has them.
@@ -68,7 +80,9 @@ class PretrainModel(nn.Module):
             )["total"]
             for reference in references
         ]).mean(dim=0)  # fmt: skip
-        match = match_loss(*self.projection(processed).unbind(dim=1))
+        part = self.part if self.training else None
+        one, two, three, four = self.projection(processed).unbind(dim=1)
+        match = match_loss(one, two, three, four, part)
         return {
             **finish,
             "listen": listen,
@@ -92,7 +106,9 @@ class PretrainModel(nn.Module):
         return Head.pool(frames.float()).reshape(len(sounds), SOUNDS, -1)
 
 
-def match_loss(first: Tensor, second: Tensor, third: Tensor, other: Tensor) -> Tensor:
+def match_loss(
+    first: Tensor, second: Tensor, third: Tensor, other: Tensor, part: BatchPart | None = None
+) -> Tensor:
     """Return how badly passages through one strip are recognised among others, ``(batch,)``.
 
     ``−log(exp(a·p/τ) / (Σ exp(a·b/τ) + exp(a·o/τ)))``, cosine similarities, τ = 0.1: the first
@@ -105,14 +121,22 @@ def match_loss(first: Tensor, second: Tensor, third: Tensor, other: Tensor) -> T
     ----------
     first, second, third, other : Tensor
         ``(batch, dim)``.
+    part : BatchPart, optional
+        Which rows of the batch these are, where several processes share it; the others are among
+        those to find them in.
     """
     first, second, third, other = (
         nn.functional.normalize(each, dim=-1) for each in (first, second, third, other)
     )
     own = torch.arange(len(first), device=first.device)
+    candidates: Sequence[Tensor] = (first, second, third)
+    if part is not None and part.workers.size > 1:
+        own = own + part.rows.start
+        candidates = part.all_rows(torch.stack((first, second, third), dim=1)).unbind(dim=1)
     losses = []
-    for anchor, positive in ((first, second), (second, first), (first, third), (third, first)):
-        alike = torch.cat((anchor @ positive.T, (anchor * other).sum(-1, keepdim=True)), dim=1)
+    for anchor, positive in ((first, 1), (second, 0), (first, 2), (third, 0)):
+        among = anchor @ candidates[positive].T
+        alike = torch.cat((among, (anchor * other).sum(-1, keepdim=True)), dim=1)
         losses.append(nn.functional.cross_entropy(alike / TEMPERATURE, own, reduction="none"))
     return torch.stack(losses).mean(dim=0)
 
@@ -135,9 +159,19 @@ class ValidationSet:
         return len(self.sounds)
 
 
-def make_validation_set(stream: Stream, count: int) -> ValidationSet:
-    """Make the examples that states are compared on."""
-    examples = [stream.example((stream.seed, number)) for number in range(count)]
+def make_validation_set(
+    stream: Stream, count: int, workers: Workers = SINGLE_PROCESS
+) -> ValidationSet:
+    """Make the examples that states are compared on.
+
+    Several processes take turns, :data:`CHUNK` examples each, and get their own ones only.
+    """
+    mine: Sequence[int] = range(count)
+    if workers.size > 1:
+        mine = [n for n in mine if n // CHUNK % workers.size == workers.rank]
+    examples = [stream.example((stream.seed, number)) for number in mine]
+    if not examples:
+        return ValidationSet(torch.empty(0), torch.empty(0))
     return ValidationSet(*map(torch.stack, zip(*examples, strict=True)))
 
 
@@ -164,15 +198,24 @@ def means_of(losses: dict[str, Tensor]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def validate(pretrain_model: PretrainModel, validation_set: ValidationSet) -> dict[str, float]:
-    """Return the mean of each loss over the validation set."""
+def validate(
+    pretrain_model: PretrainModel,
+    validation_set: ValidationSet,
+    workers: Workers = SINGLE_PROCESS,
+) -> dict[str, float]:
+    """Return the mean of each loss over the validation set, which several processes may share."""
     pretrain_model.eval()
     device = next(pretrain_model.parameters()).device
-    found = [
-        pretrain_model(sounds.to(device), target.to(device))
-        for sounds, target in zip(
-            validation_set.sounds.split(8), validation_set.target.split(8), strict=True
+    mine = [
+        {name: loss.cpu() for name, loss in pretrain_model(*(p.to(device) for p in part)).items()}
+        for part in zip(
+            validation_set.sounds.split(CHUNK), validation_set.target.split(CHUNK), strict=True
         )
+        if len(part[0])
     ]
     pretrain_model.train()
+    parts = workers.gather(mine)
+    found = [
+        parts[i % workers.size][i // workers.size] for i in range(sum(len(part) for part in parts))
+    ]
     return means_of({name: torch.cat([f[name] for f in found]) for name in found[0]})
