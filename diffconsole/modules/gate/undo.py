@@ -71,8 +71,8 @@ def settings_for(voice: np.ndarray, sample_rate: int, noise_dbfs: float) -> dict
 
     The threshold lies 4 dB above the peaks of the noise and at least 8 dB below the quiet part of
     what is sung; the range brings the noise to −74 dBFS, by 20 dB at most. Where the noise is lower
-    than that, reaches up to the voice, or is rumble below 200 Hz, which the high-pass takes away, the
-    range is 0.
+    than that, reaches up to the voice, or is rumble below 200 Hz, which the high-pass takes away,
+    the range is 0.
 
     Parameters
     ----------

@@ -31,12 +31,12 @@ from ...model.switches import RULES, is_on
 from ...model.voice_features import MIN_FEATURE_STD, extract_voice_features
 from ...strip.later import LATER, rest_value
 from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS
+from .pretrain_options import MODULE_EXAMPLES
 from .simulate import SAMPLE_RATE, Voices, simulate
 from .strips import Strips
 
-__all__ = ["EXAMPLES", "learnable_modules", "learn_modules"]
+__all__ = ["learn_modules", "learnable_modules"]
 
-EXAMPLES = 2000
 VALIDATION_SHARE = 0.25
 SEED = 5
 DECAYS = (0.003, 0.01, 0.03, 0.1)
@@ -68,7 +68,7 @@ def learn_modules(
     rooms: Sequence[np.ndarray],
     strips: Strips,
     *,
-    examples: int = EXAMPLES,
+    examples: int = MODULE_EXAMPLES,
     seed: int = 0,
     report_progress: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:

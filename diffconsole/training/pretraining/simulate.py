@@ -33,7 +33,16 @@ from ...strip.later import LATER
 from ...strip.parameters import BY_KEY, CHAIN, MODULES, PARAMETERS
 from .strips import Strips
 
-__all__ = ["Example", "Voices", "crop", "levelled", "load_rooms", "load_voices", "simulate", "undone"]
+__all__ = [
+    "Example",
+    "Voices",
+    "crop",
+    "levelled",
+    "load_rooms",
+    "load_voices",
+    "simulate",
+    "undone",
+]
 
 SAMPLE_RATE = 44100
 SECONDS = 5.0
