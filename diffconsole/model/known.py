@@ -17,7 +17,9 @@ from .switches import RULES
 __all__ = ["Known"]
 
 LONGEST_LIST = 200
-LEAST_LIKELY = 0.5
+LEAST_LIKELY = 0.7
+"""From which probability a later module is on: to do without one that is needed costs less than to
+have one that is not."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,15 @@ class Known:
         fixed = torch.tensor([key in self.unknown for key in KEYS], device=chosen.device)
         return torch.where(fixed, chosen.new_tensor(normalised_rest(KEYS)), chosen)
 
-    def with_unlikely_at_rest(
+    def with_decided_switches(
         self, settings: Mapping[str, float], likely: Mapping[str, float]
     ) -> dict[str, float]:
-        """Return settings in which later modules that are likelier off than on do nothing.
+        """Return settings in which later modules that are not clearly needed do nothing.
 
-        Of a module that an engineer uses on some voices only, as a de-esser, the mean of what is
-        right lies between off and on, and would do a little to every voice.
+        Of a module that an engineer uses on some voices only, as a de-esser, the mean m of what is
+        right lies between off and on, and would do a little to every voice. Where it is on with a
+        probability p of at least 0.7, the setting that is 0 where it is off has the mean of the
+        others, ``m/p``.
 
         Parameters
         ----------
@@ -81,6 +85,10 @@ class Known:
         for module in LATER - self.off:
             if likely.get(module, 1.0) < LEAST_LIKELY:
                 found |= {k: v for k, v in neutral_settings(module).items() if k in settings}
+            elif (
+                module in RULES and (amount := BY_KEY[RULES[module].key]).idle == amount.low == 0.0
+            ):
+                found[amount.key] = amount.clip(settings[amount.key] / likely.get(module, 1.0))
         return found
 
     def without_untrained(self) -> Known:

@@ -13,12 +13,14 @@ USED_SHARE = 0.6
 """Of the simulated vocals; the esses of the others are as they were."""
 
 SPLIT_HZ = (4500.0, 8000.0)
-SHARPER_DB = (2.0, 10.0)
+SHARPER_DB = (3.0, 12.0)
+LEFT_DB = 2.0
+"""By what the threshold lies above the loudest esses of the voice as it was."""
 MORE_RANGE = 1.2
 """The range, over what the esses were sharpened by: the sharpest of them need more than most."""
 
 FINISHED_SHARE = 0.98
-"""The threshold lies where this share of a finished voice lies below it."""
+"""Of the time a finished voice lies below what counts as its loudest esses."""
 
 LEAST_THRESHOLD_DB = -16.0
 """A voice that stays below has no esses that could be sharpened."""
@@ -34,7 +36,7 @@ def undo(
     """Sharpen the esses of a finished voice, in three of five voices.
 
     What lies above a split is turned up the more, the louder it is for this voice by the
-    de-esser's own measure; the threshold is where the loudest esses of the voice lay before.
+    de-esser's own measure; the threshold is 2 dB above where the loudest esses of the voice lay.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def undo(
     finished_db = float(np.quantile(ratio_db[sung], FINISHED_SHARE))
     settings = {
         "freq_hz": freq_hz,
-        "threshold_db": min(max(finished_db, LEAST_THRESHOLD_DB), 0.0),
+        "threshold_db": min(max(finished_db, LEAST_THRESHOLD_DB) + LEFT_DB, 0.0),
         "range_db": 0.0,
         "attack_ms": TIMES_MS[0],
         "release_ms": TIMES_MS[1],

@@ -17,18 +17,19 @@ NOISE_DBFS = (-110.0, -45.0)
 TILTS_DB = (-9.0, 3.0)
 """Per octave, from a room's hum to a hissing preamplifier."""
 
-RATIO, ATTACK_MS, HOLD_MS, RELEASE_MS = 1.6, 1.0, 60.0, 150.0
+RATIO, ATTACK_MS, HOLD_MS, RELEASE_MS = 4.0, 1.0, 60.0, 150.0
 QUIET_DBFS = -74.0
 """What the noise is turned down to, its root mean square."""
 
-LEAST_DB, MOST_DB = 3.0, 20.0
-PEAKS_DB = 8.0
+LEAST_DB, MOST_DB = 3.0, 15.0
+PEAKS_DB = 10.5
 """By what the detector's level of noise lies above its root mean square."""
 
-ABOVE_NOISE_DB, BELOW_VOICE_DB = 4.0, 8.0
+ABOVE_NOISE_DB, BELOW_VOICE_DB = 5.0, 8.0
 VOICE_PERCENT, SUNG_DB = 20.0, 24.0
-FRAME_SECONDS, PAUSE_FRAMES, STEADY_DB = 0.02, 12, 1.5
-"""A pause is a quarter of a second of frames whose levels differ by no more, as steady noise's."""
+FRAME_SECONDS, PAUSE_FRAMES, STEADY_DB, PAUSE_BELOW_DB = 0.02, 10, 1.5, 20.0
+"""A pause is a fifth of a second of frames whose levels differ by no more, as steady noise's, and
+lie so far below the loud ones: a held tone is steady too."""
 
 RUMBLE_HZ, MOST_RUMBLE_DB = 200.0, 6.0
 POINTS = 32
@@ -69,8 +70,8 @@ def undo(
 def settings_for(voice: np.ndarray, sample_rate: int, noise_dbfs: float) -> dict[str, float]:
     """Return what an engineer sets who sees the levels of a vocal.
 
-    The threshold lies 4 dB above the peaks of the noise and at least 8 dB below the quiet part of
-    what is sung; the range brings the noise to −74 dBFS, by 20 dB at most. Where the noise is lower
+    The threshold lies 5 dB above the peaks of the noise and at least 8 dB below the quiet part of
+    what is sung; the range brings the noise to −74 dBFS, by 15 dB at most. Where the noise is lower
     than that, reaches up to the voice, or is rumble below 200 Hz, which the high-pass takes away,
     the range is 0.
 
@@ -90,9 +91,10 @@ def settings_for(voice: np.ndarray, sample_rate: int, noise_dbfs: float) -> dict
     all_dbfs = noise_dbfs
     if len(frames_db) >= PAUSE_FRAMES:
         windows = np.lib.stride_tricks.sliding_window_view(frames_db, PAUSE_FRAMES)
-        steady = np.flatnonzero(windows.std(axis=1) < STEADY_DB)
+        highest_db = np.percentile(frames_db, 95.0) - PAUSE_BELOW_DB
+        is_pause = (windows.std(axis=1) < STEADY_DB) & (windows.mean(axis=1) < highest_db)
+        steady = np.flatnonzero(is_pause)
         if len(steady):
-            # A held tone is steady too, but not the quietest part of a passage with a pause in it.
             at = int(steady[np.argmin(windows.mean(axis=1)[steady])])
             all_dbfs = float(windows[at].mean())
             noise_dbfs = float(above_db[at : at + PAUSE_FRAMES].mean())

@@ -39,7 +39,9 @@ __all__ = ["learn_modules", "learnable_modules"]
 
 VALIDATION_SHARE = 0.25
 SEED = 5
-DECAYS = (0.003, 0.01, 0.03, 0.1)
+DECAYS = tuple((hidden, voice) for hidden in (0.1, 0.3, 1.0) for voice in (0.001, 0.01))
+"""Of the hidden layer's weights and of the voice features': there are far more of the former."""
+
 STEPS, LEARNING_RATE = 400, 0.02
 LEAST_RELEVANCE = 0.05
 LOWEST_REST = 1e-4
@@ -119,14 +121,14 @@ def learn_modules(
         raise ModelError(f"modules are learnt on the encoder logmel, not {model.encoder.name}")
     ordered = [m.key for m in CHAIN if m.key in modules]
     count = max(1, round(VALIDATION_SHARE * examples))
-    made = []
+    both = {}
     for voices, first, number in ((train, 0, examples), (validation, examples, count)):
-        made.append(
-            _examples(
-                model, ordered, voices, rooms, strips, seed, number, first,
-                lambda done, first=first: report_progress((first + done) / (examples + count)),
-            )
-        )  # fmt: skip
+
+        def report(done: int, first: int = first) -> None:
+            report_progress((first + done) / (examples + count))
+
+        both[first] = _examples(model, ordered, voices, rooms, strips, seed, number, first, report)
+    made = list(both.values())
     places = [i for i, p in enumerate(PARAMETERS) if p.module in ordered]
     _fill_rows(model, places, *made)
     model.known = Known(
@@ -173,11 +175,12 @@ def _fill_rows(
         least = torch.tensor(MIN_FEATURE_STD)
         head.voice_mean.copy_(train.voice.mean(dim=0))
         head.voice_std.copy_(torch.maximum(train.voice.std(dim=0), least))
+    weight = _relevance(validation.target)[:, list(places)]
     best: tuple[float, _Rows] | None = None
-    for decay in DECAYS:
+    for decays in DECAYS:
         rows = _Rows(head, places)
-        rows.fit(train, decay)
-        loss = float(rows.loss(validation).detach())
+        rows.fit(train, *decays)
+        loss = float(rows.loss(validation, weight).detach())
         if best is None or loss < best[0]:
             best = loss, rows
     assert best is not None
@@ -205,25 +208,25 @@ class _Rows(nn.Module):
         logits = self.mean(of.hidden) + self.voice(z)
         return logits.sigmoid(), self.log_variance(of.hidden).clamp(LEAST_LOG_VARIANCE, 1.0)
 
-    def loss(self, of: _Examples) -> Tensor:
+    def loss(self, of: _Examples, weight: Tensor) -> Tensor:
         mean, log_variance = self(of)
         squared = (of.target[:, self.places] - mean) ** 2
-        weight = _relevance(of.target)[:, self.places]
         return (weight * (squared * torch.exp(-log_variance) + log_variance)).mean()
 
-    def fit(self, train: _Examples, decay: float) -> None:
+    def fit(self, train: _Examples, hidden_decay: float, voice_decay: float) -> None:
+        weight = _relevance(train.target)[:, self.places]
         middle = train.target[:, self.places].mean(dim=0).clamp(0.005, 0.995)
         with torch.no_grad():
             self.mean.bias.copy_(torch.logit(middle))
             self.log_variance.bias.fill_(-3.0)
         optimizer = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
-        weights = (self.mean.weight, self.voice.weight, self.log_variance.weight)
         for step in range(STEPS):
             for group in optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * 0.5 * (1.0 + np.cos(np.pi * step / STEPS))
-            penalty = torch.stack([weight.square().sum() for weight in weights]).sum()
+            hidden = self.mean.weight.square().sum() + self.log_variance.weight.square().sum()
+            penalty = hidden_decay * hidden + voice_decay * self.voice.weight.square().sum()
             optimizer.zero_grad(set_to_none=True)
-            (self.loss(train) + decay * penalty).backward()
+            (self.loss(train, weight) + penalty).backward()
             optimizer.step()
 
     def write(self) -> None:

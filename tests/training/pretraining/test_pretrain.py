@@ -43,7 +43,6 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> PretrainOptions:
         batch=3,
         style_strips=5,
         module_examples=12,
-        module_examples=0,
     )
 
 
