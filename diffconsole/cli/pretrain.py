@@ -88,7 +88,7 @@ __all__ = ["pretrain"]
     "figures serve.",
 )  # fmt: skip
 @click.option(
-    "--module-examples", type=click.IntRange(min=0), default=2000, show_default=True,
+    "--module-examples", type=click.IntRange(min=0), default=1200, show_default=True,
     help="Simulated raw vocals by which modules that came after version 1.0 of the preset format "
     "are learnt in the end; 0: the model leaves them off.",
 )  # fmt: skip

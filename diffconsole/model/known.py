@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..strip.later import LATER, UNTRAINED, missing_modules, normalised_rest
-from ..strip.parameters import BY_KEY, MODULES, is_on, neutral_settings, section_name
+from ..strip.parameters import BY_KEY, MODULES, is_on, section_name
 from .rows import KEYS
 from .switches import RULES
 
@@ -64,10 +64,10 @@ class Known:
         fixed = torch.tensor([key in self.unknown for key in KEYS], device=chosen.device)
         return torch.where(fixed, chosen.new_tensor(normalised_rest(KEYS)), chosen)
 
-    def with_decided_switches(
+    def decided(
         self, settings: Mapping[str, float], likely: Mapping[str, float]
     ) -> dict[str, float]:
-        """Return settings in which later modules that are not clearly needed do nothing.
+        """Return settings without those of later modules that are not clearly needed.
 
         Of a module that an engineer uses on some voices only, as a de-esser, the mean m of what is
         right lies between off and on, and would do a little to every voice. Where it is on with a
@@ -84,7 +84,7 @@ class Known:
         found = dict(settings)
         for module in LATER - self.off:
             if likely.get(module, 1.0) < LEAST_LIKELY:
-                found |= {k: v for k, v in neutral_settings(module).items() if k in settings}
+                found = {k: v for k, v in found.items() if BY_KEY[k].module != module}
             elif (
                 module in RULES and (amount := BY_KEY[RULES[module].key]).idle == amount.low == 0.0
             ):

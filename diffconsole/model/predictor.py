@@ -275,10 +275,11 @@ class Predictor(nn.Module):
         low_end = None if "eq" in off else low_end_of(take.mono[0], take.sample_rate)
         held = settings if low_end is None else hold_low_end(settings, low_end)
         likely_of = dict(zip(RULES, likely.tolist(), strict=True))
-        final = without_inaudible(self.known.with_decided_switches(held, likely_of))
+        final = without_inaudible(self.known.decided(held, likely_of))
         uncertainty = {
             key: (min(low, final[key]), max(high, final[key]))
             for key, (low, high) in uncertainty.items()
+            if key in final
         }
         return Prediction(
             final,

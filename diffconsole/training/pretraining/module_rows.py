@@ -39,6 +39,9 @@ __all__ = ["learn_modules", "learnable_modules"]
 
 VALIDATION_SHARE = 0.25
 SEED = 5
+SECONDS = 12.0
+"""Of a vocal: long enough to have pauses, as noise is only visible there."""
+
 DECAYS = tuple((hidden, voice) for hidden in (0.1, 0.3, 1.0) for voice in (0.001, 0.01))
 """Of the hidden layer's weights and of the voice features': there are far more of the former."""
 
@@ -156,7 +159,7 @@ def _examples(
     hidden, voice, target = [], [], []
     for number in range(count):
         rng = np.random.default_rng((seed, SEED, first + number))
-        example = simulate(voices, rooms, strips, rng, modules=modules)
+        example = simulate(voices, rooms, strips, rng, SECONDS, modules)
         mel = encoder.mel(torch.from_numpy(example.raw[None]).to(device))
         pooled = Head.pool(encoder.frames_of(mel.float()))
         hidden.append(head.body(head.norm(pooled))[0].cpu())

@@ -12,7 +12,7 @@ from .anchoring import ANCHOR_SHARE
 
 __all__ = ["PretrainOptions", "identity_of", "recorded", "with_present_names"]
 
-MODULE_EXAMPLES = 2000
+MODULE_EXAMPLES = 1200
 APART = ("minutes", "style_strips", "module_examples", "only_modules")
 """Options on which the training does not depend."""
 
