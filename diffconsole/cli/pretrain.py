@@ -103,6 +103,15 @@ class VoicesName(click.ParamType):
     "anything twice.",
 )  # fmt: skip
 @click.option(
+    "--module-examples", type=click.IntRange(min=0), default=1200, show_default=True,
+    help="Simulated raw vocals by which modules that came after version 1.0 of the preset format "
+    "are learnt in the end; 0: the model leaves them off.",
+)  # fmt: skip
+@click.option(
+    "--only-modules", is_flag=True,
+    help="Keep the model to start from as it is, and learn only these modules.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Processes that make examples, for each process that trains; in all as many as there "
     "are cores.",
@@ -131,6 +140,8 @@ def pretrain(
     anchor_share: float,
     style_strips: int,
     streams: int,
+    module_examples: int,
+    only_modules: bool,
     workers: int,
     trust_checkpoint: bool,
     device: str,
@@ -176,6 +187,8 @@ def pretrain(
         bfloat16=bfloat16,
         style_strips=style_strips,
         streams=streams,
+        module_examples=module_examples,
+        only_modules=only_modules,
     )
     with (
         process_group(device) as (processes, own_device),
@@ -208,6 +221,9 @@ def pretrain(
     fixed = figures.pop("fixed")
     lines = [f"{'':<11}model   one strip for all"]
     lines += [f"{key:<10} {figures[key]:6.3f}   {fixed[key]:6.3f}" for key in fixed]
+    for key, found in figures.get("modules", {}).items():
+        share, always = 100.0 * found["decided"], 100.0 * found["always"]
+        lines.append(f"{key}: {share:.0f} % decided right (always the same: {always:.0f} %)")
     report.result({"model": str(output), "held_out": figures, "fixed": fixed}, "\n".join(lines))
     report.say(f"→ {output}")
 
@@ -225,6 +241,8 @@ def _pretrain_progress(update: Callable[[float, str], None]) -> Callable[[dict[s
             held_out = f", held out {event['held_out']['sum']:.3f}"
         elif "statistics" in event:
             update(event["statistics"], "style statistics")
+        elif "modules" in event:
+            update(event["modules"], "modules")
         else:
             note = f"step {event['step']}, loss {event['loss']:.3f}{held_out}"
             update(event["fraction"], note)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..simplify.rounding import FINEST, dialled
+from ..strip.later import LATER
 from ..strip.parameters import BY_KEY
 
 if TYPE_CHECKING:
@@ -68,12 +69,16 @@ def simple_strip(prediction: Prediction, take: Take, bypass: Collection[str] = (
         key: _moved(key, interval, prediction.settings, found.settings)
         for key, interval in prediction.uncertainty.items()
     }
+    # What is off and came later is left out: earlier versions then read the file.
+    gone = (LATER & found.bypass) - frozenset(bypass)
+    kept = {k: v for k, v in found.settings.items() if BY_KEY[k].module not in gone}
+    uncertainty = {k: interval for k, interval in uncertainty.items() if k in kept}
     simplified = {
         "distance": round(found.distance, 4),
         "eq_bands": bands_of(found.bypass),
         "eq_bands_predicted": bands_of(bypass),
     }
-    return WrittenStrip(found.settings, uncertainty, found.bypass, simplified)
+    return WrittenStrip(kept, uncertainty, found.bypass - gone, simplified)
 
 
 def simplified_at(preset: Preset, amount: float) -> Preset:

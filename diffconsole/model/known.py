@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ..strip.later import UNTRAINED, missing_modules, normalised_rest
+from ..strip.later import LATER, UNTRAINED, missing_modules, normalised_rest
 from ..strip.parameters import BY_KEY, MODULES, is_on, section_name
 from .rows import KEYS
 from .switches import RULES
@@ -17,6 +17,9 @@ from .switches import RULES
 __all__ = ["Known"]
 
 LONGEST_LIST = 200
+LEAST_LIKELY = 0.7
+"""From which probability a later module is on: to do without one that is needed costs less than to
+have one that is not."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,37 @@ class Known:
             return chosen
         fixed = torch.tensor([key in self.unknown for key in KEYS], device=chosen.device)
         return torch.where(fixed, chosen.new_tensor(normalised_rest(KEYS)), chosen)
+
+    def decided(
+        self, settings: Mapping[str, float], likely: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Return settings without those of later modules that are not clearly needed.
+
+        Of a module that an engineer uses on some voices only, as a de-esser, the mean m of what is
+        right lies between off and on, and would do a little to every voice. Where it is on with a
+        probability p of at least 0.7, the setting that is 0 where it is off has the mean of the
+        others, ``m/p``.
+
+        Parameters
+        ----------
+        settings : mapping of str to float
+            Physical, by key.
+        likely : mapping of str to float
+            By switch, how likely it is on, 0…1.
+        """
+        found = dict(settings)
+        for module in LATER - self.off:
+            if likely.get(module, 1.0) < LEAST_LIKELY:
+                found = {k: v for k, v in found.items() if BY_KEY[k].module != module}
+            elif (
+                module in RULES and (amount := BY_KEY[RULES[module].key]).idle == amount.low == 0.0
+            ):
+                found[amount.key] = amount.clip(settings[amount.key] / likely.get(module, 1.0))
+        return found
+
+    def without_untrained(self) -> Known:
+        """Return what is known without the parameters that no label of a fine-tuning moves."""
+        return Known(self.unknown | UNTRAINED, self.ignored)
 
     def notices(self) -> tuple[str, ...]:
         """Say in a line each what of the strip the model does not know, and what it has beyond."""

@@ -16,10 +16,11 @@ class Prediction:
     ----------
     settings : dict of str to float
         Every parameter by key, physical units, inside its range; without those of a module that
-        the model does not know: a preset made of these settings has it off.
+        the model does not know, or that came after version 1.0 and is not clearly needed: a preset
+        made of these settings has it off.
     uncertainty : dict of str to tuple of float
-        By key of what the model knows, the physical values one standard deviation below and above
-        the mean.
+        By key of what the model knows and does not leave off, the physical values one standard
+        deviation below and above the mean.
     loudness_lufs : float
         Of the raw vocal.
     messages : tuple of str

@@ -27,7 +27,7 @@ from .known import Known
 from .levelling import REFERENCE_LUFS, as_array, gain_of, level_gain_db
 from .prediction import Prediction
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
-from .rows import file_names, row_tensors, taken_out
+from .rows import at_places, file_names, padding, row_tensors, taken_out
 from .switches import RULES
 from .voice_features import extract_voice_features
 
@@ -141,6 +141,19 @@ class Predictor(nn.Module):
         """
         side = mean.new_tensor([ESTIMATE_BIAS_STD.get(p.key, 0.0) for p in PARAMETERS])
         return self.known.with_rest((mean + side * deviation.detach()).clamp(0.0, 1.0))
+
+    @torch.no_grad()
+    def forget(self, known: Known) -> None:
+        """Give up the parameters that `known` lacks: their rows answer what they rest at, surely.
+
+        The model is then what a file would give that never had them.
+        """
+        rows, names = row_tensors(self), known.names
+        for name, value in self.state_dict().items():
+            if name in rows:
+                kept = taken_out(value, rows[name], names)
+                value.copy_(at_places(kept, rows[name], names, padding(name, value)))
+        self.known = known
 
     choose, style_answer = point_estimate, predict_style_from_pooled
     """Former names."""
@@ -261,10 +274,12 @@ class Predictor(nn.Module):
             uncertainty[parameter.key] = (low, high)
         low_end = None if "eq" in off else low_end_of(take.mono[0], take.sample_rate)
         held = settings if low_end is None else hold_low_end(settings, low_end)
-        final = without_inaudible(held)
+        likely_of = dict(zip(RULES, likely.tolist(), strict=True))
+        final = without_inaudible(self.known.decided(held, likely_of))
         uncertainty = {
             key: (min(low, final[key]), max(high, final[key]))
             for key, (low, high) in uncertainty.items()
+            if key in final
         }
         return Prediction(
             final,
@@ -272,11 +287,7 @@ class Predictor(nn.Module):
             take.loudness_lufs,
             take.messages,
             None if low_end is None or held == settings else low_end.lowest_hz,
-            {
-                switch: share
-                for switch, share in zip(RULES, likely.tolist(), strict=True)
-                if is_on(switch, off)
-            }
+            {switch: share for switch, share in likely_of.items() if is_on(switch, off)}
             if answering.is_calibrated
             else {},
         )

@@ -24,6 +24,11 @@ only the first is needed:
     its values alone.
 ``rest_gain_db(call)``
     Its gain in dB where it turns nothing down, of a module whose gain reduction the plots show.
+``undo(voice, sample_rate, rng)``
+    For the simulation of raw vocals: a voice, ``(samples,)`` float32, that lacks what the module
+    does, and the module's settings by short name that bring it back, as NumPy's generator draws
+    them. A module that has it can be learnt by a model that does not know it
+    (:mod:`diffconsole.training.pretraining.module_rows`).
 ``starts(signals)``
     Settings by short name from which a match begins to search it, a list; empty where the mix shows
     nothing of it (:mod:`diffconsole.modules.evidence`). Without it the module stays off in a match.

@@ -185,7 +185,9 @@ def test_rendering(device: str) -> None:
 
 def test_pretraining(device: str, tmp_path: Path) -> None:
     voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "carla": 3})
-    options = PretrainOptions(str(voices), held_out=("ben",), batch=3, steps=2, style_strips=0)
+    options = PretrainOptions(
+        str(voices), held_out=("ben",), batch=3, steps=2, style_strips=0, module_examples=0
+    )
     losses = []
 
     def report(event: dict[str, float]) -> None:
@@ -196,7 +198,8 @@ def test_pretraining(device: str, tmp_path: Path) -> None:
     assert len([loss for loss in losses if loss is not None]) == 2
     assert {"fixed", "total", "style"} <= figures.keys()
     again = PretrainOptions(
-        str(voices), held_out=("ben",), batch=3, steps=1, average=True, style_strips=0,
+        str(voices), held_out=("ben",), batch=3, steps=1, average=True,
+        style_strips=0, module_examples=0,
         start_from=str(tmp_path / "model"),
     )  # fmt: skip
     pretrain(again, tmp_path / "mean", device=device, validation=2)

@@ -7,8 +7,6 @@ import torch
 
 from diffconsole.training.distributed import SINGLE_PROCESS, Workers, process_group
 
-from .launch import start_processes
-
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
@@ -43,25 +41,3 @@ def test_former_names_work():
     rows = torch.arange(5)
     for part, again in zip(Workers(1, 2).share(rows), Workers(1, 2).shard(rows), strict=True):
         assert torch.equal(part, again)
-
-
-def test_one_process_says_why_all_end(tmp_path: Path) -> None:
-    """Each of three finds no voices; one line is said, and none waits for another."""
-    words = ["-m", "diffconsole", "pretrain", str(tmp_path / "none"), "-o", str(tmp_path / "m")]
-    processes = start_processes(3, words, stderr=subprocess.PIPE, text=True)
-    said = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [1, 1, 1]
-    lines = "".join(said).splitlines()
-    assert lines == [
-        f"Error: {tmp_path / 'none'}: not a folder; give one with a folder of clips per speaker"
-    ]
-    assert not (tmp_path / "m").exists()
-
-
-def test_a_lost_process_is_known_by_its_error() -> None:
-    closed = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:38313")
-    assert Workers(0, 2).lost_by(closed)
-    assert Workers(0, 2).lost_by(torch.distributed.DistNetworkError("gone"))
-    assert not Workers(0, 2).lost_by(RuntimeError("shapes do not match"))
-    assert not Workers(0, 2).lost_by(ValueError("gloo"))
-    assert not SINGLE_PROCESS.lost_by(closed)

@@ -17,8 +17,9 @@ from ..equalizer.process import response
 from .evidence import starts
 from .process import REFERENCE_MS, reduced, split, split_section
 from .process import deesser as process
+from .undo import undo
 
-__all__ = ["curve", "process", "starts", "stream"]
+__all__ = ["curve", "process", "starts", "stream", "undo"]
 
 FORGOTTEN_NEPERS = 24.0
 LOWEST_HZ, HIGHEST_HZ, POINTS = 20.0, 20000.0, 400

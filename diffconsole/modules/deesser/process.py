@@ -33,6 +33,7 @@ __all__ = [
     "REFERENCE_MS",
     "change_db",
     "deesser",
+    "esses_db",
     "reduced",
     "split",
     "split_section",
@@ -139,11 +140,43 @@ def deesser(
     """
     check_audio(audio)
     parts = split(audio, sample_rate, freq_hz)
+    levels = _levels(audio, parts[1], sample_rate, attack_ms, release_ms)
+    return reduced(audio, *parts, *levels, threshold_db, range_db)
+
+
+def _levels(
+    audio: Tensor, upper: Tensor, sample_rate: float, attack_ms: Tensor, release_ms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Levels of the upper band and of the whole voice, as amplitudes."""
     own = (smoothing(t, sample_rate) for t in (attack_ms, release_ms))
     reference = (torch.full_like(attack_ms, t, dtype=torch.float64) for t in REFERENCE_MS)
-    s_h = envelope(peak_level(parts[1]), *own)
-    s_x = envelope(peak_level(audio), *(smoothing(t, sample_rate) for t in reference))
-    return reduced(audio, *parts, s_h, s_x, threshold_db, range_db)
+    return envelope(peak_level(upper), *own), envelope(
+        peak_level(audio), *(smoothing(t, sample_rate) for t in reference)
+    )
+
+
+def esses_db(
+    audio: Tensor, sample_rate: float, freq_hz: Tensor, attack_ms: Tensor, release_ms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return what the de-esser compares with its threshold, and the voice's level beside it.
+
+    Parameters
+    ----------
+    audio : Tensor
+        ``(batch, channels, samples)``.
+    sample_rate, freq_hz, attack_ms, release_ms
+        As :func:`deesser` takes them.
+
+    Returns
+    -------
+    tuple of Tensor
+        ``(batch, samples)`` each: the level of what lies above the split against the whole voice,
+        dB, and the level of the whole voice, dBFS.
+    """
+    upper = split(audio, sample_rate, freq_hz)[1]
+    levels = _levels(audio, upper, sample_rate, attack_ms, release_ms)
+    upper_db, whole_db = (20.0 * torch.log10(level.clamp(min=FLOOR)) for level in levels)
+    return upper_db - whole_db, whole_db
 
 
 def reduced(

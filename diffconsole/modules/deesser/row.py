@@ -33,7 +33,7 @@ DEESSER = Module(
         ),
         Parameter(
             KEY, "range_db", "dB", 0.0, 24.0, "linear", 6.0, "The most that it turns down",
-            0.0, 0.02, amount="gain",
+            0.0, 0.02, amount="gain", silent=(0.0, 1.0),
         ),
         Parameter(
             KEY, "attack_ms", "ms", 0.05, 50.0, "log", 0.5, "Time to 63 % of a rise in level",

@@ -14,8 +14,9 @@ from ..curve import Curve
 from .evidence import starts
 from .process import change_db, gate_settings, turned
 from .process import gate as process
+from .undo import undo
 
-__all__ = ["curve", "process", "starts", "stream"]
+__all__ = ["curve", "process", "starts", "stream", "undo"]
 
 LOWEST_DB = -90.0
 

@@ -34,7 +34,7 @@ GATE = Module(
         ),
         Parameter(
             KEY, "range_db", "dB", 0.0, 60.0, "linear", 15.0, "The most that it turns down",
-            0.0, 0.02, amount="gain",
+            0.0, 0.02, amount="gain", silent=(0.0, 1.0),
         ),
         Parameter(
             KEY, "attack_ms", "ms", 0.05, 50.0, "log", 1.0,

@@ -92,6 +92,9 @@ def finetune(
 ) -> FinetuneResult:
     """Fine-tune `model` in place and leave it in its best state.
 
+    Modules that the labels do without, whatever the model knew of them, are off in what it predicts
+    then.
+
     Parameters
     ----------
     model : Predictor
@@ -122,6 +125,8 @@ def finetune(
     ModelError
         The folder holds the checkpoint of another run.
     """
+    # The labels are without them: how they follow the voice cannot be learnt from these pairs.
+    model.forget(model.known.without_untrained())
     model.to(device)
     # The number of threads, stated or not, changes the last digits of matrix products: a run that
     # labels its pairs says it, one that resumes later would not.

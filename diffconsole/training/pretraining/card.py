@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import AudioError
+from ...strip.parameters import section_name
 from .pretrain_options import STREAMS, with_present_names
 
 __all__ = ["finetune_card", "pretrain_card", "sources_of"]
@@ -168,7 +169,7 @@ which also chose the best state, against the anchor for every vocal:
 {rows}
 
 Distances to mixes, simulated and real: `python -m tests.benchmarks.first_model`.
-{_references(info)}
+{_references(info)}{_modules(info)}
 **Limits.** Lead vocals, one voice at a time. Trained on few speakers and singers: it analyses
 tone, level, rumble and room, and predicts values close to the middle of real mixes where it is not
 certain; the uncertainty of each setting says so. It does not know your taste: fine-tune it on your
@@ -205,6 +206,42 @@ def _references(info: Mapping[str, Any]) -> str:
         f"{info['style_statistics']}."
     )
     return "\n" + textwrap.fill(text, 100, break_long_words=False) + "\n"
+
+
+def _modules(info: Mapping[str, Any]) -> str:
+    """What the modules that were learnt apart from the rest answer."""
+    if not info.get("modules"):
+        return ""
+    record = info["modules"]
+    run = with_present_names(record["options"])
+    text = (
+        f"**{_titles(record['figures'])}** were learnt on {record['trained']} from "
+        f"{run['module_examples']} simulated raw vocals, the rest of the model as it is. A module "
+        "that is on with a probability below 0.7 is left off. On the validation speakers:"
+    )
+    lines = ["| | decided right whether it is on | always the same | errors where it is on |"]
+    lines += ["|---|---|---|---|"]
+    for key, figures in record["figures"].items():
+        errors = ", ".join(
+            f"`{name}` {error:g} (the median {figures['medians'][name]:g})"
+            for name, error in figures["errors"].items()
+            if figures["medians"][name]
+        )
+        lines.append(
+            f"| {section_name(key)} | {100.0 * figures['decided']:.0f} % | "
+            f"{100.0 * figures['always']:.0f} % | {errors} |"
+        )
+    apart = ""
+    if run.get("only_modules"):
+        apart = f"\n\n```sh\n{_command(run)}\n```"
+    table = "\n".join(lines)
+    return f"\n{textwrap.fill(text, 100, break_long_words=False)}\n\n{table}{apart}\n"
+
+
+def _titles(keys: Iterable[str]) -> str:
+    """Names of modules for a sentence."""
+    names = [section_name(key) for key in keys]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def _mixed_vocals(info: Mapping[str, Any]) -> str:
@@ -255,6 +292,10 @@ def _command(options: Mapping[str, Any]) -> str:
         command += f" --anchor-share {options['anchor_share']:g}"
     if "style_strips" in options:
         command += f" --style-strips {options['style_strips']}"
+    if "module_examples" in options:
+        command += f" --module-examples {options['module_examples']}"
+    if options.get("only_modules"):
+        return f"{command} --only-modules --seed {options['seed']} -o MODEL"
     if options.get("steps") is not None:
         budget = f"--steps {options['steps']}"
     else:

@@ -15,7 +15,8 @@ The loss of the first three is the likelihood of the known settings and the erro
 et al., 2018). Examples are made on the fly in other processes and used a few times each from a
 pool, since making one costs more than learning from it. Validation speakers serve
 to choose the best state and to calibrate its uncertainty; test speakers are not used at all. In
-the end the first head is anchored (:mod:`.anchoring`).
+the end the first head is anchored (:mod:`.anchoring`), and learns the modules that came after
+version 1.0 (:mod:`.module_rows`).
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ from ...model.predictor import Predictor
 from ...strip.anchor import anchor
 from ...strip.parameters import PARAMETERS
 from ..distributed import SINGLE_PROCESS, Workers
+from .added_modules import add_modules, module_record
 from .anchoring import pooled_raw_vocals, settle, undo_anchoring
 from .card import pretrain_card
 from .examples import Stream
 from .material import Material, load_material
+from .module_rows import learn_modules, learnable_modules
 from .pretrain_model import PretrainModel, ValidationSet, make_validation_set, means_of, validate
 from .pretrain_options import PretrainOptions, recorded
 from .simulate import Example as Raw
@@ -129,6 +132,8 @@ def pretrain(
         raise ModelError("a mean with the start needs a start; name the model to start from")
     if options.steps == 0 and options.start_from is None:
         raise ModelError("0 steps leave weights of chance; name the model to start from")
+    if options.only_modules:
+        return add_modules(options, folder, report, trust_checkpoint, processes)
     start = None if options.start_from is None else starting_model(options, trust_checkpoint)
     if processes.is_first:
         folder.mkdir(parents=True, exist_ok=True)
@@ -227,13 +232,25 @@ def _finish(
         "budget": "steps" if options.steps is not None else "minutes",
         "anchor_share": options.anchor_share,
         "people": material.people,
-        "held_out": figures,
+        "held_out": dict(figures),
         "sources": material.sources,
     }
+    if options.module_examples:
+        trained.to("cpu")
+        info["modules"] = module_record(
+            learn_modules(
+                model, learnable_modules(), material.known, material.strangers, material.rooms,
+                strips, examples=options.module_examples, seed=options.seed,
+                report_progress=lambda share: run.report({"modules": share}),
+            ),
+            options,
+        )  # fmt: skip
     if model.style_statistics is not None:
         info["style_statistics"] = model.style_statistics.source
     if "started_from" in run.progress:
         info["started_from"] = run.progress["started_from"]
+    if "modules" in info:
+        figures["modules"] = info["modules"]["figures"]
     model.save(run.checkpoint.parent, info, pretrain_card(info))
     run.checkpoint.unlink(missing_ok=True)
     return figures

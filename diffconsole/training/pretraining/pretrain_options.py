@@ -12,6 +12,10 @@ from .anchoring import ANCHOR_SHARE
 
 __all__ = ["PretrainOptions", "identity_of", "recorded", "with_present_names"]
 
+MODULE_EXAMPLES = 1200
+APART = ("minutes", "style_strips", "module_examples", "only_modules")
+"""Options on which the training does not depend."""
+
 FORMER_NAMES = {"judges": "validation"}
 """By the key of an option in models and checkpoints of earlier versions, its key."""
 
@@ -70,6 +74,11 @@ class PretrainOptions:
     streams : int
         Of clips, where the voices come in shards (:mod:`.shard_voices`); those of a run, whatever
         the number of processes. More processes than streams read the same shards.
+    module_examples : int
+        Simulated raw vocals by which modules that came after version 1.0 are learnt in the end
+        (:mod:`.module_rows`); with 0 the model does not know them.
+    only_modules : bool
+        Whether the model to start from stays as it is and learns these modules alone.
     """
 
     voices: str
@@ -89,6 +98,8 @@ class PretrainOptions:
     bfloat16: bool = False
     style_strips: int = 400
     streams: int = STREAMS
+    module_examples: int = MODULE_EXAMPLES
+    only_modules: bool = False
 
 
 def recorded(options: PretrainOptions) -> dict[str, Any]:
@@ -108,5 +119,5 @@ def with_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def identity_of(options: PretrainOptions) -> dict[str, Any]:
     """What the training depends on beside the time, as JSON holds it; a run resumes its like."""
-    facts = {k: v for k, v in asdict(options).items() if k not in ("minutes", "style_strips")}
+    facts = {k: v for k, v in asdict(options).items() if k not in APART}
     return dict(json.loads(json.dumps(facts)))

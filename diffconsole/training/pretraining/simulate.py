@@ -7,7 +7,9 @@ into a raw one by undoing a channel strip (:mod:`.strips`):
   (a cookbook bell or shelf of −g dB undoes one of g dB exactly);
 - the level wanders the more, the higher the strip's ratio;
 - rumble lies below the high-pass, the louder the higher its frequency;
-- the room is the wetter, the drier the strip's reverb.
+- the room is the wetter, the drier the strip's reverb;
+- later modules are undone by their own code, where it is asked for: sharper esses, noise between
+  phrases.
 
 The settings that were drawn are the labels, and the strip applied to the raw is the mix.
 """
@@ -15,7 +17,7 @@ The settings that were drawn are the labels, and the strip applied to the raw is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,10 +30,19 @@ from ...console import Console, equalizer
 from ...errors import AudioError
 from ...model.predictor import REFERENCE_LUFS
 from ...strip.later import LATER
-from ...strip.parameters import BY_KEY, PARAMETERS
+from ...strip.parameters import BY_KEY, CHAIN, MODULES, PARAMETERS
 from .strips import Strips
 
-__all__ = ["Example", "Voices", "crop", "levelled", "load_rooms", "load_voices", "simulate"]
+__all__ = [
+    "Example",
+    "Voices",
+    "crop",
+    "levelled",
+    "load_rooms",
+    "load_voices",
+    "simulate",
+    "undone",
+]
 
 SAMPLE_RATE = 44100
 SECONDS = 5.0
@@ -101,10 +112,13 @@ class Example:
         ``(samples,)`` float32 at 44.1 kHz and −18 LUFS.
     settings : dict of str to float
         The strip that finishes it.
+    modules : frozenset of str
+        The modules that came after version 1.0 and are on in it.
     """
 
     raw: np.ndarray
     settings: dict[str, float]
+    modules: frozenset[str] = frozenset()
 
     def normalised(self) -> np.ndarray:
         """Return the settings in 0…1, in the order of the table."""
@@ -112,7 +126,7 @@ class Example:
 
     def mix(self) -> np.ndarray:
         """Return the strip applied to the raw vocal, ``(2, samples)``."""
-        console = Console(SAMPLE_RATE, bypass=LATER)
+        console = Console(SAMPLE_RATE, bypass=LATER - self.modules)
         with torch.inference_mode():
             audio = torch.from_numpy(self.raw)[None, None]
             return console(audio, _tensors(self.settings))[0].numpy()
@@ -242,8 +256,14 @@ def simulate(
     strips: Strips,
     rng: np.random.Generator,
     seconds: float = SECONDS,
+    modules: Collection[str] = (),
 ) -> Example:
-    """Draw a speaker, a clip and a strip, and make the raw vocal that needs this strip."""
+    """Draw a speaker, a clip and a strip, and make the raw vocal that needs this strip.
+
+    Modules that came after version 1.0, named by their keys, are part of it where `modules` has
+    them, and off otherwise; the rest of the example does not depend on them.
+    """
+    own = rng.spawn(1)[0] if modules else rng
     people = sorted(voices.clips)
     person = people[int(rng.integers(len(people)))]
     finished = crop(voices.clips[person], int(seconds * SAMPLE_RATE), rng)
@@ -257,6 +277,7 @@ def simulate(
     wet_rank = float(rng.uniform() ** (1.0 + 1.5 * audible_room))
     settings = strips.strip(fitted, wet_rank)
 
+    finished, behind = undone(finished, [m for m in modules if not _is_before_eq(m)], own)
     raw = finished * _ride(len(finished), 8.0 * strips.share * ranks["comp_ratio"], rng)
     raw = _undo_eq(raw, settings)
     if rooms and room_rank > DRY_SHARE:
@@ -264,7 +285,41 @@ def simulate(
         raw = raw + scipy.signal.oaconvolve(raw, room)[: len(raw)]
     raw = levelled(raw) + _noise(len(raw), settings, ranks, rng)
     settings["output_gain.gain_db"] = _closing_gain_db(raw, settings)
-    return Example(raw, settings)
+    raw, before = undone(raw, [m for m in modules if _is_before_eq(m)], own)
+    return Example(raw, {**settings, **behind, **before}, frozenset(modules))
+
+
+def undone(
+    voice: np.ndarray, modules: Sequence[str], rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Undo modules by their own code, the last of the chain first.
+
+    Parameters
+    ----------
+    voice : ndarray
+        ``(samples,)`` float32 at 44.1 kHz and −18 LUFS.
+    modules : sequence of str
+        Their keys.
+    rng : Generator
+        The source of every random choice.
+
+    Returns
+    -------
+    voice : ndarray
+        ``(samples,)`` float32.
+    settings : dict of str to float
+        Of the modules, by key.
+    """
+    settings: dict[str, float] = {}
+    for module in reversed(CHAIN):
+        if module.key in modules:
+            voice, own = module.code().undo(voice, SAMPLE_RATE, rng)
+            settings |= {f"{module.key}.{name}": value for name, value in own.items()}
+    return voice, settings
+
+
+def _is_before_eq(module: str) -> bool:
+    return MODULES.index(module) < MODULES.index("eq")
 
 
 def levelled(mono: np.ndarray) -> np.ndarray:

@@ -33,7 +33,13 @@ def main() -> None:
     pretraining.VALIDATIONS = 2
     training_run.KEEP_SECONDS = 0.0
     options = PretrainOptions(
-        voices, held_out=("ben",), batch=24, steps=steps, style_strips=0, learning_rate=1e-3
+        voices,
+        held_out=("ben",),
+        batch=24,
+        steps=steps,
+        style_strips=0,
+        module_examples=0,
+        learning_rate=1e-3,
     )
     with process_group() as (processes, device):
         log = Path(f"{folder}.{processes.size}.{processes.rank}.jsonl")

@@ -63,7 +63,12 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> PretrainOptions:
     people = {"anna": 1, "ben": 2, "carla": 3}
     folder = write_people(tmp_path_factory.mktemp("data") / "voices", people)
     return PretrainOptions(
-        str(folder), held_out=("ben",), minutes=6.0 / 60.0, batch=3, style_strips=5
+        str(folder),
+        held_out=("ben",),
+        minutes=6.0 / 60.0,
+        batch=3,
+        style_strips=5,
+        module_examples=12,
     )
 
 
@@ -113,7 +118,7 @@ def test_a_run_that_is_stopped_after_its_training_resumes_there(
     assert [p.name for p in (tmp_path / "model").iterdir()] == [CHECKPOINT]
     events: list[dict[str, Any]] = []
     # The statistics are no part of the training: they may be left out now.
-    again = replace(short, style_strips=0)
+    again = replace(short, style_strips=0, module_examples=0)
     pretrain(again, tmp_path / "model", report=events.append, validation=2)
     assert not [event for event in events if "loss" in event]
     assert Predictor.load(tmp_path / "model").info["steps"] == 2

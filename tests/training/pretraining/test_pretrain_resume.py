@@ -70,7 +70,9 @@ def test_a_stopped_run_ends_as_it_would_have(
     """With three processes that make examples; stopped twice."""
     monkeypatch.setattr(pretraining, "VALIDATIONS", 2)
     voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "carla": 3})
-    options = PretrainOptions(str(voices), held_out=("ben",), batch=8, steps=5, style_strips=0)
+    options = PretrainOptions(
+        str(voices), held_out=("ben",), batch=8, steps=5, style_strips=0, module_examples=0
+    )
 
     batches: list[list[torch.Tensor]] = []
     plain = Pool.batch
