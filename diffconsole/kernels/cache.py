@@ -90,8 +90,9 @@ def cache_of(function: Callable[..., Any]) -> Any:
 
 def _knows_a_place(beside: str) -> bool:
     """Return False where numba would take the name ``~`` for a folder: a user without a home."""
-    named = config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~")
-    return os.path.isabs(named) or os.access(os.path.dirname(beside), os.W_OK)
+    named = getattr(config, "CACHE_DIR", "") or os.environ.get("XDG_CACHE_HOME", "")
+    known = os.path.isabs(named or os.path.expanduser("~"))
+    return known or os.access(os.path.dirname(beside), os.W_OK)
 
 
 def _installed(function: Callable[..., Any]) -> InstalledCache | None:
