@@ -69,11 +69,14 @@ def is_whole(work: Work, fingerprint: str, inputs: Mapping[str, Mapping[str, Any
         What :func:`digests` finds of the inputs now.
     """
     earlier = work.earlier
-    if earlier is None or earlier.get("fingerprint") != fingerprint or not earlier.get("outputs"):
+    if earlier is None or earlier.get("fingerprint") != fingerprint:
+        return False
+    # Of a work that writes no files the manifest holds the figures.
+    if not earlier.get("outputs" if work.outputs else "data"):
         return False
     if set(inputs) != set(work.inputs) or not _same(inputs, earlier.get("inputs", {})):
         return False
-    outputs = earlier["outputs"]
+    outputs = earlier.get("outputs", {})
     if not set(outputs) <= set(work.outputs):
         return False
     return _same(digests({role: work.outputs[role] for role in outputs}), outputs)
@@ -90,8 +93,10 @@ def check_not_edited(work: Work) -> None:
         Names the preset.
     """
     path = work.outputs.get("preset")
-    known = (work.earlier or {}).get("outputs", {}).get("preset")
-    if path is None or known is None or not work.options.get("keep_edited", True):
+    earlier = work.earlier or {}
+    known = earlier.get("outputs", {}).get("preset")
+    # A run that was killed while it worked on this file may have written another preset itself.
+    if path is None or known is None or earlier.get("state") == "begun":
         return
     now = digest_of(path)
     if now is None or now["sha256"] == known.get("sha256"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...model.predictor import Predictor
     from ...model.reference.prediction import Reference
 
-__all__ = ["audio_options", "prepare_apply", "prepare_predict", "prepare_process"]
+__all__ = ["audio_options", "predictor_of", "prepare_apply", "prepare_predict", "prepare_process"]
 
 
 def audio_options(options: Mapping[str, Any], *, replace: bool) -> AudioOptions:
@@ -36,7 +36,7 @@ def prepare_process(task: Task) -> Runner:
     """
     from ..process import process_take
 
-    model, references, enhancer = _predictor(task), _references(task), _enhancer(task)
+    model, references, enhancer = predictor_of(task), _references(task), _enhancer(task)
     name = task.options["model_name"]
 
     def do(work: Work) -> Result:
@@ -60,7 +60,7 @@ def prepare_predict(task: Task) -> Runner:
     """
     from ..process import predict_file
 
-    model, references, enhancer = _predictor(task), _references(task), _enhancer(task)
+    model, references, enhancer = predictor_of(task), _references(task), _enhancer(task)
     name, full = task.options["model_name"], bool(task.options.get("full"))
 
     def do(work: Work) -> Result:
@@ -105,7 +105,8 @@ def prepare_apply(task: Task) -> Runner:
     return Runner(do, recall)
 
 
-def _predictor(task: Task) -> Predictor:
+def predictor_of(task: Task) -> Predictor:
+    """Load the model of a task."""
     from ...model.predictor import Predictor
 
     folder, device = task.options.get("model"), task.options.get("device", "cpu")
