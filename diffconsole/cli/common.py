@@ -190,8 +190,8 @@ def _say_of_cache(report: Report) -> None:
         report.say(f"Note: {line}")
 
 
-def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a command: an example in its help, the options that all have, one-line errors."""
+def command(name: str, *examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command: examples in its help, the options that all have, one-line errors."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
@@ -217,7 +217,8 @@ def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Co
                 raise click.exceptions.Exit(1)
 
         first_line = (function.__doc__ or "").strip().splitlines()[0].rstrip(".")
-        epilog = f"\b\nExample:\n  {example}"
+        heading = "Example:" if len(examples) == 1 else "Examples:"
+        epilog = "\n  ".join((f"\b\n{heading}", *examples))
         made = click.command(name, epilog=epilog, short_help=first_line)(run)
         made.params += [
             click.Option(["-q", "--quiet"], is_flag=True, help="Only results and errors."),

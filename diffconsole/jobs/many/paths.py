@@ -109,9 +109,10 @@ def find_inputs(
         if path.is_dir():
             some = list(_walk(path, kind, recursive, output, found.problems))
             if not some and not found.problems:
-                deeper = "" if recursive else "; --recursive also searches the folders in it"
+                deeper = "" if recursive else ", or --recursive to search the folders in it too"
                 raise SettingsError(
-                    f"{path}: no {kind.name} file in this folder ({kind.endings}){deeper}"
+                    f"{path}: is a folder; give one that has {kind.name} files in it "
+                    f"({kind.endings}){deeper}"
                 )
         elif _is_pattern(path):
             some = list(_matches(path, kind, recursive, output, found.problems))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,45 @@ from ...strip.parameters import PARAMETERS
 from ...strip.preset import Preset
 from .work import Work
 
-__all__ = ["BEFORE", "columns", "row_of"]
+__all__ = ["columns", "row_of", "texts"]
 
-BEFORE = (
-    "name", "state", "failure", "preset", "audio", "seconds", "sample_rate", "channels",
-    "raw_loudness_lufs", "processed_loudness_lufs", "model", "notices", "off",
+FIRST = ("name", "state", "failure")
+OF_TAKES = (
+    "preset", "audio", "seconds", "sample_rate", "channels", "raw_loudness_lufs",
+    "processed_loudness_lufs", "model", "off",
 )  # fmt: skip
-"""The first columns; ``off`` lists the modules and bands that are not on, with spaces between."""
+OF_EXPORTS = ("format", "export")
+OF_MATCHES = (
+    "preset", "picture", "distance", "level_distance", "explained", "lag_seconds", "polarity",
+    "correlation", "off",
+)  # fmt: skip
+OF_EVALUATIONS = ("level_only", "fixed", "model", "match", "lag_seconds", "polarity")
+TEXTS = ("name", "state", "failure", "preset", "audio", "picture", "export", "format", "off",
+         "notices")  # fmt: skip
 
 
-def columns() -> tuple[str, ...]:
-    """Return all columns: the first ones, every setting, its interval as ``.low``, ``.high``."""
+def columns(command: str) -> tuple[str, ...]:
+    """Return the columns of a command's table.
+
+    Where there are settings, all of them are columns by their keys, and the ends of the interval of
+    each, which is its uncertainty, as ``KEY.low`` and ``KEY.high``.
+    """
     keys = [parameter.key for parameter in PARAMETERS]
-    return (*BEFORE, *keys, *(f"{key}.{end}" for key in keys for end in ("low", "high")))
+    intervals = [f"{key}.{end}" for key in keys for end in ("low", "high")]
+    own: dict[str, Sequence[str]] = {
+        "export": OF_EXPORTS,
+        "evaluate": OF_EVALUATIONS,
+        "match": (*OF_MATCHES, *keys, *intervals),
+    }
+    return (*FIRST, *own.get(command, (*OF_TAKES, *keys, *intervals)), "notices")
+
+
+def texts(command: str) -> tuple[str, ...]:
+    """Return the columns that hold text; those of evaluate name the model's distance ``model``.
+
+    ``off`` lists the modules and bands that are not on, with spaces between.
+    """
+    return TEXTS if command == "evaluate" else (*TEXTS, "model")
 
 
 def row_of(work: Work, preset: Preset) -> dict[str, Any]:
@@ -34,7 +60,7 @@ def row_of(work: Work, preset: Preset) -> dict[str, Any]:
     """
     row: dict[str, Any] = {"off": " ".join(sorted(preset.bypass())), **preset.settings()}
     known: Mapping[str, Any] = preset.provenance
-    row["model"] = known.get("model", "")
+    row["model"] = known.get("model")
     row["raw_loudness_lufs"] = known.get("raw_loudness_lufs")
     intervals = known.get("uncertainty", {})
     for key, interval in intervals.items() if isinstance(intervals, Mapping) else ():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Protocol
 
 from .executor import Executor
 from .manifest import Manifest
@@ -76,9 +77,17 @@ class Summary:
         return "\n".join(lines)
 
 
+class Counter(Protocol):
+    """What counts outcomes."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        ...
+
+
 def run_archive(
-    task: Task, planned: Planned, executor: Executor, part: str = "", summary: Summary | None = None
-) -> Iterator[Outcome]:
+    task: Task, planned: Planned, executor: Executor, part: str = "", count: Counter | None = None
+) -> Generator[Outcome, None, None]:
     """Run all works and yield their outcomes in the order of the inputs.
 
     Parameters
@@ -91,8 +100,8 @@ def run_archive(
         Where it is done.
     part : str
         What tells this run's manifest from those of others at the same time.
-    summary : Summary, optional
-        Counts outcomes as soon as they come, before it is their turn.
+    count : Counter, optional
+        Gets outcomes as soon as they come, before it is their turn.
     """
     waiting: dict[int, Outcome] = {}
     order = iter([work.number for work in planned.works])
@@ -105,11 +114,17 @@ def run_archive(
                 yield work
 
         outcomes = executor.run(task, begun())
-        for outcome in outcomes:
-            manifest.end(planned.keys[outcome.number], outcome, task.fingerprint)
-            if summary is not None:
-                summary.add(outcome)
-            waiting[outcome.number] = outcome
-            while turn in waiting:
-                yield waiting.pop(turn)
-                turn = next(order, None)
+        try:
+            for outcome in outcomes:
+                manifest.end(planned.keys[outcome.number], outcome, task.fingerprint)
+                if count is not None:
+                    count.add(outcome)
+                waiting[outcome.number] = outcome
+                while turn in waiting:
+                    yield waiting.pop(turn)
+                    turn = next(order, None)
+        finally:
+            # What it started ends now, not when it is collected.
+            close = getattr(outcomes, "close", None)
+            if close is not None:
+                close()

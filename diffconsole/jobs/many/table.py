@@ -22,7 +22,7 @@ from ...files.spreadsheet import as_text
 __all__ = ["Table", "check_table"]
 
 GROUP = 1000
-WHOLE_NUMBERS = {"sample_rate", "channels", "polarity", "notices"}
+WHOLE_NUMBERS = {"sample_rate", "channels", "polarity"}
 
 
 def check_table(path: Path, *, replace: bool, inputs: Sequence[Path] = ()) -> None:
