@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..jobs.many.paths import Found
     from ..jobs.options import AudioOptions
 
-__all__ = ["apply_many", "export_many", "predict_many", "process_many"]
+__all__ = ["apply_many", "export_many", "model_of", "predict_many", "process_many"]
 
 FILE_ENDINGS = (".json", ".wav", ".flac", ".aif", ".aiff")
 
@@ -45,7 +45,7 @@ def process_many(
         ("preset", "audio", "plot", "page"), ENDINGS, (True, True, plot, page), strict=True
     )
     endings = {role: ending for role, ending, is_wanted in wanted if is_wanted}
-    options = {**_model(model, audio.device), "audio": _audio(audio)}
+    options = {**model_of(model, audio.device), "audio": _audio(audio)}
     _predict(
         report, archive, "process", raws, output, model, enhancer, references, options, endings,
         audio.force,
@@ -68,7 +68,7 @@ def predict_many(
     """Do what ``predict`` does, for an archive."""
     from ..jobs.plan import ENDINGS
 
-    options = {**_model(model, device), "full": full}
+    options = {**model_of(model, device), "full": full}
     _predict(
         report, archive, "predict", raws, output, model, enhancer, references, options,
         {"preset": ENDINGS[0]}, force,
@@ -208,7 +208,8 @@ def _works_of_takes(found: Found, output: Path | None, endings: Mapping[str, str
     ]  # fmt: skip
 
 
-def _model(folder: Path | None, device: str) -> dict[str, Any]:
+def model_of(folder: Path | None, device: str) -> dict[str, Any]:
+    """Return the options of a task that name its model, as JSON has them."""
     from ..model.shipped import default_model
 
     context = click.get_current_context(silent=True)

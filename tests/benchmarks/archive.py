@@ -1,7 +1,7 @@
 """An archive of short takes: killed and resumed, its memory, and how fast it goes.
 
 ``python -m tests.benchmarks.archive VOICES`` cuts 2,000 takes from the recordings in a folder,
-twenty of them broken, and processes them twice: undisturbed, with the memory of the worker processes
+twenty of them broken, and processes them twice: undisturbed, with the memory of the workers
 measured, and killed with signal 9 five times and resumed. Then both trees are compared byte by
 byte. ``--throughput`` measures ``process`` and ``apply`` on 200 takes of ten seconds instead. POSIX
 with /proc only.
