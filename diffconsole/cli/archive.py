@@ -13,12 +13,14 @@ import click
 
 from ..errors import DiffconsoleError, SettingsError
 from .common import PATH, Report, add_options, one_line
+from .storage_paths import in_storage
 
 if TYPE_CHECKING:
     from ..jobs.many import Executor, Outcome, Task
     from ..jobs.many.paths import Found
     from ..jobs.many.plan import Planned
     from ..jobs.many.run import Summary
+    from ..jobs.many.storage import Places
     from ..jobs.many.table import Table
 
 __all__ = ["Archive", "archive_options", "folder_option_is_no_file", "run_archive"]
@@ -42,6 +44,10 @@ class Archive:
         Table to write.
     shard : str or None
         ``"I/N"``, the part of the list that is done.
+    ray : str or None
+        Address of the Ray cluster that does the work.
+    places : Places or None
+        What of the paths lies in a storage.
     """
 
     recursive: bool = False
@@ -49,6 +55,8 @@ class Archive:
     resume: bool = False
     results: Path | None = None
     shard: str | None = None
+    ray: str | None = None
+    places: Places | None = None
 
     @property
     def is_asked(self) -> bool:
@@ -68,6 +76,10 @@ class Archive:
         from ..jobs.many import InThisProcess
         from ..jobs.many.processes import Processes
 
+        if self.ray is not None:
+            from ..jobs.many.on_ray import OnRay
+
+            return OnRay(self.ray, self.jobs if self.jobs > 1 else None, self.places)
         return InThisProcess() if self.jobs == 1 else Processes(self.jobs)
 
 
@@ -82,14 +94,16 @@ def archive_options(function: Callable[..., Any]) -> Callable[..., Any]:
         resume: bool,
         results: Path | None,
         shard: str | None,
+        ray: str | None,
         **kwargs: Any,
     ) -> None:
-        archive = Archive(recursive, jobs, resume, results, shard)
+        archive = Archive(recursive, jobs, resume, results, shard, ray)
         try:
             _ = archive.part
         except SettingsError as error:
             raise click.UsageError(str(error)) from None
-        function(*args, archive=archive, **kwargs)
+        with in_storage(archive, kwargs) as (archive, kwargs):
+            function(*args, archive=archive, **kwargs)
 
     return add_options(
         run,
@@ -111,6 +125,11 @@ def archive_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--shard", metavar="I/N",
             help="Only the I-th of N parts of the list, for several machines at once.",
+        ),
+        click.option(
+            "--ray", metavar="ADDRESS",
+            help="Work on the nodes of a Ray cluster, auto or HOST:PORT (extra ray); files may "
+            "then be URLs, as s3://…",
         ),
     )  # fmt: skip
 
