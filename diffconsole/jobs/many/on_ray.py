@@ -7,6 +7,7 @@ try may have written must be replaced by the second, which Ray does not know.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from ... import __version__
 from ...errors import DiffconsoleError, SettingsError
 from ...files.results import MODEL_FILES
 from .executor import again
-from .ray_node import work_on_node
+from .ray_node import DATE, work_on_node
 from .storage import Places
 from .work import Outcome, Task, Work
 
@@ -105,7 +106,8 @@ class _Cluster:
 
     def start(self, work: Work) -> None:
         # In a list, the reference arrives as one: a node reads the files once, not with each work.
-        line = self.do.remote(__version__, self.task_line, [self.files], work.to_json())
+        date = os.environ.get(DATE)
+        line = self.do.remote(__version__, date, self.task_line, [self.files], work.to_json())
         self.running[line] = work
 
     def outcomes(self) -> Iterator[Outcome]:

@@ -21,7 +21,9 @@ from .registry import Runner, prepare
 from .storage import run_stored
 from .work import Task, Work
 
-__all__ = ["work_on_node"]
+__all__ = ["DATE", "work_on_node"]
+
+DATE = "SOURCE_DATE_EPOCH"
 
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
@@ -29,13 +31,17 @@ THREADS = (
 )  # fmt: skip
 
 
-def work_on_node(version: str, task_line: str, files: list[Any], work_line: str) -> str:
+def work_on_node(
+    version: str, date: str | None, task_line: str, files: list[Any], work_line: str
+) -> str:
     """Do one work and return its outcome as a line of JSON, or an error that stops all works.
 
     Parameters
     ----------
     version : str
         Of the package where the works are handed out.
+    date : str, optional
+        ``SOURCE_DATE_EPOCH`` there.
     task_line, work_line : str
         Task and work, in JSON.
     files : list
@@ -44,6 +50,9 @@ def work_on_node(version: str, task_line: str, files: list[Any], work_line: str)
     if version != __version__:
         line = f"a node has diffconsole {__version__}, not {version}; install the same on all"
         return json.dumps({"error": line})
+    os.environ.pop(DATE, None)
+    if date is not None:
+        os.environ[DATE] = date
     try:
         runner, task, _ = _ready(task_line, files[0])
     except Exception as error:

@@ -13,6 +13,7 @@ pytest.importorskip("ray", reason="needs the extra ray")
 
 import ray
 
+import diffconsole
 from diffconsole.errors import DiffconsoleError, SettingsError
 from diffconsole.jobs.many import InThisProcess, Task, Work
 from diffconsole.jobs.many import on_ray as module
@@ -59,6 +60,7 @@ def slow_works(tmp_path: Path, count: int) -> tuple[Task, list[Work]]:
 
 @pytest.mark.slow
 def test_a_node_that_dies_loses_nothing(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     task, works = slow_works(tmp_path, 14)
     alone = {o.number: o for o in InThisProcess().run(task, works)}
     expected = contents(tmp_path / "out")
@@ -105,7 +107,7 @@ def test_a_node_that_dies_loses_nothing(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "__version__", "99.0")
     with pytest.raises(DiffconsoleError, match=r"a node has diffconsole .*, not 99.0"):
         list(OnRay(cluster.address).run(task, works))
-    monkeypatch.undo()
+    monkeypatch.setattr(module, "__version__", diffconsole.__version__)
     outcomes = OnRay(cluster.address).run(
         task, [w.__class__(**{**w.__dict__, "replace": True}) for w in works]
     )
