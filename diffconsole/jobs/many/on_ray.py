@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,26 +59,22 @@ class OnRay:
 
     def run(self, task: Task, works: Iterable[Work]) -> Iterator[Outcome]:
         """Yield outcomes as they come; what is still running at the end is stopped."""
-        ray, joined = _join(self.address)
-        cluster = _Cluster(ray, task, self.jobs)
-        try:
-            left = iter(works)
-            while True:
-                while cluster.has_room():
-                    work = next(left, None)
-                    if work is None:
+        left = iter(works)
+        with _joined(self.address) as ray, closing(_Cluster(ray, task, self.jobs)) as cluster:
+            try:
+                while True:
+                    while cluster.has_room():
+                        work = next(left, None)
+                        if work is None:
+                            break
+                        cluster.start(self.places.stored(work))
+                    if not cluster.running:
                         break
-                    cluster.start(self.places.stored(work))
-                if not cluster.running:
-                    break
-                for outcome in cluster.outcomes():
-                    yield outcome
-                    self.places.keep_manifest()
-        finally:
-            self.places.keep_manifest(now=True)
-            cluster.stop()
-            if joined:
-                ray.shutdown()
+                    for outcome in cluster.outcomes():
+                        yield outcome
+                        self.places.keep_manifest()
+            finally:
+                self.places.keep_manifest(now=True)
 
 
 class _Cluster:
@@ -145,7 +141,7 @@ class _Cluster:
             return
         self.again.append(again(work))
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Stop what runs, and wait until it has ended."""
         running, self.running = list(self.running), {}
         for line in running:
@@ -156,8 +152,9 @@ class _Cluster:
                 self.ray.wait(running, num_returns=len(running), timeout=STOP_SECONDS)
 
 
-def _join(address: str) -> tuple[Any, bool]:
-    """Connect to a cluster; also whether this call did."""
+@contextmanager
+def _joined(address: str) -> Iterator[Any]:
+    """Connect to a cluster, unless this process is connected already."""
     try:
         import ray
     except ImportError:
@@ -165,14 +162,25 @@ def _join(address: str) -> tuple[Any, bool]:
             "--ray needs the extra: pip install 'diffconsole[ray]', on each node"
         ) from None
     if ray.is_initialized():
-        return ray, False
+        yield ray
+        return
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise SettingsError(
             f"--ray {address}: no cluster there ({_short(error)}); start one by: ray start --head"
         ) from None
-    return ray, True
+    # Of a node that dies Ray prints pages, on standard output, where the result of --json goes.
+    # It has no switch for that; an outcome says what is lost.
+    worker = ray._private.worker
+    printed = getattr(worker, "print_to_stdstream", None)
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+        if printed is not None:
+            worker.print_to_stdstream = printed
 
 
 def _files_of(task: Task) -> Mapping[str, Mapping[str, bytes]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,8 +23,15 @@ from diffconsole.jobs.many.on_ray import OnRay
 
 from ...commands import QUIETER, contents, done, write_model, write_preset, write_take
 
-SLOW_COPY = "import shutil, sys, time; time.sleep(0.4); shutil.copy(*sys.argv[1:])"
-"""A program that cleans a take and needs its time for it."""
+SLOW_COPY = """
+import os, shutil, sys, time
+busy = os.path.join(os.path.dirname(__file__), "busy." + os.environ.get("RAY_RAYLET_PID", "none"))
+open(busy, "w").close()
+time.sleep(0.6)
+shutil.copy(*sys.argv[1:])
+os.unlink(busy)
+"""
+"""A program that cleans a take, needs its time for it, and shows on which node it runs."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +68,7 @@ def slow_works(tmp_path: Path, count: int) -> tuple[Task, list[Work]]:
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_loses_nothing(cluster, tmp_path, monkeypatch):
+def test_a_node_that_dies_loses_nothing(cluster, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     task, works = slow_works(tmp_path, 14)
     alone = {o.number: o for o in InThisProcess().run(task, works)}
@@ -76,13 +85,24 @@ def test_a_node_that_dies_loses_nothing(cluster, tmp_path, monkeypatch):
         return lose(self, work, what, error)
 
     monkeypatch.setattr(module._Cluster, "_lost", note)
+    node = cluster.nodes.pop()
+    (raylet,) = node.all_processes["raylet"]
+    busy = tmp_path / f"busy.{raylet.process.pid}"
+
+    def kill() -> None:
+        while not busy.exists():
+            time.sleep(0.01)
+        cluster.remove_node(node, allow_graceful=False)
+
+    killer = Thread(target=kill, daemon=True)
+    killer.start()
     outcomes = {}
     # The model comes from where the works are handed out: its folder is not read by the nodes.
-    for count, outcome in enumerate(OnRay(cluster.address).run(task, works), start=1):
+    for outcome in OnRay(cluster.address).run(task, works):
         assert outcome.number not in outcomes
         outcomes[outcome.number] = outcome
-        if count == 4:
-            cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
+    killer.join(20.0)
+    assert not killer.is_alive(), "the second node got no work"
     assert not ray.is_initialized()
     assert lost, "a work was in hand on the node that died"
     assert contents(tmp_path / "out") == expected
@@ -92,6 +112,7 @@ def test_a_node_that_dies_loses_nothing(cluster, tmp_path, monkeypatch):
         assert (outcome.state, outcome.failure) == (other.state, other.failure)
         assert (outcome.inputs, outcome.outputs) == (other.inputs, other.outputs)
     assert "is empty" in outcomes[2].failure
+    assert "raylet" not in capfd.readouterr().out, "standard output is for results"
 
     # What stops all works is one error, and what runs is stopped when the iterator is closed.
     damaged = tmp_path / "damaged"
