@@ -16,6 +16,7 @@ import soundfile
 
 from diffconsole import Preset
 from diffconsole.jobs.many.manifest import NAME
+from diffconsole.strip.preset import factory_presets
 
 from ..commands import (
     PROGRAM,
@@ -230,13 +231,15 @@ def write_pairs(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "raw", tmp_path / "mixed"
 
 
-def test_match_and_evaluate_trees_of_pairs(tmp_path, model):
+def test_match_and_evaluate_trees_of_pairs(tmp_path, model, monkeypatch):
+    two = dict(list(factory_presets().items())[:2])
+    monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: two)
     raw, mix = write_pairs(tmp_path)
     pairs = ("--raw", raw, "--mixed", mix, "--recursive")
     (tmp_path / "raw" / "broken.wav").write_bytes(b"")
     (tmp_path / "mixed" / "broken.wav").write_bytes(b"")
     out = tmp_path / "out"
-    command = ("match", *pairs, "-o", out, "--quick")
+    command = ("match", *pairs, "-o", out, "--seconds", "0.3")
     result = call(*command, "--results", tmp_path / "r.csv")
     assert result.exit_code == 1 and result.stderr.count("Error: ") == 1
     assert set(without_manifest(out)) == {
@@ -280,9 +283,9 @@ def test_stopped_and_resumed(tmp_path, number):
     for i in range(24):
         write_take(takes / f"{i:02d}.wav", 1.0, seed=i)
     quieter, out = write_preset(tmp_path / "p.json", QUIETER), tmp_path / "out"
-    command = ("apply", takes, quieter, "--jobs", "2", "-o")
+    command = ("apply", takes, quieter, "-o")
     process = subprocess.Popen(
-        [*PROGRAM, *map(str, command), str(out)], stderr=subprocess.PIPE, text=True
+        [*PROGRAM, *map(str, command), str(out), "--jobs", "2"], stderr=subprocess.PIPE, text=True
     )
     manifest = out / f"{NAME}.jsonl"
     start = time.monotonic()
@@ -300,5 +303,5 @@ def test_stopped_and_resumed(tmp_path, number):
     again = json.loads(done(*command, out, "--resume", "--json").stdout)
     assert again["summary"]["kept"] >= min(ended, 3)
     assert again["summary"]["kept"] + again["summary"]["done"] == 24
-    done(*command[:3], "-o", tmp_path / "once")
+    done(*command, tmp_path / "once")
     assert without_manifest(out) == without_manifest(tmp_path / "once")
