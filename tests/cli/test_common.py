@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import click
 import pytest
-import re
 
 from diffconsole import __version__
 from diffconsole.cli import main
