@@ -36,7 +36,10 @@ QUIETEST = 1e-3
 
 
 def cut_takes(voices: Path, folder: Path, count: int, seconds: float) -> list[Path]:
-    """Cut takes out of all recordings in turn, into folders by the folder of the recording."""
+    """Cut takes out of all recordings in turn, into folders by the folder of the recording.
+
+    Each begins a second after the one before.
+    """
     takes: list[Path] = []
     sources = [path for path in sorted(voices.rglob("*")) if has_audio_ending(path)]
     for turn in range(10_000):
@@ -44,7 +47,7 @@ def cut_takes(voices: Path, folder: Path, count: int, seconds: float) -> list[Pa
         for source in sources:
             with soundfile.SoundFile(source) as file:
                 length = int(seconds * file.samplerate)
-                start = file.samplerate + turn * length
+                start = (1 + turn) * file.samplerate
                 if start + length > len(file):
                     continue
                 file.seek(start)
