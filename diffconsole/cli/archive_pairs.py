@@ -75,7 +75,7 @@ def match_many(
     if pictures is not None:
         check_folder(pictures)
     search: dict[str, Any] = {"search": search_options(options), "device": device}
-    _check_results(archive, works, inputs, force, search)
+    _check_results(archive, works, inputs, force, search, output)
     planned = plan_works(
         works, output, output if pictures is None else None, force=force, resume=archive.resume,
         inputs=inputs, shard=archive.part,
@@ -171,13 +171,14 @@ def _check_results(
     inputs: Sequence[Path],
     force: bool,
     options: dict[str, Any],
+    output: Path | None = None,
 ) -> None:
     from ..jobs.many.table import check_table
 
     if archive.results is None:
         return
     files = [*inputs, *(Path(path) for work in works for path in work.inputs.values())]
-    check_table(archive.results, replace=force or archive.resume, inputs=files)
+    check_table(archive.results, replace=force or archive.resume, output=output, inputs=files)
     options["table"] = True
 
 

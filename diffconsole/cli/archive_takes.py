@@ -182,7 +182,7 @@ def _run(
 
     if archive.results is not None:
         files = [*inputs, *(entry.path for entry in found.inputs)]
-        check_table(archive.results, replace=force or archive.resume, inputs=files)
+        check_table(archive.results, replace=force or archive.resume, output=output, inputs=files)
         options["table"] = True
     task: Task = task_of(command, options, read)
     planned = plan_works(

@@ -202,8 +202,16 @@ def predict(
     report.result({"files": done, "failed": report.failed})
 
 
+class _Raws(click.Argument):
+    """The takes before the preset: the one name that is given may be either."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Name both."""
+        return "'RAW... PRESET'"
+
+
 @command("apply", "diffconsole apply take.wav lead_vocal_pop -o take.processed.wav", APPLY_MANY)
-@click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH)
+@click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH, cls=_Raws)
 @click.argument("preset", type=PATH)
 @click.option(
     "-o", "--output", type=PATH, required=True,

@@ -36,15 +36,19 @@ QUIETEST = 1e-3
 
 
 def cut_takes(voices: Path, folder: Path, count: int, seconds: float) -> list[Path]:
-    """Cut takes out of all recordings in turn, into folders by the folder of the recording."""
+    """Cut takes out of all recordings in turn, into folders by the folder of the recording.
+
+    Each begins a second after the one before; of long ones less, there is not so much voice.
+    """
     takes: list[Path] = []
     sources = [path for path in sorted(voices.rglob("*")) if has_audio_ending(path)]
+    hop = min(1.0, 4.0 / seconds)
     for turn in range(10_000):
         before = len(takes)
         for source in sources:
             with soundfile.SoundFile(source) as file:
                 length = int(seconds * file.samplerate)
-                start = file.samplerate + turn * length
+                start = int((1.0 + turn * hop) * file.samplerate)
                 if start + length > len(file):
                     continue
                 file.seek(start)

@@ -94,6 +94,11 @@ def test_options_in_running_text_exist():
         "--index-url",
         "--strict",
         "--dist",
+        # Those of Slurm.
+        "--array",
+        "--cpus-per-task",
+        "--mem",
+        "--requeue",
     }
     waiting: list[click.Command] = [main]
     while waiting:

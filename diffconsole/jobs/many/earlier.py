@@ -14,9 +14,11 @@ from ...errors import OutputError, PresetError
 if TYPE_CHECKING:
     from .work import Work
 
-__all__ = ["check_not_edited", "digest_of", "digests", "is_whole"]
+__all__ = ["REPLACE_EDITED", "check_not_edited", "digest_of", "digests", "is_whole"]
 
 CHUNK_BYTES = 1 << 20
+REPLACE_EDITED = "replace_edited"
+"""Option of a work whose preset is replaced even if it was edited."""
 
 
 def digest_of(path: str | Path) -> dict[str, Any] | None:
@@ -97,6 +99,8 @@ def check_not_edited(work: Work) -> None:
     known = earlier.get("outputs", {}).get("preset")
     # A run that was killed while it worked on this file may have written another preset itself.
     if path is None or known is None or earlier.get("state") == "begun":
+        return
+    if work.options.get(REPLACE_EDITED):
         return
     now = digest_of(path)
     if now is None or now["sha256"] == known.get("sha256"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ...errors import OutputError
 from ...files import check_folder, clear_unfinished
 from ...files.results import protect_inputs
 from ..plan import same_result
+from .earlier import REPLACE_EDITED
 from .manifest import read_manifests, work_key
 from .work import Work
 
@@ -115,17 +116,9 @@ def plan_works(
         strange = [] if force else _not_ours(work, record)
         foreign += strange[:1]
         may_replace = force or (record is not None and not strange)
-        planned.append(
-            Work(
-                work.number,
-                work.name,
-                work.inputs,
-                work.outputs,
-                may_replace,
-                None if force and not resume else record,
-                work.options,
-            )  # fmt: skip
-        )
+        options = {**work.options, REPLACE_EDITED: True} if force else work.options
+        earlier = None if force and not resume else record
+        planned.append(replace(work, replace=may_replace, earlier=earlier, options=options))
     if foreign:
         raise _refusal(foreign, len(mine), resume)
     return Planned(planned, keys, folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ GROUP = 1000
 WHOLE_NUMBERS = {"sample_rate", "channels", "polarity"}
 
 
-def check_table(path: Path, *, replace: bool, inputs: Sequence[Path] = ()) -> None:
+def check_table(
+    path: Path, *, replace: bool, output: Path | None = None, inputs: Sequence[Path] = ()
+) -> None:
     """Refuse early a table that could not be written.
 
     Parameters
@@ -34,6 +37,8 @@ def check_table(path: Path, *, replace: bool, inputs: Sequence[Path] = ()) -> No
         Ends in ``.csv`` or ``.parquet``.
     replace : bool
         Whether a file that exists may be replaced.
+    output : Path, optional
+        The folder of the results, which is made later if it is missing.
     inputs : sequence of Path
         What the command reads.
 
@@ -50,8 +55,8 @@ def check_table(path: Path, *, replace: bool, inputs: Sequence[Path] = ()) -> No
     if ending == ".parquet":
         _parquet(path)
     protect_inputs([path], inputs, "is read by this command")
-    # The folder may be that of the results, which is made later.
-    if path.parent.is_dir():
+    is_made_later = output is not None and os.path.abspath(path.parent) == os.path.abspath(output)
+    if path.parent.is_dir() or not is_made_later:
         check_output(path, force=replace)
 
 

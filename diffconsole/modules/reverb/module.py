@@ -11,12 +11,16 @@ from torch import Tensor
 from ..call import Call
 from . import process as room
 from .convolution import convolve
+from .kept import through_kept_room
 
 __all__ = ["run", "stream", "tail_samples"]
 
 
 def run(audio: Tensor, call: Call) -> Tensor:
     """Return the reverb's return; see :func:`.process.reverb`."""
+    kept = through_kept_room(audio, call)
+    if kept is not None:
+        return kept
     return room.reverb(
         audio, call.sample_rate, **call.settings, seed=call.seed, seconds=call.seconds
     )

@@ -48,6 +48,9 @@ def test_refusals(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="exists already"):
         check_table(tmp_path / "t.csv", replace=False)
     check_table(tmp_path / "t.csv", replace=True)
+    with pytest.raises(OutputError, match="does not exist; create it first"):
+        check_table(tmp_path / "new" / "t.csv", replace=False)
+    check_table(tmp_path / "new" / "t.csv", replace=False, output=tmp_path / "new")
     with pytest.raises(OutputError, match="is read by this command"):
         check_table(tmp_path / "t.csv", replace=True, inputs=[tmp_path / "t.csv"])
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
