@@ -11,6 +11,7 @@ from ..errors import SettingsError
 from ..strip.channel_strip import ChannelStrip
 from ..strip.parameters import BY_KEY, CHAIN
 from ..strip.preset import Preset
+from .arrays import ArrayConsole, serves
 
 __all__ = ["Rendered", "clamped_frequencies", "render", "render_plan"]
 
@@ -66,20 +67,30 @@ def render(
     SettingsError
         A negative or infinite tail, or samples and a rate that the console does not take.
     """
-    import torch
-
-    from . import Console
-
     strip, tail = render_plan(preset, sample_rate, tail_seconds)
     if strip.is_bypassed:
         return Rendered(samples)
+    padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
+    if device == "cpu" and serves(strip):
+        result = ArrayConsole(sample_rate, bypass=strip.off)(padded[None], strip.arrays())[0]
+    else:
+        result = _by_tensors(padded, sample_rate, strip, device)
+    return Rendered(result, clamped_frequencies(preset, sample_rate))
+
+
+def _by_tensors(
+    samples: np.ndarray, sample_rate: int, strip: ChannelStrip, device: str
+) -> np.ndarray:
+    import torch
+
+    from .console import Console
+
     console = Console(sample_rate, bypass=strip.off).to(device)
     with torch.inference_mode():
-        padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
         # torch wants memory in order that it may write to; it copies only what is not.
-        audio = torch.from_numpy(np.require(padded, requirements=["C", "W"]))
-        result = console(audio[None].to(device), strip.tensors())[0].cpu().numpy()
-    return Rendered(result, clamped_frequencies(preset, sample_rate))
+        audio = torch.from_numpy(np.require(samples, requirements=["C", "W"]))
+        result: np.ndarray = console(audio[None].to(device), strip.tensors())[0].cpu().numpy()
+    return result
 
 
 def render_plan(

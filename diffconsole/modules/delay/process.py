@@ -21,14 +21,15 @@ response is convolved.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from ...kernels.operators import _needs_gradient, name_for
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, fast_length
 from ...strip.channel_strip import HIGHEST_FREQUENCY
 from ..reverb.convolution import convolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "NONE_DB",
@@ -77,58 +78,65 @@ def tail_samples(sample_rate: float, time_ms: float, feedback: float) -> int:
     return math.ceil(seconds * sample_rate)
 
 
-def level_of(level_db: Tensor) -> Tensor:
+def level_of(level_db: Numbers) -> Numbers:
     """Return a level as a factor, ``10^(level_db/20)``; :data:`NONE_DB` and below give 0.
 
     The gradient is that of the level there too, so that a search can leave the end of the range.
     """
-    level = 10.0 ** (level_db.to(torch.float64) / 20.0)
-    return level - torch.where(level_db > NONE_DB, 0.0, level.detach())
+    m = math_of(level_db)
+    level = m.amplitude(m.float64(level_db))
+    found: Numbers = level - m.where(level_db > NONE_DB, 0.0, m.held(level))
+    return found
 
 
-def interpolation(fraction: Tensor) -> Tensor:
+def interpolation(fraction: Numbers) -> Numbers:
     """Return the filter that delays by a fraction of a sample and by 15 whole ones.
 
     Parameters
     ----------
-    fraction : Tensor
+    fraction : Tensor or ndarray
         ``(batch,)`` float64, 0 to 1.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 32)``.
     """
-    places = torch.arange(TAPS, device=fraction.device, dtype=torch.float64) - BEFORE
-    u = places - fraction.unsqueeze(-1)
+    m = math_of(fraction)
+    u = m.arange(-BEFORE, TAPS - BEFORE, 1, fraction) - fraction[:, None]
     turn = u * (2.0 * math.pi / TAPS)
-    return torch.sinc(u) * (0.42 + 0.5 * torch.cos(turn) + 0.08 * torch.cos(2.0 * turn))
+    found: Numbers = m.sinc(u) * (0.42 + 0.5 * m.cos(turn) + 0.08 * m.cos(2.0 * turn))
+    return found
 
 
-def cut_sections(sample_rate: float, low_cut_hz: Tensor, high_cut_hz: Tensor) -> Tensor:
+def cut_sections(sample_rate: float, low_cut_hz: Numbers, high_cut_hz: Numbers) -> Numbers:
     """Return b0, b1, b2, a1, a2 of the high-pass, then of the low-pass: ``(batch, 2, 5)``."""
-    rows = []
+    m, rows = math_of(low_cut_hz), []
     for freq_hz, sign in ((low_cut_hz, 1.0), (high_cut_hz, -1.0)):
         highest = HIGHEST_FREQUENCY * sample_rate
-        corner = freq_hz.to(torch.float64).clamp(max=highest) * (2.0 * math.pi / sample_rate)
-        cosine, alpha = torch.cos(corner), torch.sin(corner) / (2.0 * CUT_Q)
+        corner = m.at_most(m.float64(freq_hz), highest) * (2.0 * math.pi / sample_rate)
+        cosine, alpha = m.cos(corner), m.sin(corner) / (2.0 * CUT_Q)
         # The high-pass and the low-pass are each other's mirror image: 1 ± cos, 1 ∓ z⁻¹.
         top = 0.5 * (1.0 + sign * cosine)
-        row = torch.stack((top, -2.0 * sign * top, top, -2.0 * cosine, 1.0 - alpha), dim=-1)
-        rows.append(row / (1.0 + alpha).unsqueeze(-1))
-    return torch.stack(rows, dim=1)
+        row = m.stack((top, -2.0 * sign * top, top, -2.0 * cosine, 1.0 - alpha), axis=-1)
+        rows.append(row / (1.0 + alpha)[:, None])
+    found: Numbers = m.stack(rows, axis=1)
+    return found
 
 
-def sides(width: Tensor) -> tuple[Tensor, Tensor]:
+def sides(width: Numbers) -> tuple[Numbers, Numbers]:
     """Return the gains of the first echo on its own side and on the other, ``(batch,)`` each."""
-    place = 0.25 * math.pi * (1.0 - width.to(torch.float64))
-    return math.sqrt(2.0) * torch.cos(place), math.sqrt(2.0) * torch.sin(place)
+    m = math_of(width)
+    place = 0.25 * math.pi * (1.0 - m.float64(width))
+    return math.sqrt(2.0) * m.cos(place), math.sqrt(2.0) * m.sin(place)
 
 
 def _once(
     sample_rate: float, time_ms: Tensor, sections: Tensor, length: int, shrink: float
 ) -> Tensor:
     """Response of one pass at ``length/2 + 1`` points of a circle, ``z⁻¹ = shrink·e^(−jω)``."""
+    import torch
+
     bins = torch.arange(length // 2 + 1, device=time_ms.device, dtype=torch.float64)
     omega = bins * (2.0 * math.pi / length)
     z1 = torch.polar(torch.full_like(omega, shrink), -omega)
@@ -154,7 +162,7 @@ def delay_response(
     *,
     seconds: float | None = None,
     most: int | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: Any = None,
 ) -> Tensor:
     """Return the delay's impulse response at wet level 0 dB.
 
@@ -170,14 +178,16 @@ def delay_response(
         longest row of echoes in the batch has fallen by 120 dB.
     most : int, optional
         Samples that it has at most.
-    dtype : torch.dtype
-        float32 or float64.
+    dtype : torch.dtype, optional
+        float32, the default, or float64.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 2, taps)``: left and right.
     """
+    import torch
+
     if seconds is None:
         rows = zip(time_ms.detach().tolist(), feedback.detach().tolist(), strict=True)
         longest = max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
@@ -197,31 +207,31 @@ def delay_response(
     near, far = (gain.unsqueeze(-1) for gain in sides(width))
     both = torch.stack((near * odd + far * even, far * odd + near * even), dim=1)
     places = torch.arange(taps, device=time_ms.device, dtype=torch.float64)
-    return (torch.fft.irfft(both, length)[..., :taps] * shrink**-places).to(dtype)
+    return (torch.fft.irfft(both, length)[..., :taps] * shrink**-places).to(dtype or torch.float32)
 
 
-def send(audio: Tensor) -> Tensor:
+def send(audio: Numbers) -> Numbers:
     """Return what goes into the loop, ``(batch, 1, samples)``: the mean of the channels."""
-    return audio if audio.shape[1] == 1 else audio.mean(dim=1, keepdim=True)
+    return audio if audio.shape[1] == 1 else audio.mean(1)[:, None]
 
 
 def delay(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    time_ms: Tensor,
-    feedback: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
-    wet_db: Tensor,
+    time_ms: Numbers,
+    feedback: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
+    wet_db: Numbers,
     *,
     seconds: float | None = None,
-) -> Tensor:
+) -> Numbers:
     """Return the echoes alone.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``; the send is the mean of the channels.
     sample_rate : float
         Hz.
@@ -234,19 +244,37 @@ def delay(
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 2, samples)``, to be added to the dry signal.
     """
     check_audio(audio)
-    own = (time_ms, feedback, low_cut_hz, high_cut_hz, width)
-    is_plain = seconds is None and not torch.compiler.is_compiling()
-    if is_plain and name_for(audio) == "cpu" and not _needs_gradient(audio, *own, wet_db):
+    own = (time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db)
+    if seconds is None:
+        echoed: Numbers = _delayed(audio, sample_rate, *own)
+        return echoed
+    return _convolved(audio, sample_rate, *own, seconds=seconds)
+
+
+@without_gradient
+def _delayed(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
+    """Run the loop, or where it does not serve its response."""
+    if is_array(audio):
         from .cpu_delay import Loop
 
-        return Loop(sample_rate, *own, wet_db)(audio)
-    on_device = (s.to(audio.device) for s in own)
+        return Loop(sample_rate, *own)(audio)
+    return _convolved(audio, sample_rate, *own)
+
+
+def _convolved(
+    audio: Numbers, sample_rate: float, *own: Numbers, seconds: float | None = None
+) -> Numbers:
+    import torch
+
+    *on_device, wet_db = (torch.as_tensor(s, device=getattr(audio, "device", None)) for s in own)
     response = delay_response(
         sample_rate, *on_device, seconds=seconds, most=audio.shape[-1], dtype=torch.float64
     )
-    level = level_of(wet_db.to(audio.device))
-    return convolve(send(audio), (response * level[:, None, None]).to(audio.dtype))
+    scaled = response * level_of(wet_db)[:, None, None]
+    if is_array(audio):
+        return convolve(send(audio), scaled.numpy().astype(audio.dtype))
+    return convolve(send(audio), scaled.to(audio.dtype))
