@@ -25,7 +25,7 @@ def use(name: str) -> Iterator[None]:
 
 
 def forced() -> str:
-    """Return the name of the implementation that is forced, by :func:`use` or by the environment."""
+    """Return which implementation is forced, by :func:`use` or by the environment."""
     return _forced.get() or os.environ.get("DIFFCONSOLE_KERNEL", "")
 
 

@@ -129,7 +129,7 @@ def band_noise(
 
         name = str(dtype).removeprefix("torch.")
         shared = np.asarray(band_noise(sample_rate, samples, seed, np.dtype(name)))
-        # The cache outlives the call: a tensor made in inference mode could not serve autograd later.
+        # It outlives the call: a tensor made in inference mode could not serve autograd later.
         with torch.inference_mode(False):
             return torch.from_numpy(shared).to(device)
     lead = int(round(LEAD_SECONDS * sample_rate))

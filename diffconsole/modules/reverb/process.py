@@ -236,8 +236,8 @@ def reverb(
         ``(batch, channels, samples)``; the send is the mean of the channels.
     sample_rate : float
         Hz.
-    pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width, wet_db : Tensor or ndarray
-        ``(batch,)`` each; see the parameter table.
+    pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width, wet_db
+        ``(batch,)`` each, Tensor or ndarray; see the parameter table.
     seed, seconds
         See :func:`impulse_response`.
 
