@@ -156,7 +156,7 @@ def check_rate(sample_rate: float) -> None:
 
 
 def check_settings(
-    settings: Mapping[str, Any], off: Collection[str], batch: int, kind: type
+    settings: Mapping[str, Any], off: Collection[str], batch: int, kind: type[Any]
 ) -> None:
     """Refuse settings that are unknown, missing or not ``(batch,)`` of a type.
 

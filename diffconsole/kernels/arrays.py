@@ -11,12 +11,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "Numbers",
@@ -28,7 +25,9 @@ __all__ = [
     "without_gradient",
 ]
 
-Numbers = TypeVar("Numbers", np.ndarray, "Tensor")
+Numbers: TypeAlias = Any
+"""A NumPy array or a tensor: what a formula gets decides what it returns."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

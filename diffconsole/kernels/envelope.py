@@ -25,8 +25,7 @@ def peak_level(audio: Numbers) -> Numbers:
     """Return the level of the louder channel, ``(batch, samples)``."""
     m = math_of(audio)
     level = m.magnitude(audio)
-    found: Numbers = level[:, 0] if level.shape[1] == 1 else m.maximum(level[:, 0], level[:, 1])
-    return found
+    return level[:, 0] if level.shape[1] == 1 else m.maximum(level[:, 0], level[:, 1])
 
 
 @without_gradient

@@ -12,14 +12,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import SettingsError
-from .arrays import is_array, math_of
+from .arrays import Numbers, is_array, math_of
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
-
-    from .arrays import Numbers
 
 __all__ = ["check_audio", "constant", "fast_length", "per_item", "transform_length"]
 
@@ -103,7 +101,7 @@ def _is_tensor(value: Any) -> bool:
 def per_item(setting: Numbers, audio: Numbers) -> Numbers:
     """Return a ``(batch,)`` setting as ``(batch, 1, 1)`` beside `audio`, in float64."""
     m = math_of(audio)
-    return cast("Numbers", m.float64(m.beside(setting, audio)).reshape(-1, 1, 1))
+    return m.float64(m.beside(setting, audio)).reshape(-1, 1, 1)
 
 
 def fast_length(samples: int) -> int:

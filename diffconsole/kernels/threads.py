@@ -28,10 +28,10 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 def thread_count() -> int:
     """Return how many threads may be used, at least 1."""
-    torch = sys.modules.get("torch")
-    # While it is being imported it has no such function yet.
-    if hasattr(torch, "get_num_threads"):
-        return int(torch.get_num_threads())
+    # While torch is being imported it has no such function yet.
+    of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    if of_torch is not None:
+        return int(of_torch())
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)

@@ -23,8 +23,7 @@ LOWEST_DB = -60.0
 
 def run(audio: Numbers, call: Call) -> Numbers:
     """Run the compressor; a gain that was added to its makeup reaches a dry signal too."""
-    found: Numbers = process(audio, call.sample_rate, **call.settings, after_db=call.after_db)
-    return found
+    return process(audio, call.sample_rate, **call.settings, after_db=call.after_db)
 
 
 def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:

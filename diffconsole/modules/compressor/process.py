@@ -38,8 +38,7 @@ __all__ = [
 def smoothing(time_ms: Numbers, sample_rate: float) -> Numbers:
     """Return the one-pole coefficient ``exp(−1/(τ·fs))`` of a time constant in ms, float64."""
     m = math_of(time_ms)
-    found: Numbers = m.exp(-1000.0 / (m.float64(time_ms) * sample_rate))
-    return found
+    return m.exp(-1000.0 / (m.float64(time_ms) * sample_rate))
 
 
 def static_curve_db(
@@ -64,8 +63,7 @@ def static_curve_db(
     over = level_db - threshold_db + knee_db / 2.0
     bend = slope * m.at_least(over, 0.0) ** 2 / (2.0 * m.at_least(knee_db, 1e-12))
     change = m.where(over < knee_db, bend, slope * (level_db - threshold_db))
-    found: Numbers = level_db + m.where(over <= 0.0, 0.0, change)
-    return found
+    return level_db + m.where(over <= 0.0, 0.0, change)
 
 
 def share_at_rest(mix: Numbers, makeup_db: Numbers) -> Numbers:
@@ -86,8 +84,7 @@ def share_at_rest(mix: Numbers, makeup_db: Numbers) -> Numbers:
     """
     wet = mix / 100.0
     louder = wet * math_of(mix).amplitude(makeup_db)
-    found: Numbers = louder / (1.0 - wet + louder)
-    return found
+    return louder / (1.0 - wet + louder)
 
 
 def mixed_curve_db(
@@ -106,8 +103,7 @@ def mixed_curve_db(
     curve = static_curve_db(level_db, threshold_db, ratio, knee_db)
     share = share_at_rest(mix, makeup_db)
     gain = 1.0 - share + share * m.amplitude(curve - level_db)
-    found: Numbers = m.where(share == 1.0, curve, level_db + 20.0 * m.log10(gain))
-    return found
+    return m.where(share == 1.0, curve, level_db + 20.0 * m.log10(gain))
 
 
 @without_gradient

@@ -63,10 +63,7 @@ def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
             level, states[name] = envelope_from(peak_level(signal), parameters[name], states[name])
             levels.append(level)
         upper, whole = levels
-        found: Numbers = reduced(
-            audio, once, twice, upper, whole, own["threshold_db"], own["range_db"]
-        )
-        return found
+        return reduced(audio, once, twice, upper, whole, own["threshold_db"], own["range_db"])
 
     return block
 

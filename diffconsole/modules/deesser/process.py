@@ -78,8 +78,7 @@ def split_section(sample_rate: float, freq_hz: Numbers) -> Numbers:
     tangent = m.tan(math.pi * held / sample_rate)
     b0 = 1.0 / (1.0 + tangent)
     zero = m.filled(b0, 0.0)
-    found: Numbers = m.stack((b0, -b0, zero, (tangent - 1.0) * b0, zero), axis=-1)
-    return found
+    return m.stack((b0, -b0, zero, (tangent - 1.0) * b0, zero), axis=-1)
 
 
 def longest_ringing(sample_rate: float) -> int:
@@ -107,8 +106,7 @@ def change_db(upper: Numbers, whole: Numbers, threshold_db: Numbers, range_db: N
     m = math_of(upper)
     loud, whole_loud = (m.log10(m.at_least(level, FLOOR)) for level in (upper, whole))
     over = m.at_least(20.0 * (loud - whole_loud) - threshold_db, 0.0)
-    found: Numbers = -m.minimum(over, range_db)
-    return found
+    return -m.minimum(over, range_db)
 
 
 @without_gradient
@@ -149,8 +147,7 @@ def deesser(
     reference = (math_of(attack_ms).filled(attack_ms, t) for t in REFERENCE_MS)
     s_h = envelope(peak_level(parts[1]), *own)
     s_x = envelope(peak_level(audio), *(smoothing(t, sample_rate) for t in reference))
-    found: Numbers = reduced(audio, *parts, s_h, s_x, threshold_db, range_db)
-    return found
+    return reduced(audio, *parts, s_h, s_x, threshold_db, range_db)
 
 
 @without_gradient

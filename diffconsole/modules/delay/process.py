@@ -85,8 +85,7 @@ def level_of(level_db: Numbers) -> Numbers:
     """
     m = math_of(level_db)
     level = m.amplitude(m.float64(level_db))
-    found: Numbers = level - m.where(level_db > NONE_DB, 0.0, m.held(level))
-    return found
+    return level - m.where(level_db > NONE_DB, 0.0, m.held(level))
 
 
 def interpolation(fraction: Numbers) -> Numbers:
@@ -105,8 +104,7 @@ def interpolation(fraction: Numbers) -> Numbers:
     m = math_of(fraction)
     u = m.arange(-BEFORE, TAPS - BEFORE, 1, fraction) - fraction[:, None]
     turn = u * (2.0 * math.pi / TAPS)
-    found: Numbers = m.sinc(u) * (0.42 + 0.5 * m.cos(turn) + 0.08 * m.cos(2.0 * turn))
-    return found
+    return m.sinc(u) * (0.42 + 0.5 * m.cos(turn) + 0.08 * m.cos(2.0 * turn))
 
 
 def cut_sections(sample_rate: float, low_cut_hz: Numbers, high_cut_hz: Numbers) -> Numbers:
@@ -120,8 +118,7 @@ def cut_sections(sample_rate: float, low_cut_hz: Numbers, high_cut_hz: Numbers) 
         top = 0.5 * (1.0 + sign * cosine)
         row = m.stack((top, -2.0 * sign * top, top, -2.0 * cosine, 1.0 - alpha), axis=-1)
         rows.append(row / (1.0 + alpha)[:, None])
-    found: Numbers = m.stack(rows, axis=1)
-    return found
+    return m.stack(rows, axis=1)
 
 
 def sides(width: Numbers) -> tuple[Numbers, Numbers]:
@@ -250,8 +247,7 @@ def delay(
     check_audio(audio)
     own = (time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db)
     if seconds is None:
-        echoed: Numbers = _delayed(audio, sample_rate, *own)
-        return echoed
+        return _delayed(audio, sample_rate, *own)
     return _convolved(audio, sample_rate, *own, seconds=seconds)
 
 

@@ -23,8 +23,7 @@ FORGOTTEN_NEPERS = 24.0
 
 def run(audio: Numbers, call: Call) -> Numbers:
     """Equalize; see :func:`.process.equalizer`."""
-    found: Numbers = equalizer(audio, call.sample_rate, *_named(call), call.gain_db)
-    return found
+    return equalizer(audio, call.sample_rate, *_named(call), call.gain_db)
 
 
 def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:

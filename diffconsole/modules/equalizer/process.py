@@ -216,8 +216,7 @@ def equalizer(
     check_audio(audio)
     sections = equalizer_sections(sample_rate, settings, bypass, gain_db)
     if not sections.shape[1]:
-        louder: Numbers = audio if gain_db is None else gain(audio, gain_db)
-        return louder
+        return audio if gain_db is None else gain(audio, gain_db)
     length = _ringing_on(audio, sample_rate, bypass)
     return filter_sections(audio, math_of(audio).beside(sections, audio), length)
 
@@ -243,8 +242,7 @@ def response(sections: Numbers, sample_rate: float, freq_hz: Numbers) -> Numbers
     z1 = m.turned(-2.0 * math.pi * m.float64(freq_hz) / sample_rate)
     columns = m.float64(sections)[..., None]
     b0, b1, b2, a1, a2 = (columns[..., column, :] for column in range(5))
-    found: Numbers = (b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)
-    return found
+    return (b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)
 
 
 @without_gradient
@@ -265,35 +263,30 @@ def _single(
 
 def high_pass(audio: Numbers, sample_rate: float, freq_hz: Numbers, q: Numbers) -> Numbers:
     """High-pass, 12 dB/oct; gain Q at `freq_hz`. Settings ``(batch,)``, Hz and Q."""
-    found: Numbers = _single(audio, "high_pass", sample_rate, freq_hz, q)
-    return found
+    return _single(audio, "high_pass", sample_rate, freq_hz, q)
 
 
 def low_pass(audio: Numbers, sample_rate: float, freq_hz: Numbers, q: Numbers) -> Numbers:
     """Low-pass, 12 dB/oct; gain Q at `freq_hz`. Settings ``(batch,)``, Hz and Q."""
-    found: Numbers = _single(audio, "low_pass", sample_rate, freq_hz, q)
-    return found
+    return _single(audio, "low_pass", sample_rate, freq_hz, q)
 
 
 def low_shelf(
     audio: Numbers, sample_rate: float, freq_hz: Numbers, gain_db: Numbers, q: Numbers
 ) -> Numbers:
     """Low shelf: `gain_db` at 0 Hz, half of it at `freq_hz`. Settings ``(batch,)``."""
-    found: Numbers = _single(audio, "low_shelf", sample_rate, freq_hz, q, gain_db)
-    return found
+    return _single(audio, "low_shelf", sample_rate, freq_hz, q, gain_db)
 
 
 def high_shelf(
     audio: Numbers, sample_rate: float, freq_hz: Numbers, gain_db: Numbers, q: Numbers
 ) -> Numbers:
     """High shelf: `gain_db` at fs/2, half of it at `freq_hz`. Settings ``(batch,)``."""
-    found: Numbers = _single(audio, "high_shelf", sample_rate, freq_hz, q, gain_db)
-    return found
+    return _single(audio, "high_shelf", sample_rate, freq_hz, q, gain_db)
 
 
 def peak(
     audio: Numbers, sample_rate: float, freq_hz: Numbers, gain_db: Numbers, q: Numbers
 ) -> Numbers:
     """Bell: `gain_db` at `freq_hz`, 0 dB far from it. Settings ``(batch,)``."""
-    found: Numbers = _single(audio, "peaking", sample_rate, freq_hz, q, gain_db)
-    return found
+    return _single(audio, "peaking", sample_rate, freq_hz, q, gain_db)

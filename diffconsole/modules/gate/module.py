@@ -40,8 +40,7 @@ def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
     def block(audio: Numbers) -> Numbers:
         nonlocal state
         level, state = envelope_from(peak_level(audio), parameters, state)
-        found: Numbers = turned(audio, level, own["threshold_db"], own["ratio"], own["range_db"])
-        return found
+        return turned(audio, level, own["threshold_db"], own["ratio"], own["range_db"])
 
     return block
 

@@ -53,8 +53,7 @@ def change_db(level: Numbers, threshold_db: Numbers, ratio: Numbers, range_db: N
     m = math_of(level)
     level_db = 20.0 * m.log10(m.at_least(level, FLOOR))
     under = m.at_least(threshold_db - level_db, 0.0)
-    found: Numbers = -m.minimum((ratio - 1.0) * under, range_db)
-    return found
+    return -m.minimum((ratio - 1.0) * under, range_db)
 
 
 @without_gradient
@@ -93,8 +92,7 @@ def gate(
     check_audio(audio)
     attack, release, hold = gate_settings(sample_rate, attack_ms, hold_ms, release_ms)
     level = envelope(peak_level(audio), attack, release, hold)
-    found: Numbers = turned(audio, level, threshold_db, ratio, range_db)
-    return found
+    return turned(audio, level, threshold_db, ratio, range_db)
 
 
 @without_gradient

@@ -13,5 +13,4 @@ takes_arrays = True
 
 def run(audio: Numbers, call: Call) -> Numbers:
     """Pan the dry signal; see :func:`.process.pan`."""
-    found: Numbers = pan(audio, **call.settings, gain_db=call.gain_db)
-    return found
+    return pan(audio, **call.settings, gain_db=call.gain_db)

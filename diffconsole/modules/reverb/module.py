@@ -17,10 +17,9 @@ takes_arrays = True
 
 def run(audio: Numbers, call: Call) -> Numbers:
     """Return the reverb's return; see :func:`.process.reverb`."""
-    found: Numbers = room.reverb(
+    return room.reverb(
         audio, call.sample_rate, **call.settings, seed=call.seed, seconds=call.seconds
     )
-    return found
 
 
 def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:

@@ -8,7 +8,7 @@ whose noise is unseeded and whose bands are FIR filters for 44.1 and 48 kHz.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def band_noise(
     sample_rate: float,
     samples: int,
     seed: int,
-    dtype: torch.dtype | np.dtype,
+    dtype: Any,
     device: torch.device | None = None,
 ) -> Tensor | np.ndarray:
     """Return the noise of middle and side in octave bands.
@@ -116,8 +116,10 @@ def band_noise(
         Length.
     seed : int
         Seed; middle and side are independent.
-    dtype, device
-        Of the result; without a device it is a NumPy array.
+    dtype : torch.dtype or numpy.dtype
+        Of the result.
+    device : torch.device, optional
+        Of the result; without one it is a NumPy array.
 
     Returns
     -------

@@ -87,8 +87,7 @@ def curve_settings(drive_db: Numbers, bias: Numbers, mix: Numbers) -> Numbers:
     values = nodes * relative(nodes * steepness[:, None], bias[:, None])
     power = (values**2).mean(-1) - values.mean(-1) ** 2
     share = mix / 100.0
-    found: Numbers = m.stack((steepness, bias, 1.0 - share, share * kept / m.sqrt(power)), axis=-1)
-    return found
+    return m.stack((steepness, bias, 1.0 - share, share * kept / m.sqrt(power)), axis=-1)
 
 
 def shaped(audio: Numbers, settings: Numbers) -> Numbers:
