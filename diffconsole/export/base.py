@@ -155,15 +155,12 @@ class Strip:
 
     def impulse_response(self) -> np.ndarray:
         """Return the reverb's response at wet level 0 dB, ``(2, taps)`` float64."""
-        import torch
-
         from ..modules.reverb.process import impulse_response
 
         # In the table's order, which is that of the arguments; the level comes last and stays out.
-        wanted = [torch.tensor([v], dtype=torch.float64) for v in self.of("reverb").values()][:-1]
-        with torch.inference_mode():
-            response = impulse_response(self.sample_rate, *wanted, dtype=torch.float64)
-        return response[0].numpy()
+        wanted = [np.array([v], np.float64) for v in self.of("reverb").values()][:-1]
+        response: np.ndarray = impulse_response(self.sample_rate, *wanted, dtype=np.float64)[0]
+        return response
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ __all__ = [
     "expm1",
     "filled",
     "float64",
+    "floor",
     "held",
+    "irfft",
     "log10",
     "magnitude",
     "maximum",
@@ -36,6 +38,8 @@ __all__ = [
     "numbers",
     "padded",
     "power",
+    "remainder",
+    "rfft",
     "sin",
     "sinc",
     "sqrt",
@@ -51,6 +55,8 @@ Array = np.ndarray
 stack = np.stack
 concatenate = np.concatenate
 minimum = np.minimum
+floor = np.floor
+remainder = np.remainder
 maximum = np.maximum
 where = np.where
 sinc = np.sinc
@@ -149,3 +155,13 @@ def clipped(values: Array, low: float, high: float) -> Array:
 def turned(angles: Array) -> Array:
     """Return ``exp(j·angle)``."""
     return np.exp(1j * angles)
+
+
+def rfft(values: Array, length: int) -> Array:
+    """Return the transform of real numbers and zeros, ``length/2 + 1`` points of each row."""
+    return np.fft.rfft(values, length)
+
+
+def irfft(values: Array, length: int) -> Array:
+    """Return the real numbers that :func:`rfft` transforms into these."""
+    return np.fft.irfft(values, length)

@@ -14,9 +14,11 @@ from torch import (
     cos,
     exp,
     expm1,
+    floor,
     log10,
     maximum,
     minimum,
+    remainder,
     sin,
     sinc,
     sqrt,
@@ -40,7 +42,9 @@ __all__ = [
     "expm1",
     "filled",
     "float64",
+    "floor",
     "held",
+    "irfft",
     "log10",
     "magnitude",
     "maximum",
@@ -48,6 +52,8 @@ __all__ = [
     "numbers",
     "padded",
     "power",
+    "remainder",
+    "rfft",
     "sin",
     "sinc",
     "sqrt",
@@ -147,3 +153,13 @@ def clipped(values: Tensor, low: float, high: float) -> Tensor:
 def turned(angles: Tensor) -> Tensor:
     """Return ``exp(j·angle)``."""
     return torch.polar(torch.ones_like(angles), angles)
+
+
+def rfft(values: Tensor, length: int) -> Tensor:
+    """Return the transform of real numbers and zeros, ``length/2 + 1`` points of each row."""
+    return torch.fft.rfft(values, length)
+
+
+def irfft(values: Tensor, length: int) -> Tensor:
+    """Return the real numbers that :func:`rfft` transforms into these."""
+    return torch.fft.irfft(values, length)

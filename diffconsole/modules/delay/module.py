@@ -60,9 +60,7 @@ def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
         return on_arrays(Loop(call.sample_rate, **{n: as_array(v) for n, v in own.items()}))
     own = {name: value.to(audio.device) for name, value in own.items()}
     level = loop.level_of(own.pop("wet_db"))[:, None, None]
-    response = (loop.delay_response(call.sample_rate, **own, dtype=torch.float64) * level).to(
-        audio.dtype
-    )
+    response = (loop.delay_response(call.sample_rate, **own) * level).to(audio.dtype)
     ringing = audio.new_zeros((1, 2, 0))
 
     def block(audio: Tensor) -> Tensor:

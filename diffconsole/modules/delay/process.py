@@ -21,15 +21,11 @@ response is convolved.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
 
 from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, fast_length
 from ...strip.channel_strip import HIGHEST_FREQUENCY
 from ..reverb.convolution import convolve
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "NONE_DB",
@@ -129,38 +125,35 @@ def sides(width: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _once(
-    sample_rate: float, time_ms: Tensor, sections: Tensor, length: int, shrink: float
-) -> Tensor:
+    sample_rate: float, time_ms: Numbers, sections: Numbers, length: int, shrink: float
+) -> Numbers:
     """Response of one pass at ``length/2 + 1`` points of a circle, ``z⁻¹ = shrink·e^(−jω)``."""
-    import torch
-
-    bins = torch.arange(length // 2 + 1, device=time_ms.device, dtype=torch.float64)
-    omega = bins * (2.0 * math.pi / length)
-    z1 = torch.polar(torch.full_like(omega, shrink), -omega)
-    b0, b1, b2, a1, a2 = (c.unsqueeze(-1) for c in sections.unbind(dim=-1))
-    cuts = ((b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)).prod(dim=1)
-    late = time_ms.to(torch.float64) * (sample_rate / 1000.0)
-    whole = late.detach().floor()
-    powers = shrink ** torch.arange(TAPS, device=late.device, dtype=torch.float64)
-    between = torch.fft.rfft(interpolation(late - whole) * powers, length)
-    first = (whole - BEFORE).unsqueeze(-1)
+    m = math_of(time_ms)
+    bins = m.arange(0, length // 2 + 1, 1, time_ms)
+    z1 = shrink * m.turned(bins * (-2.0 * math.pi / length))
+    b0, b1, b2, a1, a2 = (sections[..., column, None] for column in range(5))
+    cuts = ((b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)).prod(1)
+    late = m.float64(time_ms) * (sample_rate / 1000.0)
+    whole = m.floor(m.held(late))
+    powers = shrink ** m.arange(0, TAPS, 1, late)
+    between = m.rfft(interpolation(late - whole) * powers, length)
+    first = (whole - BEFORE)[:, None]
     # Whole turns are left out while the numbers are exact.
-    angle = torch.remainder(bins * first, length) * (-2.0 * math.pi / length)
-    return cuts * between * torch.polar(shrink**first, angle)
+    angle = m.remainder(bins * first, length) * (-2.0 * math.pi / length)
+    return cuts * between * (shrink**first * m.turned(angle))
 
 
 def delay_response(
     sample_rate: float,
-    time_ms: Tensor,
-    feedback: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
+    time_ms: Numbers,
+    feedback: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
     *,
     seconds: float | None = None,
     most: int | None = None,
-    dtype: Any = None,
-) -> Tensor:
+) -> Numbers:
     """Return the delay's impulse response at wet level 0 dB.
 
     Parameters
@@ -175,18 +168,15 @@ def delay_response(
         longest row of echoes in the batch has fallen by 120 dB.
     most : int, optional
         Samples that it has at most.
-    dtype : torch.dtype, optional
-        float32, the default, or float64.
 
     Returns
     -------
     Tensor or ndarray
-        ``(batch, 2, taps)``: left and right.
+        ``(batch, 2, taps)`` float64: left and right.
     """
-    import torch
-
+    m = math_of(time_ms)
     if seconds is None:
-        rows = zip(time_ms.detach().tolist(), feedback.detach().tolist(), strict=True)
+        rows = zip(m.held(time_ms).tolist(), m.held(feedback).tolist(), strict=True)
         longest = max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
     else:
         longest = seconds
@@ -198,13 +188,13 @@ def delay_response(
     shrink = FOLDED ** (1.0 / length)
     sections = cut_sections(sample_rate, low_cut_hz, high_cut_hz)
     once = _once(sample_rate, time_ms, sections, length, shrink)
-    twice = feedback.to(torch.float64).unsqueeze(-1) * once
-    odd = once / (1.0 - twice.square())
+    twice = m.float64(feedback)[:, None] * once
+    odd = once / (1.0 - twice * twice)
     even = twice * odd
-    near, far = (gain.unsqueeze(-1) for gain in sides(width))
-    both = torch.stack((near * odd + far * even, far * odd + near * even), dim=1)
-    places = torch.arange(taps, device=time_ms.device, dtype=torch.float64)
-    return (torch.fft.irfft(both, length)[..., :taps] * shrink**-places).to(dtype or torch.float32)
+    near, far = (gain[:, None] for gain in sides(width))
+    both = m.stack((near * odd + far * even, far * odd + near * even), axis=1)
+    places = m.arange(0, taps, 1, time_ms)
+    return m.irfft(both, length)[..., :taps] * shrink**-places
 
 
 def send(audio: Numbers) -> Numbers:
@@ -264,13 +254,8 @@ def _delayed(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
 def _convolved(
     audio: Numbers, sample_rate: float, *own: Numbers, seconds: float | None = None
 ) -> Numbers:
-    import torch
-
-    *on_device, wet_db = (torch.as_tensor(s, device=getattr(audio, "device", None)) for s in own)
-    response = delay_response(
-        sample_rate, *on_device, seconds=seconds, most=audio.shape[-1], dtype=torch.float64
-    )
+    m = math_of(audio)
+    *timed, wet_db = (m.beside(setting, audio) for setting in own)
+    response = delay_response(sample_rate, *timed, seconds=seconds, most=audio.shape[-1])
     scaled = response * level_of(wet_db)[:, None, None]
-    if is_array(audio):
-        return convolve(send(audio), scaled.numpy().astype(audio.dtype))
-    return convolve(send(audio), scaled.to(audio.dtype))
+    return convolve(send(audio), m.cast(scaled, audio))
