@@ -48,7 +48,9 @@ def math_of(value: Any) -> ModuleType:
 
 
 def as_array(value: Any) -> Any:
-    """Return a tensor's numbers as an array in C order, anything else as it is."""
+    """Return a tensor's numbers as an array in C order, of a mapping each; else what it is."""
+    if isinstance(value, Mapping):
+        return {key: as_array(one) for key, one in value.items()}
     # Only tensors have it; torch need not be loaded to find out.
     if not hasattr(value, "requires_grad"):
         return value
