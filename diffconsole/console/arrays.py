@@ -90,6 +90,8 @@ class ArrayConsole:
             A missing or unknown key, or a setting whose length is not the batch.
         """
         check_audio(audio)
+        # The loops are compiled for memory in order that may be written to.
+        audio = np.require(audio, requirements=["C", "W"])
         off = self.bypass | left_off(settings)
         check_settings(settings, off, len(audio), np.ndarray)
         processed: np.ndarray = Flow(self.sample_rate, settings, off, self._run, self.reverb_seed)(

@@ -10,7 +10,9 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..errors import ExportError
 from ..strip.channel_strip import ChannelStrip
@@ -20,9 +22,6 @@ from ..strip.parameters import BY_KEY, CHAIN, SWITCHES, is_on
 from ..strip.preset import Preset
 from ..strip.versions import is_spare
 from ..strip.words import module_words
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = [
     "DEFAULT_RATE",

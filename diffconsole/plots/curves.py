@@ -80,7 +80,7 @@ def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float, *, first
             continue
         settings, style = arrays(view), look(index)
         bands = [band for band in EQ_BANDS if not view.is_off(f"eq.{band}")]
-        own = [float(settings[f"eq.{band}.freq_hz"]) for band in bands]
+        own = [settings[f"eq.{band}.freq_hz"].item() for band in bands]
         # The very centres are points of the curve, so that a narrow bell reaches its gain.
         grid = np.unique(np.concatenate((freq_hz, [f for f in own if LOWEST_HZ <= f <= top_hz])))
         sections = equalizer_sections(sample_rate, settings, view.bypass)
@@ -156,7 +156,7 @@ def draw_compressor(axes: Axes, views: Sequence[StripView], *, first: int = 0) -
         settings, style = arrays(view), look(index)
         names = ("threshold_db", "ratio", "knee_db", "makeup_db", "mix")
         curve = [settings[f"compressor.{n}"] for n in names]
-        threshold, ratio, knee, _, mix = (float(value) for value in curve)
+        threshold, ratio, knee, _, mix = (value.item() for value in curve)
         corners = [threshold - knee / 2.0, threshold, threshold + knee / 2.0]
         steps = np.concatenate((np.linspace(-60.0, 0.0, 241), corners))
         level = np.unique(np.clip(steps, -60.0, 0.0))

@@ -68,7 +68,7 @@ def rest_gain_db(call: Call) -> float:
     makeup = call.settings["makeup_db"]
     settings = {"mix": math_of(makeup).filled(makeup, 100.0), **call.settings}
     found = detector_settings(call.sample_rate, **settings, after_db=call.after_db)
-    makeup_db, wet, dry = (float(value) for value in found[-3:])
+    makeup_db, wet, dry = (value.item() for value in found[-3:])
     return 20.0 * math.log10(dry + wet * 10.0 ** (makeup_db / 20.0))
 
 
