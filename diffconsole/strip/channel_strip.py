@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import DiffconsoleError, SettingsError
 from .parameters import ADDED, BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, is_on, left_off
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -193,6 +192,8 @@ class ChannelStrip:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every setting as the console of arrays takes it: ``(1,)`` float64 each, by key."""
+        import numpy as np
+
         return {key: np.array([value]) for key, value in self.settings.items()}
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
