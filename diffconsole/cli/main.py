@@ -31,6 +31,7 @@ from .match import match
 from .pretrain import pretrain
 from .reference_options import load_references, reference_options
 from .training import evaluate, finetune
+from .warmup import warmup
 
 if TYPE_CHECKING:
     from ..jobs.enhance import Enhancer
@@ -358,6 +359,7 @@ main.add_command(presets)
 main.add_command(encoders)
 main.add_command(models)
 main.add_command(pretrain)
+main.add_command(warmup)
 
 if __name__ == "__main__":
     main()

@@ -11,13 +11,13 @@ import numpy as np
 from .. import __version__
 from ..audio.take import take_of
 from ..files.dates import created
-from ..model.predictor import Prediction, Predictor
 from ..strip.parameters import BY_KEY
 from ..strip.preset import Preset
 from .enhance import Enhancer
 from .written import simple_strip, whole_strip
 
 if TYPE_CHECKING:
+    from ..model.predictor import Prediction, Predictor
     from ..model.reference.prediction import Reference
 
 __all__ = ["found_in", "predict_preset"]

@@ -15,7 +15,6 @@ from ..console.render import Rendered, render
 from ..errors import PageSizeError
 from ..files import atomic_set, remove_output
 from ..files.results import check_results
-from ..model.predictor import Predictor
 from ..strip.preset import Preset
 from .enhance import Enhancer
 from .long_process import apply_long, predict_long, process_long
@@ -25,6 +24,7 @@ from .predict import found_in, predict_preset
 from .takes import enhanced, open_take, read_take, read_take_file
 
 if TYPE_CHECKING:
+    from ..model.predictor import Predictor
     from ..model.reference.prediction import Reference
 
 # The names that come from files beside this one were here first.

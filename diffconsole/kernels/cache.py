@@ -10,6 +10,7 @@ from typing import Any
 
 from numba.core import config
 from numba.core.caching import FunctionCache, NullCache
+from numba.core.runtime import rtsys
 
 from .installed import FOLDER, InstalledImpl, has_installed_loops, was_compiled
 
@@ -26,7 +27,11 @@ class KernelCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function, or None to compile it: nothing is there, or damaged."""
         try:
-            return super().load_overload(sig, target_context)
+            # numba would first register all that it can compile, which takes longer than all else
+            # that a command does; what is compiled already needs none of it.
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
         except Exception:
             # An empty index: the damaged entry is not read again, and is written over.
             with suppress(Exception):

@@ -38,7 +38,7 @@ def test_every_command_of_the_design_is_there():
         "process", "predict", "apply", "match", "finetune", "evaluate", "plot",
         "presets list",
         "presets show", "encoders list", "encoders info", "models info", "pretrain", "audition",
-        "export", "import",
+        "export", "import", "warmup",
     }  # fmt: skip
     shown = done("--help").stdout
     first_words = [line.split()[0] for line in shown.split("Commands:")[1].splitlines() if line]
