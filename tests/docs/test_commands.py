@@ -99,6 +99,8 @@ def test_options_in_running_text_exist():
         "--cpus-per-task",
         "--mem",
         "--requeue",
+        # Of ray start.
+        "--head",
     }
     waiting: list[click.Command] = [main]
     while waiting:
