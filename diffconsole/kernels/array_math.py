@@ -8,7 +8,7 @@ how many of them there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ __all__ = [
     "at_most",
     "beside",
     "cast",
-    "clipped",
     "concatenate",
     "copied",
     "cos",
@@ -35,7 +34,6 @@ __all__ = [
     "magnitude",
     "maximum",
     "minimum",
-    "numbers",
     "padded",
     "power",
     "remainder",
@@ -97,11 +95,6 @@ def float64(values: Any) -> Array:
     return np.asarray(values, np.float64)
 
 
-def numbers(values: Sequence[Any], like: Array) -> Array:
-    """Return plain numbers as float64."""
-    return np.array(values, np.float64)
-
-
 def arange(start: int, stop: int, step: int, like: Array) -> Array:
     """Return ``start, start + step …`` below `stop`, float64."""
     return np.arange(start, stop, step, dtype=np.float64)
@@ -145,11 +138,6 @@ def at_most(values: Array, high: float) -> Array:
 def at_least(values: Array, low: float) -> Array:
     """Return the larger of each number and a bound."""
     return np.maximum(values, low)
-
-
-def clipped(values: Array, low: float, high: float) -> Array:
-    """Return numbers within two bounds."""
-    return np.clip(values, low, high)
 
 
 def turned(angles: Array) -> Array:

@@ -34,7 +34,6 @@ __all__ = [
     "at_most",
     "beside",
     "cast",
-    "clipped",
     "concatenate",
     "copied",
     "cos",
@@ -49,7 +48,6 @@ __all__ = [
     "magnitude",
     "maximum",
     "minimum",
-    "numbers",
     "padded",
     "power",
     "remainder",
@@ -95,11 +93,6 @@ def float64(values: Tensor) -> Tensor:
     return values.to(torch.float64)
 
 
-def numbers(values: Sequence[Any], like: Tensor) -> Tensor:
-    """Return plain numbers as float64."""
-    return torch.tensor(values, dtype=torch.float64, device=like.device)
-
-
 def arange(start: int, stop: int, step: int, like: Tensor) -> Tensor:
     """Return ``start, start + step …`` below `stop`, float64."""
     return torch.arange(start, stop, step, dtype=torch.float64, device=like.device)
@@ -143,11 +136,6 @@ def at_most(values: Tensor, high: float) -> Tensor:
 def at_least(values: Tensor, low: float) -> Tensor:
     """Return the larger of each number and a bound."""
     return values.clamp(min=low)
-
-
-def clipped(values: Tensor, low: float, high: float) -> Tensor:
-    """Return numbers within two bounds."""
-    return values.clamp(low, high)
 
 
 def turned(angles: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -184,3 +186,40 @@ def test_nothing_is_said_where_it_can_be_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "cache"))
     assert cache.explain_missing() is None
     assert os.path.isdir(tmp_path / "cache")
+
+
+def test_what_is_compiled_is_loaded_before_the_compiler_is_set_up(tmp_path, monkeypatch):
+    """Loading alone registers nothing of numba's; compiling another function afterwards does."""
+    (tmp_path / "filling.py").write_text(
+        "import numpy as np\n"
+        "from diffconsole.kernels.jit import compiled\n"
+        "@compiled\n"
+        "def filled(count):\n"
+        "    found = np.empty(count)\n"
+        "    for n in range(count):\n"
+        "        found[n] = np.cos(n)\n"
+        "    return found\n"
+        "@compiled\n"
+        "def other(values):\n"
+        "    return np.sort(values).sum()\n"
+    )
+    code = (
+        "import sys, numpy as np, filling\n"
+        "print(float(filling.filled(3).sum()), sum(filling.filled.stats.cache_hits.values()))\n"
+        "print('numba.np.arraymath' in sys.modules)\n"
+        "if len(sys.argv) > 1: print(filling.other(np.array([2.0, 1.0])))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+
+    def lines(*words: str) -> list[str]:
+        run = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            capture_output=True, text=True, env=environment, check=True,
+        )  # fmt: skip
+        return run.stdout.splitlines()
+
+    wanted = f"{1.0 + math.cos(1.0) + math.cos(2.0)}"
+    assert lines() == [f"{wanted} 0", "True"]
+    assert lines() == [f"{wanted} 1", "False"]
+    assert lines("more") == [f"{wanted} 1", "False", "3.0"]
