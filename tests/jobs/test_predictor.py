@@ -54,6 +54,7 @@ def without_time(folder: Path) -> dict:
     return info
 
 
+@pytest.mark.slow
 def test_it_does_what_the_command_does(tmp_path: Path, folders, start):
     raw, mix = folders
     by_command, by_call, later = (tmp_path / name for name in ("command", "call", "later"))

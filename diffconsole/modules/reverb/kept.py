@@ -10,21 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ...kernels.arrays import Numbers
 from ...kernels.shapes import fast_length, transform_length
 from ..call import Call
 from . import process as room
 from .convolution import LONGEST_SINGLE
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["keep_rooms", "through_kept_room"]
 
 MOST_KEPT = 4
 
-_Rooms = dict[tuple[object, ...], Tensor]
-_kept: ContextVar[_Rooms | None] = ContextVar("rooms that are kept", default=None)
+_kept: ContextVar[dict[tuple[object, ...], Tensor] | None] = ContextVar(
+    "rooms that are kept", default=None
+)
 
 
 @contextmanager
@@ -37,14 +42,18 @@ def keep_rooms() -> Iterator[None]:
         _kept.reset(token)
 
 
-def through_kept_room(audio: Tensor, call: Call) -> Tensor | None:
+def through_kept_room(audio: Numbers, call: Call) -> Tensor | None:
     """Return the reverb's return, or None where no rooms are kept or none can be.
 
-    That is outside of :func:`keep_rooms`, with gradients, for a batch, on a GPU, and for signals
-    that are convolved in blocks.
+    That is outside of :func:`keep_rooms`, with gradients, for a batch, on a GPU, for arrays, and
+    for signals that are convolved in blocks.
     """
     rooms = _kept.get()
-    if rooms is None or torch.is_grad_enabled() or audio.device.type != "cpu" or len(audio) != 1:
+    if rooms is None or isinstance(audio, np.ndarray):
+        return None
+    import torch
+
+    if torch.is_grad_enabled() or audio.device.type != "cpu" or len(audio) != 1:
         return None
     settings = tuple(float(value) for value in call.settings.values())
     key = (audio.shape, audio.dtype, call.sample_rate, call.seed, call.seconds, *settings)
@@ -68,4 +77,6 @@ def through_kept_room(audio: Tensor, call: Call) -> Tensor | None:
 
 
 def _transform(rows: Tensor, length: int) -> Tensor:
+    import torch
+
     return torch.fft.rfft(torch.nn.functional.pad(rows, (0, length - rows.shape[-1])))
