@@ -1,7 +1,7 @@
 """diffconsole: a raw vocal in, a channel strip out.
 
-``from diffconsole import Console, Preset, Predictor``; each name loads what it needs when it is
-first used, so importing the package stays light.
+``from diffconsole import Console, Preset, Predictor, VocalPairDataset``; each name loads what it
+needs when it is first used, so importing the package stays light.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .console import Console
-    from .model.predictor import Predictor
+    from .jobs.predictor import Predictor
+    from .pairs.dataset import VocalPairDataset
     from .strip.preset import Preset
 
 __version__ = "0.1.0"
-__all__ = ["Console", "Predictor", "Preset", "__version__"]
+__all__ = ["Console", "Predictor", "Preset", "VocalPairDataset", "__version__"]
 
-_HOMES = {"Console": ".console", "Preset": ".strip.preset", "Predictor": ".model.predictor"}
+_HOMES = {
+    "Console": ".console",
+    "Preset": ".strip.preset",
+    "Predictor": ".jobs.predictor",
+    "VocalPairDataset": ".pairs.dataset",
+}
 
 
 def __getattr__(name: str) -> Any:

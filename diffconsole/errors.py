@@ -3,6 +3,8 @@
 The command line prints the message as one line and exits with ``exit_code``.
 """
 
+from __future__ import annotations
+
 __all__ = [
     "AudioError",
     "DiffconsoleError",
@@ -14,6 +16,7 @@ __all__ = [
     "PairError",
     "PresetError",
     "SettingsError",
+    "explained",
 ]
 
 
@@ -57,3 +60,20 @@ class OutputError(DiffconsoleError):
 
 class PageSizeError(OutputError):
     """An audition page would be too large to open well."""
+
+
+def explained(error: Exception) -> str | None:
+    """Return what to say to the user of an error; None of what only a bug can cause."""
+    if isinstance(error, DiffconsoleError):
+        return str(error)
+    # torch says "DefaultCPUAllocator: can't allocate memory" in a RuntimeError.
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocat" in str(error)
+    ):
+        return "not enough memory; try shorter files"
+    if isinstance(error, ValueError) and "null" in str(error) and "embedded" in str(error):
+        return "a file name holds a NUL character, which no system takes; rename it in the list"
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return None

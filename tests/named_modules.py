@@ -46,9 +46,9 @@ REASONS: dict[str, str] = {
     "audition/ui/panels.js": "panels with a drawing of their own: EQ, compressors, reverb",
     "cli/match.py": "the time of a delay is reported as a note value",
     "console/__init__.py": "exports the modules' functions to users",
-    "console/console.py":
+    "console/flow.py":
         "the gain that is added where no pass takes it along; 'pan' is a place",
-    "console/streaming.py":
+    "console/streams.py":
         "names the modules whose input and output the plots of a recording show",
     "encoders/program.py": "'eq' is an operator of exported networks, not the module",
     "export/base.py":

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
+from .archive import Archive, archive_options
 from .common import PATH, Report, command, force_option, in_words, read_preset
 
 __all__ = ["export", "import_"]
 
 
-@command("export", "diffconsole export take.preset.json --to reaper -o take_reaper/")
-@click.argument("preset", type=PATH, required=False)
+@command(
+    "export",
+    "diffconsole export take.preset.json --to reaper -o take_reaper/",
+    "diffconsole export presets/ --recursive --to markdown -o sheets/ --jobs 4",
+)
+@click.argument("presets", metavar="[PRESET]...", nargs=-1, type=PATH)
 @click.option("--to", "key", metavar="FORMAT", help="Of --list.")
 @click.option(
     "-o", "--output", type=PATH, help="File; a folder where the format writes several files."
@@ -26,28 +31,41 @@ __all__ = ["export", "import_"]
     "--channels", type=click.IntRange(1, 2), default=1, show_default=True,
     help="Of the audio there: 1 mono, 2 stereo.",
 )  # fmt: skip
+@archive_options
 @force_option
 def export(
     report: Report,
-    preset: Path | None,
+    presets: tuple[Path, ...],
     key: str | None,
     output: Path | None,
     listing: bool,
     sample_rate: int,
     channels: int,
+    archive: Archive,
     force: bool,
 ) -> None:
     """Write a preset for other software; --list shows for which, and how exactly.
 
-    What does not carry over is said, one line each.
+    What does not carry over is said, one line each. Of several PRESETs, folders and patterns -o is
+    a folder that gets one file, or one folder, for each.
     """
     if listing:
         _list(report)
         return
-    if preset is None or key is None or output is None:
+    if not presets or key is None or output is None:
         raise click.UsageError("give PRESET, --to FORMAT and -o PATH; or --list")
     from ..export import export_preset
+    from ..jobs.many.paths import is_many
 
+    if archive.is_asked or len(presets) > 1 or is_many(presets):
+        from .archive_takes import export_many
+
+        export_many(
+            report, archive, presets, key, output, sample_rate=sample_rate, channels=channels,
+            force=force,
+        )  # fmt: skip
+        return
+    preset = presets[0]
     strip = read_preset(report, preset)
     files, losses = export_preset(
         strip, key, output, sample_rate=sample_rate, channels=channels, force=force,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import __version__
+from .archive import Archive, archive_options
 from .audition import audition
 from .common import (
     PATH,
@@ -30,12 +31,17 @@ from .match import match
 from .pretrain import pretrain
 from .reference_options import load_references, reference_options
 from .training import evaluate, finetune
+from .warmup import warmup
 
 if TYPE_CHECKING:
     from ..jobs.enhance import Enhancer
     from ..jobs.options import AudioOptions
 
 __all__ = ["main"]
+
+PROCESS_MANY = "diffconsole process archive/ --recursive -o mixed/ --jobs 8 --no-plot --no-page"
+PREDICT_MANY = "diffconsole predict archive/ --recursive -o presets/ --jobs 8 --results all.csv"
+APPLY_MANY = "diffconsole apply archive/ presets/ --recursive -o mixed/ --jobs 8 --resume"
 
 
 @click.group(
@@ -47,13 +53,16 @@ def main() -> None:
     """A raw vocal in, a channel strip out: settings to read and edit, and the processed audio."""
 
 
-@command("process", "diffconsole process take.wav -o mixed/")
+@command("process", "diffconsole process take.wav -o mixed/", PROCESS_MANY)
 @click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder for the results.  [default: beside RAW]")
 @model_option
 @enhance_options
 @reference_options
 @full_option
+@click.option("--no-plot", is_flag=True, help="Write no picture.")
+@click.option("--no-page", is_flag=True, help="Write no page.")
+@archive_options
 @audio_options
 def process(
     report: Report,
@@ -65,6 +74,9 @@ def process(
     reference_weights: tuple[str, ...],
     reference_steps: int | None,
     full: bool,
+    no_plot: bool,
+    no_page: bool,
+    archive: Archive,
     audio: AudioOptions,
 ) -> None:
     """Predict a vocal's channel strip, apply it, and write preset, audio, plot and page.
@@ -73,17 +85,29 @@ def process(
     to edit, for take.wav; of a recording above about six minutes the page holds three. With
     --reference the strip leads to the style of another, finished vocal. What makes no audible
     difference on this vocal is switched off, and values are round; --full keeps everything.
+
+    A RAW may be a folder or a pattern. Of a folder of takes each failure is one line, and a summary
+    ends it; repeat the command with --resume to go on after a stop.
     """
     from dataclasses import replace
 
     from ..files import results_folder
     from ..files.results import files_of_model
+    from ..jobs.many.paths import is_many
     from ..jobs.plan import plan_takes
     from ..jobs.process import process_take
     from ..progress import steps
+    from .archive_takes import process_many
 
+    if archive.is_asked or is_many(raws):
+        process_many(
+            report, archive, raws, output, model, enhancer,
+            (reference, reference_weights, reference_steps), replace(audio, full=full),
+            plot=not no_plot, page=not no_page,
+        )  # fmt: skip
+        return
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
-    takes = plan_takes(raws, output, audio.force, inputs)
+    takes = plan_takes(raws, output, audio.force, inputs, plot=not no_plot, page=not no_page)
     towards = load_references(
         reference, reference_weights, reference_steps, report,
         silent=report.silent or len(raws) > 1,
@@ -99,17 +123,18 @@ def process(
                 preset, notices = process_take(
                     predictor, name, take, chosen, towards, enhancer, silent=without_bar
                 )
-                written = [path for path in vars(take).values() if path.exists()]
+                written = {key: path for key, path in take.results.items() if path.exists()}
                 report.say(
                     *(f"Note: {notice}" for notice in notices),
                     f"{take.raw}: {in_words(preset)}",
-                    *(f"  → {path}" for path in written if path != take.raw),
+                    *(f"  → {path}" for path in written.values()),
                 )
-                done.append({k: str(v) for k, v in vars(take).items() if v in written})
+                files = {"raw": take.raw, **written}
+                done.append({key: str(path) for key, path in files.items()})
     report.result({"files": done, "failed": report.failed})
 
 
-@command("predict", "diffconsole predict take.wav -o take.preset.json")
+@command("predict", "diffconsole predict take.wav -o take.preset.json", PREDICT_MANY)
 @click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH)
 @click.option(
     "-o", "--output", type=PATH, required=True, help="Preset; a folder if there are several RAWs."
@@ -118,6 +143,7 @@ def process(
 @enhance_options
 @reference_options
 @full_option
+@archive_options
 @device_option
 @force_option
 def predict(
@@ -130,6 +156,7 @@ def predict(
     reference_weights: tuple[str, ...],
     reference_steps: int | None,
     full: bool,
+    archive: Archive,
     device: str,
     force: bool,
 ) -> None:
@@ -137,16 +164,24 @@ def predict(
 
     With --reference the settings that bring it to the style of another, finished vocal. What makes
     no audible difference on this vocal is switched off, and values are round; --full keeps
-    everything.
+    everything. A RAW may be a folder or a pattern; its presets then have the same places in -o.
     """
     from ..files import results_folder
     from ..files.results import files_of_model
+    from ..jobs.many.paths import is_many
     from ..jobs.options import check_device
     from ..jobs.plan import plan_presets
     from ..jobs.process import predict_file
     from ..progress import steps
+    from .archive_takes import predict_many
 
     check_device(device)
+    if archive.is_asked or is_many(raws):
+        predict_many(
+            report, archive, raws, output, model, enhancer,
+            (reference, reference_weights, reference_steps), full=full, device=device, force=force,
+        )  # fmt: skip
+        return
     inputs = [*reference, *files_of_model(model), *files_of_enhancer(enhancer)]
     targets = plan_presets(raws, output, force, inputs)
     towards = load_references(
@@ -168,15 +203,45 @@ def predict(
     report.result({"files": done, "failed": report.failed})
 
 
-@command("apply", "diffconsole apply take.wav lead_vocal_pop -o take.processed.wav")
-@click.argument("raw", type=PATH)
+class _Raws(click.Argument):
+    """The takes before the preset: the one name that is given may be either."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Name both."""
+        return "'RAW... PRESET'"
+
+
+@command("apply", "diffconsole apply take.wav lead_vocal_pop -o take.processed.wav", APPLY_MANY)
+@click.argument("raws", metavar="RAW...", nargs=-1, required=True, type=PATH, cls=_Raws)
 @click.argument("preset", type=PATH)
-@click.option("-o", "--output", type=PATH, required=True, help="WAV, FLAC or AIFF.")
+@click.option(
+    "-o", "--output", type=PATH, required=True,
+    help="WAV, FLAC or AIFF; a folder if there are several RAWs.",
+)  # fmt: skip
+@archive_options
 @audio_options
-def apply(report: Report, raw: Path, preset: Path, output: Path, audio: AudioOptions) -> None:
-    """Apply a preset file, or a factory preset by its key, to a vocal."""
+def apply(
+    report: Report,
+    raws: tuple[Path, ...],
+    preset: Path,
+    output: Path,
+    archive: Archive,
+    audio: AudioOptions,
+) -> None:
+    """Apply a preset file, or a factory preset by its key, to a vocal.
+
+    Of several RAWs, folders and patterns -o gets take.processed.wav for take.wav. PRESET may then
+    be a folder that holds take.preset.json for each take.
+    """
+    from ..jobs.many.paths import is_many
     from ..jobs.process import apply_file
 
+    if archive.is_asked or len(raws) > 1 or is_many(raws):
+        from .archive_takes import apply_many
+
+        apply_many(report, archive, raws, preset, output, audio)
+        return
+    raw = raws[0]
     strip = read_preset(report, preset)
     (channels, samples), rate, notices = apply_file(
         raw, strip, output, audio, [preset], silent=report.silent
@@ -294,6 +359,7 @@ main.add_command(presets)
 main.add_command(encoders)
 main.add_command(models)
 main.add_command(pretrain)
+main.add_command(warmup)
 
 if __name__ == "__main__":
     main()

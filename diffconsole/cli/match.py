@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DiffconsoleError, PairError
+from .archive import Archive, archive_options
 from .common import (
     PATH,
     FiniteRange,
@@ -34,7 +35,11 @@ BATCH = 16
 """Pairs in memory at once."""
 
 
-@command("match", "diffconsole match take.wav take.mix.wav -o take.preset.json --report take.png")
+@command(
+    "match",
+    "diffconsole match take.wav take.mix.wav -o take.preset.json --report take.png",
+    "diffconsole match --raw raw/ --mixed mixed/ -o presets/ --recursive --jobs 8 --resume",
+)
 @click.argument("files", metavar="[RAW MIXED]", nargs=-1, type=PATH)
 @pair_options
 @click.option(
@@ -64,6 +69,7 @@ BATCH = 16
     help="Picture of the strip and of what it leaves unexplained: PNG, SVG or PDF by its ending; "
     "for folders of pairs a folder, which gets a PNG each.",
 )  # fmt: skip
+@archive_options
 @device_option
 @seed_option
 @force_option
@@ -79,6 +85,7 @@ def match(
     without: str | None,
     bpm: float | None,
     picture: Path | None,
+    archive: Archive,
     device: str,
     seed: int,
     force: bool,
@@ -103,7 +110,16 @@ def match(
         seconds=seconds, quick=quick, seed=seed, without=_left_out(without or "")
     )
     check_device(device)
-    if files:
+    if archive.is_asked:
+        if files:
+            raise click.UsageError("the options of many files go with --raw DIR and --mixed DIR")
+        from .archive_pairs import match_many, pairs_of
+
+        folders_of_results = (output,) if picture is None else (output, picture)
+        placed = pairs_of(report, archive, raw, mixed, pairs, folders_of_results)
+        listed = [pairs] if pairs is not None else []
+        match_many(report, archive, placed, output, picture, options, device, force, listed)
+    elif files:
         _match_one(report, files[0], files[1], output, picture, options, device, force, bpm)
     else:
         found = find_files(raw, mixed, pairs, report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .archive import Archive, archive_options
 from .common import (
     PATH,
     FiniteRange,
@@ -26,7 +27,7 @@ from .pair_options import find_files, load_pairs, pair_options, progress_bars
 if TYPE_CHECKING:
     from ..jobs.finetune import FinetunedModel
 
-__all__ = ["evaluate", "finetune"]
+__all__ = ["HEADINGS", "evaluate", "evaluation_table", "finetune"]
 
 
 @command("finetune", "diffconsole finetune --raw raw/ --mixed mixed/ -o studio/")
@@ -123,13 +124,18 @@ def _pair_lines(names: Sequence[str], before: Sequence[float], after: Sequence[f
     return ["Each of them, before → after:", *lines]
 
 
-@command("evaluate", "diffconsole evaluate --raw raw/ --mixed mixed/ --model studio/")
+@command(
+    "evaluate",
+    "diffconsole evaluate --raw raw/ --mixed mixed/ --model studio/",
+    "diffconsole evaluate --raw raw/ --mixed mixed/ --recursive --jobs 4 --results all.csv",
+)
 @pair_options
 @model_option
 @click.option(
     "--optimum", type=click.Choice(["quick", "full"]),
     help="Also each pair's own optimum, as match finds it: seconds, or up to a minute per pair.",
 )  # fmt: skip
+@archive_options
 @device_option
 @seed_option
 def evaluate(
@@ -139,6 +145,7 @@ def evaluate(
     pairs: Path | None,
     model: Path | None,
     optimum: str | None,
+    archive: Archive,
     device: str,
     seed: int,
 ) -> None:
@@ -154,6 +161,12 @@ def evaluate(
     from ..pairs.evaluation import shortened
 
     check_device(device)
+    if archive.is_asked:
+        from .archive_pairs import evaluate_many, pairs_of
+
+        found_pairs = pairs_of(report, archive, raw, mixed, pairs)
+        evaluate_many(report, archive, found_pairs, model, optimum, device, seed)
+        return
     files = find_files(raw, mixed, pairs, report)
     predictor, name = load_model(model, device)
     loaded = load_pairs(files, report, change=shortened)
@@ -163,7 +176,7 @@ def evaluate(
         )
     fixed = found.pop("fixed_preset")
     ends = [{"pair": which, **found[which]} for which in ("mean", "median")]
-    text = _evaluation_table([*found["pairs"], *ends], list(found["mean"]))
+    text = evaluation_table([*found["pairs"], *ends], list(found["mean"]))
     text += f"\none preset: {fixed}; model: {name}; lower is better to the mix"
     data = {**found, "fixed_preset": fixed, "model": name}
     if optimum is not None:
@@ -179,7 +192,8 @@ HEADINGS = {
 }
 
 
-def _evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def evaluation_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return a line of distances for each pair, with headings."""
     width = max(len(one_line(row["pair"])) for row in rows)
     lines = ["  ".join([" " * width, *(HEADINGS[c] for c in columns)])]
     for row in rows:

@@ -1,5 +1,9 @@
 """The differentiable console: the modules as functions, chained by :class:`Console`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ..modules.compressor.process import compressor
 from ..modules.deesser.process import deesser
 from ..modules.delay.process import delay
@@ -9,7 +13,9 @@ from ..modules.gate.process import gate
 from ..modules.pan.process import pan
 from ..modules.reverb.process import impulse_response, reverb
 from ..modules.saturation.process import saturation
-from .console import Console
+
+if TYPE_CHECKING:
+    from .console import Console
 
 __all__ = [
     "Console",
@@ -29,3 +35,12 @@ __all__ = [
     "reverb",
     "saturation",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when it is first used: it brings PyTorch with it.
+    if name == "Console":
+        from .console import Console
+
+        return Console
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,13 +1,8 @@
-"""The console: input gain → inserts → pan of the dry signal + sends → output gain.
-
-The inserts are gate, EQ, two compressors and de-esser, in the order of the chain's table; the sends
-are delay and reverb. What a send returns can go into those behind it as well
-(:attr:`diffconsole.strip.module.Module.feeds`).
-"""
+"""The console of tensors: the whole chain (:mod:`.flow`) with gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,22 +10,12 @@ from torch import Tensor, nn
 from ..errors import SettingsError
 from ..kernels.shapes import check_audio
 from ..modules.call import Call
-from ..modules.gain.process import gain
 from ..strip.channel_strip import checked_switches
-from ..strip.module import Module, Place
-from ..strip.parameters import (
-    ADDED,
-    BY_KEY,
-    CHAIN,
-    DEFAULT_PARAMETERS,
-    PARAMETERS,
-    is_on,
-    left_off,
-)
+from ..strip.module import Module
+from ..strip.parameters import CHAIN, DEFAULT_PARAMETERS, PARAMETERS, left_off
+from .flow import Flow, check_rate, check_settings, runner_of
 
 __all__ = ["RUNNERS", "Console"]
-
-LOWEST_RATE, HIGHEST_RATE = 16000, 192000
 
 
 class Console(nn.Module):
@@ -70,11 +55,7 @@ class Console(nn.Module):
         reverb_seconds: float | None = None,
     ) -> None:
         super().__init__()
-        if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
-            raise SettingsError(
-                f"sample rate {sample_rate:g} Hz; the console works from {LOWEST_RATE} "
-                f"to {HIGHEST_RATE} Hz"
-            )
+        check_rate(sample_rate)
         self.sample_rate = sample_rate
         self.bypass = checked_switches(bypass)
         self.reverb_seed = reverb_seed
@@ -109,77 +90,12 @@ class Console(nn.Module):
         """
         check_audio(audio)
         off = self.bypass | checked_switches(bypass) | left_off(settings)
-        self._check_settings(settings, off, len(audio))
-
-        on = [module for module in CHAIN if module.key not in off]
-        pans = [module for module in on if module.place == "pan"]
-        sends = [module for module in on if module.place == "send"]
-        output_db = _level(on, "output", settings)
-        straight = output_db is not None and not pans and not sends
-        audio, taken = self._inserted(audio, settings, off, output_db if straight else None)
-        if taken:
-            output_db = None
-        dry = audio
-        if not pans and output_db is not None:
-            dry = gain(audio, output_db)
-        for module in pans:
-            dry = self._run(module, dry, self._call(module, settings, off, output_db))
-        for place, module in enumerate(sends):
-            call = self._call(module, settings, off, after_db=output_db)
-            wet = self._run(module, audio, call)
-            if wet.shape != (len(audio), 2, audio.shape[-1]):
-                raise _wrong_shape(module, wet, (len(audio), 2, audio.shape[-1]))
-            if module.feeds and place + 1 < len(sends):
-                audio = audio + _sent_on(module, wet, settings)
-            if output_db is not None and not module.gain_after:
-                wet = gain(wet, output_db)
-            dry = dry + wet
-        return dry
-
-    def _inserted(
-        self,
-        audio: Tensor,
-        settings: Mapping[str, Tensor],
-        off: Collection[str],
-        output_db: Tensor | None,
-    ) -> tuple[Tensor, bool]:
-        """Run the input gain and the inserts; say whether the last one took the output's gain.
-
-        Gains ride on the pass before or after them where there is one.
-        """
-        on = [module for module in CHAIN if module.key not in off]
-        inserts = [module for module in on if module.place == "insert"]
-        input_db = _level(on, "input", settings)
-        if input_db is not None and not (inserts and inserts[0].takes_gain):
-            audio, input_db = gain(audio, input_db), None
-        taken = False
-        for module in inserts:
-            taken = module is inserts[-1] and bool(module.gain_after) and output_db is not None
-            after_db = output_db if taken else None
-            result = self._run(module, audio, self._call(module, settings, off, input_db, after_db))
-            if result.shape != audio.shape:
-                raise _wrong_shape(module, result, audio.shape)
-            audio = result
-            input_db = None
-        return audio, taken
-
-    def _call(
-        self,
-        module: Module,
-        settings: Mapping[str, Tensor],
-        off: Collection[str],
-        gain_db: Tensor | None = None,
-        after_db: Tensor | None = None,
-    ) -> Call:
-        own, off_bands = module.own(settings), module.off_bands(off)
-        if after_db is None or not module.gain_after:
-            after_db = None
-        else:
-            own[module.gain_after] = own[module.gain_after].to(torch.float64) + after_db
-        return Call(
-            self.sample_rate, own, off_bands, gain_db, self.reverb_seed, self.reverb_seconds,
-            after_db,
-        )  # fmt: skip
+        check_settings(settings, off, len(audio), Tensor)
+        flow = Flow(
+            self.sample_rate, settings, off, self._run, self.reverb_seed, self.reverb_seconds
+        )
+        processed: Tensor = flow(audio)
+        return processed
 
     def _run(self, module: Module, audio: Tensor, call: Call) -> Tensor:
         """Let a module process; :mod:`.streaming` carries its state over."""
@@ -232,64 +148,9 @@ class Console(nn.Module):
                 raise SettingsError(f"setting {parameter.key!r} is missing")
         return torch.stack([p.to_normalised(settings[p.key]) for p in row], dim=-1)
 
-    @staticmethod
-    def _check_settings(settings: Mapping[str, Tensor], off: Collection[str], batch: int) -> None:
-        for key, value in settings.items():
-            if key not in BY_KEY:
-                raise SettingsError(f"unknown setting {key!r}; see diffconsole.strip.parameters")
-            if not isinstance(value, Tensor):
-                raise SettingsError(
-                    f"setting {key!r} is {type(value).__name__}; it must be a torch.Tensor of "
-                    f"({batch},)"
-                )
-            if value.shape != (batch,):
-                raise SettingsError(
-                    f"setting {key!r} has shape {tuple(value.shape)}; it must be ({batch},)"
-                )
-        for parameter in PARAMETERS:
-            section = parameter.section
-            is_needed = is_on(section, off) and parameter.key not in ADDED
-            if is_needed and parameter.key not in settings:
-                raise SettingsError(f"setting {parameter.key!r} is missing; bypass {section!r}?")
-
-
-def _runner(module: Module) -> Callable[[Tensor, Call], Tensor]:
-    code = module.code()
-    if hasattr(code, "run"):
-        run: Callable[[Tensor, Call], Tensor] = code.run
-        return run
-    process = code.process
-
-    def run_plain(audio: Tensor, call: Call) -> Tensor:
-        result: Tensor = process(audio, call.sample_rate, **call.settings)
-        return result
-
-    return run_plain
-
 
 # Looked up here once, since importing while a graph is compiled would break it.
-RUNNERS = {module.key: _runner(module) for module in CHAIN}
+RUNNERS: dict[str, Callable[[Tensor, Call], Tensor]] = {
+    module.key: runner_of(module) for module in CHAIN
+}
 """By module what processes audio; see :mod:`diffconsole.modules`."""
-
-
-def _wrong_shape(module: Module, result: Tensor, wanted: Sequence[int]) -> SettingsError:
-    return SettingsError(
-        f"module {module.key!r} returned shape {tuple(result.shape)}; its code must return "
-        f"{tuple(wanted)}"
-    )
-
-
-def _level(on: Sequence[Module], place: Place, settings: Mapping[str, Tensor]) -> Tensor | None:
-    """Return the gain at an end of the chain, if it is on."""
-    found = [settings[f"{m.key}.{m.gain_after}"] for m in on if m.place == place]
-    return found[0] if found else None
-
-
-def _sent_on(module: Module, wet: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
-    """Return what the sends behind a send get of its return, ``(batch, 1, samples)``."""
-    key = f"{module.key}.{module.feeds}"
-    level_db = settings[key].to(wet.device, torch.float64)
-    level = 10.0 ** (level_db / 20.0)
-    # None at the low end; the gradient is that of the level there too.
-    level = level - torch.where(level_db > BY_KEY[key].low, 0.0, level.detach())
-    return wet.mean(dim=1, keepdim=True) * level.to(wet.dtype)[:, None, None]

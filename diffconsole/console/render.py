@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +13,10 @@ from ..errors import SettingsError
 from ..strip.channel_strip import ChannelStrip
 from ..strip.parameters import BY_KEY, CHAIN
 from ..strip.preset import Preset
+from .arrays import ArrayConsole, serves
+from .streams import Streams
 
-__all__ = ["Rendered", "clamped_frequencies", "render", "render_plan"]
+__all__ = ["Rendered", "clamped_frequencies", "render", "render_plan", "run_blocks", "run_strip"]
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,92 @@ def render(
     SettingsError
         A negative or infinite tail, or samples and a rate that the console does not take.
     """
-    import torch
-
-    from . import Console
-
     strip, tail = render_plan(preset, sample_rate, tail_seconds)
     if strip.is_bypassed:
         return Rendered(samples)
+    padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
+    return Rendered(
+        run_strip(padded, sample_rate, strip, device), clamped_frequencies(preset, sample_rate)
+    )
+
+
+def run_strip(
+    samples: np.ndarray, sample_rate: int, strip: ChannelStrip, device: str = "cpu"
+) -> np.ndarray:
+    """Run samples through a strip, as long as they are.
+
+    On the CPU no PyTorch is loaded for it, unless a module that is on takes tensors alone.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(1 or 2, samples)``.
+    sample_rate : int
+        Hz.
+    strip : ChannelStrip
+        Its modules that are on process.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+
+    Returns
+    -------
+    ndarray
+        ``(channels, samples)``.
+    """
+    if device == "cpu" and serves(strip):
+        return ArrayConsole(sample_rate, bypass=strip.off)(samples[None], strip.arrays())[0]
+    import torch
+
+    from .console import Console
+
     console = Console(sample_rate, bypass=strip.off).to(device)
     with torch.inference_mode():
-        padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
         # torch wants memory in order that it may write to; it copies only what is not.
-        audio = torch.from_numpy(np.require(padded, requirements=["C", "W"]))
-        result = console(audio[None].to(device), strip.tensors())[0].cpu().numpy()
-    return Rendered(result, clamped_frequencies(preset, sample_rate))
+        audio = torch.from_numpy(np.require(samples, requirements=["C", "W"]))
+        result: np.ndarray = console(audio[None].to(device), strip.tensors())[0].cpu().numpy()
+    return result
+
+
+def run_blocks(
+    sample_rate: int,
+    strip: ChannelStrip,
+    device: str = "cpu",
+    *,
+    on_dynamics: Callable[[str, Any, Any, float], None] | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what :func:`run_strip` does as a function from block to block of a long signal.
+
+    Parameters
+    ----------
+    sample_rate, strip, device
+        As of :func:`run_strip`.
+    on_dynamics : callable, optional
+        See :class:`.streams.Streams`.
+
+    Returns
+    -------
+    callable
+        From ``(1 or 2, samples)`` to as many samples; every block but the last has a multiple of
+        512.
+    """
+    if device == "cpu" and serves(strip):
+        streams = Streams(on_dynamics)
+        of_arrays, own = ArrayConsole(sample_rate, bypass=strip.off, run=streams), strip.arrays()
+        return lambda block: of_arrays(block[None], own)[0]
+    import torch
+
+    from .streaming import StreamingConsole
+
+    console = StreamingConsole(sample_rate, bypass=strip.off, on_dynamics=on_dynamics).to(device)
+    settings = strip.tensors()
+
+    def run(block: np.ndarray) -> np.ndarray:
+        audio = torch.from_numpy(np.require(block, requirements=["C", "W"]))
+        with torch.inference_mode():
+            processed: np.ndarray = console(audio[None].to(device), settings)[0].cpu().numpy()
+        return processed
+
+    return run
 
 
 def render_plan(

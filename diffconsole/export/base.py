@@ -10,7 +10,9 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..errors import ExportError
 from ..strip.channel_strip import ChannelStrip
@@ -20,9 +22,6 @@ from ..strip.parameters import BY_KEY, CHAIN, SWITCHES, is_on
 from ..strip.preset import Preset
 from ..strip.versions import is_spare
 from ..strip.words import module_words
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = [
     "DEFAULT_RATE",
@@ -155,15 +154,12 @@ class Strip:
 
     def impulse_response(self) -> np.ndarray:
         """Return the reverb's response at wet level 0 dB, ``(2, taps)`` float64."""
-        import torch
-
         from ..modules.reverb.process import impulse_response
 
         # In the table's order, which is that of the arguments; the level comes last and stays out.
-        wanted = [torch.tensor([v], dtype=torch.float64) for v in self.of("reverb").values()][:-1]
-        with torch.inference_mode():
-            response = impulse_response(self.sample_rate, *wanted, dtype=torch.float64)
-        return response[0].numpy()
+        wanted = [np.array([v], np.float64) for v in self.of("reverb").values()][:-1]
+        response: np.ndarray = impulse_response(self.sample_rate, *wanted, dtype=np.float64)[0]
+        return response
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from ..modules.equalizer.process import equalizer_sections, response
 from ..strip.parameters import BY_KEY, EQ_BANDS
@@ -76,12 +75,12 @@ class Filter:
         """Return its magnitude over the frequencies that the fit looks at."""
         band = SHOWN_BAND.get(self.kind, self.kind)
         settings = {
-            key: torch.tensor([value], dtype=torch.float64)
-            for key, value in self.settings(band).items()
+            key: np.array([value], np.float64) for key, value in self.settings(band).items()
         }
         off = [f"eq.{other}" for other in EQ_BANDS if other != band]
-        gain = response(equalizer_sections(RATE, settings, off), RATE, torch.from_numpy(GRID_HZ))
-        return (20.0 * torch.log10(gain[0, 0].abs().clamp(min=1e-5))).numpy()
+        gain = response(equalizer_sections(RATE, settings, off), RATE, GRID_HZ)
+        found: np.ndarray = 20.0 * np.log10(np.maximum(np.abs(gain[0, 0]), 1e-5))
+        return found
 
 
 @dataclass(frozen=True)

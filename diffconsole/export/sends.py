@@ -40,18 +40,16 @@ def delay_samples(strip: Strip, most_seconds: float) -> np.ndarray:
     most_seconds : float
         Where it ends at the latest; it ends where the echoes have fallen by 120 dB.
     """
-    import torch
+    import numpy as np
 
     from ..modules.delay.process import delay_response, level_of
 
     values = strip.of("delay").items()
-    own: dict[str, Any] = {k: torch.tensor([v], dtype=torch.float64) for k, v in values}
+    own: dict[str, Any] = {k: np.array([v], np.float64) for k, v in values}
     level = level_of(own.pop("wet_db"))
     del own["reverb_send_db"]
     most = int(most_seconds * strip.sample_rate)
-    with torch.inference_mode():
-        response = delay_response(strip.sample_rate, **own, most=most, dtype=torch.float64)
-        found: np.ndarray = (response[0] * level).numpy()
+    found: np.ndarray = delay_response(strip.sample_rate, **own, most=most)[0] * level
     return found
 
 

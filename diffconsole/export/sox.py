@@ -119,7 +119,6 @@ def _effect(strip: Strip, band: str) -> str:
 
 def _room_db(strip: Strip) -> float:
     """Return the most that a full-scale input can become on its way, Σ|h| up to each effect."""
-    import torch
     from scipy.signal import sosfilt
 
     from ..modules.equalizer.process import equalizer_sections
@@ -128,11 +127,9 @@ def _room_db(strip: Strip) -> float:
     signal = np.zeros(int(RINGING_SECONDS * strip.sample_rate))
     signal[0] = 1.0
     if strip.bands():
-        settings = {
-            key: torch.tensor([value], dtype=torch.float64) for key, value in strip.settings.items()
-        }
+        settings = {key: np.array([value], np.float64) for key, value in strip.settings.items()}
         off = [f"eq.{band}" for band in EQ_BANDS if band not in strip.bands()]
-        for b0, b1, b2, a1, a2 in equalizer_sections(strip.sample_rate, settings, off)[0].numpy():
+        for b0, b1, b2, a1, a2 in equalizer_sections(strip.sample_rate, settings, off)[0]:
             signal = sosfilt([[b0, b1, b2, 1.0, a1, a2]], signal)
             most = max(most, float(np.abs(signal).sum()))
     if strip.on("pan"):

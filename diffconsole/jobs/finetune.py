@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ STAGE_SHARES = {
 }  # fmt: skip
 """Of the bar, by what the stages take on a hundred pairs."""
 
+RECORDED = {"held_out", "minutes", "steps", "seed"}
+"""Options that the record of a run names in fields of their own."""
+
 STAGE_WORDS = {
     "studio": "mean settings", "near": "estimates", "ridge": "offsets by voice", "top": "encoder",
 }  # fmt: skip
@@ -57,8 +60,9 @@ class FinetunedModel:
 
     Attributes
     ----------
-    folder : Path
-        Where it was written; :meth:`diffconsole.Predictor.load` reads it.
+    folder : Path or None
+        Where it was written; :meth:`diffconsole.Predictor.load` reads it. None where
+        :meth:`diffconsole.Predictor.fine_tune` wrote none.
     model : Predictor
         The model, on the CPU.
     trained : int
@@ -74,7 +78,7 @@ class FinetunedModel:
         What ``model.json`` records of the run.
     """
 
-    folder: Path
+    folder: Path | None
     model: Predictor
     trained: int
     names: list[str]
@@ -171,7 +175,9 @@ def finetune_on_pairs(
     if workers.is_first:
         check_finetune_folder(folder, force)
     if model is None:
-        model, base = Predictor.load(), base or default_model().name
+        from .predictor import Predictor as TrainedInPython
+
+        model, base = TrainedInPython.load(), base or default_model().name
     train, held = split_pairs([shortened(pair) for pair in pairs], options)
     crossed = len(train) + len(held) > len(pairs)
     if not workers.is_first:
@@ -257,6 +263,11 @@ def _record(
     table = {name: mean_and_median(values) for name, values in distances.items()}
     labelled = [entry["labelled"] for entry in result.history if entry["stage"] == "labels"]
     by_steps = options.steps is not None
+    changed = {
+        each.name: getattr(options, each.name)
+        for each in fields(options)
+        if each.name not in RECORDED and getattr(options, each.name) != each.default
+    }
     return {
         "base": base,
         "pairs": len(train) + (0 if crossed else len(held)),
@@ -277,6 +288,7 @@ def _record(
         "seconds": round(result.seconds, 1),
         "history": result.history,
         "seed": options.seed,
+        **({"options": changed} if changed else {}),
     }
 
 

@@ -19,6 +19,7 @@ from .predict import found_in, predict_preset
 if TYPE_CHECKING:
     from ..model.predictor import Predictor
     from ..model.reference.prediction import Reference
+    from ..plots.streamed import StreamedMeasure
     from .enhance import Enhancer
     from .plan import TakeFiles
 
@@ -89,11 +90,8 @@ def process_long(
     notices : tuple of str
         What the user should know.
     """
-    from ..audition import Vocal, write_page
-    from ..files import atomic_set, remove_output
+    from ..files import atomic_set
     from ..model.reference.prediction import without_bar
-    from ..plots import StripView, plot_presets
-    from ..plots.streamed import StreamedMeasure
 
     with bar(f"process {take.raw.name}", silent=silent) as update:
         # One bar at a time.
@@ -103,10 +101,7 @@ def process_long(
             full=options.full, bypass=options.bypass,
         )  # fmt: skip
         preset = Preset.from_json(changed(preset, options).to_json())
-        rate, (_, samples) = source.sample_rate, source.shape
-        _, processed = rendered_shape(source, preset, options.tail_seconds)
-        measure = StreamedMeasure(samples, processed, rate)
-        name = preset.name or take.raw.stem
+        measure = None if take.plot is None else _measure(source, preset, options)
         with atomic_set():
             notices = found_in(take.raw, preset) + write_rendered(
                 source,
@@ -117,32 +112,67 @@ def process_long(
                 report_progress=lambda done: update(0.1 + 0.8 * done, ""),
             )
             preset.write(take.preset, force=options.force)
-            plot_presets(
-                [StripView(name, preset.settings(), preset.bypass())],
-                take.plot,
-                measured=measure.result(),
-                sample_rate=rate,
-                title=take.raw.name,
-                force=options.force,
-            )
-            start, stop = page_part(source, found)
-            vocal = Vocal(
-                take.raw.name,
-                source.part(start, stop),
-                rate,
-                [(name, preset)],
-                before=None if before is None else before.part(start, stop),
-            )
-            try:
-                write_page(take.page, [vocal], force=options.force)
-            except PageSizeError as error:
-                if options.force:
-                    remove_output(take.page)
-                return preset, (*notices, f"{take.page}: not written, {error}")
-            notices += (
-                f"{take.page}: holds {_place(source, start, stop)}; the whole is in {take.audio}",
-            )
+            if measure is not None:
+                _draw(take, preset, measure, source.sample_rate, options)
+            notices += _write_page(take, preset, source, before, found, options)
     return preset, notices
+
+
+def _measure(source: BlockSource, preset: Preset, options: AudioOptions) -> StreamedMeasure:
+    """What gathers the picture's figures while the recording is rendered."""
+    from ..plots.streamed import StreamedMeasure
+
+    _, processed = rendered_shape(source, preset, options.tail_seconds)
+    return StreamedMeasure(source.shape[1], processed, source.sample_rate)
+
+
+def _draw(
+    take: TakeFiles, preset: Preset, measure: StreamedMeasure, rate: int, options: AudioOptions
+) -> None:
+    """Write the picture, if one is wanted."""
+    if take.plot is None:
+        return
+    from ..plots import StripView, plot_presets
+
+    plot_presets(
+        [StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())],
+        take.plot,
+        measured=measure.result(),
+        sample_rate=rate,
+        title=take.raw.name,
+        force=options.force,
+    )
+
+
+def _write_page(
+    take: TakeFiles,
+    preset: Preset,
+    source: BlockSource,
+    before: BlockSource | None,
+    found: Survey,
+    options: AudioOptions,
+) -> tuple[str, ...]:
+    """Write the audition page of an excerpt, if one is wanted; what the user should know."""
+    if take.page is None:
+        return ()
+    from ..audition import Vocal, write_page
+    from ..files import remove_output
+
+    start, stop = page_part(source, found)
+    vocal = Vocal(
+        take.raw.name,
+        source.part(start, stop),
+        source.sample_rate,
+        [(preset.name or take.raw.stem, preset)],
+        before=None if before is None else before.part(start, stop),
+    )
+    try:
+        write_page(take.page, [vocal], force=options.force)
+    except PageSizeError as error:
+        if options.force:
+            remove_output(take.page)
+        return (f"{take.page}: not written, {error}",)
+    return (f"{take.page}: holds {_place(source, start, stop)}; the whole is in {take.audio}",)
 
 
 def apply_long(

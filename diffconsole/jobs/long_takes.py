@@ -1,7 +1,7 @@
 """Recordings too long to be held in memory: surveyed, rendered, drawn and written in blocks.
 
 A model analyses passages from all over the recording, at the loudness of the whole. The
-result goes block by block through :class:`diffconsole.console.streaming.StreamingConsole` into the
+result goes block by block through :func:`diffconsole.console.render.run_blocks` into the
 file.
 """
 
@@ -211,29 +211,24 @@ def _rendered(
     measure: StreamedMeasure | None,
     report_progress: Callable[[float], None],
 ) -> Iterator[np.ndarray]:
-    import torch
-
-    from ..console.streaming import BLOCK_SAMPLES, StreamingConsole
+    from ..console.render import run_blocks
+    from ..console.streams import BLOCK_SAMPLES
 
     strip, tail = render_plan(preset, source.sample_rate, options.tail_seconds)
     channels, samples = source.shape
-    console = StreamingConsole(
+    run = run_blocks(
         source.sample_rate,
-        bypass=strip.off,
+        strip,
+        options.device,
         on_dynamics=None if measure is None else measure.add_dynamics,
-    ).to(options.device)
-    settings = strip.tensors()
+    )
     ends = range(0, tail, CODED_SAMPLES)
     silence = (np.zeros((channels, min(CODED_SAMPLES, tail - first)), np.float32) for first in ends)
     done = 0
     for block in rechunk(itertools.chain(source.blocks(), silence), BLOCK_SAMPLES):
         if measure is not None:
             measure.add_raw(block)
-        processed = block
-        if not strip.is_bypassed:
-            audio = torch.from_numpy(np.require(block, requirements=["C", "W"]))
-            with torch.inference_mode():
-                processed = console(audio[None].to(options.device), settings)[0].cpu().numpy()
+        processed = block if strip.is_bypassed else run(block)
         if measure is not None:
             measure.add_processed(processed)
         yield processed

@@ -10,7 +10,7 @@ from ..errors import OutputError
 from ..files import check_folder
 from ..files.results import check_results
 
-__all__ = ["ENDINGS", "TakeFiles", "plan_presets", "plan_takes", "same_result"]
+__all__ = ["ENDINGS", "TakeFiles", "plan_presets", "plan_takes", "same_result", "take_files"]
 
 ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
 """Of the results of a take: preset, audio, picture, audition page."""
@@ -18,17 +18,34 @@ ENDINGS = (".preset.json", ".processed.wav", ".png", ".html")
 
 @dataclass(frozen=True)
 class TakeFiles:
-    """A take and where its results go."""
+    """A take and where its results go; None for a picture or a page that is not wanted."""
 
     raw: Path
     preset: Path
     audio: Path
-    plot: Path
-    page: Path
+    plot: Path | None
+    page: Path | None
+
+    @property
+    def results(self) -> dict[str, Path]:
+        """What is to be written, by ``"preset"``, ``"audio"``, ``"plot"`` and ``"page"``."""
+        return {key: path for key, path in vars(self).items() if path and key != "raw"}
+
+
+def take_files(raw: Path, stem: Path, *, plot: bool = True, page: bool = True) -> TakeFiles:
+    """Return the results of a take: `stem` with their endings; with a picture and a page or not."""
+    preset, audio, picture, site = (Path(f"{stem}{ending}") for ending in ENDINGS)
+    return TakeFiles(raw, preset, audio, picture if plot else None, site if page else None)
 
 
 def plan_takes(
-    raws: Sequence[Path], folder: Path | None, force: bool, inputs: Sequence[Path] = ()
+    raws: Sequence[Path],
+    folder: Path | None,
+    force: bool,
+    inputs: Sequence[Path] = (),
+    *,
+    plot: bool = True,
+    page: bool = True,
 ) -> list[TakeFiles]:
     """Name the results of every take, and refuse before any work what could not be written.
 
@@ -42,6 +59,8 @@ def plan_takes(
         Whether files may be replaced.
     inputs : sequence of Path
         What else the command reads.
+    plot, page : bool
+        Whether a picture and an audition page are wanted.
 
     Raises
     ------
@@ -56,8 +75,8 @@ def plan_takes(
         stem = (raw.parent if folder is None else folder) / raw.stem
         if stem in takes:
             raise same_result(takes[stem].raw, raw, Path(f"{stem}{ENDINGS[0]}"))
-        takes[stem] = TakeFiles(raw, *(Path(f"{stem}{end}") for end in ENDINGS))
-    results = {take.raw: (take.preset, take.audio, take.plot, take.page) for take in takes.values()}
+        takes[stem] = take_files(raw, stem, plot=plot, page=page)
+    results = {take.raw: tuple(take.results.values()) for take in takes.values()}
     _check_several(results, force, inputs)
     return list(takes.values())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,14 @@ import numpy as np
 
 from .. import __version__
 from ..audio.take import take_of
-from ..model.predictor import Prediction, Predictor
+from ..files.dates import created
 from ..strip.parameters import BY_KEY
 from ..strip.preset import Preset
 from .enhance import Enhancer
 from .written import simple_strip, whole_strip
 
 if TYPE_CHECKING:
+    from ..model.predictor import Prediction, Predictor
     from ..model.reference.prediction import Reference
 
 __all__ = ["found_in", "predict_preset"]
@@ -63,7 +63,6 @@ def predict_preset(
         if _varies(key, low, high)
     }
     likely = {name: round(share, 3) for name, share in prediction.switches.items()}
-    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     towards = [r.record() for r in references]
     style = getattr(prediction, "style", None)
     return Preset.from_settings(
@@ -74,7 +73,7 @@ def predict_preset(
             "model": model_name,
             "source": name,
             **({"enhanced_by": enhancer.command} if enhancer else {}),
-            "created": now.isoformat(),
+            "created": created(),
             "diffconsole": __version__,
             "raw_loudness_lufs": round(prediction.loudness_lufs, 2),
             **({"take": list(messages)} if messages else {}),

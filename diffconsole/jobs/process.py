@@ -15,7 +15,6 @@ from ..console.render import Rendered, render
 from ..errors import PageSizeError
 from ..files import atomic_set, remove_output
 from ..files.results import check_results
-from ..model.predictor import Predictor
 from ..strip.preset import Preset
 from .enhance import Enhancer
 from .long_process import apply_long, predict_long, process_long
@@ -25,6 +24,7 @@ from .predict import found_in, predict_preset
 from .takes import enhanced, open_take, read_take, read_take_file
 
 if TYPE_CHECKING:
+    from ..model.predictor import Predictor
     from ..model.reference.prediction import Reference
 
 # The names that come from files beside this one were here first.
@@ -106,9 +106,6 @@ def process_take(
     notices : tuple of str
         What the user should know.
     """
-    from ..audition import Vocal, write_page
-    from ..plots import StripView, plot_presets
-
     raw = open_take(take.raw)
     source, messages = enhanced(raw, enhancer)
     messages = source.messages + messages
@@ -134,35 +131,62 @@ def process_take(
     # The audio is made by what the file says: the strip goes through its written form.
     preset = Preset.from_json(changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
-    view = StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())
-    name = preset.name or take.raw.stem
-    vocal = Vocal(
-        take.raw.name,
-        samples,
-        rate,
-        [(name, preset)],
-        processed=(result.samples,),
-        before=None if before is None else in_memory(before)[0],
-    )
     with atomic_set():
         notices = messages + _write(take.audio, result, rate, options, source.time_reference)
         preset.write(take.preset, force=options.force)
-        plot_presets(
-            [view],
-            take.plot,
-            raw=(samples, rate),
-            processed=result.samples,
-            title=take.raw.name,
-            force=options.force,
-        )
-        try:
-            write_page(take.page, [vocal], force=options.force)
-        except PageSizeError as error:
-            # A long recording has everything but the page; an older one would be of other settings.
-            if options.force:
-                remove_output(take.page)
-            notices += (f"{take.page}: not written, {error}",)
+        _draw(take, preset, samples, rate, result.samples, options)
+        compared = None if before is None else in_memory(before)[0]
+        notices += _write_page(take, preset, samples, rate, result.samples, compared, options)
     return preset, notices
+
+
+def _draw(
+    take: TakeFiles,
+    preset: Preset,
+    samples: np.ndarray,
+    rate: int,
+    processed: np.ndarray,
+    options: AudioOptions,
+) -> None:
+    """Write the picture, if one is wanted."""
+    if take.plot is None:
+        return
+    from ..plots import StripView, plot_presets
+
+    plot_presets(
+        [StripView(preset.name or take.raw.stem, preset.settings(), preset.bypass())],
+        take.plot,
+        raw=(samples, rate),
+        processed=processed,
+        title=take.raw.name,
+        force=options.force,
+    )
+
+
+def _write_page(
+    take: TakeFiles,
+    preset: Preset,
+    samples: np.ndarray,
+    rate: int,
+    processed: np.ndarray,
+    before: np.ndarray | None,
+    options: AudioOptions,
+) -> tuple[str, ...]:
+    """Write the audition page, if one is wanted; what the user should know."""
+    if take.page is None:
+        return ()
+    from ..audition import Vocal, write_page
+
+    strips = [(preset.name or take.raw.stem, preset)]
+    vocal = Vocal(take.raw.name, samples, rate, strips, processed=(processed,), before=before)
+    try:
+        write_page(take.page, [vocal], force=options.force)
+    except PageSizeError as error:
+        # A long recording has everything but the page; an older one would be of other settings.
+        if options.force:
+            remove_output(take.page)
+        return (f"{take.page}: not written, {error}",)
+    return ()
 
 
 def apply_file(

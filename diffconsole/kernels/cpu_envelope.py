@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .jit import compiled_exactly
 from .threads import run_tasks
@@ -89,21 +87,20 @@ def _backward(v, s, gradient, attack, release, hold, kinds, by_level, by_setting
     by_settings[2] = -by_ending * ending * log_release
 
 
-def follow(level: Tensor, parameters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def follow(
+    level: np.ndarray, parameters: np.ndarray, state: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Follow a level; see :func:`diffconsole.kernels.envelope.envelope_from`."""
-    v = level.detach().contiguous().numpy()
-    settings = parameters.detach().contiguous().numpy()
-    s, after = np.empty_like(v), state.detach().numpy().copy()
-    run_tasks(lambda i: _follow(v[i], *settings[i], after[i], s[i]), len(v))
-    return torch.from_numpy(s), torch.from_numpy(after)
+    s, after = np.empty_like(level), state.copy()
+    run_tasks(lambda i: _follow(level[i], *parameters[i], after[i], s[i]), len(level))
+    return s, after
 
 
 def follow_backward(
-    gradient: Tensor, level: Tensor, followed: Tensor, parameters: Tensor
-) -> tuple[Tensor, Tensor]:
+    gradient: np.ndarray, level: np.ndarray, followed: np.ndarray, parameters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the level and of attack, release and hold."""
-    g, v = gradient.contiguous().numpy(), level.detach().contiguous().numpy()
-    s, settings = followed.numpy(), parameters.detach().contiguous().numpy()
+    g, v, s, settings = gradient, level, followed, parameters
     kinds, by_level = np.empty(v.shape, np.int8), np.empty_like(v)
     by_settings = np.zeros(settings.shape)
 
@@ -112,4 +109,4 @@ def follow_backward(
         _backward(v[i], s[i], g[i], *settings[i], kinds[i], by_level[i], by_settings[i])
 
     run_tasks(row, len(v))
-    return torch.from_numpy(by_level), torch.from_numpy(by_settings)
+    return by_level, by_settings

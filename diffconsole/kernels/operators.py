@@ -4,7 +4,7 @@ What computes sample by sample, as the recursions of filters, has implementation
 each other: ``cpu_NAME.py``, ``gpu_NAME.py``, ``generic_NAME.py``. Those who call it do not know
 which one answers:
 
-- CPU tensors with numba installed: time-domain loops, ``cpu``;
+- CPU tensors with numba installed: time-domain loops on their memory as NumPy arrays, ``cpu``;
 - CUDA tensors with triton installed, as torch for CUDA brings it: ``gpu``;
 - anything else: torch operations that run on every device, ``generic``.
 
@@ -16,13 +16,9 @@ node in place of a foreign loop.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
-import importlib.util
-import os
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -30,8 +26,10 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
+from .arrays import on_arrays
+from .choice import forced, is_installed, use
 
-__all__ = ["NAMES", "name_for", "use"]
+__all__ = ["NAMES", "is_plain", "name_for", "use"]
 
 NAMES = ("cpu", "gpu", "generic")
 
@@ -40,32 +38,15 @@ _COMPILED = {"cpu": ("cpu", "numba"), "cuda": ("gpu", "triton")}
 
 NAMESPACE = "diffconsole"
 
-_forced: ContextVar[str] = ContextVar("kernel", default="")
 _library = torch.library.Library(NAMESPACE, "DEF")
-
-
-@contextlib.contextmanager
-def use(name: str) -> Iterator[None]:
-    """Force ``"cpu"``, ``"gpu"`` or ``"generic"`` kernels inside a ``with`` block."""
-    token = _forced.set(name)
-    try:
-        yield
-    finally:
-        _forced.reset(token)
 
 
 def name_for(audio: Tensor) -> str:
     """Return the name of the implementation that serves this tensor."""
-    forced = _forced.get() or os.environ.get("DIFFCONSOLE_KERNEL", "")
-    if forced:
-        return forced
+    if name := forced():
+        return name
     name, compiler = _COMPILED.get(audio.device.type, ("generic", ""))
-    return name if compiler and _is_installed(compiler) else "generic"
-
-
-@functools.cache
-def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    return name if compiler and is_installed(compiler) else "generic"
 
 
 @functools.cache
@@ -74,7 +55,28 @@ def _module(place: str, name: str) -> ModuleType:
     if name not in NAMES:
         raise SettingsError(f"no kernel is called {name!r}; choose one of {', '.join(NAMES)}")
     package, _, what = place.rpartition(".")
-    return importlib.import_module(f"{package}.{name}_{what}")
+    found = importlib.import_module(f"{package}.{name}_{what}")
+    return _OfArrays(found) if name == "cpu" else found
+
+
+class _OfArrays(ModuleType):
+    """A module of functions on arrays, as functions on tensors."""
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(module.__name__)
+        for name in module.__all__:
+            value = getattr(module, name)
+            setattr(self, name, on_arrays(value) if callable(value) else value)
+
+
+def is_plain(audio: Tensor, *others: Tensor) -> bool:
+    """Return whether the compiled loops of the CPU give all that is wanted: no gradient.
+
+    False under ``torch.compile``, which makes a graph of tensors' operations.
+    """
+    if torch.compiler.is_compiling() or audio.device.type != "cpu" or name_for(audio) != "cpu":
+        return False
+    return not _needs_gradient(audio, *others)
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import torch
-from torch import Tensor
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import SettingsError
+from .arrays import Numbers, is_array, math_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 __all__ = ["check_audio", "constant", "fast_length", "per_item", "transform_length"]
 
@@ -44,7 +49,8 @@ def constant(most: int, most_bytes: float = math.inf) -> Callable[[Function], Fu
                     kept.move_to_end(arguments)
                     return kept[arguments]
             # What a prediction keeps is used by a training step too.
-            with torch.inference_mode(False):
+            torch = sys.modules.get("torch")
+            with torch.inference_mode(False) if torch else nullcontext():
                 found = function(*arguments)
             with lock:
                 kept[arguments] = found
@@ -62,10 +68,10 @@ def constant(most: int, most_bytes: float = math.inf) -> Callable[[Function], Fu
 
 
 def _bytes(result: Any) -> int:
-    return result.numel() * result.element_size() if isinstance(result, Tensor) else 0
+    return int(getattr(result, "nbytes", 0))
 
 
-def check_audio(audio: Tensor) -> None:
+def check_audio(audio: np.ndarray | Tensor) -> None:
     """Refuse anything but a floating ``(batch, 1 or 2, samples ≥ 1)``.
 
     Raises
@@ -73,22 +79,29 @@ def check_audio(audio: Tensor) -> None:
     SettingsError
         Naming the shape or the type that came.
     """
-    if not isinstance(audio, Tensor):
+    if not is_array(audio) and not _is_tensor(audio):
         raise SettingsError(
-            f"audio is {type(audio).__name__}; it must be a torch.Tensor of (batch, 1 or 2 "
-            "channels, samples)"
+            f"audio is {type(audio).__name__}; it must be a torch.Tensor or an array of "
+            "(batch, 1 or 2 channels, samples)"
         )
     if audio.ndim != 3 or audio.shape[1] not in (1, 2) or 0 in audio.shape:
         raise SettingsError(
             f"audio has shape {tuple(audio.shape)}; it must be (batch, 1 or 2 channels, samples)"
         )
-    if audio.dtype not in (torch.float32, torch.float64):
+    if str(audio.dtype).removeprefix("torch.") not in ("float32", "float64"):
         raise SettingsError(f"audio is {audio.dtype}; it must be float32 or float64")
 
 
-def per_item(setting: Tensor, audio: Tensor) -> Tensor:
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def per_item(setting: Numbers, audio: Numbers) -> Numbers:
     """Return a ``(batch,)`` setting as ``(batch, 1, 1)`` beside `audio`, in float64."""
-    return setting.to(device=audio.device, dtype=torch.float64).reshape(-1, 1, 1)
+    m = math_of(audio)
+    return m.float64(m.beside(setting, audio)).reshape(-1, 1, 1)
 
 
 def fast_length(samples: int) -> int:
@@ -97,13 +110,13 @@ def fast_length(samples: int) -> int:
     return power * 3 // 4 if power * 3 // 4 >= samples else power
 
 
-def transform_length(samples: int, device: torch.device) -> int:
-    """Return a length for a single transform of that many samples, fast on a device.
+def transform_length(samples: int, device: torch.device | None = None) -> int:
+    """Return a length for a single transform of that many samples, fast on a device or in NumPy.
 
     On a CPU the next multiple of 32 with no prime factor above 5: nearer to what is needed than
     :func:`fast_length`, which serves elsewhere, and long powers of two are slow in its caches.
     """
-    if device.type != "cpu":
+    if device is not None and device.type != "cpu":
         return fast_length(samples)
     best = 1 << max(samples - 1, 31).bit_length()
     fives = 32

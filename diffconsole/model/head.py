@@ -78,7 +78,11 @@ class Head(nn.Module):
         self.register_buffer("voice_mean", torch.zeros(len(VOICE_FEATURES)))
         self.register_buffer("voice_std", torch.ones(len(VOICE_FEATURES)))
         self.register_buffer("log_scale", torch.zeros(len(PARAMETERS)))
-        self.register_buffer("switch_line", torch.tensor([[1.0], [0.0]]).repeat(1, len(RULES)))
+        # Made so that a model without memory, as loading begins with, needs no symbolic shapes,
+        # whose import takes as long as the rest of loading.
+        line = torch.ones(2, len(RULES))
+        line[1].zero_()
+        self.register_buffer("switch_line", line)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means, 0…1, and the log-variances."""

@@ -28,6 +28,7 @@ from .levelling import REFERENCE_LUFS, as_array, gain_of, level_gain_db
 from .prediction import Prediction
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
 from .rows import at_places, file_names, padding, row_tensors, taken_out
+from .shipped import default_model
 from .switches import RULES
 from .voice_features import extract_voice_features
 
@@ -54,11 +55,6 @@ OPTIONAL_STATE_KEYS = (
 
 FORMAT = "diffconsole.predictor"
 VERSION = 1
-
-
-def default_model() -> Path:
-    """Return the folder of the model that is shipped with the package."""
-    return Path(__file__).parent / "models" / "vocal-1"
 
 
 class Predictor(nn.Module):

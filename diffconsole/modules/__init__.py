@@ -17,6 +17,9 @@ only the first is needed:
     block. Without it the module runs again over what lies before a block.
 ``memory_seconds(call)``
     How long that is, for a module without ``stream``; 2 s by default.
+``takes_arrays``
+    True where ``process`` or ``run``, and ``stream``, take and return NumPy arrays as well: then
+    rendering on a CPU loads no PyTorch for it (:mod:`diffconsole.kernels.arrays`).
 ``tail_samples(sample_rate, settings)``
     How long it rings on after the signal; settings are numbers. 0 by default.
 ``curve(sample_rate, settings, off_bands)``

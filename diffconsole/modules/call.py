@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import Any, NamedTuple
 
 __all__ = ["Call"]
 
@@ -17,16 +15,16 @@ class Call(NamedTuple):
     ----------
     sample_rate : float
         Hz.
-    settings : dict of str to Tensor
-        ``(batch,)`` each, physical units, by short name: ``"threshold_db"``,
+    settings : dict of str to Tensor or ndarray
+        ``(batch,)`` each, of the audio's kind, physical units, by short name: ``"threshold_db"``,
         ``"peak_1.freq_hz"``.
     off_bands : frozenset of str
         Short names of the bands that are off.
-    gain_db : Tensor, optional
+    gain_db : Tensor or ndarray, optional
         ``(batch,)``, a gain to take along; only modules whose row says so get one.
     seed : int
         Of a module's noise.
-    after_db : Tensor, optional
+    after_db : Tensor or ndarray, optional
         ``(batch,)``, a gain of the whole output that the setting named ``gain_after`` in the
         module's row already holds.
     seconds : float, optional
@@ -35,9 +33,9 @@ class Call(NamedTuple):
     """
 
     sample_rate: float
-    settings: Mapping[str, Tensor]
+    settings: Mapping[str, Any]
     off_bands: frozenset[str] = frozenset()
-    gain_db: Tensor | None = None
+    gain_db: Any = None
     seed: int = 0
     seconds: float | None = None
-    after_db: Tensor | None = None
+    after_db: Any = None

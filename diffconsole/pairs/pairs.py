@@ -30,6 +30,7 @@ __all__ = [
     "loudest_start",
     "one_channel",
     "pair_key",
+    "pair_of",
     "read_pair_list",
 ]
 
@@ -120,23 +121,55 @@ def load_pair(files: PairFiles) -> Pair:
     """
     raw, about_raw = _at_pair_rate(files.raw)
     mixed, about_mixed = _at_pair_rate(files.mixed)
-    for path, samples in ((files.raw, raw), (files.mixed, mixed)):
+    places = str(files.raw), str(files.mixed)
+    return pair_of(files.name, raw, mixed, places=places, messages=about_raw + about_mixed)
+
+
+def pair_of(
+    name: str,
+    raw: np.ndarray,
+    mixed: np.ndarray,
+    *,
+    places: tuple[str, str] | None = None,
+    messages: tuple[str, ...] = (),
+) -> Pair:
+    """Check and align the samples of a pair, as :func:`load_pair` does those of files.
+
+    Parameters
+    ----------
+    name : str
+        Of the pair.
+    raw, mixed : ndarray
+        ``(1 or 2, samples)`` float32 at 44.1 kHz, of any two lengths.
+    places : tuple of str, optional
+        Where the two come from, for errors; by default the name says it.
+    messages : tuple of str
+        What is known of them already.
+
+    Raises
+    ------
+    PairError
+        As :func:`load_pair`.
+    """
+    places = places or (f"{name}, raw", f"{name}, mixed")
+    for place, samples in zip(places, (raw, mixed), strict=True):
         if samples.shape[1] < SHORTEST_SECONDS * PAIR_RATE:
-            raise PairError(f"{path}: shorter than {SHORTEST_SECONDS:g} s")
+            raise PairError(f"{place}: shorter than {SHORTEST_SECONDS:g} s")
         if float(np.max(np.abs(samples))) < SILENT_PEAK:
-            raise PairError(f"{path}: silent (below -70 LUFS)")
+            raise PairError(f"{place}: silent (below -70 LUFS)")
+    both = " and ".join(places)
     mono = one_channel(raw), one_channel(mixed)
     found = measure(*mono)
     if found.correlation < LOWEST_CORRELATION:
         speed = suspected_speed(*mono)
         cause = f"the mix may run at another speed: {speed}" if speed else "check the names"
         raise PairError(
-            f"{files.raw} and {files.mixed}: not the same performance (correlation "
+            f"{both}: not the same performance (correlation "
             f"{found.correlation:.2f}, at least {LOWEST_CORRELATION} is needed); {cause}"
         )
     if found.spread_seconds > MOST_SPREAD_SECONDS:
         raise PairError(
-            f"{files.raw} and {files.mixed}: not the same performance (the syllables lie "
+            f"{both}: not the same performance (the syllables lie "
             f"{1000.0 * found.spread_seconds:.0f} ms apart, as in another take); check the names"
         )
     if found.slope:
@@ -145,21 +178,21 @@ def load_pair(files: PairFiles) -> Pair:
     start, stop = covered(raw, mixed, lag, most)
     if stop - start < SHORTEST_SECONDS * PAIR_RATE:
         raise PairError(
-            f"{files.raw} and {files.mixed}: hold less than {SHORTEST_SECONDS:g} s of the same "
+            f"{both}: hold less than {SHORTEST_SECONDS:g} s of the same "
             "part of the song; check the names"
         )
-    messages = about_raw + about_mixed + _messages(found, raw.shape[1], start, stop)
+    messages = messages + _messages(found, raw.shape[1], start, stop)
     mixed = found.polarity * _shift(mixed, lag, raw.shape[1])[:, start:stop]
     raw = raw[:, start:stop]
     start = loudest_start(raw, most)
     part = slice(start, start + most)
     raw, mixed = (np.array(samples[:, part], np.float32) for samples in (raw, mixed))
-    for path, samples in ((files.raw, raw), (files.mixed, mixed)):
+    for place, samples in zip(places, (raw, mixed), strict=True):
         if not math.isfinite(loudness_lufs(samples, PAIR_RATE)):
-            raise PairError(f"{path}: silent (below -70 LUFS)")
+            raise PairError(f"{place}: silent (below -70 LUFS)")
     mixed = np.array(np.broadcast_to(mixed, (2, raw.shape[1])))
     return Pair(
-        files.name,
+        name,
         raw,
         mixed,
         lag_seconds=found.lag / PAIR_RATE * (1.0 + found.slope),

@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from torch import Tensor
 
 from ..modules.compressor.process import mixed_curve_db
 from ..modules.equalizer.process import HIGHEST_FREQUENCY, equalizer_sections, response
@@ -16,7 +14,7 @@ from ..modules.reverb.noise import BAND_CENTRES_HZ
 from ..modules.reverb.process import band_decays
 from ..strip.parameters import EQ_BANDS
 from .page import FEW, GREY, SMALL_PT, frequency_axis, heading, look, note_off
-from .strip import StripView, tensors
+from .strip import StripView, arrays
 
 __all__ = [
     "DRAWN",
@@ -45,8 +43,9 @@ BAND_LABELS = dict(zip(EQ_BANDS, ("HP", "LS", "1", "2", "3", "4", "HS", "LP"), s
 FREQUENCY_TICKS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 
 
-def _decibels(gain: Tensor) -> np.ndarray:
-    return (20.0 * torch.log10(gain.abs().clamp(min=1e-9))).numpy()
+def _decibels(gain: np.ndarray) -> np.ndarray:
+    found: np.ndarray = 20.0 * np.log10(np.maximum(np.abs(gain), 1e-9))
+    return found
 
 
 def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float, *, first: int = 0) -> None:
@@ -79,13 +78,13 @@ def draw_eq(axes: Axes, views: Sequence[StripView], sample_rate: float, *, first
     for index, view in enumerate(views, first):
         if view.is_off("eq"):
             continue
-        settings, style = tensors(view), look(index)
+        settings, style = arrays(view), look(index)
         bands = [band for band in EQ_BANDS if not view.is_off(f"eq.{band}")]
-        own = [float(settings[f"eq.{band}.freq_hz"]) for band in bands]
+        own = [settings[f"eq.{band}.freq_hz"].item() for band in bands]
         # The very centres are points of the curve, so that a narrow bell reaches its gain.
         grid = np.unique(np.concatenate((freq_hz, [f for f in own if LOWEST_HZ <= f <= top_hz])))
         sections = equalizer_sections(sample_rate, settings, view.bypass)
-        gains_db = _decibels(response(sections, sample_rate, torch.from_numpy(grid))[0])
+        gains_db = _decibels(response(sections, sample_rate, grid)[0])
         for band, gain_db in zip(bands, gains_db, strict=True):
             if np.abs(gain_db).max() < FLAT_DB or len(views) > FEW:
                 continue
@@ -154,21 +153,21 @@ def draw_compressor(axes: Axes, views: Sequence[StripView], *, first: int = 0) -
             if len(views) <= FEW and not all(off):
                 _note(axes, index - first, "off", look(index)["color"])
             continue
-        settings, style = tensors(view), look(index)
+        settings, style = arrays(view), look(index)
         names = ("threshold_db", "ratio", "knee_db", "makeup_db", "mix")
         curve = [settings[f"compressor.{n}"] for n in names]
-        threshold, ratio, knee, _, mix = (float(value) for value in curve)
+        threshold, ratio, knee, _, mix = (value.item() for value in curve)
         corners = [threshold - knee / 2.0, threshold, threshold + knee / 2.0]
         steps = np.concatenate((np.linspace(-60.0, 0.0, 241), corners))
         level = np.unique(np.clip(steps, -60.0, 0.0))
-        output = mixed_curve_db(torch.from_numpy(level), *curve).numpy()
+        output = mixed_curve_db(level, *curve)
         axes.plot(level, output, lw=2.0, gid=f"compressor.{index}", **style)
         bent = (level >= corners[0]) & (level <= corners[2])
         axes.plot(
             level[bent], output[bent], lw=7.0, alpha=0.25, solid_capstyle="butt",
             color=style["color"], gid=f"compressor.knee.{index}",
         )  # fmt: skip
-        at_threshold = float(mixed_curve_db(torch.tensor([threshold]).double(), *curve))
+        at_threshold = float(mixed_curve_db(np.array([threshold]), *curve)[0])
         axes.plot(
             [threshold], [at_threshold], "o", ms=4.5, color=style["color"], clip_on=False,
             gid=f"compressor.threshold.{index}",
@@ -195,9 +194,10 @@ def _note(axes: Axes, row: int, text: str, colour: str) -> None:
 
 
 def _decays(view: StripView) -> np.ndarray:
-    settings = tensors(view)
+    settings = arrays(view)
     names = ("decay_s", "low_ratio", "high_ratio")
-    return band_decays(*(settings[f"reverb.{name}"] for name in names))[0].numpy()
+    found: np.ndarray = band_decays(*(settings[f"reverb.{name}"] for name in names))[0]
+    return found
 
 
 def draw_decay_by_band(axes: Axes, views: Sequence[StripView], *, first: int = 0) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -162,13 +161,9 @@ def _draw_eq(
 ) -> None:
     top_hz = min(HIGHEST_HZ, 0.4999 * rate)
     freq_hz = np.geomspace(LOWEST_HZ, top_hz, MAP_POINTS)
-    tensors = {
-        p.key: torch.from_numpy(np.nan_to_num(timeline.settings[p.key], nan=p.default))
-        for p in PARAMETERS
-    }
-    sections = equalizer_sections(rate, tensors)
-    gain = response(sections, rate, torch.from_numpy(freq_hz)).abs().clamp(min=1e-6)
-    gain_db = (20.0 * gain.log10()).sum(dim=1).numpy()
+    settings = {p.key: np.nan_to_num(timeline.settings[p.key], nan=p.default) for p in PARAMETERS}
+    gain = np.maximum(np.abs(response(equalizer_sections(rate, settings), rate, freq_hz)), 1e-6)
+    gain_db = (20.0 * np.log10(gain)).sum(axis=1)
     gain_db[np.isnan(timeline.settings["eq.peak_1.gain_db"])] = np.nan
     edges = _edges(timeline.seconds, seconds)
     axes.set_label("eq")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from torch import Tensor
 
-from ..console import Console, compressor
-from ..console.streaming import SHOWN_DYNAMICS
+from ..console import compressor
+from ..console.render import run_strip
+from ..console.streams import SHOWN_DYNAMICS
 from ..errors import SettingsError
+from ..kernels.arrays import as_tensor
+from ..kernels.choice import loops_serve
 from ..kernels.shapes import check_audio
 from ..modules.compressor.process import share_at_rest
+from ..strip.channel_strip import ChannelStrip
 from ..strip.parameters import MODULES
 from .curves import FREQUENCY_TICKS, HIGHEST_HZ, LOWEST_HZ
 from .page import GREY, SMALL_PT, frequency_axis, heading, look, note, note_off
 from .running import BlockPowers, LongTermSpectrum
-from .strip import StripView, tensors
+from .strip import StripView, arrays
 from .times import time_axis
 
 __all__ = [
@@ -129,8 +131,8 @@ def measure(
         if index == 0 and processed is not None:
             result = _batch(processed)
         else:
-            with torch.no_grad():
-                result = Console(sample_rate, bypass=view.bypass)(audio, tensors(view))
+            strip = ChannelStrip(view.settings, view.bypass)
+            result = run_strip(audio[0], sample_rate, strip)[None]
         levels.append(decibels(_power(result, block)))
         spectra.append(_spectrum_db(result, sample_rate, freq_hz))
     raw = _power(audio, block)
@@ -162,13 +164,12 @@ def frequencies(sample_rate: int) -> np.ndarray:
     return np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, 0.49 * sample_rate), SPECTRUM_POINTS)
 
 
-def _batch(samples: np.ndarray) -> Tensor:
+def _batch(samples: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(np.atleast_2d(samples), dtype=np.float32)
     if array.ndim != 2:
         raise SettingsError(f"audio has shape {array.shape}; it must be (channels, samples)")
-    audio = torch.from_numpy(array).unsqueeze(0)
-    check_audio(audio)
-    return audio
+    check_audio(array[None])
+    return array[None]
 
 
 def decibels(power: np.ndarray) -> np.ndarray:
@@ -176,7 +177,7 @@ def decibels(power: np.ndarray) -> np.ndarray:
     return 10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0)))
 
 
-def _power(audio: Tensor, block: int) -> np.ndarray:
+def _power(audio: np.ndarray, block: int) -> np.ndarray:
     """Mean square over channels and blocks; the last block may be shorter."""
     powers = BlockPowers(block, audio.shape[-1])
     for part in _parts(audio):
@@ -184,31 +185,40 @@ def _power(audio: Tensor, block: int) -> np.ndarray:
     return powers.mean_squares()
 
 
-def _parts(audio: Tensor) -> Iterator[np.ndarray]:
-    whole = audio[0].numpy()
+def _parts(audio: np.ndarray) -> Iterator[np.ndarray]:
+    whole = audio[0]
     for start in range(0, whole.shape[1], PART_SAMPLES):
         yield whole[:, start : start + PART_SAMPLES]
 
 
 def _gain_reduction_db(
-    audio: Tensor, sample_rate: int, view: StripView, block: int
+    audio: np.ndarray, sample_rate: int, view: StripView, block: int
 ) -> np.ndarray | None:
     """Level after each compressor over level before it, makeup left out."""
-    settings = tensors(view)
+    settings = arrays(view)
     found = []
     for key in SHOWN_DYNAMICS:
         if view.is_off(key):
             continue
         later = MODULES[MODULES.index(key) :]
-        with torch.no_grad():
-            before = Console(sample_rate, bypass={*view.bypass, *later})(audio, settings)
-            own = {k.removeprefix(f"{key}."): v for k, v in settings.items()
-                   if k.startswith(f"{key}.")}  # fmt: skip
-            share = share_at_rest(own["mix"], own["makeup_db"])
-            at_rest = {"makeup_db": torch.zeros(1), "mix": 100.0 * share}
-            after = compressor(before, sample_rate, **{**own, **at_rest})
+        strip = ChannelStrip(view.settings, {*view.bypass, *later})
+        before = run_strip(audio[0], sample_rate, strip)[None]
+        own = {k.removeprefix(f"{key}."): v for k, v in settings.items()
+               if k.startswith(f"{key}.")}  # fmt: skip
+        share = share_at_rest(own["mix"], own["makeup_db"])
+        at_rest = {"makeup_db": np.zeros(1), "mix": 100.0 * share}
+        after = _compressed(before, sample_rate, {**own, **at_rest})
         found.append(gain_reduction_db(_power(before, block), _power(after, block)))
     return together(found)
+
+
+def _compressed(
+    audio: np.ndarray, sample_rate: int, settings: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    if loops_serve():
+        return np.asarray(compressor(audio, sample_rate, **settings))
+    tensors = {key: as_tensor(value) for key, value in settings.items()}
+    return np.asarray(compressor(as_tensor(audio), sample_rate, **tensors))
 
 
 def together(reductions: Sequence[np.ndarray]) -> np.ndarray | None:
@@ -224,7 +234,7 @@ def gain_reduction_db(power_before: np.ndarray, power_after: np.ndarray) -> np.n
     return np.where(audible, np.minimum(10.0 * np.log10(np.maximum(ratio, 1e-12)), 0.0), np.nan)
 
 
-def _spectrum_db(audio: Tensor, sample_rate: int, freq_hz: np.ndarray) -> np.ndarray:
+def _spectrum_db(audio: np.ndarray, sample_rate: int, freq_hz: np.ndarray) -> np.ndarray:
     """Long-term power in a sixth of an octave around each frequency, mean of the channels."""
     spectrum = LongTermSpectrum(sample_rate, audio.shape[-1])
     for part in _parts(audio):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor
+from typing import Any
 
+import numpy as np
+
+from ..kernels.arrays import as_array
 from .running import BlockPowers, LongTermSpectrum
 from .signals import (
     Measured,
@@ -50,7 +52,7 @@ class StreamedMeasure:
         for one in self._processed:
             one.add(part)
 
-    def add_dynamics(self, key: str, before: Tensor, after: Tensor, gain_db: float) -> None:
+    def add_dynamics(self, key: str, before: Any, after: Any, gain_db: float) -> None:
         """Go on with what goes into a compressor and comes out, ``(1, channels, samples)``."""
         if key not in self._dynamics:
             self._dynamics[key] = (
@@ -58,8 +60,8 @@ class StreamedMeasure:
                 BlockPowers(self._block, self._samples),
             )
         powers = self._dynamics[key]
-        powers[0].add(before[0].cpu().numpy())
-        powers[1].add(after[0].cpu().numpy() * np.float32(10.0 ** (-gain_db / 20.0)))
+        powers[0].add(as_array(before[0]))
+        powers[1].add(as_array(after[0]) * np.float32(10.0 ** (-gain_db / 20.0)))
 
     def result(self) -> Measured:
         """Return what was measured."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ..errors import SettingsError
 from ..strip.channel_strip import ChannelStrip, checked_switches
@@ -23,7 +23,6 @@ __all__ = [
     "draw_strip",
     "is_shown",
     "strip_inches",
-    "tensors",
     "value_text",
 ]
 
@@ -105,9 +104,9 @@ def checked(view: StripView) -> StripView:
     return view._replace(bypass=bypass)
 
 
-def tensors(view: StripView) -> dict[str, Tensor]:
+def arrays(view: StripView) -> dict[str, np.ndarray]:
     """Return the settings as the console takes them: ``(1,)`` float64 each."""
-    return ChannelStrip(view.settings, view.bypass).tensors()
+    return ChannelStrip(view.settings, view.bypass).arrays()
 
 
 def _label(parameter: Parameter) -> str:

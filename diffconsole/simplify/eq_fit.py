@@ -222,7 +222,8 @@ class _Fit:
         self.offset_db = np.zeros(count) if offset_db is None else offset_db.copy()
 
     def _curves(self, points: np.ndarray) -> np.ndarray:
-        return band_curves_db(points, self.freq_hz, self.wanted.sample_rate) * self.on[:, :, None]
+        on = np.tile(self.on, (len(points) // len(self.on), 1))
+        return band_curves_db(points, self.freq_hz, self.wanted.sample_rate) * on[:, :, None]
 
     def _errors(self, curve_db: np.ndarray, offset_db: np.ndarray) -> np.ndarray:
         """Of the curve where the voice is, then what it is too high by below it."""
@@ -252,11 +253,15 @@ class _Fit:
         """The step that the normal equations give, of the settings and of the offset."""
         count, size = self.free.shape
         slopes = np.zeros((count, len(self.freq_hz), size + 1))
+        # All moves in one call: most of a call's time goes into its many small operations.
+        steps = np.where(self.points < 0.5, STEP, -STEP).transpose(2, 0, 1)
+        moved = np.tile(self.points, (len(NAMES), 1, 1, 1))
         for column in range(len(NAMES)):
-            moved = self.points.copy()
-            step = np.where(moved[:, :, column] < 0.5, STEP, -STEP)
-            moved[:, :, column] += step
-            change = (self._curves(moved) - own_db) / step[:, :, None]
+            moved[column, :, :, column] += steps[column]
+        curves_db = self._curves(moved.reshape(-1, *self.points.shape[1:]))
+        curves_db = curves_db.reshape(len(NAMES), *own_db.shape)
+        for column, step in enumerate(steps):
+            change = (curves_db[column] - own_db) / step[:, :, None]
             slopes[:, :, column : size : len(NAMES)] = change.transpose(0, 2, 1)
         slopes[:, :, :size] *= self.free[:, None, :]
         slopes[:, : self.inside, size] = 1.0

@@ -23,6 +23,7 @@ from ..audio.windows import faded_ends, window_starts
 from ..console import Console
 from ..kernels.threads import one_thread
 from ..losses import MixTarget
+from ..modules.reverb.kept import keep_rooms
 from ..strip.later import LATER, missing_modules
 from ..strip.parameters import BY_KEY, CHAIN, EQ_BANDS, PARAMETERS, is_on
 from .eq_audible import audible_of
@@ -135,6 +136,7 @@ def simplify(
 
 @torch.inference_mode()
 @one_thread()
+@keep_rooms()
 def simplify_take(
     settings: Mapping[str, float], take: Take, *, bypass: Collection[str] = ()
 ) -> Simplified:

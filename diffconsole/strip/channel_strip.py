@@ -13,6 +13,7 @@ from ..errors import DiffconsoleError, SettingsError
 from .parameters import ADDED, BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, is_on, left_off
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -188,6 +189,12 @@ class ChannelStrip:
             A name that is neither a module nor a band.
         """
         return ChannelStrip(self.settings, self.off | checked_switches(names))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every setting as the console of arrays takes it: ``(1,)`` float64 each, by key."""
+        import numpy as np
+
+        return {key: np.array([value]) for key, value in self.settings.items()}
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Return every setting as the console takes it for one signal: ``(1,)`` each, by key.

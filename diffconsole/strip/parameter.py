@@ -9,8 +9,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 __all__ = ["Amount", "Parameter", "Scale"]
 
 Scale = Literal["linear", "log"]
@@ -135,4 +133,7 @@ class Parameter:
 def _log(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return math.log(value)
+    # Of numbers alone NumPy need not be loaded.
+    import numpy as np
+
     return np.log(value) if isinstance(value, (np.ndarray, np.generic)) else value.log()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ def test_every_command_of_the_design_is_there():
         "process", "predict", "apply", "match", "finetune", "evaluate", "plot",
         "presets list",
         "presets show", "encoders list", "encoders info", "models info", "pretrain", "audition",
-        "export", "import",
+        "export", "import", "warmup",
     }  # fmt: skip
     shown = done("--help").stdout
     first_words = [line.split()[0] for line in shown.split("Commands:")[1].splitlines() if line]
@@ -47,13 +48,14 @@ def test_every_command_of_the_design_is_there():
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_help_of_every_command_shows_an_example_that_parses(path):
     shown = done(*path, "--help").stdout
-    example = shown.split("Example:\n")[1].strip()
-    words = example.split(" > ")[0].split()
-    assert words[: 1 + len(path)] == ["diffconsole", *path]
-    member = main
-    for name in path:
-        member = member.commands[name]
-    member.make_context("x", words[1 + len(path) :])  # raises on what it does not know
+    examples = re.split("Examples?:\n", shown)[1].strip().splitlines()
+    for example in examples:
+        words = example.split(" > ")[0].split()
+        assert words[: 1 + len(path)] == ["diffconsole", *path]
+        member = main
+        for name in path:
+            member = member.commands[name]
+        member.make_context("x", words[1 + len(path) :])  # raises on what it does not know
     assert "--json" in shown
     assert "--quiet" in shown
 

@@ -250,9 +250,11 @@ def test_awkward_names(tmp_path, model, monkeypatch, name):
     assert set(os.listdir(tmp_path)) == {name, name + ".json", "p.json", "x.json", "out.wav"}
 
 
-def test_a_folder_of_takes_says_what_to_give(tmp_path):
+def test_a_folder_without_takes_says_what_to_give(tmp_path):
     line = refused("process", tmp_path, "-o", tmp_path / "out")
-    assert line == f"{tmp_path}: is a folder; give the files in it, as {tmp_path / '*.wav'}"
+    assert line.startswith(f"{tmp_path}: is a folder; give one that has audio files in it (.wav, ")
+    assert line.endswith("or --recursive to search the folders in it too")
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_permission(tmp_path, model):

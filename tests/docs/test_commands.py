@@ -94,6 +94,13 @@ def test_options_in_running_text_exist():
         "--index-url",
         "--strict",
         "--dist",
+        # Those of Slurm.
+        "--array",
+        "--cpus-per-task",
+        "--mem",
+        "--requeue",
+        # Of ray start.
+        "--head",
     }
     waiting: list[click.Command] = [main]
     while waiting:

@@ -62,7 +62,7 @@ def take(tmp_path: Path, recording: np.ndarray) -> Path:
 def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio_blocks, "LONG_BYTES", 1 << 16)
     monkeypatch.setattr(audio_blocks, "READ_SAMPLES", 50_000)
-    monkeypatch.setattr("diffconsole.console.streaming.BLOCK_SAMPLES", 1 << 16)
+    monkeypatch.setattr("diffconsole.console.streams.BLOCK_SAMPLES", 1 << 16)
     monkeypatch.setattr(long_takes, "PAGE_SECONDS", 6.0)
     monkeypatch.setattr(long_takes, "PASSAGE_SECONDS", 4.0)
 
@@ -209,7 +209,7 @@ def test_apply_in_blocks_is_apply_whole(tmp_path, take, monkeypatch, options):
     preset = write_preset(tmp_path / "strip.json", STRIP)
     done("apply", take, preset, "-o", tmp_path / "whole.wav", *options, "--normalize")
     monkeypatch.setattr(audio_blocks, "LONG_BYTES", 1 << 16)
-    monkeypatch.setattr("diffconsole.console.streaming.BLOCK_SAMPLES", 1 << 16)
+    monkeypatch.setattr("diffconsole.console.streams.BLOCK_SAMPLES", 1 << 16)
     out = done("apply", take, preset, "-o", tmp_path / "parts.wav", *options, "--normalize")
     whole, parts = (samples_of(tmp_path / f"{name}.wav") for name in ("whole", "parts"))
     assert parts.shape == whole.shape
@@ -301,7 +301,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import diffconsole.audio.blocks as audio_blocks
-import diffconsole.console.streaming as streaming
+import diffconsole.console.streams as streaming
 from diffconsole.strip.preset import find_preset
 from diffconsole.jobs.process import AudioOptions, apply_file
 

@@ -59,7 +59,7 @@ def test_each_kind_is_that_of_dasp(kind, rate, dtype):
         rows = function(kind, rate, freq_hz, q, gain_db[0] if gain_db else None)
         weights = noise(*rows.shape)
         results += [rows.detach(), *torch.autograd.grad((rows * weights).sum(), settings)]
-    assert torch.equal(found[0], wanted[0])
+    assert torch.allclose(found[0], wanted[0], rtol=1e-10, atol=1e-14)
     for one, other in zip(found[1:], wanted[1:], strict=True):
         assert one.dtype == dtype
         assert_near(one, other, 1e-6)
@@ -86,7 +86,8 @@ def test_the_whole_cascade_is_that_of_the_generic_one(bypass, with_gain):
             rows = equalizer_sections(48000, settings, bypass, gain_db if with_gain else None)
         weights = noise(*rows.shape)
         results.append([rows.detach(), *torch.autograd.grad((rows * weights).sum(), leaves)])
-    assert torch.equal(results[0][0], results[1][0])
+    # Sines and powers are the C library's here and torch's there; their last bits differ.
+    assert torch.allclose(results[0][0], results[1][0], rtol=1e-10, atol=1e-14)
     for one, other in zip(results[0][1:], results[1][1:], strict=True):
         assert_near(one, other, 1e-6)
 

@@ -121,8 +121,8 @@ def test_gradcheck_of_mix_cuts_and_pre_delay(kernel):
 
 
 def test_the_number_of_threads_changes_nothing():
-    cpu = pytest.importorskip("diffconsole.modules.reverb.cpu_room")
-    cpu_color = pytest.importorskip("diffconsole.modules.reverb.cpu_color")
+    pytest.importorskip("numba")
+    cpu, cpu_color = _loops("cpu"), _loops("cpu", "color")
     bands = band_noise(RATE, 30000, 0, torch.float32, CPU)
     spectrum, by_tap = spectra(4, 20001, torch.float32), noise(4, 2, 30000).float()
     threads = torch.get_num_threads()

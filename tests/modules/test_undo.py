@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffconsole.modules.deesser.process import deesser, esses_db
-from diffconsole.modules.deesser.undo import LEAST_THRESHOLD_DB, undo
+from diffconsole.modules.deesser.process import deesser
+from diffconsole.modules.deesser.undo import LEAST_THRESHOLD_DB, esses_db, undo
 from diffconsole.modules.gate.process import gate
 from diffconsole.modules.gate.undo import MOST_DB, QUIET_DBFS, settings_for
 from diffconsole.modules.gate.undo import undo as add_noise
@@ -31,10 +31,9 @@ def applied(function, voice: np.ndarray, settings: dict[str, float]) -> np.ndarr
 
 
 def loudest_esses_db(voice: np.ndarray, settings: dict[str, float]) -> float:
-    names = ("freq_hz", "attack_ms", "release_ms")
-    own = [torch.tensor([settings[name]], dtype=torch.float64) for name in names]
-    ratio, whole = esses_db(torch.from_numpy(voice)[None, None], RATE, *own)
-    return float(np.quantile(ratio[whole > whole.max() - 40.0].numpy(), 0.98))
+    times_ms = settings["attack_ms"], settings["release_ms"]
+    ratio, whole = esses_db(voice, RATE, settings["freq_hz"], times_ms)
+    return float(np.quantile(ratio[whole > whole.max() - 40.0], 0.98))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -13,14 +13,11 @@ the audio's type, and does not depend on the number of threads.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.jit import compiled
 from ...kernels.lanes import LANES, detect_block, peaks_to_rows, to_rows, to_slab
 from ...kernels.prefetch import expect, expect_written
 from ...kernels.threads import lane_groups, run_tasks
-from .cpu_compressor_gradient import compress_backward
 from .cpu_curve import (
     ATTACK,
     BLOCK,
@@ -167,7 +164,18 @@ def _run(x, settings, lanes, length, start, at_least, meet, states, y, saved, re
             return
 
 
-def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+def compress_backward(
+    gradient: np.ndarray, audio: np.ndarray, parameters: np.ndarray, saved: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradients of audio and parameters; see :mod:`.cpu_compressor_gradient`."""
+    from .cpu_compressor_gradient import compress_backward as backward
+
+    return backward(gradient, audio, parameters, saved)
+
+
+def compress_forward(
+    audio: np.ndarray, parameters: np.ndarray, keep: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Compress; see :func:`.compressor_operator.compress`.
 
     Returns the audio and, if kept, the levels: ``(batch, samples)``, negative where they rose.
@@ -176,21 +184,23 @@ def compress_forward(audio: Tensor, parameters: Tensor, keep: bool) -> tuple[Ten
     return y, saved
 
 
-def compress_from(audio: Tensor, parameters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def compress_from(
+    audio: np.ndarray, parameters: np.ndarray, state: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Compress a part of a signal; see :func:`.compressor_operator.compress_from`."""
-    y, _, states = _compress(audio, parameters, False, state.numpy())
+    y, _, states = _compress(audio, parameters, False, state)
     _, length = segments_of(audio.shape[-1])
     segment, block = divmod(-(-audio.shape[-1] // BLOCK) - 1, length // BLOCK)
-    return y, torch.from_numpy(states[:, segment, block].copy())
+    return y, states[:, segment, block].copy()
 
 
 def _compress(
-    audio: Tensor, parameters: Tensor, keep: bool, state: np.ndarray
-) -> tuple[Tensor, Tensor, np.ndarray]:
+    audio: np.ndarray, parameters: np.ndarray, keep: bool, state: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compress from a detector's state for each item; also its state after every block."""
     batch, _, samples = audio.shape
-    x = audio.detach().contiguous().numpy()
-    settings = prepare_settings(parameters.detach().contiguous().numpy())
+    x = np.ascontiguousarray(audio)
+    settings = prepare_settings(parameters)
     y = np.empty_like(x)
     saved = np.empty((batch, samples if keep else 0), x.dtype)
     segments, length = segments_of(samples)
@@ -220,4 +230,4 @@ def _compress(
     for item, segment in rest[rest[:, 1] > 1]:
         if states[item, segment - 1, -1] != ends[item, segment - 1]:
             run(np.array([[item, segment]]), states[item, segment - 1, -1:])
-    return torch.from_numpy(y), torch.from_numpy(saved), states
+    return y, saved, states

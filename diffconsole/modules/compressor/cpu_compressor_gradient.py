@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.jit import compiled, compiled_sums
 from ...kernels.lanes import LANES, add_carried_block, carry_block, to_rows, to_slab
@@ -222,13 +220,11 @@ def _carry_on(x, settings, levels, carried, least, grad_x, grads, begin, end):
 
 
 def compress_backward(
-    gradient: Tensor, audio: Tensor, parameters: Tensor, saved: Tensor
-) -> tuple[Tensor, Tensor]:
+    gradient: np.ndarray, audio: np.ndarray, parameters: np.ndarray, saved: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the audio and of the parameters."""
-    x = audio.detach().contiguous().numpy()
-    settings = prepare_settings(parameters.detach().contiguous().numpy())
-    grad_y = gradient.contiguous().numpy()
-    levels = saved.numpy()
+    x, grad_y, levels = audio, gradient, saved
+    settings = prepare_settings(parameters)
     batch, _, samples = x.shape
     segments, length = segments_of(samples)
     grad_x = np.empty_like(x)
@@ -260,4 +256,4 @@ def compress_backward(
     sums = grads.sum(axis=1)
     sums[:, 6] = sums[:, 5] / NEPERS_PER_DB
     sums[:, :6] *= settings[:, WET, None]
-    return torch.from_numpy(grad_x), torch.from_numpy(sums[:, : parameters.shape[1]].copy())
+    return grad_x, sums[:, : parameters.shape[1]].copy()

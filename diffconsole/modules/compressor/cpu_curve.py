@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from ...kernels.array_math import amplitude
 from ...kernels.bits import exp2, log2
 from ...kernels.jit import compiled
 
@@ -46,13 +47,13 @@ def prepare_settings(parameters: np.ndarray) -> np.ndarray:
     columns = np.empty((len(parameters), 10))
     columns[:, ATTACK] = attack
     columns[:, RELEASE] = release
-    columns[:, LOW] = 10.0 ** ((threshold - 0.5 * knee) / 20.0)
+    columns[:, LOW] = amplitude(threshold - 0.5 * knee)
     columns[:, KNEE] = knee / DB_PER_OCTAVE
     columns[:, BEND] = np.divide(
         0.5 * DB_PER_OCTAVE, knee, out=np.zeros_like(knee), where=knee > 0.0
     )
     columns[:, SLOPE] = slope
-    columns[:, MAKEUP] = 10.0 ** (makeup / 20.0)
+    columns[:, MAKEUP] = amplitude(makeup)
     columns[:, MIRROR] = np.where(attack <= release, 1.0, -1.0)
     columns[:, WET:] = parameters[:, 6:] if parameters.shape[1] > 6 else (1.0, 0.0)
     return columns

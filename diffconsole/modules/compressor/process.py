@@ -20,11 +20,10 @@ is NaN.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio
-from .compressor_operator import compress
 
 __all__ = [
     "compressor",
@@ -36,14 +35,15 @@ __all__ = [
 ]
 
 
-def smoothing(time_ms: Tensor, sample_rate: float) -> Tensor:
+def smoothing(time_ms: Numbers, sample_rate: float) -> Numbers:
     """Return the one-pole coefficient ``exp(−1/(τ·fs))`` of a time constant in ms, float64."""
-    return torch.exp(-1000.0 / (time_ms.to(torch.float64) * sample_rate))
+    m = math_of(time_ms)
+    return m.exp(-1000.0 / (m.float64(time_ms) * sample_rate))
 
 
 def static_curve_db(
-    level_db: Tensor, threshold_db: Tensor, ratio: Tensor, knee_db: Tensor
-) -> Tensor:
+    level_db: Numbers, threshold_db: Numbers, ratio: Numbers, knee_db: Numbers
+) -> Numbers:
     """Return the output level for an input level, without makeup.
 
     Parameters
@@ -58,14 +58,15 @@ def static_curve_db(
     Tensor
         ``(…, points)``, dBFS.
     """
+    m = math_of(level_db)
     slope = 1.0 / ratio - 1.0
     over = level_db - threshold_db + knee_db / 2.0
-    bend = slope * over.clamp(min=0.0) ** 2 / (2.0 * knee_db.clamp(min=1e-12))
-    change = torch.where(over < knee_db, bend, slope * (level_db - threshold_db))
-    return level_db + torch.where(over <= 0.0, torch.zeros_like(change), change)
+    bend = slope * m.at_least(over, 0.0) ** 2 / (2.0 * m.at_least(knee_db, 1e-12))
+    change = m.where(over < knee_db, bend, slope * (level_db - threshold_db))
+    return level_db + m.where(over <= 0.0, 0.0, change)
 
 
-def share_at_rest(mix: Tensor, makeup_db: Tensor) -> Tensor:
+def share_at_rest(mix: Numbers, makeup_db: Numbers) -> Numbers:
     """Return how much of the output is compressed where nothing is turned down, as an amplitude.
 
     With ``m' = m·g/((1 − m) + m·g)``, g the makeup, the whole is turned down by ``(1 − m') +
@@ -82,41 +83,43 @@ def share_at_rest(mix: Tensor, makeup_db: Tensor) -> Tensor:
         0…1, of that shape; 1 for a mix of 100 %.
     """
     wet = mix / 100.0
-    louder = wet * torch.pow(10.0, makeup_db / 20.0)
+    louder = wet * math_of(mix).amplitude(makeup_db)
     return louder / (1.0 - wet + louder)
 
 
 def mixed_curve_db(
-    level_db: Tensor,
-    threshold_db: Tensor,
-    ratio: Tensor,
-    knee_db: Tensor,
-    makeup_db: Tensor,
-    mix: Tensor,
-) -> Tensor:
+    level_db: Numbers,
+    threshold_db: Numbers,
+    ratio: Numbers,
+    knee_db: Numbers,
+    makeup_db: Numbers,
+    mix: Numbers,
+) -> Numbers:
     """Return :func:`static_curve_db` of the dry and the compressed signal together.
 
     Without the gain that both have where nothing is turned down; the settings are ``(…, 1)``.
     """
+    m = math_of(level_db)
     curve = static_curve_db(level_db, threshold_db, ratio, knee_db)
     share = share_at_rest(mix, makeup_db)
-    gain = 1.0 - share + share * torch.pow(10.0, (curve - level_db) / 20.0)
-    return torch.where(share == 1.0, curve, level_db + 20.0 * torch.log10(gain))
+    gain = 1.0 - share + share * m.amplitude(curve - level_db)
+    return m.where(share == 1.0, curve, level_db + 20.0 * m.log10(gain))
 
 
+@without_gradient
 def compressor(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    threshold_db: Tensor,
-    ratio: Tensor,
-    attack_ms: Tensor,
-    release_ms: Tensor,
-    knee_db: Tensor,
-    makeup_db: Tensor,
-    mix: Tensor | None = None,
+    threshold_db: Numbers,
+    ratio: Numbers,
+    attack_ms: Numbers,
+    release_ms: Numbers,
+    knee_db: Numbers,
+    makeup_db: Numbers,
+    mix: Numbers | None = None,
     *,
-    after_db: Tensor | None = None,
-) -> Tensor:
+    after_db: Numbers | None = None,
+) -> Numbers:
     """Turn down what is above the threshold; the channels are linked by their maximum.
 
     Parameters
@@ -151,34 +154,42 @@ def compressor(
         sample_rate, threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db, mix,
         after_db=after_db,
     )  # fmt: skip
-    return compress(audio, *(s.to(audio.device, torch.float64) for s in settings))
+    if is_array(audio):
+        from .cpu_compressor import compress_forward
+
+        return compress_forward(audio, np.stack(settings, axis=-1), False)[0]
+    from .compressor_operator import compress
+
+    m = math_of(audio)
+    return compress(audio, *(m.beside(m.float64(s), audio) for s in settings))
 
 
 def detector_settings(
     sample_rate: float,
-    threshold_db: Tensor,
-    ratio: Tensor,
-    attack_ms: Tensor,
-    release_ms: Tensor,
-    knee_db: Tensor,
-    makeup_db: Tensor,
-    mix: Tensor | None = None,
+    threshold_db: Numbers,
+    ratio: Numbers,
+    attack_ms: Numbers,
+    release_ms: Numbers,
+    knee_db: Numbers,
+    makeup_db: Numbers,
+    mix: Numbers | None = None,
     *,
-    after_db: Tensor | None = None,
-) -> tuple[Tensor, ...]:
+    after_db: Numbers | None = None,
+) -> tuple[Numbers, ...]:
     """Return what :func:`.compressor_operator.compress` takes, of those of :func:`compressor`."""
-    settings: tuple[Tensor, ...] = (
+    m = math_of(threshold_db)
+    settings: tuple[Numbers, ...] = (
         smoothing(attack_ms, sample_rate),
         smoothing(release_ms, sample_rate),
         threshold_db,
-        1.0 / ratio.to(torch.float64) - 1.0,
+        1.0 / m.float64(ratio) - 1.0,
         knee_db,
         makeup_db,
     )
     if mix is None:
         return settings
-    wet = mix.to(torch.float64) / 100.0
+    wet = m.float64(mix) / 100.0
     dry = 1.0 - wet
     if after_db is not None:
-        dry = dry * torch.pow(10.0, after_db.to(torch.float64) / 20.0)
+        dry = dry * m.amplitude(m.float64(after_db))
     return (*settings, wet, dry)

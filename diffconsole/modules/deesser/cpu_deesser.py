@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ...kernels.array_math import amplitude, float64
 from ...kernels.bits import exp2, log2
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
@@ -52,20 +51,20 @@ def _reduce(x, once, twice, upper_level, whole_level, threshold, most, first, st
 
 
 def reduce(
-    audio: Tensor,
-    once: Tensor,
-    twice: Tensor,
-    upper_level: Tensor,
-    whole_level: Tensor,
-    threshold_db: Tensor,
-    range_db: Tensor,
-) -> Tensor:
+    audio: np.ndarray,
+    once: np.ndarray,
+    twice: np.ndarray,
+    upper_level: np.ndarray,
+    whole_level: np.ndarray,
+    threshold_db: np.ndarray,
+    range_db: np.ndarray,
+) -> np.ndarray:
     """Turn the upper band down; see :func:`.process.reduced`."""
     x, p, h, s_h, s_x = (
-        t.detach().contiguous().numpy() for t in (audio, once, twice, upper_level, whole_level)
+        np.ascontiguousarray(t) for t in (audio, once, twice, upper_level, whole_level)
     )
-    thresholds = 10.0 ** (threshold_db.detach().to(torch.float64).numpy() / 20.0)
-    most = range_db.detach().to(torch.float64).numpy() / DB_PER_OCTAVE
+    thresholds = amplitude(float64(threshold_db))
+    most = float64(range_db) / DB_PER_OCTAVE
     y = np.empty_like(x)
     parts = -(-x.shape[2] // PART)
 
@@ -78,4 +77,4 @@ def reduce(
         )  # fmt: skip
 
     run_tasks(task, len(x) * parts)
-    return torch.from_numpy(y)
+    return y

@@ -19,21 +19,18 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.envelope import envelope, peak_level
-from ...kernels.operators import name_for
 from ...kernels.shapes import check_audio
 from ..compressor.process import smoothing
-from ..equalizer.process import HIGHEST_FREQUENCY
-from ..equalizer.sections_operator import sections
+from ..equalizer.process import HIGHEST_FREQUENCY, filter_sections
 
 __all__ = [
     "REFERENCE_MS",
     "change_db",
     "deesser",
-    "esses_db",
     "reduced",
     "split",
     "split_section",
@@ -46,12 +43,13 @@ REFERENCE_MS = (10.0, 1000.0)
 held against the vowel."""
 
 
-def split(audio: Tensor, sample_rate: float, freq_hz: Tensor) -> tuple[Tensor, Tensor]:
+@without_gradient
+def split(audio: Numbers, sample_rate: float, freq_hz: Numbers) -> tuple[Numbers, Numbers]:
     """Return the input through one first-order high-pass, and through two.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``.
     sample_rate : float
         Hz.
@@ -63,32 +61,34 @@ def split(audio: Tensor, sample_rate: float, freq_hz: Tensor) -> tuple[Tensor, T
     tuple of Tensor
         Each of the shape of `audio`.
     """
-    section = split_section(sample_rate, freq_hz).unsqueeze(1).to(audio.device)
-    length = None if audio.device.type == "cpu" else longest_ringing(sample_rate)
-    first = sections(audio, section, length)
-    return first, sections(first, section, length)
+    section = math_of(audio).beside(split_section(sample_rate, freq_hz)[:, None], audio)
+    on_cpu = is_array(audio) or audio.device.type == "cpu"
+    length = None if on_cpu else longest_ringing(sample_rate)
+    first = filter_sections(audio, section, length)
+    return first, filter_sections(first, section, length)
 
 
-def split_section(sample_rate: float, freq_hz: Tensor) -> Tensor:
+def split_section(sample_rate: float, freq_hz: Numbers) -> Numbers:
     """Return the first-order high-pass as a section, ``(batch, 5)`` float64: b0, b1, b2, a1, a2.
 
     By the bilinear transform with its frequency warped to `freq_hz`, ``(batch,)``.
     """
-    held = freq_hz.to(torch.float64).clamp(max=HIGHEST_FREQUENCY * sample_rate)
-    tangent = torch.tan(math.pi * held / sample_rate)
+    m = math_of(freq_hz)
+    held = m.at_most(m.float64(freq_hz), HIGHEST_FREQUENCY * sample_rate)
+    tangent = m.tan(math.pi * held / sample_rate)
     b0 = 1.0 / (1.0 + tangent)
-    zero = torch.zeros_like(b0)
-    return torch.stack((b0, -b0, zero, (tangent - 1.0) * b0, zero), dim=-1)
+    zero = m.filled(b0, 0.0)
+    return m.stack((b0, -b0, zero, (tangent - 1.0) * b0, zero), axis=-1)
 
 
 def longest_ringing(sample_rate: float) -> int:
     """Return the samples in which the split falls by 160 dB, wherever it lies in its range."""
-    ends = torch.tensor([LOWEST_SPLIT_HZ, HIGHEST_FREQUENCY * sample_rate], dtype=torch.float64)
-    slowest = float(split_section(sample_rate, ends)[:, 3].abs().max())
+    ends = np.array([LOWEST_SPLIT_HZ, HIGHEST_FREQUENCY * sample_rate])
+    slowest = float(np.abs(split_section(sample_rate, ends)[:, 3]).max())
     return math.ceil(8.0 * math.log(10.0) / -math.log(slowest))
 
 
-def change_db(upper: Tensor, whole: Tensor, threshold_db: Tensor, range_db: Tensor) -> Tensor:
+def change_db(upper: Numbers, whole: Numbers, threshold_db: Numbers, range_db: Numbers) -> Numbers:
     """Return the change of the upper band's gain, 0 dB or less.
 
     Parameters
@@ -100,27 +100,30 @@ def change_db(upper: Tensor, whole: Tensor, threshold_db: Tensor, range_db: Tens
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, samples)``, dB.
     """
-    ratio_db = 20.0 * (torch.log10(upper.clamp(min=FLOOR)) - torch.log10(whole.clamp(min=FLOOR)))
-    return -torch.minimum((ratio_db - threshold_db).clamp(min=0.0), range_db)
+    m = math_of(upper)
+    loud, whole_loud = (m.log10(m.at_least(level, FLOOR)) for level in (upper, whole))
+    over = m.at_least(20.0 * (loud - whole_loud) - threshold_db, 0.0)
+    return -m.minimum(over, range_db)
 
 
+@without_gradient
 def deesser(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    freq_hz: Tensor,
-    threshold_db: Tensor,
-    range_db: Tensor,
-    attack_ms: Tensor,
-    release_ms: Tensor,
-) -> Tensor:
+    freq_hz: Numbers,
+    threshold_db: Numbers,
+    range_db: Numbers,
+    attack_ms: Numbers,
+    release_ms: Numbers,
+) -> Numbers:
     """Turn down esses; the channels are linked by their maximum.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``.
     sample_rate : float
         Hz.
@@ -135,59 +138,28 @@ def deesser(
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         The shape of `audio`.
     """
     check_audio(audio)
     parts = split(audio, sample_rate, freq_hz)
-    levels = _levels(audio, parts[1], sample_rate, attack_ms, release_ms)
-    return reduced(audio, *parts, *levels, threshold_db, range_db)
-
-
-def _levels(
-    audio: Tensor, upper: Tensor, sample_rate: float, attack_ms: Tensor, release_ms: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Levels of the upper band and of the whole voice, as amplitudes."""
     own = (smoothing(t, sample_rate) for t in (attack_ms, release_ms))
-    reference = (torch.full_like(attack_ms, t, dtype=torch.float64) for t in REFERENCE_MS)
-    return envelope(peak_level(upper), *own), envelope(
-        peak_level(audio), *(smoothing(t, sample_rate) for t in reference)
-    )
+    reference = (math_of(attack_ms).filled(attack_ms, t) for t in REFERENCE_MS)
+    s_h = envelope(peak_level(parts[1]), *own)
+    s_x = envelope(peak_level(audio), *(smoothing(t, sample_rate) for t in reference))
+    return reduced(audio, *parts, s_h, s_x, threshold_db, range_db)
 
 
-def esses_db(
-    audio: Tensor, sample_rate: float, freq_hz: Tensor, attack_ms: Tensor, release_ms: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return what the de-esser compares with its threshold, and the voice's level beside it.
-
-    Parameters
-    ----------
-    audio : Tensor
-        ``(batch, channels, samples)``.
-    sample_rate, freq_hz, attack_ms, release_ms
-        As :func:`deesser` takes them.
-
-    Returns
-    -------
-    tuple of Tensor
-        ``(batch, samples)`` each: the level of what lies above the split against the whole voice,
-        dB, and the level of the whole voice, dBFS.
-    """
-    upper = split(audio, sample_rate, freq_hz)[1]
-    levels = _levels(audio, upper, sample_rate, attack_ms, release_ms)
-    upper_db, whole_db = (20.0 * torch.log10(level.clamp(min=FLOOR)) for level in levels)
-    return upper_db - whole_db, whole_db
-
-
+@without_gradient
 def reduced(
-    audio: Tensor,
-    once: Tensor,
-    twice: Tensor,
-    upper_level: Tensor,
-    whole_level: Tensor,
-    threshold_db: Tensor,
-    range_db: Tensor,
-) -> Tensor:
+    audio: Numbers,
+    once: Numbers,
+    twice: Numbers,
+    upper_level: Numbers,
+    whole_level: Numbers,
+    threshold_db: Numbers,
+    range_db: Numbers,
+) -> Numbers:
     """Turn down what lies above the split.
 
     Parameters
@@ -199,13 +171,12 @@ def reduced(
     threshold_db, range_db : Tensor
         ``(batch,)``, dB.
     """
-    given = (audio, once, twice, upper_level, whole_level, threshold_db, range_db)
-    needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    if not torch.compiler.is_compiling() and name_for(audio) == "cpu" and not needs_gradient:
+    if is_array(audio):
         from .cpu_deesser import reduce
 
-        return reduce(*given)
-    own = (s.to(audio.device, audio.dtype).unsqueeze(-1) for s in (threshold_db, range_db))
+        return reduce(audio, once, twice, upper_level, whole_level, threshold_db, range_db)
+    m = math_of(audio)
+    own = (m.cast(s, audio).unsqueeze(-1) for s in (threshold_db, range_db))
     nepers = change_db(upper_level, whole_level, *own) * (math.log(10.0) / 40.0)
-    share = torch.expm1(nepers).unsqueeze(1)
+    share = m.expm1(nepers).unsqueeze(1)
     return audio + share * (2.0 * once + share * twice)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from .process import esses_db, split
+from ...kernels.envelope import envelope, peak_level
+from ..compressor.process import smoothing
+from .process import FLOOR, REFERENCE_MS, split
 
-__all__ = ["undo"]
+__all__ = ["esses_db", "undo"]
 
 USED_SHARE = 0.6
 """Of the simulated vocals; the esses of the others are as they were."""
@@ -57,12 +58,8 @@ def undo(
     low_hz, high_hz = SPLIT_HZ
     freq_hz = float(low_hz * (high_hz / low_hz) ** rng.uniform())
     is_used, sharper_db = rng.uniform() < USED_SHARE, float(rng.uniform(*SHARPER_DB))
-    audio = torch.from_numpy(np.ascontiguousarray(voice, np.float32))[None, None]
-    hz = torch.tensor([freq_hz], dtype=torch.float64)
-    attack_ms, release_ms = (torch.tensor([t], dtype=torch.float64) for t in TIMES_MS)
-    ratio_db, whole_db = (
-        level[0].numpy() for level in esses_db(audio, sample_rate, hz, attack_ms, release_ms)
-    )
+    audio = np.ascontiguousarray(voice, np.float32)[None, None]
+    ratio_db, whole_db = esses_db(voice, sample_rate, freq_hz, TIMES_MS)
     sung = whole_db > np.percentile(whole_db, 95.0) - SUNG_DB
     finished_db = float(np.quantile(ratio_db[sung], FINISHED_SHARE))
     settings = {
@@ -77,7 +74,39 @@ def undo(
     settings["range_db"] = MORE_RANGE * sharper_db
     share = np.clip((ratio_db - finished_db + KNEE_DB) / KNEE_DB, 0.0, 1.0)
     root = 10.0 ** (sharper_db * share / 40.0) - 1.0
-    once, twice = (part[0, 0].numpy() for part in split(audio, sample_rate, hz))
+    once, twice = (part[0, 0] for part in split(audio, sample_rate, np.array([freq_hz])))
     # (1 + r·HP)², as the de-esser turns down.
     sharp = voice + root * (2.0 * once + root * twice)
     return sharp.astype(np.float32), settings
+
+
+def esses_db(
+    voice: np.ndarray, sample_rate: int, freq_hz: float, times_ms: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a de-esser compares with its threshold, and the voice's level.
+
+    Parameters
+    ----------
+    voice : ndarray
+        ``(samples,)`` float32.
+    sample_rate : int
+        Hz.
+    freq_hz : float
+        Of the split.
+    times_ms : tuple of float
+        Attack and release.
+
+    Returns
+    -------
+    tuple of ndarray
+        ``(samples,)`` each: the level of what lies above the split against the whole voice, dB, and
+        the level of the whole voice, dBFS.
+    """
+    audio = np.ascontiguousarray(voice, np.float32)[None, None]
+    upper = split(audio, sample_rate, np.array([freq_hz]))[1]
+    levels_db = []
+    for signal, times in ((upper, times_ms), (audio, REFERENCE_MS)):
+        attack, release = (smoothing(np.array([t]), sample_rate) for t in times)
+        level = envelope(peak_level(signal), attack, release)[0]
+        levels_db.append(20.0 * np.log10(np.maximum(level, FLOOR)))
+    return levels_db[0] - levels_db[1], levels_db[1]

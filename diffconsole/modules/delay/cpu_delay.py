@@ -8,9 +8,8 @@ type of the audio, the cuts are float64.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ...kernels.array_math import float64
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
 from ...kernels.vectors import broadcast, load, store
@@ -191,33 +190,33 @@ class Loop:
     ----------
     sample_rate : float
         Hz.
-    time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db : Tensor
+    time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db : ndarray
         ``(batch,)`` each; see :func:`.process.delay`.
     """
 
     def __init__(
         self,
         sample_rate: float,
-        time_ms: Tensor,
-        feedback: Tensor,
-        low_cut_hz: Tensor,
-        high_cut_hz: Tensor,
-        width: Tensor,
-        wet_db: Tensor,
+        time_ms: np.ndarray,
+        feedback: np.ndarray,
+        low_cut_hz: np.ndarray,
+        high_cut_hz: np.ndarray,
+        width: np.ndarray,
+        wet_db: np.ndarray,
     ) -> None:
-        late = time_ms.detach().to(torch.float64) * (sample_rate / 1000.0)
-        whole = late.floor()
+        late = float64(time_ms) * (sample_rate / 1000.0)
+        whole = np.floor(late)
         self._past = [int(n) + TAPS - BEFORE - 1 for n in whole.tolist()]
-        self._taps = interpolation(late - whole).numpy()
-        sections = cut_sections(sample_rate, low_cut_hz.detach(), high_cut_hz.detach())
+        self._taps = interpolation(late - whole)
+        sections = cut_sections(sample_rate, low_cut_hz, high_cut_hz)
         # The numerators are (1 − z⁻¹)² and (1 + z⁻¹)² times their first coefficients.
-        gain = sections[:, :, 0].prod(dim=1, keepdim=True)
-        self._cuts = torch.cat((gain, sections[:, 0, 3:], sections[:, 1, 3:]), dim=1).numpy()
-        self._feedback = feedback.detach().to(torch.float64).tolist()
-        level = level_of(wet_db.detach())
-        near, far = sides(width.detach())
-        self._gains = torch.stack((level * near, level * far), dim=-1).tolist()
-        self._count = [2 if w > 0.0 else 1 for w in width.detach().tolist()]
+        gain = sections[:, :, 0].prod(axis=1, keepdims=True)
+        self._cuts = np.concatenate((gain, sections[:, 0, 3:], sections[:, 1, 3:]), axis=1)
+        self._feedback = float64(feedback).tolist()
+        level = level_of(wet_db)
+        near, far = sides(width)
+        self._gains = np.stack((level * near, level * far), axis=-1).tolist()
+        self._count = [2 if w > 0.0 else 1 for w in width.tolist()]
         self._kept: list[tuple[np.ndarray, ...]] = []
 
     def _start(self, kind: np.dtype) -> None:
@@ -228,9 +227,9 @@ class Loop:
             self._kept.append((lines, np.zeros((count, AHEAD)), np.zeros((count, 4))))
         self._taps = self._taps.astype(kind)
 
-    def __call__(self, audio: Tensor) -> Tensor:
+    def __call__(self, audio: np.ndarray) -> np.ndarray:
         """Process what comes next."""
-        x = audio.detach().contiguous().numpy()
+        x = np.ascontiguousarray(audio)
         if not self._kept:
             self._start(x.dtype)
         y = np.empty((len(x), 2, x.shape[2]), x.dtype)
@@ -242,4 +241,4 @@ class Loop:
             )  # fmt: skip
 
         run_tasks(item, len(x))
-        return torch.from_numpy(y)
+        return y

@@ -7,17 +7,17 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ...kernels.operators import name_for
+from ...kernels.arrays import Numbers, as_array, is_array, on_arrays
 from ..call import Call
 from ..curve import Curve
+from ..evidence import Settings, Signals
 from ..reverb.convolution import convolve
 from . import process as loop
-from .evidence import starts
 
-__all__ = ["curve", "run", "starts", "stream", "tail_samples"]
+__all__ = ["curve", "run", "starts", "stream", "tail_samples", "takes_arrays"]
+
+takes_arrays = True
 
 LOWEST_DB = -60.0
 """Echoes below that level against the dry signal are not drawn."""
@@ -25,34 +25,42 @@ LOWEST_DB = -60.0
 MOST_DRAWN = 100
 
 
-def _own(call: Call) -> dict[str, Tensor]:
+def _own(call: Call) -> dict[str, Any]:
     return {name: value for name, value in call.settings.items() if name != "reverb_send_db"}
 
 
-def run(audio: Tensor, call: Call) -> Tensor:
+def run(audio: Numbers, call: Call) -> Numbers:
     """Return the echoes; see :func:`.process.delay`. The console sends them on."""
     return loop.delay(audio, call.sample_rate, **_own(call), seconds=call.seconds)
 
 
-def stream(audio: Tensor, call: Call) -> Callable[[Tensor], Tensor]:
+def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
     """Return the delay on blocks: the loop goes on, or what rings is added to the next.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         The first block, ``(1, channels, samples)``.
     call : Call
         Its settings are those of the whole signal.
     """
-    own: dict[str, Any] = {name: value.to(audio.device) for name, value in _own(call).items()}
-    if name_for(audio) == "cpu":
+    own = _own(call)
+    if is_array(audio):
         from .cpu_delay import Loop
 
         return Loop(call.sample_rate, **own)
+    import torch
+    from torch import Tensor
+
+    from ...kernels.operators import name_for
+
+    if name_for(audio) == "cpu":
+        from .cpu_delay import Loop
+
+        return on_arrays(Loop(call.sample_rate, **{n: as_array(v) for n, v in own.items()}))
+    own = {name: value.to(audio.device) for name, value in own.items()}
     level = loop.level_of(own.pop("wet_db"))[:, None, None]
-    response = (loop.delay_response(call.sample_rate, **own, dtype=torch.float64) * level).to(
-        audio.dtype
-    )
+    response = (loop.delay_response(call.sample_rate, **own) * level).to(audio.dtype)
     ringing = audio.new_zeros((1, 2, 0))
 
     def block(audio: Tensor) -> Tensor:
@@ -75,13 +83,20 @@ def tail_samples(sample_rate: float, settings: Mapping[str, float]) -> int:
     return loop.tail_samples(sample_rate, settings["time_ms"], settings["feedback"])
 
 
+def starts(signals: Signals) -> list[Settings]:
+    """Return settings from which a match begins; see :mod:`.evidence`."""
+    from .evidence import starts as found
+
+    return found(signals)
+
+
 def curve(sample_rate: float, settings: Mapping[str, float], off_bands: Collection[str]) -> Curve:
     """Return the level of both sides over time, in dB against the dry signal: a peak an echo.
 
     It is that of the loop without its cuts, which lower every echo by more.
     """
     wet_db, feedback = settings["wet_db"], settings["feedback"]
-    near, far = (float(gain) for gain in loop.sides(torch.tensor(settings["width"])))
+    near, far = (float(gain) for gain in loop.sides(np.array(settings["width"])))
     fall_db = 20.0 * math.log10(feedback) if feedback > 0.0 else -math.inf
     count = min(loop.echoes(feedback, min(LOWEST_DB - wet_db, -1.0)), MOST_DRAWN)
     step = settings["time_ms"] / 1000.0

@@ -22,10 +22,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
-from ...kernels.operators import _needs_gradient, name_for
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, fast_length
 from ...strip.channel_strip import HIGHEST_FREQUENCY
 from ..reverb.convolution import convolve
@@ -77,85 +74,86 @@ def tail_samples(sample_rate: float, time_ms: float, feedback: float) -> int:
     return math.ceil(seconds * sample_rate)
 
 
-def level_of(level_db: Tensor) -> Tensor:
+def level_of(level_db: Numbers) -> Numbers:
     """Return a level as a factor, ``10^(level_db/20)``; :data:`NONE_DB` and below give 0.
 
     The gradient is that of the level there too, so that a search can leave the end of the range.
     """
-    level = 10.0 ** (level_db.to(torch.float64) / 20.0)
-    return level - torch.where(level_db > NONE_DB, 0.0, level.detach())
+    m = math_of(level_db)
+    level = m.amplitude(m.float64(level_db))
+    return level - m.where(level_db > NONE_DB, 0.0, m.held(level))
 
 
-def interpolation(fraction: Tensor) -> Tensor:
+def interpolation(fraction: Numbers) -> Numbers:
     """Return the filter that delays by a fraction of a sample and by 15 whole ones.
 
     Parameters
     ----------
-    fraction : Tensor
+    fraction : Tensor or ndarray
         ``(batch,)`` float64, 0 to 1.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 32)``.
     """
-    places = torch.arange(TAPS, device=fraction.device, dtype=torch.float64) - BEFORE
-    u = places - fraction.unsqueeze(-1)
+    m = math_of(fraction)
+    u = m.arange(-BEFORE, TAPS - BEFORE, 1, fraction) - fraction[:, None]
     turn = u * (2.0 * math.pi / TAPS)
-    return torch.sinc(u) * (0.42 + 0.5 * torch.cos(turn) + 0.08 * torch.cos(2.0 * turn))
+    return m.sinc(u) * (0.42 + 0.5 * m.cos(turn) + 0.08 * m.cos(2.0 * turn))
 
 
-def cut_sections(sample_rate: float, low_cut_hz: Tensor, high_cut_hz: Tensor) -> Tensor:
+def cut_sections(sample_rate: float, low_cut_hz: Numbers, high_cut_hz: Numbers) -> Numbers:
     """Return b0, b1, b2, a1, a2 of the high-pass, then of the low-pass: ``(batch, 2, 5)``."""
-    rows = []
+    m, rows = math_of(low_cut_hz), []
     for freq_hz, sign in ((low_cut_hz, 1.0), (high_cut_hz, -1.0)):
         highest = HIGHEST_FREQUENCY * sample_rate
-        corner = freq_hz.to(torch.float64).clamp(max=highest) * (2.0 * math.pi / sample_rate)
-        cosine, alpha = torch.cos(corner), torch.sin(corner) / (2.0 * CUT_Q)
+        corner = m.at_most(m.float64(freq_hz), highest) * (2.0 * math.pi / sample_rate)
+        cosine, alpha = m.cos(corner), m.sin(corner) / (2.0 * CUT_Q)
         # The high-pass and the low-pass are each other's mirror image: 1 ± cos, 1 ∓ z⁻¹.
         top = 0.5 * (1.0 + sign * cosine)
-        row = torch.stack((top, -2.0 * sign * top, top, -2.0 * cosine, 1.0 - alpha), dim=-1)
-        rows.append(row / (1.0 + alpha).unsqueeze(-1))
-    return torch.stack(rows, dim=1)
+        row = m.stack((top, -2.0 * sign * top, top, -2.0 * cosine, 1.0 - alpha), axis=-1)
+        rows.append(row / (1.0 + alpha)[:, None])
+    return m.stack(rows, axis=1)
 
 
-def sides(width: Tensor) -> tuple[Tensor, Tensor]:
+def sides(width: Numbers) -> tuple[Numbers, Numbers]:
     """Return the gains of the first echo on its own side and on the other, ``(batch,)`` each."""
-    place = 0.25 * math.pi * (1.0 - width.to(torch.float64))
-    return math.sqrt(2.0) * torch.cos(place), math.sqrt(2.0) * torch.sin(place)
+    m = math_of(width)
+    place = 0.25 * math.pi * (1.0 - m.float64(width))
+    return math.sqrt(2.0) * m.cos(place), math.sqrt(2.0) * m.sin(place)
 
 
 def _once(
-    sample_rate: float, time_ms: Tensor, sections: Tensor, length: int, shrink: float
-) -> Tensor:
+    sample_rate: float, time_ms: Numbers, sections: Numbers, length: int, shrink: float
+) -> Numbers:
     """Response of one pass at ``length/2 + 1`` points of a circle, ``z⁻¹ = shrink·e^(−jω)``."""
-    bins = torch.arange(length // 2 + 1, device=time_ms.device, dtype=torch.float64)
-    omega = bins * (2.0 * math.pi / length)
-    z1 = torch.polar(torch.full_like(omega, shrink), -omega)
-    b0, b1, b2, a1, a2 = (c.unsqueeze(-1) for c in sections.unbind(dim=-1))
-    cuts = ((b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)).prod(dim=1)
-    late = time_ms.to(torch.float64) * (sample_rate / 1000.0)
-    whole = late.detach().floor()
-    powers = shrink ** torch.arange(TAPS, device=late.device, dtype=torch.float64)
-    between = torch.fft.rfft(interpolation(late - whole) * powers, length)
-    first = (whole - BEFORE).unsqueeze(-1)
+    m = math_of(time_ms)
+    bins = m.arange(0, length // 2 + 1, 1, time_ms)
+    z1 = shrink * m.turned(bins * (-2.0 * math.pi / length))
+    b0, b1, b2, a1, a2 = (sections[..., column, None] for column in range(5))
+    cuts = ((b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)).prod(1)
+    late = m.float64(time_ms) * (sample_rate / 1000.0)
+    whole = m.floor(m.held(late))
+    powers = shrink ** m.arange(0, TAPS, 1, late)
+    between = m.rfft(interpolation(late - whole) * powers, length)
+    first = (whole - BEFORE)[:, None]
     # Whole turns are left out while the numbers are exact.
-    angle = torch.remainder(bins * first, length) * (-2.0 * math.pi / length)
-    return cuts * between * torch.polar(shrink**first, angle)
+    angle = m.remainder(bins * first, length) * (-2.0 * math.pi / length)
+    return cuts * between * (shrink**first * m.turned(angle))
 
 
 def delay_response(
     sample_rate: float,
-    time_ms: Tensor,
-    feedback: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
+    time_ms: Numbers,
+    feedback: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
     *,
     seconds: float | None = None,
     most: int | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
+) -> Numbers:
     """Return the delay's impulse response at wet level 0 dB.
 
     Parameters
@@ -170,16 +168,15 @@ def delay_response(
         longest row of echoes in the batch has fallen by 120 dB.
     most : int, optional
         Samples that it has at most.
-    dtype : torch.dtype
-        float32 or float64.
 
     Returns
     -------
-    Tensor
-        ``(batch, 2, taps)``: left and right.
+    Tensor or ndarray
+        ``(batch, 2, taps)`` float64: left and right.
     """
+    m = math_of(time_ms)
     if seconds is None:
-        rows = zip(time_ms.detach().tolist(), feedback.detach().tolist(), strict=True)
+        rows = zip(m.held(time_ms).tolist(), m.held(feedback).tolist(), strict=True)
         longest = max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
     else:
         longest = seconds
@@ -191,37 +188,37 @@ def delay_response(
     shrink = FOLDED ** (1.0 / length)
     sections = cut_sections(sample_rate, low_cut_hz, high_cut_hz)
     once = _once(sample_rate, time_ms, sections, length, shrink)
-    twice = feedback.to(torch.float64).unsqueeze(-1) * once
-    odd = once / (1.0 - twice.square())
+    twice = m.float64(feedback)[:, None] * once
+    odd = once / (1.0 - twice * twice)
     even = twice * odd
-    near, far = (gain.unsqueeze(-1) for gain in sides(width))
-    both = torch.stack((near * odd + far * even, far * odd + near * even), dim=1)
-    places = torch.arange(taps, device=time_ms.device, dtype=torch.float64)
-    return (torch.fft.irfft(both, length)[..., :taps] * shrink**-places).to(dtype)
+    near, far = (gain[:, None] for gain in sides(width))
+    both = m.stack((near * odd + far * even, far * odd + near * even), axis=1)
+    places = m.arange(0, taps, 1, time_ms)
+    return m.irfft(both, length)[..., :taps] * shrink**-places
 
 
-def send(audio: Tensor) -> Tensor:
+def send(audio: Numbers) -> Numbers:
     """Return what goes into the loop, ``(batch, 1, samples)``: the mean of the channels."""
-    return audio if audio.shape[1] == 1 else audio.mean(dim=1, keepdim=True)
+    return audio if audio.shape[1] == 1 else audio.mean(1)[:, None]
 
 
 def delay(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    time_ms: Tensor,
-    feedback: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
-    wet_db: Tensor,
+    time_ms: Numbers,
+    feedback: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
+    wet_db: Numbers,
     *,
     seconds: float | None = None,
-) -> Tensor:
+) -> Numbers:
     """Return the echoes alone.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``; the send is the mean of the channels.
     sample_rate : float
         Hz.
@@ -234,19 +231,31 @@ def delay(
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 2, samples)``, to be added to the dry signal.
     """
     check_audio(audio)
-    own = (time_ms, feedback, low_cut_hz, high_cut_hz, width)
-    is_plain = seconds is None and not torch.compiler.is_compiling()
-    if is_plain and name_for(audio) == "cpu" and not _needs_gradient(audio, *own, wet_db):
+    own = (time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db)
+    if seconds is None:
+        return _delayed(audio, sample_rate, *own)
+    return _convolved(audio, sample_rate, *own, seconds=seconds)
+
+
+@without_gradient
+def _delayed(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
+    """Run the loop, or where it does not serve its response."""
+    if is_array(audio):
         from .cpu_delay import Loop
 
-        return Loop(sample_rate, *own, wet_db)(audio)
-    on_device = (s.to(audio.device) for s in own)
-    response = delay_response(
-        sample_rate, *on_device, seconds=seconds, most=audio.shape[-1], dtype=torch.float64
-    )
-    level = level_of(wet_db.to(audio.device))
-    return convolve(send(audio), (response * level[:, None, None]).to(audio.dtype))
+        return Loop(sample_rate, *own)(audio)
+    return _convolved(audio, sample_rate, *own)
+
+
+def _convolved(
+    audio: Numbers, sample_rate: float, *own: Numbers, seconds: float | None = None
+) -> Numbers:
+    m = math_of(audio)
+    *timed, wet_db = (m.beside(setting, audio) for setting in own)
+    response = delay_response(sample_rate, *timed, seconds=seconds, most=audio.shape[-1])
+    scaled = response * level_of(wet_db)[:, None, None]
+    return convolve(send(audio), m.cast(scaled, audio))

@@ -1,20 +1,18 @@
 """Cookbook coefficients and their gradient on the CPU, all sections in one loop.
 
-The transcendental functions are torch's and the order of the rest is dasp-pytorch's, so that the
-coefficients are those of :mod:`.generic_coefficients` to the last bit.
+The transcendental functions are the C library's and the order of the rest is dasp-pytorch's, so
+that the coefficients are those of :mod:`.generic_coefficients` but for their last bit.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ...kernels.array_math import amplitude, cos, power, sin
 from ...kernels.jit import compiled_exactly
-from .generic_coefficients import KINDS, WITHOUT_GAIN
+from .kinds import KINDS, WITHOUT_GAIN
 
 __all__ = ["coefficients_backward", "coefficients_forward", "coefficients_saved_shape"]
 
@@ -144,44 +142,36 @@ def _backward(grad, settings, saved, kinds, sample_rate, highest_hz, out):
 
 
 def coefficients_forward(
-    settings: Tensor, kinds: list[int], sample_rate: float, highest_hz: float
-) -> tuple[Tensor, Tensor]:
+    settings: np.ndarray, kinds: list[int], sample_rate: float, highest_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the coefficients and what the gradient needs."""
-    settings = settings.detach().contiguous()
     count, gains = len(kinds), len(settings) - 2 * len(kinds)
     batch = settings.shape[1]
     shape = coefficients_saved_shape(len(settings), count, batch)
-    saved = torch.empty(shape, dtype=torch.float64)
-    omega = 2 * math.pi * (settings[:count].clamp(max=highest_hz) / sample_rate)
-    torch.sin(omega, out=saved[:count])
-    torch.cos(omega, out=saved[count : 2 * count])
+    saved = np.empty(shape)
+    omega = 2 * math.pi * (np.minimum(settings[:count], highest_hz) / sample_rate)
+    saved[:count], saved[count : 2 * count] = sin(omega), cos(omega)
     if gains:
-        gains_db, amplitude = settings[2 * count :], saved[2 * count : 2 * count + gains]
-        own = 0
-        # The last bit of torch's power depends on how many numbers there are.
-        for _, alike in itertools.groupby(kind for kind in kinds if kind not in WITHOUT_GAIN):
-            rows = slice(own, own + len(list(alike)))
-            torch.pow(10, gains_db[rows] / 40.0, out=amplitude[rows])
-            own = rows.stop
-        if own < gains:
-            torch.pow(10.0, gains_db[-1] / 20.0, out=amplitude[-1])
-        torch.sqrt(amplitude, out=saved[2 * count + gains :])
+        gains_db, root = settings[2 * count :], saved[2 * count : 2 * count + gains]
+        own = sum(kind not in WITHOUT_GAIN for kind in kinds)
+        root[:own] = power(10.0, gains_db[:own] / 40.0)
+        # A row more is the gain of the whole, which is no root.
+        root[own:] = amplitude(gains_db[own:])
+        saved[2 * count + gains :] = np.sqrt(root)
     out = np.empty((batch, count, 5))
-    _forward(settings.numpy(), saved.numpy(), np.array(kinds), out)
-    return torch.from_numpy(out), saved
+    _forward(np.ascontiguousarray(settings), saved, np.array(kinds), out)
+    return out, saved
 
 
 def coefficients_backward(
-    gradient: Tensor,
-    settings: Tensor,
-    saved: Tensor,
+    gradient: np.ndarray,
+    settings: np.ndarray,
+    saved: np.ndarray,
     kinds: list[int],
     sample_rate: float,
     highest_hz: float,
-) -> Tensor:
+) -> np.ndarray:
     """Gradient of the settings."""
-    settings = settings.detach().contiguous()
-    out = np.empty(tuple(settings.shape))
-    grad, numbers = gradient.contiguous().numpy(), np.array(kinds)
-    _backward(grad, settings.numpy(), saved.numpy(), numbers, sample_rate, highest_hz, out)
-    return torch.from_numpy(out)
+    out = np.empty(settings.shape)
+    _backward(gradient, settings, saved, np.array(kinds), sample_rate, highest_hz, out)
+    return out

@@ -9,8 +9,6 @@ depend on the number of threads, nor on which stretches run together.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.jit import compiled
 from ...kernels.lanes import (
@@ -217,12 +215,12 @@ def sections_saved_shape(rows: int, samples: int, sections: int, keep: bool) -> 
 
 
 def sections_forward(
-    audio: Tensor, coefficients: Tensor, ringing: int, keep: bool
-) -> tuple[Tensor, Tensor]:
+    audio: np.ndarray, coefficients: np.ndarray, ringing: int, keep: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Filter; see :func:`.sections_operator.sections`. Returns audio and histories."""
     _, channels, samples = audio.shape
-    x = audio.detach().contiguous().numpy().reshape(-1, samples)
-    sos = coefficients.detach().contiguous().numpy()
+    x = np.ascontiguousarray(audio).reshape(-1, samples)
+    sos = np.ascontiguousarray(coefficients)
     y = np.empty_like(x)
     lanes, stretch = _lanes(len(x), samples), _stretch_blocks(samples)
     forget = _warm_up_blocks(sos, FORGOTTEN_NEPERS[x.dtype])
@@ -236,18 +234,20 @@ def sections_forward(
         _forward(x, sos, channels, group, first, stretch, warm_up, y, histories)
 
     run_tasks(task, len(groups))
-    return torch.from_numpy(y).reshape(audio.shape), torch.from_numpy(histories)
+    return y.reshape(audio.shape), histories
 
 
 def sections_backward(
-    gradient: Tensor, audio: Tensor, coefficients: Tensor, saved: Tensor, ringing: int
-) -> tuple[Tensor, Tensor]:
+    gradient: np.ndarray,
+    audio: np.ndarray,
+    coefficients: np.ndarray,
+    saved: np.ndarray,
+    ringing: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the audio and of the coefficients."""
     batch, channels, samples = audio.shape
-    x = audio.detach().contiguous().numpy().reshape(-1, samples)
-    sos = coefficients.detach().contiguous().numpy()
-    grad_y = gradient.contiguous().numpy().reshape(-1, samples)
-    histories = saved.numpy()
+    x, sos, histories = audio.reshape(-1, samples), coefficients, saved
+    grad_y = gradient.reshape(-1, samples)
     lanes, stretch = _lanes(len(x), samples), _stretch_blocks(samples)
     forget = _warm_up_blocks(sos, FORGOTTEN_NEPERS[x.dtype])
     grad_x = np.empty_like(x)
@@ -264,5 +264,5 @@ def sections_backward(
         )  # fmt: skip
 
     run_tasks(task, len(groups))
-    total = torch.from_numpy(grad_sos).reshape(batch, -1, *sos.shape[1:]).sum(dim=1)
-    return torch.from_numpy(grad_x).reshape(audio.shape), total
+    total = grad_sos.reshape(batch, -1, *sos.shape[1:]).sum(axis=1)
+    return grad_x.reshape(audio.shape), total

@@ -11,10 +11,9 @@ import torch
 from dasp_pytorch.signal import biquad
 from torch import Tensor
 
-__all__ = ["KINDS", "coefficients"]
+from .kinds import KINDS, WITHOUT_GAIN
 
-KINDS = ("high_pass", "low_pass", "low_shelf", "high_shelf", "peaking")
-WITHOUT_GAIN = (0, 1)
+__all__ = ["coefficients"]
 
 
 def coefficients(

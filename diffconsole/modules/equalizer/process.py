@@ -8,22 +8,22 @@ low-pass. Shelves take Q. A frequency at or above 0.49·fs is clamped there.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, constant
 from ...strip.channel_strip import HIGHEST_FREQUENCY
 from ...strip.parameters import BY_KEY, EQ_BANDS
 from ..gain.process import gain
-from .coefficients import section_coefficients
-from .sections_operator import sections as filter_sections
+from .kinds import KINDS
 
 __all__ = [
     "coefficients",
     "equalizer",
     "equalizer_sections",
+    "filter_sections",
     "high_pass",
     "high_shelf",
     "longest_ringing",
@@ -32,14 +32,41 @@ __all__ = [
     "peak",
     "response",
     "ringing",
+    "slowest_pole",
 ]
 
 FILTER_OF_BAND = {band: "peaking" if band.startswith("peak") else band for band in EQ_BANDS}
 
 
+def filter_sections(
+    audio: Numbers, sections: Numbers, ringing_samples: int | None = None
+) -> Numbers:
+    """Run each item through its cascade of sections; see :func:`.sections_operator.sections`."""
+    if is_array(audio):
+        from .cpu_sections import sections_forward
+
+        return sections_forward(audio, sections, 0, False)[0]
+    from . import sections_operator
+
+    return sections_operator.sections(audio, sections, ringing_samples)
+
+
+def section_coefficients(settings: Numbers, kinds: Sequence[str], sample_rate: float) -> Numbers:
+    """Return the coefficients of a cascade; see :func:`.coefficients.section_coefficients`."""
+    highest_hz = HIGHEST_FREQUENCY * sample_rate
+    if is_array(settings):
+        from .cpu_coefficients import coefficients_forward
+
+        codes = [KINDS.index(kind) for kind in kinds]
+        return coefficients_forward(settings, codes, sample_rate, highest_hz)[0]
+    from .coefficients import section_coefficients as of_tensors
+
+    return of_tensors(settings, kinds, sample_rate, highest_hz)
+
+
 def coefficients(
-    kind: str, sample_rate: float, freq_hz: Tensor, q: Tensor, gain_db: Tensor | None = None
-) -> Tensor:
+    kind: str, sample_rate: float, freq_hz: Numbers, q: Numbers, gain_db: Numbers | None = None
+) -> Numbers:
     """Return one section's cookbook coefficients.
 
     Parameters
@@ -48,51 +75,52 @@ def coefficients(
         ``"high_pass"``, ``"low_pass"``, ``"low_shelf"``, ``"high_shelf"`` or ``"peaking"``.
     sample_rate : float
         Hz.
-    freq_hz, q, gain_db : Tensor
+    freq_hz, q, gain_db : Tensor or ndarray
         ``(batch,)``; the cuts have no gain.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 5)`` float64: b0, b1, b2, a1, a2, divided by a0.
     """
     columns = [freq_hz, q]
     # One gain more than there are sections with gains would be that of the whole cascade.
     if gain_db is not None and not kind.endswith("pass"):
         columns.append(gain_db)
-    settings = torch.stack([column.to(torch.float64) for column in columns])
-    highest_hz = HIGHEST_FREQUENCY * sample_rate
-    return section_coefficients(settings, [kind], sample_rate, highest_hz).squeeze(1)
+    m = math_of(freq_hz)
+    settings = m.stack([m.float64(column) for column in columns])
+    return section_coefficients(settings, [kind], sample_rate)[:, 0]
 
 
 def equalizer_sections(
     sample_rate: float,
-    settings: Mapping[str, Tensor],
+    settings: Mapping[str, Numbers],
     bypass: Collection[str] = (),
-    gain_db: Tensor | None = None,
-) -> Tensor:
+    gain_db: Numbers | None = None,
+) -> Numbers:
     """Return the coefficients of the EQ's active sections.
 
     Parameters
     ----------
     sample_rate : float
         Hz.
-    settings : mapping of str to Tensor
+    settings : mapping of str to Tensor or ndarray
         ``(batch,)`` each, by key: ``"eq.peak_1.freq_hz"``.
     bypass : collection of str
         Bands to leave out: ``"eq.low_pass"``.
-    gain_db : Tensor, optional
+    gain_db : Tensor or ndarray, optional
         ``(batch,)``, a gain on top, which the first section takes.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, sections, 5)`` float64.
     """
     bands = [band for band in EQ_BANDS if f"eq.{band}" not in bypass]
     if not bands:
-        batch = len(next(iter(settings.values()), ()))
-        return torch.empty(batch, 0, 5, dtype=torch.float64)
+        none = next(iter(settings.values()), np.empty(0))
+        m = math_of(none)
+        return m.stack([m.filled(none, 0.0)] * 5, axis=-1)[:, None][:, :0]
     columns = [
         settings[f"eq.{band}.{name}"]
         for name in ("freq_hz", "q", "gain_db")
@@ -102,8 +130,8 @@ def equalizer_sections(
     if gain_db is not None:
         columns.append(gain_db)
     kinds = [FILTER_OF_BAND[band] for band in bands]
-    stacked = torch.stack(columns).to(torch.float64)
-    return section_coefficients(stacked, kinds, sample_rate, HIGHEST_FREQUENCY * sample_rate)
+    m = math_of(columns[0])
+    return section_coefficients(m.float64(m.stack(columns)), kinds, sample_rate)
 
 
 @constant(64)
@@ -121,13 +149,19 @@ def ringing(kind: str, sample_rate: float, *ranges: tuple[float, float]) -> int:
     ranges : pairs of float
         Both ends of freq_hz, q and, but for the cuts, gain_db.
     """
-    ends = [torch.tensor(pair, dtype=torch.float64) for pair in ranges]
-    corners = torch.cartesian_prod(*ends).unbind(dim=-1)
-    _, _, _, a1, a2 = coefficients(kind, sample_rate, *corners).unbind(dim=-1)
+    corners = (ends.ravel() for ends in np.meshgrid(*np.array(ranges, float)))
+    slowest = slowest_pole(coefficients(kind, sample_rate, *corners))
+    return math.ceil(8.0 * math.log(10.0) / -math.log(slowest))
+
+
+def slowest_pole(sections: Numbers) -> float:
+    """Return the largest magnitude of the poles of sections ``(…, 5)``; 0 if there are none."""
+    m = math_of(sections)
+    a1, a2 = (m.float64(m.held(sections[..., column])) for column in (3, 4))
     inside = a1 * a1 - 4.0 * a2
-    real = 0.5 * (a1.abs() + inside.clamp(min=0.0).sqrt())
-    radius = float(torch.where(inside < 0.0, a2.clamp(min=0.0).sqrt(), real).max())
-    return math.ceil(8.0 * math.log(10.0) / -math.log(radius))
+    real = 0.5 * (m.magnitude(a1) + m.sqrt(m.at_least(inside, 0.0)))
+    radius = m.where(inside < 0.0, m.sqrt(m.at_least(a2, 0.0)), real)
+    return float(radius.max()) if 0 not in radius.shape else 0.0
 
 
 def longest_ringing(sample_rate: float, bypass: Collection[str] = ()) -> int:
@@ -144,109 +178,115 @@ def longest_ringing(sample_rate: float, bypass: Collection[str] = ()) -> int:
     return longest
 
 
-def _ringing_on(device: torch.device, sample_rate: float, bypass: Collection[str]) -> int | None:
+def _ringing_on(audio: Numbers, sample_rate: float, bypass: Collection[str]) -> int | None:
     # On a CPU the kernels work in time or find the length themselves; elsewhere that would make
     # the processor wait for the device, and shapes depend on data.
-    return None if device.type == "cpu" else longest_ringing(sample_rate, bypass)
+    on_cpu = is_array(audio) or audio.device.type == "cpu"
+    return None if on_cpu else longest_ringing(sample_rate, bypass)
 
 
+@without_gradient
 def equalizer(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    settings: Mapping[str, Tensor],
+    settings: Mapping[str, Numbers],
     bypass: Collection[str] = (),
-    gain_db: Tensor | None = None,
-) -> Tensor:
+    gain_db: Numbers | None = None,
+) -> Numbers:
     """Run the whole EQ, high-pass to low-pass, in one pass.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``.
     sample_rate : float
         Hz.
-    settings : mapping of str to Tensor
+    settings : mapping of str to Tensor or ndarray
         ``(batch,)`` each, by key: ``"eq.peak_1.freq_hz"`` and so on for every active band.
     bypass : collection of str
         Bands to leave out: ``"eq.low_pass"``.
-    gain_db : Tensor, optional
+    gain_db : Tensor or ndarray, optional
         ``(batch,)``, a gain on top that costs no pass of its own.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         The shape of `audio`; where every band is bypassed `audio` itself, or its gain alone.
     """
     check_audio(audio)
     sections = equalizer_sections(sample_rate, settings, bypass, gain_db)
     if not sections.shape[1]:
         return audio if gain_db is None else gain(audio, gain_db)
-    length = _ringing_on(audio.device, sample_rate, bypass)
-    return filter_sections(audio, sections.to(audio.device), length)
+    length = _ringing_on(audio, sample_rate, bypass)
+    return filter_sections(audio, math_of(audio).beside(sections, audio), length)
 
 
-def response(sections: Tensor, sample_rate: float, freq_hz: Tensor) -> Tensor:
+def response(sections: Numbers, sample_rate: float, freq_hz: Numbers) -> Numbers:
     """Return the complex response of each section: ``H(e^{jω})``.
 
     Parameters
     ----------
-    sections : Tensor
+    sections : Tensor or ndarray
         ``(…, sections, 5)``.
     sample_rate : float
         Hz.
-    freq_hz : Tensor
+    freq_hz : Tensor or ndarray
         ``(points,)``.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(…, sections, points)`` complex128.
     """
-    omega = 2.0 * torch.pi * freq_hz.to(torch.float64) / sample_rate
-    z1 = torch.polar(torch.ones_like(omega), -omega)
-    b0, b1, b2, a1, a2 = sections.to(torch.float64).unsqueeze(-1).unbind(dim=-2)
+    m = math_of(sections)
+    z1 = m.turned(-2.0 * math.pi * m.float64(freq_hz) / sample_rate)
+    columns = m.float64(sections)[..., None]
+    b0, b1, b2, a1, a2 = (columns[..., column, :] for column in range(5))
     return (b0 + (b1 + b2 * z1) * z1) / (1.0 + (a1 + a2 * z1) * z1)
 
 
+@without_gradient
 def _single(
+    audio: Numbers,
     kind: str,
-    audio: Tensor,
     sample_rate: float,
-    freq_hz: Tensor,
-    q: Tensor,
-    gain_db: Tensor | None = None,
-) -> Tensor:
+    freq_hz: Numbers,
+    q: Numbers,
+    gain_db: Numbers | None = None,
+) -> Numbers:
     check_audio(audio)
     section = coefficients(kind, sample_rate, freq_hz, q, gain_db)
     others = [f"eq.{band}" for band, own in FILTER_OF_BAND.items() if own != kind]
-    length = _ringing_on(audio.device, sample_rate, others)
-    return filter_sections(audio, section.unsqueeze(1).to(audio.device), length)
+    length = _ringing_on(audio, sample_rate, others)
+    return filter_sections(audio, math_of(audio).beside(section[:, None], audio), length)
 
 
-def high_pass(audio: Tensor, sample_rate: float, freq_hz: Tensor, q: Tensor) -> Tensor:
+def high_pass(audio: Numbers, sample_rate: float, freq_hz: Numbers, q: Numbers) -> Numbers:
     """High-pass, 12 dB/oct; gain Q at `freq_hz`. Settings ``(batch,)``, Hz and Q."""
-    return _single("high_pass", audio, sample_rate, freq_hz, q)
+    return _single(audio, "high_pass", sample_rate, freq_hz, q)
 
 
-def low_pass(audio: Tensor, sample_rate: float, freq_hz: Tensor, q: Tensor) -> Tensor:
+def low_pass(audio: Numbers, sample_rate: float, freq_hz: Numbers, q: Numbers) -> Numbers:
     """Low-pass, 12 dB/oct; gain Q at `freq_hz`. Settings ``(batch,)``, Hz and Q."""
-    return _single("low_pass", audio, sample_rate, freq_hz, q)
+    return _single(audio, "low_pass", sample_rate, freq_hz, q)
 
 
 def low_shelf(
-    audio: Tensor, sample_rate: float, freq_hz: Tensor, gain_db: Tensor, q: Tensor
-) -> Tensor:
+    audio: Numbers, sample_rate: float, freq_hz: Numbers, gain_db: Numbers, q: Numbers
+) -> Numbers:
     """Low shelf: `gain_db` at 0 Hz, half of it at `freq_hz`. Settings ``(batch,)``."""
-    return _single("low_shelf", audio, sample_rate, freq_hz, q, gain_db)
+    return _single(audio, "low_shelf", sample_rate, freq_hz, q, gain_db)
 
 
 def high_shelf(
-    audio: Tensor, sample_rate: float, freq_hz: Tensor, gain_db: Tensor, q: Tensor
-) -> Tensor:
+    audio: Numbers, sample_rate: float, freq_hz: Numbers, gain_db: Numbers, q: Numbers
+) -> Numbers:
     """High shelf: `gain_db` at fs/2, half of it at `freq_hz`. Settings ``(batch,)``."""
-    return _single("high_shelf", audio, sample_rate, freq_hz, q, gain_db)
+    return _single(audio, "high_shelf", sample_rate, freq_hz, q, gain_db)
 
 
-def peak(audio: Tensor, sample_rate: float, freq_hz: Tensor, gain_db: Tensor, q: Tensor) -> Tensor:
+def peak(
+    audio: Numbers, sample_rate: float, freq_hz: Numbers, gain_db: Numbers, q: Numbers
+) -> Numbers:
     """Bell: `gain_db` at `freq_hz`, 0 dB far from it. Settings ``(batch,)``."""
-    return _single("peaking", audio, sample_rate, freq_hz, q, gain_db)
+    return _single(audio, "peaking", sample_rate, freq_hz, q, gain_db)

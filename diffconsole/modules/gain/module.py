@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from .process import gain as process
 
-__all__ = ["process"]
+__all__ = ["process", "takes_arrays"]
+
+takes_arrays = True

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
+from ...kernels.arrays import Numbers, math_of, without_gradient
 from ...kernels.shapes import per_item
 
 __all__ = ["gain"]
 
 
-def gain(audio: Tensor, gain_db: Tensor) -> Tensor:
+@without_gradient
+def gain(audio: Numbers, gain_db: Numbers) -> Numbers:
     """Multiply by a gain in dB: ``y = x · 10^(gain_db / 20)``.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``.
-    gain_db : Tensor
+    gain_db : Tensor or ndarray
         ``(batch,)``, dB.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         The shape of `audio`.
     """
-    return audio * (10.0 ** (per_item(gain_db, audio) / 20.0)).to(audio.dtype)
+    m = math_of(audio)
+    return audio * m.cast(m.amplitude(per_item(gain_db, audio)), audio)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ...kernels.array_math import amplitude, float64
 from ...kernels.bits import exp2, log2
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
@@ -51,13 +50,17 @@ def _turn(x, level, threshold, slope, most, first, stop, y):
 
 
 def turn_down(
-    audio: Tensor, level: Tensor, threshold_db: Tensor, ratio: Tensor, range_db: Tensor
-) -> Tensor:
+    audio: np.ndarray,
+    level: np.ndarray,
+    threshold_db: np.ndarray,
+    ratio: np.ndarray,
+    range_db: np.ndarray,
+) -> np.ndarray:
     """Turn audio down; see :func:`.process.turned`."""
-    x, s = audio.detach().contiguous().numpy(), level.detach().contiguous().numpy()
-    thresholds = 10.0 ** (threshold_db.detach().to(torch.float64).numpy() / 20.0)
-    slopes = ratio.detach().to(torch.float64).numpy() - 1.0
-    most = range_db.detach().to(torch.float64).numpy() / DB_PER_OCTAVE
+    x, s = np.ascontiguousarray(audio), np.ascontiguousarray(level)
+    thresholds = amplitude(float64(threshold_db))
+    slopes = float64(ratio) - 1.0
+    most = float64(range_db) / DB_PER_OCTAVE
     y = np.empty_like(x)
     parts = -(-x.shape[2] // PART)
 
@@ -67,4 +70,4 @@ def turn_down(
         _turn(x[item], s[item], thresholds[item], slopes[item], most[item], first, stop, y[item])
 
     run_tasks(task, len(x) * parts)
-    return torch.from_numpy(y)
+    return y

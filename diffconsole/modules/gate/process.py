@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.envelope import envelope, peak_level
-from ...kernels.operators import name_for
 from ...kernels.shapes import check_audio
 from ..compressor.process import smoothing
 
@@ -31,14 +28,14 @@ HIGHEST_DB = 0.0
 
 
 def gate_settings(
-    sample_rate: float, attack_ms: Tensor, hold_ms: Tensor, release_ms: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+    sample_rate: float, attack_ms: Numbers, hold_ms: Numbers, release_ms: Numbers
+) -> tuple[Numbers, Numbers, Numbers]:
     """Return what :func:`diffconsole.kernels.envelope.envelope` takes: attack, release, hold."""
-    hold = hold_ms.to(torch.float64) * (sample_rate / 1000.0)
+    hold = math_of(hold_ms).float64(hold_ms) * (sample_rate / 1000.0)
     return smoothing(attack_ms, sample_rate), smoothing(release_ms, sample_rate), hold
 
 
-def change_db(level: Tensor, threshold_db: Tensor, ratio: Tensor, range_db: Tensor) -> Tensor:
+def change_db(level: Numbers, threshold_db: Numbers, ratio: Numbers, range_db: Numbers) -> Numbers:
     """Return the change of gain, 0 dB or less.
 
     Parameters
@@ -53,21 +50,23 @@ def change_db(level: Tensor, threshold_db: Tensor, ratio: Tensor, range_db: Tens
     Tensor
         ``(batch, samples)``, dB.
     """
-    level_db = 20.0 * torch.log10(level.clamp(min=FLOOR))
-    under = (threshold_db - level_db).clamp(min=0.0)
-    return -torch.minimum((ratio - 1.0) * under, range_db)
+    m = math_of(level)
+    level_db = 20.0 * m.log10(m.at_least(level, FLOOR))
+    under = m.at_least(threshold_db - level_db, 0.0)
+    return -m.minimum((ratio - 1.0) * under, range_db)
 
 
+@without_gradient
 def gate(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    threshold_db: Tensor,
-    ratio: Tensor,
-    range_db: Tensor,
-    attack_ms: Tensor,
-    hold_ms: Tensor,
-    release_ms: Tensor,
-) -> Tensor:
+    threshold_db: Numbers,
+    ratio: Numbers,
+    range_db: Numbers,
+    attack_ms: Numbers,
+    hold_ms: Numbers,
+    release_ms: Numbers,
+) -> Numbers:
     """Turn down what is below the threshold; the channels are linked by their maximum.
 
     Parameters
@@ -96,16 +95,16 @@ def gate(
     return turned(audio, level, threshold_db, ratio, range_db)
 
 
+@without_gradient
 def turned(
-    audio: Tensor, level: Tensor, threshold_db: Tensor, ratio: Tensor, range_db: Tensor
-) -> Tensor:
+    audio: Numbers, level: Numbers, threshold_db: Numbers, ratio: Numbers, range_db: Numbers
+) -> Numbers:
     """Turn audio down by the detector's level, ``(batch, samples)``; settings ``(batch,)``."""
-    given = (audio, level, threshold_db, ratio, range_db)
-    needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    if not torch.compiler.is_compiling() and name_for(audio) == "cpu" and not needs_gradient:
+    if is_array(audio):
         from .cpu_gate import turn_down
 
-        return turn_down(*given)
-    own = (s.to(level.device, level.dtype).unsqueeze(-1) for s in (threshold_db, ratio, range_db))
-    factor = torch.exp(change_db(level, *own) * (math.log(10.0) / 20.0))
+        return turn_down(audio, level, threshold_db, ratio, range_db)
+    m = math_of(audio)
+    own = (m.cast(s, level).unsqueeze(-1) for s in (threshold_db, ratio, range_db))
+    factor = m.exp(change_db(level, *own) * (math.log(10.0) / 20.0))
     return audio * factor.unsqueeze(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.signal
-import torch
 
 from ...kernels.envelope import envelope
 from .process import gate_settings
@@ -98,10 +97,10 @@ def settings_for(voice: np.ndarray, sample_rate: int, noise_dbfs: float) -> dict
             at = int(steady[np.argmin(windows.mean(axis=1)[steady])])
             all_dbfs = float(windows[at].mean())
             noise_dbfs = float(above_db[at : at + PAUSE_FRAMES].mean())
-    times = (torch.tensor([t], dtype=torch.float64) for t in (ATTACK_MS, HOLD_MS, RELEASE_MS))
+    times = (np.array([t]) for t in (ATTACK_MS, HOLD_MS, RELEASE_MS))
     attack, release, hold = gate_settings(sample_rate, *times)
-    level = torch.from_numpy(np.abs(voice, dtype=np.float32))[None]
-    levels_db = 20.0 * np.log10(envelope(level, attack, release, hold)[0].numpy() + 1e-9)
+    level = np.abs(voice, dtype=np.float32)[None]
+    levels_db = 20.0 * np.log10(envelope(level, attack, release, hold)[0] + 1e-9)
     sung_db = levels_db[levels_db > np.percentile(levels_db, 95.0) - SUNG_DB]
     quiet_db = float(np.percentile(sung_db, VOICE_PERCENT))
     peaks_db = all_dbfs + PEAKS_DB

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+from ...kernels.arrays import Numbers, math_of, without_gradient
 
 __all__ = ["pan"]
 
 
-def pan(audio: Tensor, position: Tensor, gain_db: Tensor | None = None) -> Tensor:
+@without_gradient
+def pan(audio: Numbers, position: Numbers, gain_db: Numbers | None = None) -> Numbers:
     """Place a signal between left and right with constant power, 0 dB at the centre.
 
     ``left = √2·cos(π/4·(1 + p))``, ``right = √2·sin(π/4·(1 + p))``; a stereo input keeps its
@@ -21,20 +21,21 @@ def pan(audio: Tensor, position: Tensor, gain_db: Tensor | None = None) -> Tenso
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, 1 or 2, samples)``.
-    position : Tensor
+    position : Tensor or ndarray
         ``(batch,)``, −1 left … 1 right.
-    gain_db : Tensor, optional
+    gain_db : Tensor or ndarray, optional
         ``(batch,)``, a gain on top that costs no pass of its own.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 2, samples)``.
     """
-    angle = math.pi / 4 * (1.0 + position.to(torch.float64))
-    sides = math.sqrt(2.0) * torch.stack((angle.cos(), angle.sin()), dim=-1)
+    m = math_of(audio)
+    angle = math.pi / 4 * (1.0 + m.float64(position))
+    sides = math.sqrt(2.0) * m.stack((m.cos(angle), m.sin(angle)), axis=-1)
     if gain_db is not None:
-        sides = sides * (10.0 ** (gain_db.to(torch.float64) / 20.0)).unsqueeze(-1)
-    return audio * sides.unsqueeze(-1).to(audio)
+        sides = sides * m.amplitude(m.float64(gain_db))[:, None]
+    return audio * m.cast(sides[..., None], audio)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.threads import run_tasks
 from .cpu_room import BLOCK, SEGMENT, compiled, from_real_pairs, real_pairs, segment_count
-from .generic_room import CUT_Q
+from .noise import CUT_Q
 
 __all__ = ["color", "color_gradient"]
 
@@ -220,25 +218,25 @@ def _color_gradient_segment(
     by_setting[6] = -sums[6] + 2.0 / math.tan(settings[6]) * total
 
 
-def color(spectrum: Tensor, settings: Tensor, length: int) -> Tensor:
+def color(spectrum: np.ndarray, settings: np.ndarray, length: int) -> np.ndarray:
     """Spectrum of both sides from that of middle and side.
 
     Parameters
     ----------
-    spectrum : Tensor
+    spectrum : ndarray
         ``(batch, 2, length/2 + 1)`` complex.
-    settings : Tensor
+    settings : ndarray
         ``(batch, 7)``; see :func:`.room.room_response`.
     length : int
         Of the transform.
 
     Returns
     -------
-    Tensor
+    ndarray
         ``(batch, 2, length/2 + 1)`` complex.
     """
     pairs = real_pairs(spectrum)
-    rows = np.ascontiguousarray(settings.detach().numpy())
+    rows = np.ascontiguousarray(settings)
     target = np.empty_like(pairs)
     bins = pairs.shape[2] // 2
     segments = segment_count(bins)
@@ -254,15 +252,19 @@ def color(spectrum: Tensor, settings: Tensor, length: int) -> Tensor:
 
 
 def color_gradient(
-    error: Tensor, spectrum: Tensor, settings: Tensor, length: int, by_spectrum: Tensor
-) -> Tensor:
+    error: np.ndarray,
+    spectrum: np.ndarray,
+    settings: np.ndarray,
+    length: int,
+    by_spectrum: np.ndarray,
+) -> np.ndarray:
     """Gradient of the settings; that of the spectrum is written to `by_spectrum`.
 
     `error`, which is spoilt, is the transform of the gradient of the response.
     """
     error[..., :: error.shape[-1] - 1] *= 0.5
     errors, pairs, target = real_pairs(error), real_pairs(spectrum), real_pairs(by_spectrum)
-    rows = np.ascontiguousarray(settings.detach().numpy())
+    rows = np.ascontiguousarray(settings)
     bins = pairs.shape[2] // 2
     segments = segment_count(bins)
     sums = np.zeros((len(pairs), segments, 7))
@@ -277,4 +279,4 @@ def color_gradient(
         )  # fmt: skip
 
     run_tasks(task, len(pairs) * segments)
-    return torch.from_numpy(sums.sum(axis=1))
+    return sums.sum(axis=1)

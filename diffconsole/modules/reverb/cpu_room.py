@@ -8,10 +8,9 @@ size: the result does not depend on the number of threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.jit import compiler
 from ...kernels.threads import run_tasks
@@ -32,19 +31,19 @@ __all__ = [
 BLOCK = 128
 SEGMENT = 64 * BLOCK
 # A band that has fallen so far is lost in the rounding of the slowest one, which ends at −60 dB.
-SILENT = {torch.float32: 1e-12, torch.float64: 1e-24}
+SILENT = {np.dtype(np.float32): 1e-12, np.dtype(np.float64): 1e-24}
 
 compiled = compiler("contract", "reassoc")
 
 
-def real_pairs(spectrum: Tensor) -> np.ndarray:
+def real_pairs(spectrum: np.ndarray) -> np.ndarray:
     """Complex numbers as a row of real ones: real part, imaginary part and so on."""
-    return torch.view_as_real(spectrum.resolve_conj().contiguous()).flatten(-2).numpy()
+    return np.ascontiguousarray(spectrum).view(spectrum.real.dtype)
 
 
-def from_real_pairs(pairs: np.ndarray) -> Tensor:
+def from_real_pairs(pairs: np.ndarray) -> np.ndarray:
     """Undo :func:`real_pairs`."""
-    return torch.view_as_complex(torch.from_numpy(pairs).unflatten(-1, (-1, 2)))
+    return pairs.view(np.result_type(pairs.dtype, 1j))
 
 
 def segment_count(count: int) -> int:
@@ -126,10 +125,9 @@ def _decay_gradient_segment(noise, rates, ends, table, silent, first, stop, grad
 
 
 def _decays(
-    t60: Tensor, sample_rate: float, samples: int, like: np.ndarray
+    seconds: np.ndarray, sample_rate: float, samples: int, like: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nepers a tap, the taps of each item, and the table of decays in a block."""
-    seconds = t60.detach().numpy()
     rates = np.ascontiguousarray(3.0 * math.log(10.0) / sample_rate / seconds)
     longest = seconds.max(axis=1)
     ends = np.minimum(np.ceil(np.minimum(longest * sample_rate, samples)).astype(np.int64), samples)
@@ -139,51 +137,53 @@ def _decays(
     return rates, ends, _steps(rates, like)
 
 
-def decaying_noise(noise: Tensor, t60: Tensor, sample_rate: float, target: Tensor) -> None:
+def decaying_noise(
+    noise: np.ndarray, t60: np.ndarray, sample_rate: float, target: np.ndarray
+) -> None:
     """Fill the front of a target with the sum of the bands, each with its decay.
 
     Parameters
     ----------
-    noise : Tensor
+    noise : ndarray
         ``(2, bands, samples)``: middle and side.
-    t60 : Tensor
+    t60 : ndarray
         ``(batch, bands or more)`` seconds, float64. An item is silent after its longest one.
     sample_rate : float
         Hz.
-    target : Tensor
+    target : ndarray
         ``(batch, 2, samples or more)``; what follows the noise's samples is left as it is.
     """
-    bands, to = noise.numpy(), target.numpy()
-    samples = bands.shape[-1]
-    rates, ends, table = _decays(t60, sample_rate, samples, bands)
+    samples = noise.shape[-1]
+    rates, ends, table = _decays(t60, sample_rate, samples, noise)
 
     def task(index: int) -> None:
         first = index * SEGMENT
         stop = min(first + SEGMENT, samples)
-        _decay_segment(bands, rates, ends, table, SILENT[noise.dtype], first, stop, to)
+        _decay_segment(noise, rates, ends, table, SILENT[noise.dtype], first, stop, target)
 
     run_tasks(task, segment_count(samples))
 
 
-def decay_gradient(noise: Tensor, t60: Tensor, sample_rate: float, gradient: Tensor) -> Tensor:
+def decay_gradient(
+    noise: np.ndarray, t60: np.ndarray, sample_rate: float, gradient: np.ndarray
+) -> np.ndarray:
     """Gradient of the T60 of each band, ``(batch, bands)``, from that of the taps.
 
     The gradient ``(batch, 2, samples or more)`` may go on after the noise has ended.
     """
-    bands, by_tap = noise.numpy(), gradient.numpy()
-    samples = bands.shape[-1]
-    rates, ends, table = _decays(t60, sample_rate, samples, bands)
+    samples = noise.shape[-1]
+    rates, ends, table = _decays(t60, sample_rate, samples, noise)
     sums = np.zeros((segment_count(samples), *rates.shape))
 
     def task(index: int) -> None:
         first = index * SEGMENT
         stop = min(first + SEGMENT, samples)
         _decay_gradient_segment(
-            bands, rates, ends, table, SILENT[noise.dtype], first, stop, by_tap, sums[index]
+            noise, rates, ends, table, SILENT[noise.dtype], first, stop, gradient, sums[index]
         )
 
     run_tasks(task, len(sums))
-    return torch.from_numpy(sums.sum(axis=0) * rates) / t60
+    return sums.sum(axis=0) * rates / t60
 
 
 # --- powers ----------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def _powers(middle, side, first, last, step, found):
     found[2] += both
 
 
-def band_powers(spectrum: Tensor, bins: list[int]) -> Tensor:
+def band_powers(spectrum: np.ndarray, bins: Sequence[int]) -> np.ndarray:
     """Means of |M|², |S|² and Re(M·conj(S)) over the bins ``first, last, step``."""
     first, last, step = bins
     pairs = real_pairs(spectrum)
@@ -213,7 +213,7 @@ def band_powers(spectrum: Tensor, bins: list[int]) -> Tensor:
         _powers(pairs[item, 0], pairs[item, 1], first, last, step, found[item])
 
     run_tasks(task, len(pairs))
-    return torch.from_numpy(found / len(range(first, last + 1, step)))
+    return found / len(range(first, last + 1, step))
 
 
 @compiled
@@ -247,31 +247,31 @@ def _spectrum_gradient(gradient, half, own, by_own, other, by_other, bins, targe
 
 
 def spectrum_gradient(
-    gradient: Tensor, by_power: Tensor, spectrum: Tensor, bins: list[int]
-) -> Tensor:
+    gradient: np.ndarray, by_power: np.ndarray, spectrum: np.ndarray, bins: Sequence[int]
+) -> np.ndarray:
     """Half spectrum whose inverse transform, unscaled, is the gradient of the taps.
 
     Parameters
     ----------
-    gradient : Tensor
+    gradient : ndarray
         ``(batch, 2, bins)`` complex, of the spectrum.
-    by_power : Tensor
+    by_power : ndarray
         ``(batch, 3)``, of :func:`band_powers`.
-    spectrum : Tensor
+    spectrum : ndarray
         ``(batch, 2, bins)`` complex.
     bins : list of int
         First, last, step of the powers.
 
     Returns
     -------
-    Tensor
+    ndarray
         ``(batch, 2, bins)`` complex.
     """
     first, last, step = bins
     errors, pairs = real_pairs(gradient), real_pairs(spectrum)
     target = np.empty_like(pairs)
     count = len(range(first, last + 1, step))
-    factors = (by_power.numpy() / count).astype(pairs.dtype)
+    factors = (by_power / count).astype(pairs.dtype)
 
     half = pairs.dtype.type(0.5)
 

@@ -10,8 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+from .noise import CUT_Q
+
 __all__ = [
-    "CUT_Q",
     "band_powers",
     "color",
     "color_gradient",
@@ -19,8 +20,6 @@ __all__ = [
     "decaying_noise",
     "spectrum_gradient",
 ]
-
-CUT_Q = 0.71
 
 
 def _decay(time: Tensor, t60: Tensor, sample_rate: float, dtype: torch.dtype) -> Tensor:

@@ -5,51 +5,59 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from ...kernels.arrays import Numbers, math_of, without_gradient
 from ..call import Call
 from . import process as room
 from .convolution import convolve
+from .kept import through_kept_room
 
-__all__ = ["run", "stream", "tail_samples"]
+__all__ = ["run", "stream", "tail_samples", "takes_arrays"]
+
+takes_arrays = True
 
 
-def run(audio: Tensor, call: Call) -> Tensor:
+def run(audio: Numbers, call: Call) -> Numbers:
     """Return the reverb's return; see :func:`.process.reverb`."""
+    kept = through_kept_room(audio, call)
+    if kept is not None:
+        return kept
     return room.reverb(
         audio, call.sample_rate, **call.settings, seed=call.seed, seconds=call.seconds
     )
 
 
-def stream(audio: Tensor, call: Call) -> Callable[[Tensor], Tensor]:
+def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
     """Return the reverb on blocks: what rings beyond one is added to the next.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         The first block, ``(1, channels, samples)``.
     call : Call
         Its settings are those of the whole signal.
     """
     settings: dict[str, Any] = dict(call.settings)
-    response = room.send_response(audio, call.sample_rate, **settings)
-    ringing = audio.new_zeros((1, 2, 0))
+    # Of tensors on a CPU it is made of arrays, so that a stream gives what one call does.
+    response = _send_response(audio, call.sample_rate, **settings)
+    m, ringing = math_of(audio), response[..., :0]
 
-    def block(audio: Tensor) -> Tensor:
+    def block(audio: Numbers) -> Numbers:
         nonlocal ringing
         samples, taps = audio.shape[-1], response.shape[-1]
-        padded = torch.nn.functional.pad(room.send(audio), (0, taps - 1))
-        wet = convolve(padded, response)
+        wet = _convolved(m.padded(room.send(audio), taps - 1), response)
         # A short block may end before what rings from those before it.
         missing = ringing.shape[-1] - wet.shape[-1]
         if missing > 0:
-            wet = torch.nn.functional.pad(wet, (0, missing))
+            wet = m.padded(wet, missing)
         wet[..., : ringing.shape[-1]] += ringing
-        ringing = wet[..., samples:].clone()
+        ringing = m.copied(wet[..., samples:])
         return wet[..., :samples]
 
     return block
+
+
+_send_response = without_gradient(room.send_response)
+_convolved = without_gradient(convolve)
 
 
 def tail_samples(sample_rate: float, settings: Mapping[str, float]) -> int:

@@ -8,16 +8,23 @@ whose noise is unseeded and whose bands are FIR filters for 44.1 and 48 kHz.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.shapes import constant
 
-__all__ = ["BAND_CENTRES_HZ", "band_noise", "band_weights", "white_noise"]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["BAND_CENTRES_HZ", "CUT_Q", "band_noise", "band_weights", "white_noise"]
 
 BAND_CENTRES_HZ = (63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
 """Octave bands; the first holds what lies below it too, the last what lies above."""
+
+CUT_Q = 0.71
+"""Of the two cuts behind the noise."""
 
 LEAD_SECONDS = 0.25
 MOST_BYTES = 1 << 28
@@ -90,8 +97,12 @@ def band_weights(freq_hz: np.ndarray) -> np.ndarray:
 
 @constant(4, MOST_BYTES)
 def band_noise(
-    sample_rate: float, samples: int, seed: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
+    sample_rate: float,
+    samples: int,
+    seed: int,
+    dtype: Any,
+    device: torch.device | None = None,
+) -> Tensor | np.ndarray:
     """Return the noise of middle and side in octave bands.
 
     The noise starts a quarter of a second before the first sample that is kept, so that every
@@ -105,23 +116,31 @@ def band_noise(
         Length.
     seed : int
         Seed; middle and side are independent.
-    dtype, device
+    dtype : torch.dtype or numpy.dtype
         Of the result.
+    device : torch.device, optional
+        Of the result; without one it is a NumPy array.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(2, bands, samples)``; bands wholly above half the sample rate are left out.
     """
+    if device is not None:
+        import torch
+
+        name = str(dtype).removeprefix("torch.")
+        shared = np.asarray(band_noise(sample_rate, samples, seed, np.dtype(name)))
+        # It outlives the call: a tensor made in inference mode could not serve autograd later.
+        with torch.inference_mode(False):
+            return torch.from_numpy(shared).to(device)
     lead = int(round(LEAD_SECONDS * sample_rate))
     length = 1 << (samples + 2 * lead - 1).bit_length()
     weights = band_weights(np.fft.rfftfreq(length, 1.0 / sample_rate))
     weights = weights[weights.any(axis=1)]
-    bands = np.empty((2, len(weights), samples), np.float32 if dtype == torch.float32 else float)
+    bands = np.empty((2, len(weights), samples), np.dtype(dtype))
     for side in range(2):
         spectrum = np.fft.rfft(white_noise(length, 2 * seed + side))
         for band, weight in enumerate(weights):
             bands[side, band] = np.fft.irfft(spectrum * weight, length)[lead : lead + samples]
-    # The cache outlives the call: a tensor made in inference mode could not serve autograd later.
-    with torch.inference_mode(False):
-        return torch.from_numpy(bands).to(device=device, dtype=dtype)
+    return bands

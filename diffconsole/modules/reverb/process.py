@@ -14,15 +14,20 @@ version cannot serve: its noise is unseeded, its tail cut at a fixed length, its
 from __future__ import annotations
 
 import math
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, constant, fast_length
 from ...strip.channel_strip import HIGHEST_FREQUENCY
 from .convolution import convolve
 from .noise import BAND_CENTRES_HZ
-from .room import room_response, room_spectrum
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = [
     "band_decays",
@@ -41,34 +46,42 @@ LONGEST_PRE_DELAY_MS = 120.0
 DELAY_RINGING = 256
 
 
+_OCTAVES = [math.log2(centre / 1000.0) for centre in BAND_CENTRES_HZ]
+_RAMPS = (
+    [min(max(-octave / 2.0, 0.0), 1.0) for octave in _OCTAVES],
+    [min(max(octave / 3.0, 0.0), 1.0) for octave in _OCTAVES],
+)
+"""Weights of the two ratios in each band's log-time: 1 in the outer octaves, 0 at 1 kHz."""
+
+
 @constant(8)
 def _ramps(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Weights of the two ratios in each band's log-time: 1 in the outer octaves, 0 at 1 kHz."""
+    """Return :data:`_RAMPS` on a device."""
+    import torch
+
     # Kept, since a copy to a device would wait for it each time; see also `band_noise`.
     with torch.inference_mode(False):
-        octaves = [math.log2(centre / 1000.0) for centre in BAND_CENTRES_HZ]
-        low = [min(max(-octave / 2.0, 0.0), 1.0) for octave in octaves]
-        high = [min(max(octave / 3.0, 0.0), 1.0) for octave in octaves]
-        both = torch.tensor([low, high], device=device, dtype=torch.float64)
+        both = torch.tensor(_RAMPS, device=device, dtype=torch.float64)
         return both[0], both[1]
 
 
-def band_decays(decay_s: Tensor, low_ratio: Tensor, high_ratio: Tensor) -> Tensor:
+def band_decays(decay_s: Numbers, low_ratio: Numbers, high_ratio: Numbers) -> Numbers:
     """Return the T60 of each octave band.
 
     Parameters
     ----------
-    decay_s, low_ratio, high_ratio : Tensor
+    decay_s, low_ratio, high_ratio : Tensor or ndarray
         ``(batch,)``; seconds at 1 kHz, and the shares of it below and above.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, bands)`` seconds, float64.
     """
-    low, high = _ramps(decay_s.device)
-    d, lo, hi = (p.to(torch.float64).unsqueeze(-1) for p in (decay_s, low_ratio, high_ratio))
-    return d * lo**low * hi**high
+    m = math_of(decay_s)
+    low, high = np.array(_RAMPS) if is_array(decay_s) else _ramps(decay_s.device)
+    d, lo, hi = (m.float64(p)[:, None] for p in (decay_s, low_ratio, high_ratio))
+    return d * m.power(lo, low) * m.power(hi, high)
 
 
 def tail_samples(
@@ -86,37 +99,37 @@ def tail_samples(
 
 def impulse_response(
     sample_rate: float,
-    pre_delay_ms: Tensor,
-    decay_s: Tensor,
-    low_ratio: Tensor,
-    high_ratio: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
+    pre_delay_ms: Numbers,
+    decay_s: Numbers,
+    low_ratio: Numbers,
+    high_ratio: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
     *,
     seed: int = 0,
     seconds: float | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
+    dtype: Any = None,
+) -> Numbers:
     """Return the reverb's impulse response, with pre-delay and cuts, at wet level 0 dB.
 
     Parameters
     ----------
     sample_rate : float
         Hz.
-    pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width : Tensor
+    pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width : Tensor or ndarray
         ``(batch,)`` each; see the parameter table.
     seed : int
         Of the noise.
     seconds : float, optional
         Fixed length of the decay, so that shapes do not depend on settings (training); by
         default until the longest band of the batch has fallen by 60 dB.
-    dtype : torch.dtype
-        float32 or float64.
+    dtype : torch.dtype or numpy.dtype, optional
+        float32, the default, or float64.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 2, taps)``.
     """
     return _scaled_response(
@@ -128,7 +141,7 @@ def impulse_response(
         low_cut_hz,
         high_cut_hz,
         width,
-        torch.ones_like(width),
+        math_of(width).filled(width, 1.0),
         seed=seed,
         seconds=seconds,
         dtype=dtype,
@@ -137,25 +150,26 @@ def impulse_response(
 
 def _scaled_response(
     sample_rate: float,
-    pre_delay_ms: Tensor,
-    decay_s: Tensor,
-    low_ratio: Tensor,
-    high_ratio: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
-    gain: Tensor,
+    pre_delay_ms: Numbers,
+    decay_s: Numbers,
+    low_ratio: Numbers,
+    high_ratio: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
+    gain: Numbers,
     *,
     seed: int,
     seconds: float | None,
-    dtype: torch.dtype,
-) -> Tensor:
+    dtype: Any,
+) -> Numbers:
     """Return :func:`impulse_response` times a gain ``(batch,)``."""
+    m, room = math_of(width), _room(width)
     t60 = band_decays(decay_s, low_ratio, high_ratio)
-    pre_delay = pre_delay_ms.to(torch.float64) * (sample_rate / 1000.0)
+    pre_delay = m.float64(pre_delay_ms) * (sample_rate / 1000.0)
     if seconds is None:
-        decay_samples = math.ceil(float(t60.detach().max()) * sample_rate)
-        most_delay = math.ceil(float(pre_delay.detach().max()))
+        decay_samples = math.ceil(float(m.held(t60).max()) * sample_rate)
+        most_delay = math.ceil(float(m.held(pre_delay).max()))
     else:
         decay_samples = math.ceil(seconds * sample_rate)
         most_delay = math.ceil(LONGEST_PRE_DELAY_MS / 1000.0 * sample_rate)
@@ -171,54 +185,65 @@ def _scaled_response(
     length = counted * step
     first = math.ceil(20.0 * counted / sample_rate)
     last = math.floor(min(20000.0, sample_rate / 2) * counted / sample_rate)
-    spectrum, powers = room_spectrum(
-        t60, sample_rate, decay_samples, seed, length, (first * step, last * step, step), dtype
+    bins = (first * step, last * step, step)
+    spectrum, powers = room.room_spectrum(
+        t60, sample_rate, decay_samples, seed, length, bins, room.audio_type(dtype)
     )
-    spread, level = width.to(torch.float64), gain.to(torch.float64)
-    middle, side, both = powers.unbind(dim=-1)
-    alone, crossed = middle + spread.square() * side, 2.0 * spread * both
+    spread, level = m.float64(width), m.float64(gain)
+    middle, side, both = (powers[:, column] for column in range(3))
+    alone, crossed = middle + spread * spread * side, 2.0 * spread * both
     # 1/√(1 + width²) cancels against the power that each side is divided by.
-    left, right = level / (alone + crossed).sqrt(), level / (alone - crossed).sqrt()
+    left, right = level / m.sqrt(alone + crossed), level / m.sqrt(alone - crossed)
     cuts = [
-        freq_hz.to(torch.float64).clamp(max=HIGHEST_FREQUENCY * sample_rate)
-        * (math.pi / sample_rate)
+        m.at_most(m.float64(freq_hz), HIGHEST_FREQUENCY * sample_rate) * (math.pi / sample_rate)
         for freq_hz in (low_cut_hz, high_cut_hz)
     ]
-    settings = torch.stack((left, left * spread, right, -right * spread, pre_delay, *cuts), dim=-1)
-    return room_response(spectrum, settings, length, decay_samples + ringing + most_delay)
+    settings = m.stack((left, left * spread, right, -right * spread, pre_delay, *cuts), axis=-1)
+    return room.room_response(spectrum, settings, length, decay_samples + ringing + most_delay)
 
 
+def _room(like: Numbers) -> ModuleType:
+    if is_array(like):
+        from . import array_room
+
+        return array_room
+    from . import room
+
+    return room
+
+
+@without_gradient
 def reverb(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    pre_delay_ms: Tensor,
-    decay_s: Tensor,
-    low_ratio: Tensor,
-    high_ratio: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
-    wet_db: Tensor,
+    pre_delay_ms: Numbers,
+    decay_s: Numbers,
+    low_ratio: Numbers,
+    high_ratio: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
+    wet_db: Numbers,
     *,
     seed: int = 0,
     seconds: float | None = None,
-) -> Tensor:
+) -> Numbers:
     """Return the reverb's return alone: the mean of the channels through the room, both sides.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``; the send is the mean of the channels.
     sample_rate : float
         Hz.
-    pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width, wet_db : Tensor
-        ``(batch,)`` each; see the parameter table.
+    pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width, wet_db
+        ``(batch,)`` each, Tensor or ndarray; see the parameter table.
     seed, seconds
         See :func:`impulse_response`.
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         ``(batch, 2, samples)``, to be added to the dry signal.
     """
     check_audio(audio)
@@ -229,36 +254,37 @@ def reverb(
     return convolve(send(audio), response)
 
 
-def send(audio: Tensor) -> Tensor:
+def send(audio: Numbers) -> Numbers:
     """Return what goes into the room, ``(batch, 1, samples)``: the sum of the channels."""
-    return audio if audio.shape[1] == 1 else audio.sum(dim=1, keepdim=True)
+    return audio if audio.shape[1] == 1 else audio.sum(1)[:, None]
 
 
 def send_response(
-    audio: Tensor,
+    audio: Numbers,
     sample_rate: float,
-    pre_delay_ms: Tensor,
-    decay_s: Tensor,
-    low_ratio: Tensor,
-    high_ratio: Tensor,
-    low_cut_hz: Tensor,
-    high_cut_hz: Tensor,
-    width: Tensor,
-    wet_db: Tensor,
+    pre_delay_ms: Numbers,
+    decay_s: Numbers,
+    low_ratio: Numbers,
+    high_ratio: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
+    wet_db: Numbers,
     *,
     seed: int = 0,
     seconds: float | None = None,
-) -> Tensor:
+) -> Numbers:
     """Return the impulse response, ``(batch, 2, taps)``, that :func:`send` goes through.
 
     The parameters are those of :func:`reverb`; of `audio` only type, device and channels count.
     """
     # The gain, and the half of a mean, cost nothing on the response.
-    level = 10.0 ** (wet_db.to(torch.float64) / 20.0) / audio.shape[1]
+    m = math_of(audio)
+    level = m.amplitude(m.float64(wet_db)) / audio.shape[1]
     return _scaled_response(
         sample_rate,
         *(
-            setting.to(audio.device)
+            m.beside(setting, audio)
             for setting in (
                 pre_delay_ms, decay_s, low_ratio, high_ratio, low_cut_hz, high_cut_hz, width, level,
             )

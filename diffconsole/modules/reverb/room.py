@@ -19,7 +19,7 @@ from torch import Tensor
 from ...kernels.operators import NAMESPACE, _library, _module, _operator, _refuse, name_for
 from .noise import band_noise
 
-__all__ = ["complex_type", "groups", "room_response", "room_spectrum", "zero_padded"]
+__all__ = ["audio_type", "complex_type", "groups", "room_response", "room_spectrum", "zero_padded"]
 
 ROWS_TOGETHER = 8
 
@@ -52,6 +52,11 @@ def zero_padded(rows: Tensor, buffer: Tensor) -> Tensor:
     part = buffer[: len(rows)]
     part[..., : rows.shape[-1]] = rows
     return part
+
+
+def audio_type(dtype: torch.dtype | None) -> torch.dtype:
+    """Return the type of a response: by default float32."""
+    return torch.float32 if dtype is None else dtype
 
 
 def complex_type(dtype: torch.dtype) -> torch.dtype:

@@ -7,8 +7,6 @@ A row is one channel of one item. Its eight places are the lanes of
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.jit import compiled
 from ...kernels.lanes import LANES, section_block
@@ -139,11 +137,11 @@ def _saturate(x, settings, there, again, last, state, kept, work, y):
 
 
 def _run(
-    audio: Tensor, settings: Tensor, sample_rate: float, keep: bool, states: np.ndarray
-) -> tuple[Tensor, np.ndarray]:
-    x = audio.detach().contiguous().numpy()
+    audio: np.ndarray, settings: np.ndarray, sample_rate: float, keep: bool, states: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    x = np.ascontiguousarray(audio)
     batch, channels, samples = x.shape
-    own = settings.detach().to(torch.float64).contiguous().numpy()
+    own = np.ascontiguousarray(settings, np.float64)
     there, again, last = filters(sample_rate)
     y = np.empty_like(x)
     blocks = -(-samples // BLOCK) if keep else 0
@@ -158,27 +156,31 @@ def _run(
         )  # fmt: skip
 
     run_tasks(task, batch * channels)
-    return torch.from_numpy(y), kept
+    return y, kept
 
 
 def saturate_forward(
-    audio: Tensor, settings: Tensor, _: Tensor, sample_rate: float, keep: bool
-) -> tuple[Tensor, Tensor]:
+    audio: np.ndarray, settings: np.ndarray, _: np.ndarray | None, sample_rate: float, keep: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Saturate; also return what the gradient needs, nothing if it is not kept."""
-    y, kept = _run(audio, settings, sample_rate, keep, new_states(audio.shape[0] * audio.shape[1]))
-    return y, torch.from_numpy(kept)
+    return _run(audio, settings, sample_rate, keep, new_states(audio.shape[0] * audio.shape[1]))
 
 
 def saturate_from(
-    audio: Tensor, settings: Tensor, sample_rate: float, states: np.ndarray
-) -> Tensor:
+    audio: np.ndarray, settings: np.ndarray, sample_rate: float, states: np.ndarray
+) -> np.ndarray:
     """Saturate one part of a long signal; `states` of :func:`new_states` are written."""
     return _run(audio, settings, sample_rate, False, states)[0]
 
 
 def saturate_backward(
-    gradient: Tensor, audio: Tensor, settings: Tensor, kept: Tensor, _: Tensor, sample_rate: float
-) -> tuple[Tensor, Tensor]:
+    gradient: np.ndarray,
+    audio: np.ndarray,
+    settings: np.ndarray,
+    kept: np.ndarray,
+    _: np.ndarray,
+    sample_rate: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the gradients of audio and settings."""
     from .cpu_saturation_gradient import backward
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...kernels.jit import compiled
 from ...kernels.lanes import LANES, adjoint_block_only
@@ -72,11 +70,14 @@ def _backward(x, gradient, settings, there, again, last, kept, work, by_audio, s
 
 
 def backward(
-    gradient: Tensor, audio: Tensor, settings: Tensor, kept: Tensor, sample_rate: float
-) -> tuple[Tensor, Tensor]:
+    gradient: np.ndarray,
+    audio: np.ndarray,
+    settings: np.ndarray,
+    kept: np.ndarray,
+    sample_rate: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the gradients of audio and settings; see :func:`.cpu_saturation.saturate_forward`."""
-    g, x = gradient.detach().contiguous().numpy(), audio.detach().contiguous().numpy()
-    own, states = settings.detach().contiguous().numpy(), kept.numpy()
+    g, x, own, states = gradient, audio, settings, kept
     batch, channels, _ = x.shape
     there, again, last = filters(sample_rate)
     by_audio = np.empty_like(x)
@@ -91,4 +92,4 @@ def backward(
         )  # fmt: skip
 
     run_tasks(task, batch * channels)
-    return torch.from_numpy(by_audio), torch.from_numpy(sums.sum(1))
+    return by_audio, sums.sum(1)

@@ -1,9 +1,13 @@
-"""The saturation's curve in torch operations: f(u)/u and its derivatives, for every device."""
+"""The saturation's curve: f(u)/u of arrays and tensors, and its derivatives of tensors."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from ...kernels.arrays import Numbers, math_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["derivatives", "per_sample", "relative"]
 
@@ -17,30 +21,31 @@ STEEPER = (-2.0 / 3.0, 8.0 / 15.0, -34.0 / 105.0, 496.0 / 2835.0, -2764.0 / 3118
 NEAR = 0.05
 
 
-def per_sample(settings: Tensor, audio: Tensor) -> tuple[Tensor, ...]:
+def per_sample(settings: Numbers, audio: Numbers) -> tuple[Numbers, ...]:
     """Return the four settings of a curve, ``(batch, 4)``, as ``(batch, 1, 1)`` each."""
-    return settings.to(audio.dtype)[:, :, None, None].unbind(1)
+    own = math_of(audio).cast(settings, audio)[:, :, None, None]
+    return tuple(own[:, column] for column in range(own.shape[1]))
 
 
-def relative(v: Tensor, bias: Tensor) -> Tensor:
+def relative(v: Numbers, bias: Numbers) -> Numbers:
     """Return f(u)/u, ``(tanh(v)/v)/(1 + t·tanh(v))`` with v = s·u; differentiable."""
     ratio, tangent = _ratio(v)
     return ratio / (1.0 + bias * tangent)
 
 
-def _ratio(v: Tensor) -> tuple[Tensor, Tensor]:
+def _ratio(v: Numbers) -> tuple[Numbers, Numbers]:
     """Return tanh(v)/v and tanh(v)."""
-    square = v * v
+    m, square = math_of(v), v * v
     small = square < SMALL * SMALL
     # Each side gets values at which its gradient is finite.
-    inner, outer = torch.where(small, square, 0.0), torch.where(small, 1.0, v)
+    inner, outer = m.where(small, square, 0.0), m.where(small, 1.0, v)
     series = _polynomial(SERIES, inner)
-    ratio = torch.where(small, series, torch.tanh(outer) / outer)
-    return ratio, torch.where(small, v * series, torch.tanh(v))
+    ratio = m.where(small, series, m.tanh(outer) / outer)
+    return ratio, m.where(small, v * series, m.tanh(v))
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
-    found = torch.full_like(x, coefficients[-1])
+def _polynomial(coefficients: tuple[float, ...], x: Numbers) -> Numbers:
+    found = 0.0 * x + coefficients[-1]
     for coefficient in reversed(coefficients[:-1]):
         found = found * x + coefficient
     return found
@@ -56,6 +61,8 @@ def derivatives(u: Tensor, settings: Tensor) -> tuple[Tensor, ...]:
     settings : Tensor
         ``(batch, 4)``.
     """
+    import torch
+
     steepness, bias, dry, wet = per_sample(settings, u)
     v = steepness * u
     ratio, tangent = _ratio(v)

@@ -6,61 +6,79 @@ import math
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ...kernels.operators import name_for
+from ...kernels.arrays import Numbers, as_array, is_array, math_of, on_arrays
 from ..call import Call
 from ..curve import Curve
-from .evidence import starts
+from ..evidence import Settings, Signals
 from .phases import BLOCKED_HZ
-from .process import curve_settings, shaped
+from .process import curve_settings, saturate, shaped
 from .process import saturation as process
-from .saturation_operator import saturate
 
-__all__ = ["curve", "process", "starts", "stream"]
+__all__ = ["curve", "process", "starts", "stream", "takes_arrays"]
+
+takes_arrays = True
 
 FORGOTTEN_NEPERS = 24.0
 # What the places' filters need, whose poles do not depend on the sample rate.
 MORE_SAMPLES = 9000
 
 
-def stream(audio: Tensor, call: Call) -> Callable[[Tensor], Tensor]:
+def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
     """Return the saturation on blocks: its filters start from their state after the last.
 
     Kernels without states run again over what the filters remember.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         The first block, ``(1, channels, samples)``.
     call : Call
         Its settings are those of the whole signal.
     """
     own, rate = call.settings, float(call.sample_rate)
     settings = curve_settings(own["drive_db"], own["bias"], own["mix"])
-    if name_for(audio) == "cpu":
+    if _runs_on_arrays(audio):
         from .cpu_saturation import new_states, saturate_from
 
-        states = new_states(audio.shape[0] * audio.shape[1])
-        return lambda block: saturate_from(block, settings, rate, states)
-    memory = math.ceil(FORGOTTEN_NEPERS / (2.0 * math.pi * BLOCKED_HZ) * rate) + MORE_SAMPLES
-    earlier = audio[..., :0]
+        states, numbers = new_states(audio.shape[0] * audio.shape[1]), as_array(settings)
 
-    def block(audio: Tensor) -> Tensor:
+        def from_states(audio: np.ndarray) -> np.ndarray:
+            return saturate_from(audio, numbers, rate, states)
+
+        return from_states if is_array(audio) else on_arrays(from_states)
+    memory = math.ceil(FORGOTTEN_NEPERS / (2.0 * math.pi * BLOCKED_HZ) * rate) + MORE_SAMPLES
+    m, earlier = math_of(audio), audio[..., :0]
+
+    def block(audio: Numbers) -> Numbers:
         nonlocal earlier
         known = earlier.shape[-1]
-        longer = torch.cat((earlier, audio), dim=-1)
-        earlier = longer[..., max(longer.shape[-1] - memory, 0) :].clone()
+        longer = m.concatenate((earlier, audio), axis=-1)
+        earlier = m.copied(longer[..., max(longer.shape[-1] - memory, 0) :])
         return saturate(longer, rate, settings)[..., known:]
 
     return block
 
 
+def _runs_on_arrays(audio: Numbers) -> bool:
+    if is_array(audio):
+        return True
+    from ...kernels.operators import name_for
+
+    return name_for(audio) == "cpu"
+
+
+def starts(signals: Signals) -> list[Settings]:
+    """Return settings from which a match begins; see :mod:`.evidence`."""
+    from .evidence import starts as found
+
+    return found(signals)
+
+
 def curve(sample_rate: float, settings: Mapping[str, float], off_bands: Collection[str]) -> Curve:
     """Return output over input, as amplitudes: what the curve makes of a slow signal."""
-    levels = torch.linspace(-1.0, 1.0, 401, dtype=torch.float64)
-    own = (torch.tensor([settings[name]]) for name in ("drive_db", "bias", "mix"))
+    levels = np.linspace(-1.0, 1.0, 401)
+    own = (np.array([settings[name]]) for name in ("drive_db", "bias", "mix"))
     bent = shaped(levels[None, None], curve_settings(*own))[0, 0]
-    lines = {"output": bent.numpy(), "input": levels.numpy()}
-    return Curve("input, amplitude", "output, amplitude", np.asarray(levels), lines)
+    lines = {"output": bent, "input": levels}
+    return Curve("input, amplitude", "output, amplitude", levels, lines)

@@ -24,27 +24,25 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
+from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio
 from .curve import per_sample, relative
-from .saturation_operator import saturate
 
-__all__ = ["curve_settings", "saturation", "shaped"]
+__all__ = ["curve_settings", "saturate", "saturation", "shaped"]
 
 KEPT_DBFS = -18.0
 NODES = 8
 
 
+@without_gradient
 def saturation(
-    audio: Tensor, sample_rate: float, drive_db: Tensor, bias: Tensor, mix: Tensor
-) -> Tensor:
+    audio: Numbers, sample_rate: float, drive_db: Numbers, bias: Numbers, mix: Numbers
+) -> Numbers:
     """Saturate; each channel for itself.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``.
     sample_rate : float
         Hz.
@@ -57,37 +55,49 @@ def saturation(
 
     Returns
     -------
-    Tensor
+    Tensor or ndarray
         The shape of `audio`.
     """
     check_audio(audio)
     return saturate(audio, float(sample_rate), curve_settings(drive_db, bias, mix))
 
 
-def curve_settings(drive_db: Tensor, bias: Tensor, mix: Tensor) -> Tensor:
+def saturate(audio: Numbers, sample_rate: float, settings: Numbers) -> Numbers:
+    """Saturate by what :func:`curve_settings` gives."""
+    if is_array(audio):
+        from .cpu_saturation import saturate_forward
+
+        return saturate_forward(audio, settings, None, sample_rate, False)[0]
+    from . import saturation_operator
+
+    return saturation_operator.saturate(audio, sample_rate, settings)
+
+
+def curve_settings(drive_db: Numbers, bias: Numbers, mix: Numbers) -> Numbers:
     """Return what a curve is computed from, ``(batch, 4)`` float64.
 
     The steepness s, the bias t, the gain of the dry signal and that of the saturated one.
     """
-    drive_db, bias, mix = (setting.to(torch.float64) for setting in (drive_db, bias, mix))
-    steepness = torch.expm1(drive_db * (math.log(10.0) / 20.0))
+    m = math_of(drive_db)
+    drive_db, bias, mix = (m.float64(setting) for setting in (drive_db, bias, mix))
+    steepness = m.expm1(drive_db * (math.log(10.0) / 20.0))
     kept = 10.0 ** (KEPT_DBFS / 20.0)
-    places = torch.arange(1, 2 * NODES, 2, dtype=torch.float64, device=bias.device)
-    nodes = math.sqrt(2.0) * kept * torch.cos(places * (math.pi / (2 * NODES)))
-    values = nodes * relative(nodes * steepness.unsqueeze(-1), bias.unsqueeze(-1))
+    places = m.arange(1, 2 * NODES, 2, bias)
+    nodes = math.sqrt(2.0) * kept * m.cos(places * (math.pi / (2 * NODES)))
+    values = nodes * relative(nodes * steepness[:, None], bias[:, None])
     power = (values**2).mean(-1) - values.mean(-1) ** 2
     share = mix / 100.0
-    return torch.stack((steepness, bias, 1.0 - share, share * kept / power.sqrt()), dim=-1)
+    return m.stack((steepness, bias, 1.0 - share, share * kept / m.sqrt(power)), axis=-1)
 
 
-def shaped(audio: Tensor, settings: Tensor) -> Tensor:
+def shaped(audio: Numbers, settings: Numbers) -> Numbers:
     """Return g(u), the curve alone.
 
     Parameters
     ----------
-    audio : Tensor
+    audio : Tensor or ndarray
         ``(batch, channels, samples)``.
-    settings : Tensor
+    settings : Tensor or ndarray
         ``(batch, 4)``, of :func:`curve_settings`.
     """
     steepness, bias, dry, wet = per_sample(settings, audio)

@@ -7,7 +7,6 @@ and polarity are the pair's, not the strip's.
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import torch
 
 from ... import __version__
 from ...errors import SettingsError
+from ...files.dates import created
 from ...pairs import Pair
 from ...pairs.evaluation import level_distance, preset_distance
 from ...strip.later import missing_modules
@@ -141,12 +141,11 @@ class Match:
         contents : str
             What distinguishes the two files from others of these names.
         """
-        now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         provenance: dict[str, Any] = {
             "source": source or self.name,
             "mix": mix,
             "contents": contents,
-            "created": now.isoformat(),
+            "created": created(),
             "diffconsole": __version__,
             "distance": round(self.distance, 4),
             "level_distance": round(self.level_distance, 4),

@@ -1,0 +1,155 @@
+"""Formulas' functions on NumPy arrays, by the names that :mod:`.tensor_math` has for tensors.
+
+They serve the settings of a strip, a few numbers each, and not audio: exponentials, powers and
+angles are those of the C library, one number after the other, so that a result does not depend on
+how many of them there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "amplitude",
+    "arange",
+    "at_least",
+    "at_most",
+    "beside",
+    "cast",
+    "concatenate",
+    "copied",
+    "cos",
+    "exp",
+    "expm1",
+    "filled",
+    "float64",
+    "floor",
+    "held",
+    "irfft",
+    "log10",
+    "magnitude",
+    "maximum",
+    "minimum",
+    "padded",
+    "power",
+    "remainder",
+    "rfft",
+    "sin",
+    "sinc",
+    "sqrt",
+    "stack",
+    "tan",
+    "tanh",
+    "turned",
+    "where",
+]
+
+Array = np.ndarray
+
+stack = np.stack
+concatenate = np.concatenate
+minimum = np.minimum
+floor = np.floor
+remainder = np.remainder
+maximum = np.maximum
+where = np.where
+sinc = np.sinc
+sqrt = np.sqrt
+magnitude = np.abs
+log10 = np.log10
+
+
+def _each(function: Callable[[float], float]) -> Callable[[Any], Array]:
+    def apply(values: Any) -> Array:
+        values = np.asarray(values)
+        kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+        return np.array([function(value) for value in values.flat], kind).reshape(values.shape)
+
+    return apply
+
+
+exp, expm1, sin, cos = _each(math.exp), _each(math.expm1), _each(math.sin), _each(math.cos)
+tan, tanh = _each(math.tan), _each(math.tanh)
+
+
+def power(base: Any, exponents: Any) -> Array:
+    """Return ``base ** exponents``, either one broadcast."""
+    base, exponents = np.broadcast_arrays(
+        np.asarray(base, np.float64), np.asarray(exponents, np.float64)
+    )
+    pairs = zip(base.flat, exponents.flat, strict=True)
+    return np.array([math.pow(b, e) for b, e in pairs], np.float64).reshape(base.shape)
+
+
+def amplitude(level_db: Any) -> Array:
+    """Return ``10^(level_db/20)``."""
+    return power(10.0, level_db / 20.0)
+
+
+def float64(values: Any) -> Array:
+    """Return numbers as float64."""
+    return np.asarray(values, np.float64)
+
+
+def arange(start: int, stop: int, step: int, like: Array) -> Array:
+    """Return ``start, start + step …`` below `stop`, float64."""
+    return np.arange(start, stop, step, dtype=np.float64)
+
+
+def filled(like: Array, value: float) -> Array:
+    """Return one number in the shape of an array, float64."""
+    return np.full(like.shape, value, np.float64)
+
+
+def beside(values: Array, audio: Array) -> Array:
+    """Return numbers where the audio lies."""
+    return values
+
+
+def cast(values: Array, like: Array) -> Array:
+    """Return numbers in the type of an array."""
+    return values.astype(like.dtype, copy=False)
+
+
+def copied(values: Array) -> Array:
+    """Return the numbers in memory of their own."""
+    return values.copy()
+
+
+def padded(values: Array, after: int) -> Array:
+    """Add zeros after the last number of each row."""
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, after)])
+
+
+def held(values: Array) -> Array:
+    """Return the numbers without a gradient."""
+    return values
+
+
+def at_most(values: Array, high: float) -> Array:
+    """Return the smaller of each number and a bound."""
+    return np.minimum(values, high)
+
+
+def at_least(values: Array, low: float) -> Array:
+    """Return the larger of each number and a bound."""
+    return np.maximum(values, low)
+
+
+def turned(angles: Array) -> Array:
+    """Return ``exp(j·angle)``."""
+    return np.exp(1j * angles)
+
+
+def rfft(values: Array, length: int) -> Array:
+    """Return the transform of real numbers and zeros, ``length/2 + 1`` points of each row."""
+    return np.fft.rfft(values, length)
+
+
+def irfft(values: Array, length: int) -> Array:
+    """Return the real numbers that :func:`rfft` transforms into these."""
+    return np.fft.irfft(values, length)

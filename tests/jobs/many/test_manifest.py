@@ -1,0 +1,105 @@
+"""The manifest: lines that are added, what a kill leaves of them, what counts later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from diffconsole.jobs.many import Outcome, Task, Work
+from diffconsole.jobs.many.earlier import digest_of
+from diffconsole.jobs.many.fingerprint import task_of
+from diffconsole.jobs.many.manifest import NAME, Manifest, read_manifests, work_key
+
+FILE = {"path": "a", "bytes": 3, "sha256": "ab"}
+
+
+def outcome(state: str, **others) -> Outcome:
+    return Outcome(0, "a", state, inputs={"raw": FILE}, outputs={"preset": FILE}, **others)
+
+
+def test_the_last_line_counts_and_a_begun_work_keeps_what_it_wrote(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        manifest.begin("a", ["preset"])
+        manifest.end("a", outcome("done"), "f1")
+        manifest.begin("b", ["preset", "audio"])
+        manifest.begin("c", [])
+        manifest.end("c", Outcome(2, "c", "failed", "c: broken"), "f1")
+    found = read_manifests(tmp_path)
+    assert found["a"]["state"] == "done" and found["a"]["fingerprint"] == "f1"
+    assert found["b"] == {
+        "format": "diffconsole.manifest", "work": "b", "state": "begun",
+        "roles": ["preset", "audio"],
+    }  # fmt: skip
+    assert found["c"]["failure"] == "c: broken"
+    with Manifest(tmp_path) as manifest:
+        manifest.begin("a", ["preset"])
+    again = read_manifests(tmp_path)["a"]
+    assert again["state"] == "begun" and again["outputs"] == found["a"]["outputs"]
+    with Manifest(tmp_path) as manifest:
+        manifest.end("a", outcome("kept"), "f1")
+    assert read_manifests(tmp_path)["a"]["state"] == "done"
+
+
+def test_a_torn_line_costs_itself_alone(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        manifest.end("a", outcome("done"), "f")
+        manifest.end("b", outcome("done"), "f")
+    path = tmp_path / f"{NAME}.jsonl"
+    whole = path.read_bytes()
+    for cut in range(len(whole) - 2, len(whole) // 2, -37):
+        path.write_bytes(whole[:cut])
+        assert set(read_manifests(tmp_path)) == {"a"}
+        with Manifest(tmp_path) as manifest:
+            manifest.end("c", outcome("done"), "f")
+        assert set(read_manifests(tmp_path)) == {"a", "c"}
+
+
+def test_what_is_no_line_of_ours_is_left_out(tmp_path):
+    good = {"format": "diffconsole.manifest", "work": "a", "state": "done"}
+    lines = [
+        b"[" * 100_000, b"\xff\xfe", b"{}", b"null", b"x" * 3_000_000,
+        json.dumps({**good, "state": "odd"}).encode(), json.dumps({**good, "work": 3}).encode(),
+        json.dumps({**good, "outputs": {"preset": 1}}).encode(),
+        json.dumps({**good, "roles": [1]}).encode(),
+    ]  # fmt: skip
+    (tmp_path / f"{NAME}.2-of-3.jsonl").write_bytes(b"\n".join([*lines, json.dumps(good).encode()]))
+    assert read_manifests(tmp_path) == {"a": good}
+
+
+def test_keys_are_places_in_the_folder_and_survive_its_move(tmp_path):
+    keys = [
+        work_key({"preset": str(root / "d" / "x.json")}, {}, root)
+        for root in (tmp_path / "here", tmp_path / "there")
+    ]
+    assert keys[0] == keys[1]
+    long = [work_key({"p": str(tmp_path / ("é" * 2000 + end))}, {}, tmp_path) for end in "ab"]
+    assert long[0] != long[1] and max(map(len, long)) < 1200
+
+
+def test_data_travels_as_json():
+    work = Work(3, "na\udcffme\n", {"raw": "a\udcff"}, {"o": "b"}, True, {"x": 1}, {"y": [1.5]})
+    assert Work.from_json(work.to_json()) == work
+    assert b"\n" not in work.to_json().encode("ascii")
+    task = Task("apply", {"preset": None}, "f")
+    assert Task.from_json(task.to_json()) == task
+    ended = outcome("done", notices=("one", "two"), row={"a": 1.0}, seconds=0.5)
+    assert Outcome.from_json(ended.to_json()) == ended
+
+
+def test_fingerprints_and_digests(tmp_path: Path):
+    model = tmp_path / "model.json"
+    model.write_text("one")
+    first = task_of("process", {"audio": {"amount": 1.0}, "table": True, "model": "a"}, [model])
+    same = task_of("process", {"audio": {"amount": 1.0}, "model": "b"}, [model])
+    assert first.fingerprint == same.fingerprint
+    other = task_of("process", {"audio": {"amount": 0.5}}, [model])
+    model.write_text("two")
+    retrained = task_of("process", {"audio": {"amount": 1.0}, "model": "a"}, [model])
+    assert len({first.fingerprint, other.fingerprint, retrained.fingerprint}) == 3
+    assert digest_of(tmp_path / "gone") is None
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").write_text("x")
+    before = digest_of(folder)
+    (folder / "a").rename(folder / "b")
+    assert digest_of(folder) != before
