@@ -17,6 +17,7 @@ from typing import Any
 
 from ... import __version__
 from ...errors import explained
+from .processes import THREADS
 from .registry import Runner, prepare
 from .storage import run_stored
 from .work import Task, Work
@@ -24,11 +25,6 @@ from .work import Task, Work
 __all__ = ["DATE", "work_on_node"]
 
 DATE = "SOURCE_DATE_EPOCH"
-
-THREADS = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
 
 
 def work_on_node(

@@ -10,24 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...kernels.arrays import Numbers
+from ...kernels.arrays import Numbers, as_array, as_tensor, is_array
 from ...kernels.shapes import fast_length, transform_length
+from ...kernels.transforms import to_samples, to_spectrum
 from ..call import Call
 from . import process as room
 from .convolution import LONGEST_SINGLE
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["keep_rooms", "through_kept_room"]
 
 MOST_KEPT = 4
 
-_kept: ContextVar[dict[tuple[object, ...], Tensor] | None] = ContextVar(
+_kept: ContextVar[dict[tuple[object, ...], np.ndarray] | None] = ContextVar(
     "rooms that are kept", default=None
 )
 
@@ -42,41 +39,44 @@ def keep_rooms() -> Iterator[None]:
         _kept.reset(token)
 
 
-def through_kept_room(audio: Numbers, call: Call) -> Tensor | None:
+def through_kept_room(audio: Numbers, call: Call) -> Numbers | None:
     """Return the reverb's return, or None where no rooms are kept or none can be.
 
-    That is outside of :func:`keep_rooms`, with gradients, for a batch, on a GPU, for arrays, and
+    That is outside of :func:`keep_rooms`, where gradients are possible, for a batch, on a GPU, and
     for signals that are convolved in blocks.
     """
     rooms = _kept.get()
-    if rooms is None or isinstance(audio, np.ndarray):
-        return None
-    import torch
-
-    if torch.is_grad_enabled() or audio.device.type != "cpu" or len(audio) != 1:
+    if rooms is None or len(audio) != 1 or not _runs_on_arrays(audio, call):
         return None
     settings = tuple(float(value) for value in call.settings.values())
-    key = (audio.shape, audio.dtype, call.sample_rate, call.seed, call.seconds, *settings)
-    samples = audio.shape[-1]
+    sound = as_array(audio)
+    key = (sound.shape, sound.dtype, call.sample_rate, call.seed, call.seconds, *settings)
+    samples = sound.shape[-1]
     spectrum = rooms.pop(key, None)
     if spectrum is None:
         response = room.send_response(
-            audio, call.sample_rate, **call.settings, seed=call.seed, seconds=call.seconds
+            sound, call.sample_rate, **as_array(call.settings), seed=call.seed, seconds=call.seconds
         )[..., :samples]
         reach = samples + response.shape[-1] - 1
         if fast_length(reach) > LONGEST_SINGLE:
             return None
-        spectrum = _transform(response, transform_length(reach, audio.device))
+        spectrum = to_spectrum(response, transform_length(reach, None))
         while len(rooms) >= MOST_KEPT:
             rooms.pop(next(iter(rooms)))
     # The last one that was used is dropped last.
     rooms[key] = spectrum
     length = 2 * (spectrum.shape[-1] - 1)
-    sound = torch.fft.irfft(spectrum * _transform(room.send(audio), length), length)
-    return sound[..., :samples].contiguous()
+    wet = to_samples(spectrum * to_spectrum(room.send(sound), length), length)[..., :samples]
+    wet = np.ascontiguousarray(wet)
+    return wet if is_array(audio) else as_tensor(wet)
 
 
-def _transform(rows: Tensor, length: int) -> Tensor:
+def _runs_on_arrays(audio: Numbers, call: Call) -> bool:
+    """Return whether :func:`.process.reverb` would run on arrays, and surely without gradients."""
+    if is_array(audio):
+        return True
     import torch
 
-    return torch.fft.rfft(torch.nn.functional.pad(rows, (0, length - rows.shape[-1])))
+    from ...kernels.operators import is_plain
+
+    return not torch.is_grad_enabled() and is_plain(audio, *call.settings.values())
