@@ -94,6 +94,18 @@ def test_options_in_running_text_exist():
         "--index-url",
         "--strict",
         "--dist",
+        # torchrun's and Slurm's.
+        "--nnodes",
+        "--rdzv-backend",
+        "--rdzv-endpoint",
+        "--rdzv-id",
+        "--nodes",
+        "--ntasks-per-node",
+        "--gpus-per-node",
+        "--cpus-per-task",
+        "--requeue",
+        # That of the tool that writes shards.
+        "--megabytes",
     }
     waiting: list[click.Command] = [main]
     while waiting:
