@@ -101,6 +101,16 @@ def test_options_in_running_text_exist():
         "--requeue",
         # Of ray start.
         "--head",
+        # torchrun's and Slurm's.
+        "--nnodes",
+        "--rdzv-backend",
+        "--rdzv-endpoint",
+        "--rdzv-id",
+        "--nodes",
+        "--ntasks-per-node",
+        "--gpus-per-node",
+        # That of the tool that writes shards.
+        "--megabytes",
     }
     waiting: list[click.Command] = [main]
     while waiting:

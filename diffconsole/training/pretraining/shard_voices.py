@@ -1,6 +1,6 @@
 """Voices for pretraining out of shards: a few clips in memory, which move on with the examples.
 
-The clips of all shards, the shards in an order that is drawn anew for each pass, are divided into
+The clips of all shards, the shards in an order that is drawn for each pass, are divided into
 tracks of equal length, each read from its beginning to its end. A stream has :data:`TRACKS` of
 them; example number k of a stream draws from a window of :data:`WINDOW` clips, those from number
 :data:`STEP`·k on, taken from its tracks in turn. The steps of a run take turns among the streams.

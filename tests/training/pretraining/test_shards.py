@@ -303,15 +303,15 @@ def test_who_is_held_out_is_in_no_example(folder: Path) -> None:
 
 
 def test_processes_read_the_table_together(table: ShardTable) -> None:
-    class Told(Workers):
+    class Joined(Workers):
         def gather(self, value: Any) -> list[Any]:
             parts.append(value)
             return parts if len(parts) == 2 else [value]
 
     parts: list[Any] = []
     with pytest.raises(KeyError):
-        read_table(table.names, Told(0, 2))
-    assert read_table(table.names, Told(1, 2)).digest() == table.digest()
+        read_table(table.names, Joined(0, 2))
+    assert read_table(table.names, Joined(1, 2)).digest() == table.digest()
 
 
 @pytest.mark.slow
