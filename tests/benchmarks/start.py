@@ -29,7 +29,7 @@ from tests.commands import write_take
 HERE = Path(__file__).parents[2]
 SECONDS = 10.0
 COMMANDS = {
-    "--help": ("--help",),
+    "help": ("--help",),
     "presets list": ("presets", "list"),
     "apply": ("apply", "{take}", "lead_vocal_pop", "-o", "{out}.wav", "--force", "-q"),
     "apply, no reverb": ("apply", "{take}", "dry_controlled", "-o", "{out}.wav", "--force", "-q"),
@@ -37,7 +37,7 @@ COMMANDS = {
     "plot": ("plot", "lead_vocal_pop", "-o", "{out}.png", "--force", "-q"),
     "process": ("process", "{take}", "-o", "{out}_all", "--force", "-q"),
 }
-BARS = {"--help": 0.1, "apply": 1.2, "apply, no reverb": 1.2, "process": 3.0}
+BARS = {"help": 0.1, "apply": 1.2, "apply, no reverb": 1.2, "process": 3.0}
 """Seconds on two cores."""
 
 
