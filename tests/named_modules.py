@@ -114,6 +114,7 @@ REASONS: dict[str, str] = {
     "training/matching/postprocess.py": "in which order modules and bands are tried without",
     "training/pretraining/processed.py": "ranges by which a processed vocal is undone",
     "training/pretraining/simulate.py": "how an engineer's strip is drawn and undone",
+    "training/pretraining/undone.py": "what lies before the EQ is undone in the raw vocal itself",
     "training/pretraining/strips.py": "the level of DiffVox's reverb counts as its wet level",
     "training/pretraining/style_pairs.py":
         "the finished vocal of an example has no input gain and no pan",

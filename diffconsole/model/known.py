@@ -17,7 +17,7 @@ from .switches import RULES
 __all__ = ["Known"]
 
 LONGEST_LIST = 200
-LEAST_LIKELY = 0.7
+LEAST_LIKELY = 0.8
 """From which probability a later module is on: to do without one that is needed costs less than to
 have one that is not."""
 
@@ -71,7 +71,7 @@ class Known:
 
         Of a module that an engineer uses on some voices only, as a de-esser, the mean m of what is
         right lies between off and on, and would do a little to every voice. Where it is on with a
-        probability p of at least 0.7, the setting that is 0 where it is off has the mean of the
+        probability p of at least 0.8, the setting that is 0 where it is off has the mean of the
         others, ``m/p``.
 
         Parameters

@@ -217,7 +217,7 @@ def _modules(info: Mapping[str, Any]) -> str:
     text = (
         f"**{_titles(record['figures'])}** were learnt on {record['trained']} from "
         f"{run['module_examples']} simulated raw vocals, the rest of the model as it is. A module "
-        "that is on with a probability below 0.7 is left off. On the validation speakers:"
+        "that is on with a probability below 0.8 is left off. On the validation speakers:"
     )
     lines = ["| | decided right whether it is on | always the same | errors where it is on |"]
     lines += ["|---|---|---|---|"]

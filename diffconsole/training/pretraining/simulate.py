@@ -30,8 +30,9 @@ from ...console import Console, equalizer
 from ...errors import AudioError
 from ...model.predictor import REFERENCE_LUFS
 from ...strip.later import LATER
-from ...strip.parameters import BY_KEY, CHAIN, MODULES, PARAMETERS
+from ...strip.parameters import BY_KEY, PARAMETERS
 from .strips import Strips
+from .undone import is_before_eq, undone
 
 __all__ = [
     "Example",
@@ -277,7 +278,9 @@ def simulate(
     wet_rank = float(rng.uniform() ** (1.0 + 1.5 * audible_room))
     settings = strips.strip(fitted, wet_rank)
 
-    finished, behind = undone(finished, [m for m in modules if not _is_before_eq(m)], own)
+    finished, behind = undone(
+        finished, SAMPLE_RATE, [m for m in modules if not is_before_eq(m)], own
+    )
     raw = finished * _ride(len(finished), 8.0 * strips.share * ranks["comp_ratio"], rng)
     raw = _undo_eq(raw, settings)
     if rooms and room_rank > DRY_SHARE:
@@ -285,41 +288,8 @@ def simulate(
         raw = raw + scipy.signal.oaconvolve(raw, room)[: len(raw)]
     raw = levelled(raw) + _noise(len(raw), settings, ranks, rng)
     settings["output_gain.gain_db"] = _closing_gain_db(raw, settings)
-    raw, before = undone(raw, [m for m in modules if _is_before_eq(m)], own)
+    raw, before = undone(raw, SAMPLE_RATE, [m for m in modules if is_before_eq(m)], own)
     return Example(raw, {**settings, **behind, **before}, frozenset(modules))
-
-
-def undone(
-    voice: np.ndarray, modules: Sequence[str], rng: np.random.Generator
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Undo modules by their own code, the last of the chain first.
-
-    Parameters
-    ----------
-    voice : ndarray
-        ``(samples,)`` float32 at 44.1 kHz and −18 LUFS.
-    modules : sequence of str
-        Their keys.
-    rng : Generator
-        The source of every random choice.
-
-    Returns
-    -------
-    voice : ndarray
-        ``(samples,)`` float32.
-    settings : dict of str to float
-        Of the modules, by key.
-    """
-    settings: dict[str, float] = {}
-    for module in reversed(CHAIN):
-        if module.key in modules:
-            voice, own = module.code().undo(voice, SAMPLE_RATE, rng)
-            settings |= {f"{module.key}.{name}": value for name, value in own.items()}
-    return voice, settings
-
-
-def _is_before_eq(module: str) -> bool:
-    return MODULES.index(module) < MODULES.index("eq")
 
 
 def levelled(mono: np.ndarray) -> np.ndarray:
