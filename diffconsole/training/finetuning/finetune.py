@@ -126,7 +126,9 @@ def finetune(
         The folder holds the checkpoint of another run.
     """
     # The labels are without them: how they follow the voice cannot be learnt from these pairs.
-    model.forget(model.known.without_untrained())
+    known = model.known.without_untrained()
+    if known.unknown != model.known.unknown:
+        model.forget(known)
     model.to(device)
     # The number of threads, stated or not, changes the last digits of matrix products: a run that
     # labels its pairs says it, one that resumes later would not.

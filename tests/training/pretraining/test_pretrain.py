@@ -19,6 +19,7 @@ from diffconsole.strip.anchor import anchor_settings
 from diffconsole.strip.later import FIRST_PARAMETERS
 from diffconsole.strip.parameters import PARAMETERS
 from diffconsole.training.pretraining import pretrain as pretraining
+from diffconsole.training.pretraining import training_run
 from diffconsole.training.pretraining.examples import POOL, Example, Pool, Schedule
 from diffconsole.training.pretraining.pretrain import (
     CHECKPOINT,
@@ -50,7 +51,7 @@ def quick_runs() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pool, "batch", batch)
-        patch.setattr(pretraining, "time", SimpleNamespace(monotonic=monotonic))
+        patch.setattr(training_run, "time", SimpleNamespace(monotonic=monotonic))
         # Of eight seconds each the simulated strips take longer than the training.
         short = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
         patch.setattr(pretraining, "fit_model_statistics", short)
@@ -68,7 +69,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> PretrainOptions:
         minutes=6.0 / 60.0,
         batch=3,
         style_strips=5,
-        module_examples=12,
+        module_examples=0,
     )
 
 
