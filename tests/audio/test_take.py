@@ -36,7 +36,7 @@ def sung(clips: list[np.ndarray]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def model() -> Predictor:
     """Untrained, with settings that differ much between voices."""
-    model = small_model(3)
+    model = small_model(1)
     model.head.mean.weight.data.mul_(4.0)
     model.head.voice.weight.data.normal_(0.0, 0.05)
     return model

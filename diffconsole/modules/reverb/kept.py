@@ -45,8 +45,11 @@ def through_kept_room(audio: Numbers, call: Call) -> Numbers | None:
     That is outside of :func:`keep_rooms`, where gradients are possible, for a batch, on a GPU, and
     for signals that are convolved in blocks.
     """
+    # First: a compiled graph of PyTorch cannot ask a context variable.
+    if not _runs_on_arrays(audio, call):
+        return None
     rooms = _kept.get()
-    if rooms is None or len(audio) != 1 or not _runs_on_arrays(audio, call):
+    if rooms is None or len(audio) != 1:
         return None
     settings = tuple(float(value) for value in call.settings.values())
     sound = as_array(audio)
@@ -79,4 +82,6 @@ def _runs_on_arrays(audio: Numbers, call: Call) -> bool:
 
     from ...kernels.operators import is_plain
 
-    return not torch.is_grad_enabled() and is_plain(audio, *call.settings.values())
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    return is_plain(audio, *call.settings.values())
