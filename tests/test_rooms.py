@@ -26,7 +26,7 @@ ROWS = {("modules", "row.py"), ("modules", "words.py")}
 
 # Within training: the search serves both kinds of training, fine-tuning starts from pretraining.
 TRAINING = (
-    ("by_key", "checkpoint", "distributed", "interrupts", "log"),
+    ("by_key", "checkpoint", "distributed", "global_batch", "interrupts", "log"),
     ("matching",), ("pretraining",), ("finetuning",),
 )  # fmt: skip
 
