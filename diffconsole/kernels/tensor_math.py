@@ -110,7 +110,7 @@ def beside(values: Tensor, audio: Tensor) -> Tensor:
 
 def cast(values: Tensor, like: Tensor) -> Tensor:
     """Return numbers in the type of a tensor, on its device."""
-    return values.to(like)
+    return values.to(like.dtype) if values.device == like.device else values.to(like)
 
 
 def copied(values: Tensor) -> Tensor:
