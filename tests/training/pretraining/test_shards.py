@@ -317,7 +317,13 @@ def test_processes_read_the_table_together(table: ShardTable) -> None:
 @pytest.mark.slow
 def test_a_run_on_shards_resumes_and_ends(folder: Path, tmp_path: Path) -> None:
     options = PretrainOptions(
-        str(folder), held_out=("p01",), batch=6, steps=3, style_strips=0, streams=2
+        str(folder),
+        held_out=("p01",),
+        batch=6,
+        steps=3,
+        style_strips=0,
+        module_examples=0,
+        streams=2,
     )
 
     def run(where: Path, stop: int = 0) -> list[float]:
