@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "archive_options", "folder_option_is_no_file", "run_archive"]
 
 MOST_JOBS = 1024
+MOST_NOTICES = 1000
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def run_archive(
 
     for line in problems:
         _fail(report, line)
-    summary = Summary(len(planned.works))
+    summary, notes = Summary(len(planned.works)), _Notes(report)
     keep = report.as_json or text is not None
     kept: list[Outcome] = []
     part = "" if archive.shard is None else archive.shard.replace("/", "-of-")
@@ -209,7 +210,7 @@ def run_archive(
         outcomes = run(task, planned, archive.executor, part, _Shown(summary, update))
         try:
             for outcome in stack.enter_context(closing(outcomes)):
-                _report_one(report, outcome, table)
+                _report_one(report, outcome, table, notes)
                 if keep:
                     kept.append(outcome)
         except KeyboardInterrupt:
@@ -220,6 +221,7 @@ def run_archive(
             ) from None
         if table is not None:
             table.write(replace=force or archive.resume)
+    notes.close()
     data: dict[str, Any] = {
         "files": [_data(outcome) for outcome in kept if outcome.state != "failed"],
         "failed": report.failed,
@@ -251,10 +253,36 @@ class _Shown:
         self.update(summary.ended / summary.total, note + failed)
 
 
-def _report_one(report: Report, outcome: Outcome, table: Table | None) -> None:
+class _Notes:
+    """Notices of an archive: the same words once, with the first file that has them."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.counts: dict[str, int] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        for notice in outcome.notices:
+            if notice in self.counts:
+                self.counts[notice] += 1
+                continue
+            # Notices that name their file are all different: the list would grow with the archive.
+            if len(self.counts) < MOST_NOTICES:
+                self.counts[notice] = 1
+            paths = (str(file["path"]) for file in outcome.inputs.values())
+            named = any(name in notice for name in (outcome.name, *paths))
+            self.report.say(f"Note: {notice if named else f'{outcome.name}: {notice}'}")
+
+    def close(self) -> None:
+        """Say how many more files have them."""
+        for notice, count in self.counts.items():
+            if count > 1:
+                self.report.say(f"Note: {count - 1} more like this: {notice}")
+
+
+def _report_one(report: Report, outcome: Outcome, table: Table | None, notes: _Notes) -> None:
     if outcome.failure:
         _fail(report, outcome.failure)
-    report.say(*(f"Note: {notice}" for notice in outcome.notices))
+    notes.add(outcome)
     if table is not None:
         first: dict[str, Any] = {
             "name": outcome.name, "state": outcome.state, "failure": outcome.failure or None,

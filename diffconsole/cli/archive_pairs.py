@@ -12,7 +12,7 @@ import click
 from .archive import Archive, run_archive
 from .archive_takes import model_of
 from .common import Report, one_line
-from .pair_options import find_files, progress_bars, try_pair
+from .pair_options import find_files, progress_bars
 
 if TYPE_CHECKING:
     from ..jobs.many import Outcome, Work
@@ -123,7 +123,7 @@ def evaluate_many(
     files = files_of_model(default_model() if model is None else model)
     _check_results(archive, works, files, False, options)
     with progress_bars(report) as progress:
-        fixed = choose_factory_preset(_some(found, report), progress)
+        fixed = choose_factory_preset(_some(found), progress)
     options["fixed"] = {"name": fixed.name, "preset": fixed.preset.to_json()}
     with tempfile.TemporaryDirectory(prefix="diffconsole-") as temporary:
         folder = Path(temporary) if archive.results is None else archive.results.parent
@@ -137,15 +137,23 @@ def evaluate_many(
         )  # fmt: skip
 
 
-def _some(found: Sequence[Placed], report: Report) -> list[Pair]:
+def _some(found: Sequence[Placed]) -> list[Pair]:
     """The pairs that the fixed preset is chosen by: spread evenly, as without processes."""
     from ..audio.windows import spread_evenly
-    from ..errors import PairError
+    from ..errors import AudioError, PairError
+    from ..pairs import load_pair
     from ..pairs.evaluation import MOST_FOR_CHOICE, shortened
 
-    some = [try_pair(found[i][1]) for i in spread_evenly(len(found), MOST_FOR_CHOICE)]
-    usable = [shortened(pair) for pair in some if pair is not None]
+    usable, refused = [], []
+    for place in spread_evenly(len(found), MOST_FOR_CHOICE):
+        try:
+            usable.append(shortened(load_pair(found[place][1])))
+        except (AudioError, PairError) as error:
+            # Its own work says so, too.
+            refused.append(str(error))
     if not usable:
+        for line in refused:
+            click.echo(f"Refused: {one_line(line)}", err=True)
         raise PairError("no usable pair is left; see the lines above")
     return usable
 

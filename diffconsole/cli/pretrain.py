@@ -105,7 +105,7 @@ class VoicesName(click.ParamType):
 @click.option(
     "--module-examples", type=click.IntRange(min=0), default=1200, show_default=True,
     help="Simulated raw vocals by which modules that came after version 1.0 of the preset format "
-    "are learnt in the end; 0: the model leaves them off.",
+    "are learnt in the end, at least 8; 0: the model leaves them off.",
 )  # fmt: skip
 @click.option(
     "--only-modules", is_flag=True,

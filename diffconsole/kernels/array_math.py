@@ -63,7 +63,22 @@ magnitude = np.abs
 log10 = np.log10
 
 
-def _each(function: Callable[[float], float]) -> Callable[[Any], Array]:
+def _unbounded(function: Callable[..., float], by_numpy: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of the C library return ∞ or NaN, as tensors do, where Python's raises."""
+
+    def apply(*values: float) -> Any:
+        try:
+            return function(*values)
+        except (OverflowError, ValueError):
+            with np.errstate(all="ignore"):
+                return by_numpy(*(np.float64(value) for value in values))
+
+    return apply
+
+
+def _each(name: str) -> Callable[[Any], Array]:
+    function = _unbounded(getattr(math, name), getattr(np, name))
+
     def apply(values: Any) -> Array:
         values = np.asarray(values)
         kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
@@ -72,8 +87,9 @@ def _each(function: Callable[[float], float]) -> Callable[[Any], Array]:
     return apply
 
 
-exp, expm1, sin, cos = _each(math.exp), _each(math.expm1), _each(math.sin), _each(math.cos)
-tan, tanh = _each(math.tan), _each(math.tanh)
+exp, expm1, sin, cos = _each("exp"), _each("expm1"), _each("sin"), _each("cos")
+tan, tanh = _each("tan"), _each("tanh")
+_power = _unbounded(math.pow, np.power)
 
 
 def power(base: Any, exponents: Any) -> Array:
@@ -82,7 +98,7 @@ def power(base: Any, exponents: Any) -> Array:
         np.asarray(base, np.float64), np.asarray(exponents, np.float64)
     )
     pairs = zip(base.flat, exponents.flat, strict=True)
-    return np.array([math.pow(b, e) for b, e in pairs], np.float64).reshape(base.shape)
+    return np.array([_power(b, e) for b, e in pairs], np.float64).reshape(base.shape)
 
 
 def amplitude(level_db: Any) -> Array:

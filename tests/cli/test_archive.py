@@ -220,6 +220,18 @@ def test_export_many(archive, tmp_path):
     assert again.exit_code == 0 and "kept    2" in again.stdout
 
 
+def test_the_same_note_of_many_files_is_a_line(tmp_path):
+    presets = [tmp_path / f"{name}.preset.json" for name in "abc"]
+    for path in presets:
+        factory_presets()["lead_vocal_pop"].write(path)
+    result = done("export", *presets, "--to", "equalizerapo", "-o", tmp_path / "filters")
+    notes = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
+    first = [line for line in notes if line.startswith(f"Note: {presets[0]}: ")]
+    assert first and not any(str(path) in line for line in notes for path in presets[1:])
+    more = [line.replace(f"{presets[0]}", "2 more like this") for line in first]
+    assert notes == first + more
+
+
 def write_pairs(tmp_path: Path) -> tuple[Path, Path]:
     for seed, place in enumerate((".", "deep")):
         for name in ("raw", "mixed"):
@@ -252,6 +264,7 @@ def test_match_and_evaluate_trees_of_pairs(tmp_path, model, monkeypatch):
     result = call(*command, "--json")
     rows = json.loads(result.stdout)["files"]
     assert result.exit_code == 1 and [row["pair"] for row in rows] == ["s0", "deep/s1"]
+    assert result.stderr.count("broken.wav") == 1
     with open(table, newline="", encoding="utf-8") as file:
         found = {row["name"]: row for row in csv.DictReader(file)}
     for row in rows:

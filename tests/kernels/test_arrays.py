@@ -95,6 +95,14 @@ def test_which_way_a_function_goes():
     assert seen[-1]
 
 
+@pytest.mark.parametrize("name", ["amplitude", "cos", "exp", "expm1", "sin", "tan", "tanh"])
+def test_what_is_out_of_range_gives_what_tensors_give(name):
+    values = np.array([1e5, -1e5, np.inf, -np.inf, np.nan]) * (1.0 if name != "amplitude" else 20.0)
+    found = getattr(array_math, name)(values)
+    wanted = getattr(tensor_math, name)(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 @pytest.mark.parametrize("length", [2048, 3000, 2 * 7 * 97])
 @pytest.mark.parametrize(("dtype", "error"), [(np.float32, 2e-6), (np.float64, 1e-13)])
 def test_transforms(length, dtype, error):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -55,13 +56,17 @@ def read_manifests(folder: Path) -> dict[str, dict[str, Any]]:
     Raises
     ------
     OutputError
-        A manifest is larger than any archive makes it.
+        What has a manifest's name is no ordinary file, cannot be read, or is larger than any
+        archive makes it.
     """
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob(f"{NAME}*{ENDING}"), key=_age):
+    paths = list(folder.glob(f"{NAME}*{ENDING}"))
+    for path in paths:
+        _check_ordinary(path)
+    for path in sorted(paths, key=_age):
         if path.stat().st_size > MOST_BYTES:
             raise OutputError(f"{path}: is larger than 4 GB and no manifest; move it away")
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             while line := file.readline(LONGEST_LINE):
                 record = _read(line)
                 if record is not None:
@@ -94,6 +99,7 @@ class Manifest:
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Manifest:
+        _check_ordinary(self.path)
         try:
             # Unbuffered: one write, one line, at the end of the file whoever else writes to it.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
@@ -145,6 +151,21 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 def _short(file: Mapping[str, Any]) -> dict[str, Any]:
     return {"bytes": file["bytes"], "sha256": file["sha256"]}
+
+
+def _check_ordinary(path: Path) -> None:
+    """Refuse a link, which may lead out of the folder, a folder, or a pipe that never ends."""
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OutputError(f"{path}: is no ordinary file, as a manifest is; move it away")
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be read ({error.strerror or error}); mend its permissions"
+        ) from None
 
 
 def _age(path: Path) -> tuple[int, str]:

@@ -43,7 +43,7 @@ from .examples import Stream
 from .material import Material, load_material
 from .module_rows import learn_modules, learnable_modules
 from .pretrain_model import PretrainModel, ValidationSet, make_validation_set, means_of, validate
-from .pretrain_options import PretrainOptions, recorded
+from .pretrain_options import LEAST_MODULE_EXAMPLES, PretrainOptions, recorded
 from .simulate import Example as Raw
 from .simulate import Voices, simulate
 from .starting_model import mean_with, starting_model, take_over
@@ -122,8 +122,8 @@ def pretrain(
     ModelError
         A speaker to hold out is not there, none is left to train on, the model to start from is
         of another kind or was trained on a speaker that is held out here, the folder holds the
-        checkpoint of a run with other data or options, or there are more processes than examples
-        in a batch.
+        checkpoint of a run with other data or options, there are more processes than examples
+        in a batch, or too few examples to learn a module.
     AudioError
         The voices or rooms cannot be read.
     """
@@ -132,6 +132,11 @@ def pretrain(
         raise ModelError("a mean with the start needs a start; name the model to start from")
     if options.steps == 0 and options.start_from is None:
         raise ModelError("0 steps leave weights of chance; name the model to start from")
+    if 0 < options.module_examples < LEAST_MODULE_EXAMPLES:
+        raise ModelError(
+            f"{options.module_examples} simulated vocals teach no module; give some hundreds, "
+            f"{LEAST_MODULE_EXAMPLES} at least"
+        )
     if options.only_modules:
         return add_modules(options, folder, report, trust_checkpoint, processes)
     start = None if options.start_from is None else starting_model(options, trust_checkpoint)

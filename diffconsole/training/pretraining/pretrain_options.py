@@ -12,7 +12,7 @@ from .anchoring import ANCHOR_SHARE
 
 __all__ = ["PretrainOptions", "identity_of", "recorded", "with_present_names"]
 
-MODULE_EXAMPLES = 1200
+MODULE_EXAMPLES, LEAST_MODULE_EXAMPLES = 1200, 8
 APART = ("minutes", "style_strips", "module_examples", "only_modules")
 """Options on which the training does not depend."""
 
@@ -76,7 +76,8 @@ class PretrainOptions:
         the number of processes. More processes than streams read the same shards.
     module_examples : int
         Simulated raw vocals by which modules that came after version 1.0 are learnt in the end
-        (:mod:`.module_rows`); with 0 the model does not know them.
+        (:mod:`.module_rows`), :data:`LEAST_MODULE_EXAMPLES` at least; with 0 the model does not
+        know them.
     only_modules : bool
         Whether the model to start from stays as it is and learns these modules alone.
     """

@@ -22,7 +22,7 @@ import click
 import numpy as np
 
 from ...audio.endings import FOREIGN_SUFFIXES
-from ...errors import AudioError, DiffconsoleError, OutputError
+from ...errors import AudioError, DiffconsoleError, OutputError, SettingsError
 from ...files import atomic_path, results_folder
 from ...progress import bar
 from .card import MANIFEST
@@ -65,9 +65,13 @@ def write_shards(
     ------
     AudioError
         No clips there, or one that no shard can hold.
+    SettingsError
+        No size above 0.
     OutputError
         The folder holds shards, or they cannot be written.
     """
+    if not megabytes > 0.0:
+        raise SettingsError(f"--megabytes {megabytes:g}: give the size of a shard, above 0")
     if not voices.is_dir():
         raise AudioError(f"{voices}: not a folder; give one with a folder of clips per speaker")
     people = sorted(p for p in voices.iterdir() if p.is_dir())

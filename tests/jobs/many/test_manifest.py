@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import pytest
+
+from diffconsole.errors import OutputError
 from diffconsole.jobs.many import Outcome, Task, Work
 from diffconsole.jobs.many.earlier import digest_of
 from diffconsole.jobs.many.fingerprint import task_of
@@ -64,6 +68,26 @@ def test_what_is_no_line_of_ours_is_left_out(tmp_path):
     ]  # fmt: skip
     (tmp_path / f"{NAME}.2-of-3.jsonl").write_bytes(b"\n".join([*lines, json.dumps(good).encode()]))
     assert read_manifests(tmp_path) == {"a": good}
+
+
+@pytest.mark.parametrize("kind", ["link", "lost link", "folder", "pipe"])
+def test_what_is_no_file_is_refused_and_no_link_is_followed(tmp_path, kind):
+    folder, outside = tmp_path / "results", tmp_path / "outside"
+    folder.mkdir()
+    path = folder / f"{NAME}.jsonl"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(outside)
+    if kind == "link":
+        outside.write_text("mine")
+    with pytest.raises(OutputError, match="no ordinary file"):
+        read_manifests(folder)
+    with pytest.raises(OutputError, match="no ordinary file"), Manifest(folder):
+        pass
+    assert not outside.exists() or outside.read_text() == "mine"
 
 
 def test_keys_are_places_in_the_folder_and_survive_its_move(tmp_path):

@@ -159,6 +159,7 @@ def test_the_shipped_model_learns_them_alone(tmp_path: Path):
     [
         ({"start_from": None}, "name the model to start from"),
         ({"module_examples": 0}, "give some hundreds"),
+        ({"module_examples": 7}, "8 at least"),
     ],
 )
 def test_what_cannot_be_done_is_refused(changes, words, tmp_path):

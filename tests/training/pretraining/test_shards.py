@@ -120,6 +120,10 @@ def test_the_command(
     assert "1 shards" in capsys.readouterr().out
     assert main() == 1
     assert capsys.readouterr().err.count("Error:") == 1
+    for size in ("0", "-1", "nan"):
+        monkeypatch.setattr("sys.argv", [*words[:3], str(tmp_path / "none"), "--megabytes", size])
+        assert main() == 1
+        assert "above 0" in capsys.readouterr().err
 
 
 def test_each_pass_has_every_clip_once(table: ShardTable) -> None:
