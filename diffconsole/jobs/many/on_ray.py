@@ -7,6 +7,7 @@ try may have written must be replaced by the second, which Ray does not know.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections import deque
@@ -165,7 +166,7 @@ def _joined(address: str) -> Iterator[Any]:
         yield ray
         return
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise SettingsError(
             f"--ray {address}: no cluster there ({_short(error)}); start one by: ray start --head"
