@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ MOST_TRIES = {"crash": 3, "node": 6}
 
 REFRESH_SECONDS = 5.0
 POLL_SECONDS = 0.5
+REACH_SECONDS = 10.0
 STOP_SECONDS = 15.0
 LARGEST_MODEL_BYTES = 1 << 34
 
@@ -166,8 +168,9 @@ def _joined(address: str) -> Iterator[Any]:
         yield ray
         return
     try:
+        _check_reached(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OverflowError, OSError) as error:
         raise SettingsError(
             f"--ray {address}: no cluster there ({_short(error)}); start one by: ray start --head"
         ) from None
@@ -182,6 +185,14 @@ def _joined(address: str) -> Iterator[Any]:
         ray.shutdown()
         if printed is not None:
             worker.print_to_stdstream = printed
+
+
+def _check_reached(address: str) -> None:
+    """Raise where nobody answers at ``HOST:PORT``: Ray itself tries for a quarter of an hour."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS):
+            pass
 
 
 def _files_of(task: Task) -> Mapping[str, Mapping[str, bytes]]:

@@ -170,3 +170,13 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SettingsError, match=r"pip install 'diffconsole\[ray\]'"):
         next(OnRay("auto").run(Task("apply", {}), []))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1"])
+def test_an_address_where_nobody_answers_is_named_at_once(address, monkeypatch):
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
+    with (
+        pytest.raises(SettingsError, match="no cluster there .*ray start --head"),
+        module._joined(address),
+    ):
+        pass
