@@ -18,7 +18,7 @@ import click
 
 from ..errors import SettingsError, explained
 from ..files.signals import like_ctrl_c
-from .terminal import make_writable
+from .terminal import flushed, make_writable
 
 if TYPE_CHECKING:
     from ..model.predictor import Predictor
@@ -106,7 +106,7 @@ class Program(click.Group):
         except click.Abort:
             click.echo("Error: stopped", err=True)
             code = 1
-        raise SystemExit(code if isinstance(code, int) else 0)
+        raise SystemExit(flushed(code if isinstance(code, int) else 0))
 
 
 def _usage(error: click.UsageError) -> str:

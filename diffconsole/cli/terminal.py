@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 import unicodedata
 from contextlib import suppress
 
-__all__ = ["in_plain_words", "make_writable"]
+__all__ = ["flushed", "in_plain_words", "make_writable"]
 
 ERRORS, ASCII = "diffconsole-plain", "diffconsole-ascii"
 
@@ -51,6 +52,21 @@ def make_writable() -> None:
                 stream.reconfigure(encoding=ASCII, errors=ERRORS)
             elif not name.startswith("utf"):
                 stream.reconfigure(errors=ERRORS)
+
+
+def flushed(code: int) -> int:
+    """Write what stdout holds back, and return the exit code: 1 at least where that fails.
+
+    What cannot be written, on a full disk, Python would try again at its end, and complain in its
+    own words.
+    """
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    return code
 
 
 def _degraded(error: UnicodeError) -> tuple[str, int]:

@@ -281,7 +281,7 @@ def test_pretrain(tmp_path):
     voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "eva": 3})
     options = ("pretrain", voices, "--held-out", "ben", "--minutes", "0.05", "-o", tmp_path / "m",
                "--learning-rate", "0.002", "--style-strips", "5",
-               "--module-examples", "4")  # fmt: skip
+               "--module-examples", "8")  # fmt: skip
     result = done(*options, "--json")
     data = json.loads(result.stdout)
     assert result.stderr == ""
