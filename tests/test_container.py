@@ -117,7 +117,7 @@ def as_reader(place: Path) -> tuple[list[str], dict[str, object], dict[str, str]
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="users are POSIX's")
 def test_who_may_only_read_uses_the_loops_of_the_installation(tmp_path: Path):
-    pytest.importorskip("numba")
+    pytest.importorskip("numba", reason="loops are compiled by numba")
     place, out = installed_at(tmp_path / "site"), tmp_path / "out"
     out.mkdir()
     take = write_take(tmp_path / "take.wav", seconds=0.5)

@@ -221,8 +221,8 @@ def _slug(strip: Strip) -> str:
         or is_on(BY_KEY[m.key].section, strip.off) and not is_spare(m.key, strip[m.key])
     )  # fmt: skip
     off = sorted(switch for switch in set(strip.off) & SWITCHES if not SINCE[switch])
-    told = repr((strip.title, strip.sample_rate, strip.channels, settings, off))
-    return f"{letters or 'strip'}_{hashlib.sha256(told.encode()).hexdigest()[:6]}"
+    identity = repr((strip.title, strip.sample_rate, strip.channels, settings, off))
+    return f"{letters or 'strip'}_{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
 def _recipe(strip: Strip) -> str:

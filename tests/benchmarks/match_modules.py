@@ -157,8 +157,8 @@ def main() -> int:
         off = case.errors(preset)
         for key, value in off.items():
             errors[key].append(value)
-        told = ", ".join(f"{key} {value:.2f}" for key, value in off.items())
-        say(f"{result.name}: {result.distance:.3f} in {result.seconds:.0f} s; on {on}; {told}")
+        listed = ", ".join(f"{key} {value:.2f}" for key, value in off.items())
+        say(f"{result.name}: {result.distance:.3f} in {result.seconds:.0f} s; on {on}; {listed}")
     rows = [Row("modules", "rendered, dB", len(known), float(np.median(errors["rendered_db"])),
                 RENDERED_BAR_DB)]  # fmt: skip
     rows += [

@@ -319,7 +319,7 @@ def main() -> int:
             for b in bars
             if b.measured
         ]
-        print(json.dumps({"heard": trained_on, "rows": rows, "bars": verdicts}, indent=2))
+        print(json.dumps({"trained_on": trained_on, "rows": rows, "bars": verdicts}, indent=2))
     return int(any(bar.missed for bar in bars))
 
 

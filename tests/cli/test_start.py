@@ -12,7 +12,7 @@ from diffconsole.jobs.warmup import warm_up
 
 from ..commands import PROGRAM, done, run_program, write_take
 
-pytest.importorskip("numba")
+pytest.importorskip("numba", reason="loops are compiled by numba")
 
 RAW = object()
 

@@ -66,7 +66,7 @@ def test_decaying_noise_is_its_formula(kernel, samples):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bins", [[3, 19000, 1], [8, 19992, 4], [0, 20000, 1]])
 def test_the_two_implementations_agree(dtype, bins):
-    pytest.importorskip("numba")
+    pytest.importorskip("numba", reason="loops are compiled by numba")
     t60, batch, length, samples = decays(), 4, 40000, 17000
     bands = band_noise(RATE, samples, 0, dtype, CPU)
     spectrum, error = spectra(batch, length // 2 + 1, dtype), spectra(batch, 20001, dtype, seed=1)
@@ -121,7 +121,7 @@ def test_gradcheck_of_mix_cuts_and_pre_delay(kernel):
 
 
 def test_the_number_of_threads_changes_nothing():
-    pytest.importorskip("numba")
+    pytest.importorskip("numba", reason="loops are compiled by numba")
     cpu, cpu_color = _loops("cpu"), _loops("cpu", "color")
     bands = band_noise(RATE, 30000, 0, torch.float32, CPU)
     spectrum, by_tap = spectra(4, 20001, torch.float32), noise(4, 2, 30000).float()
@@ -149,7 +149,7 @@ def test_the_number_of_threads_changes_nothing():
 @pytest.mark.parametrize("seconds", [None, 0.25])
 def test_rooms_of_very_different_decays(dtype, seconds):
     """Each item of a batch is the room that it is alone, by either implementation."""
-    pytest.importorskip("numba")
+    pytest.importorskip("numba", reason="loops are compiled by numba")
     room = [
         values(0.0, 120.0, 3.3), values(0.1, 0.4, 0.2), values(0.1, 4.0, 1.0),
         values(0.05, 0.3, 1.5), values(20.0, 1000.0, 90.0), values(20000.0, 1000.0, 7000.0),

@@ -91,7 +91,7 @@ class Manifest:
     folder : Path
         Of the results; it must exist.
     part : str
-        What tells the file of this run from those of others at the same time, as ``"1-of-8"``.
+        What distinguishes the file of this run from those of others at the same time: ``"1-of-8"``.
     """
 
     def __init__(self, folder: Path, part: str = "") -> None:

@@ -99,7 +99,7 @@ def run_archive(
     executor : Executor
         Where it is done.
     part : str
-        What tells this run's manifest from those of others at the same time.
+        What distinguishes this run's manifest from those of others at the same time.
     count : Counter, optional
         Gets outcomes as soon as they come, before it is their turn.
     """

@@ -84,9 +84,9 @@ def test_departures_that_follow_the_voice_are_found() -> None:
     offsets[:, shelf] = 0.1 * voices[:, 0]
     offsets[:, ratio] = 0.1 * voice_features[:, VOICE_FEATURES.index("spread_db")]
     found = fit(voices, voice_features, offsets, 0.01)
-    told = voices @ found.encoder_weight.T + voice_features @ found.voice_weight.T
+    predicted = voices @ found.encoder_weight.T + voice_features @ found.voice_weight.T
     for place in (shelf, ratio):
-        assert float((told - offsets)[:, place].abs().mean()) < 0.03
+        assert float((predicted - offsets)[:, place].abs().mean()) < 0.03
     assert float(found.explained[ratio]) > 0.6, "one figure among thirty, by pairs left out"
     assert found.by_module["compressor"] > 0.6
     # The tone says little of the ratio, and the dynamics features little of the shelf.
@@ -96,4 +96,4 @@ def test_departures_that_follow_the_voice_are_found() -> None:
     noise = fit(voices, voice_features, 0.1 * torch.randn(24, len(KEYS), generator=random), 0.5)
     assert float(noise.explained.mean()) < 0.2
     three = fit(voices[:3], voice_features[:3], offsets[:3], 0.5)
-    assert not three.encoder_weight.any() and not three.voice_weight.any(), "three tell nothing"
+    assert not three.encoder_weight.any() and not three.voice_weight.any(), "too few pairs"
