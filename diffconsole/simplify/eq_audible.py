@@ -128,4 +128,4 @@ def _motion(energy: np.ndarray, hop_seconds: float) -> np.ndarray:
         shift = int((times_ms[1] - times_ms[0]) * 0.0005 / hop_seconds)
         difference = (shares[0] - np.roll(shares[1], -shift, axis=1)).T
         rows.append(difference[:: -(-len(difference) // MOST_TIMES)])
-    return np.concatenate(rows)
+    return np.ascontiguousarray(np.concatenate(rows))

@@ -9,14 +9,18 @@ equations with Marquardt's damping (1963), and is taken where it lowers the whol
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from ..modules.equalizer.process import equalizer_sections, response
+from ..modules.equalizer.cpu_coefficients import coefficients_of_many
+from ..modules.equalizer.kinds import KINDS
+from ..modules.equalizer.process import FILTER_OF_BAND
+from ..strip.channel_strip import HIGHEST_FREQUENCY
 from ..strip.parameters import BY_KEY, EQ_BANDS
+from .cpu_fit import add_curves, costs, steps
 from .eq_audible import NEPERS, Audible
 
 __all__ = ["NAMES", "Fits", "Wanted", "band_curves_db", "fit", "point_of", "settings_of"]
@@ -133,15 +137,38 @@ def _places() -> list[tuple[int, int, str]]:
 
 def band_curves_db(points: np.ndarray, freq_hz: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return what each band of ``(fits, bands, 3)`` does: ``(fits, bands, frequencies)`` in dB."""
-    settings = {
-        key: torch.from_numpy(np.ascontiguousarray(BY_KEY[key].to_physical(points[:, row, column])))
-        for row, column, key in _places()
-    }
-    sections = equalizer_sections(sample_rate, settings)
-    found = response(sections, sample_rate, torch.from_numpy(freq_hz))
-    power = found.real.square() + found.imag.square()
-    curves: np.ndarray = (10.0 * torch.log10(power + 1e-24)).numpy()
-    return curves
+    curves_db = np.empty((*points.shape[:2], len(freq_hz)))
+    every = np.ones(points.shape[:2], bool)
+    add_curves(_sections(points, sample_rate), every, _phi(freq_hz, sample_rate), curves_db)
+    return curves_db
+
+
+def _sections(points: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Coefficients of the bands, ``(fits, bands, 5)``."""
+    rows, columns, low, ratio, is_log = _scales()
+    at = points[:, rows, columns].T
+    settings = np.where(is_log, low * ratio**at, low + ratio * at)
+    kinds = [KINDS.index(FILTER_OF_BAND[band]) for band in EQ_BANDS]
+    return coefficients_of_many(settings, kinds, sample_rate, HIGHEST_FREQUENCY * sample_rate)
+
+
+@functools.cache
+def _scales() -> tuple[np.ndarray, ...]:
+    """Where each row of the sections' settings stands in a point, and its range."""
+    places = sorted(_places(), key=lambda place: place[1])
+    rows, columns = ([place[k] for place in places] for k in range(2))
+    parameters = [BY_KEY[key] for *_, key in places]
+    low = np.array([p.low for p in parameters])[:, None]
+    high = np.array([p.high for p in parameters])[:, None]
+    is_log = np.array([p.scale == "log" for p in parameters])[:, None]
+    # Of a linear one the range, which may begin at or below 0.
+    return np.array(rows), np.array(columns), low, np.where(is_log, high / low, high - low), is_log
+
+
+def _phi(freq_hz: np.ndarray, sample_rate: int) -> np.ndarray:
+    """``4·sin²(ω/2)``; see :mod:`.cpu_fit`."""
+    phi: np.ndarray = 4.0 * np.square(np.sin(np.pi * freq_hz / sample_rate))
+    return phi
 
 
 def _bounds(start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,146 +231,86 @@ class _Fit:
         count, self.bands = on.shape
         self.wanted, self.on, self.starts = wanted, on, starts
         self.low, self.high = _bounds(wanted.point)
-        self.freq_hz = np.concatenate((wanted.audible.freq_hz, wanted.below_hz))
-        self.inside = len(wanted.audible.freq_hz)
+        freq_hz = np.concatenate((wanted.audible.freq_hz, wanted.below_hz))
+        self.phi = _phi(freq_hz, wanted.sample_rate)
         weights = wanted.audible.bins + wanted.audible.energy
         self.effort = EFFORT * weights / max(float(weights.sum()), 1e-20)
         self.works = np.array([not band.endswith("pass") for band in EQ_BANDS])
         movable = np.zeros((self.bands, len(NAMES)), bool)
         for row, column, _ in _places():
             movable[row, column] = NAMES[column] not in held
-        self.free = (movable & on[:, :, None]).reshape(count, -1)
-        stay = np.full((self.bands, len(NAMES)), STAY)
-        stay[[row for row, band in enumerate(EQ_BANDS) if band == "high_pass"], 0] = STAY_CUT
-        small = np.zeros((self.bands, len(NAMES)))
-        small[:, NAMES.index("gain_db")] = SMALL
-        self.stay, self.small = stay.ravel(), small.ravel()
+        self.free = movable & on[:, :, None]
+        self.stay = np.full((self.bands, len(NAMES)), STAY)
+        self.stay[[r for r, band in enumerate(EQ_BANDS) if band == "high_pass"], 0] = STAY_CUT
+        self.small = np.zeros((self.bands, len(NAMES)))
+        self.small[:, NAMES.index("gain_db")] = SMALL
         self.points = np.clip(starts, self.low, self.high) if not held else starts.copy()
         self.offset_db = np.zeros(count) if offset_db is None else offset_db.copy()
 
-    def _curves(self, points: np.ndarray) -> np.ndarray:
-        on = np.tile(self.on, (len(points) // len(self.on), 1))
-        return band_curves_db(points, self.freq_hz, self.wanted.sample_rate) * on[:, :, None]
+    def _looked_at(self, points: np.ndarray, offset_db: np.ndarray) -> list[np.ndarray]:
+        """Sections, curves, errors, distances and costs of settings."""
+        sections = _sections(points, self.wanted.sample_rate)
+        curves_db = np.empty((*self.on.shape, len(self.phi)))
+        add_curves(sections, self.on, self.phi, curves_db)
+        errors = np.empty((len(points), len(self.phi)))
+        distance, cost = np.empty(len(points)), np.empty(len(points))
+        audible = self.wanted.audible
+        costs(
+            curves_db, self.on, offset_db, self.wanted.curve_db, self.wanted.allowed_db,
+            audible.bins, audible.energy, audible.motion, self.effort, self.works, NEPERS, BELOW,
+            SMALL_OFFSET + EFFORT, errors, distance, cost,
+        )  # fmt: skip
+        penalties = self.stay * np.square(points - self.starts) + self.small * np.square(
+            points - 0.5
+        )
+        cost += (self.free * penalties).sum(axis=(1, 2))
+        return [sections, curves_db, errors, distance, cost]
 
-    def _errors(self, curve_db: np.ndarray, offset_db: np.ndarray) -> np.ndarray:
-        """Of the curve where the voice is, then what it is too high by below it."""
-        inside = curve_db[:, : self.inside] + offset_db[:, None] - self.wanted.curve_db
-        below = np.maximum(curve_db[:, self.inside :] - self.wanted.allowed_db, 0.0)
-        return np.concatenate((inside, below), axis=1)
-
-    def _cost(
+    def _step(
         self,
-        points: np.ndarray,
-        offset_db: np.ndarray,
-        errors: np.ndarray,
+        sections: np.ndarray,
         curves_db: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        distance = self.wanted.audible.distance(errors[:, : self.inside])
-        flat, start = (p.reshape(len(p), -1) for p in (points, self.starts))
-        penalties = self.stay * np.square(flat - start) + self.small * np.square(flat - 0.5)
-        cost = distance + (self.free * penalties).sum(axis=1)
-        cost += (SMALL_OFFSET + EFFORT) * np.square(offset_db)
-        worked = np.square(curves_db[:, self.works, : self.inside]).sum(axis=1)
-        cost += worked @ self.effort
-        return distance, cost + BELOW * np.abs(errors[:, self.inside :]).sum(axis=1)
-
-    def _solved(
-        self, own_db: np.ndarray, errors: np.ndarray, damping: np.ndarray
+        errors: np.ndarray,
+        damping: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The step that the normal equations give, of the settings and of the offset."""
-        count, size = self.free.shape
-        slopes = np.zeros((count, len(self.freq_hz), size + 1))
-        # All moves in one call: most of a call's time goes into its many small operations.
-        steps = np.where(self.points < 0.5, STEP, -STEP).transpose(2, 0, 1)
+        moves = np.where(self.points < 0.5, STEP, -STEP).transpose(2, 0, 1)
         moved = np.tile(self.points, (len(NAMES), 1, 1, 1))
         for column in range(len(NAMES)):
-            moved[column, :, :, column] += steps[column]
-        curves_db = self._curves(moved.reshape(-1, *self.points.shape[1:]))
-        curves_db = curves_db.reshape(len(NAMES), *own_db.shape)
-        for column, step in enumerate(steps):
-            change = (curves_db[column] - own_db) / step[:, :, None]
-            slopes[:, :, column : size : len(NAMES)] = change.transpose(0, 2, 1)
-        slopes[:, :, :size] *= self.free[:, None, :]
-        slopes[:, : self.inside, size] = 1.0
-        audible, inside = self.wanted.audible, errors[:, : self.inside]
-        spread = np.sqrt(1.5 * (audible.energy * np.square(inside)).sum(axis=1)) + 1e-4
-        weights = np.concatenate(
-            (
-                NEPERS * (
-                    audible.bins / np.sqrt(np.square(inside) + SMALLEST_DB**2)
-                    + 1.5 * audible.energy / spread[:, None]
-                ),
-                BELOW * (errors[:, self.inside :] > 0.0)
-                / np.maximum(errors[:, self.inside :], SMALLEST_DB),
-            ),
-            axis=1,
+            moved[column, :, :, column] += moves[column]
+        moved_sections = _sections(
+            moved.reshape(-1, *self.points.shape[1:]), self.wanted.sample_rate
+        ).reshape(len(NAMES), *sections.shape)
+        step, offset_step = np.empty(self.points.shape), np.empty(len(self.points))
+        audible = self.wanted.audible
+        steps(
+            self.points, self.starts, self.low, self.high, self.free, sections, moved_sections,
+            np.ascontiguousarray(moves), curves_db, errors, self.offset_db, damping, self.phi,
+            audible.bins, audible.energy, audible.motion, self.effort, self.works, self.stay,
+            self.small, NEPERS, BELOW, SMALLEST_DB, SMALL_OFFSET + EFFORT, LONGEST_STEP, step,
+            offset_step,
         )  # fmt: skip
-        moving = inside @ audible.motion.T
-        moving_weights = 3.0 * NEPERS / len(audible.motion)
-        moving_weights = moving_weights / np.sqrt(np.square(moving) + SMALLEST_DB**2)
-        moving_slopes = audible.motion @ slopes[:, : self.inside]
-        weighed = slopes * weights[:, :, None]
-        moving_weighed = moving_slopes * moving_weights[:, :, None]
-        normal = weighed.transpose(0, 2, 1) @ slopes
-        normal += moving_weighed.transpose(0, 2, 1) @ moving_slopes
-        gradient = (weighed * errors[:, :, None]).sum(axis=1)
-        gradient += (moving_weighed * moving[:, :, None]).sum(axis=1)
-        flat, start = (p.reshape(count, -1) for p in (self.points, self.starts))
-        weight = 2.0 * self.free
-        gradient[:, :size] += weight * (self.stay * (flat - start) + self.small * (flat - 0.5))
-        gradient[:, size] += 2.0 * (SMALL_OFFSET + EFFORT) * self.offset_db
-        self._add_effort(normal, gradient, slopes[:, : self.inside, :size], own_db)
-        diagonal = np.arange(size + 1)
-        normal[:, diagonal[:-1], diagonal[:-1]] += weight * (self.stay + self.small)
-        normal[:, size, size] += 2.0 * (SMALL_OFFSET + EFFORT)
-        # What lies at an end of its range and would go on stays.
-        low, high = self.low.ravel(), self.high.ravel()
-        stopped = ((flat <= low) & (gradient[:, :size] > 0.0)) | (
-            (flat >= high) & (gradient[:, :size] < 0.0)
-        )
-        moves = np.concatenate((self.free & ~stopped, np.ones((count, 1), bool)), axis=1)
-        normal *= moves[:, :, None] & moves[:, None, :]
-        gradient *= moves
-        scale = np.maximum(normal[:, diagonal, diagonal], 1e-6)
-        normal[:, diagonal, diagonal] += np.where(moves, damping[:, None] * scale, 1.0)
-        step = -np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
-        moved = np.clip(step[:, :size], -LONGEST_STEP, LONGEST_STEP)
-        return moved.reshape(self.points.shape), step[:, size]
+        return step, offset_step
 
-    def _add_effort(
-        self, normal: np.ndarray, gradient: np.ndarray, slopes: np.ndarray, own_db: np.ndarray
-    ) -> None:
-        """Add what the effort has in the normal equations: each band for itself."""
-        for row in np.flatnonzero(self.works):
-            own = slice(row * len(NAMES), (row + 1) * len(NAMES))
-            weighed = 2.0 * self.effort[:, None] * slopes[:, :, own]
-            normal[:, own, own] += weighed.transpose(0, 2, 1) @ slopes[:, :, own]
-            curve_db = own_db[:, row, : self.inside, None]
-            gradient[:, own] += (weighed * curve_db).sum(axis=1)
-
-    def run(self, steps: int) -> Fits:
+    def run(self, most: int) -> Fits:
         """Take steps until nothing is gained by any fit."""
-        curves_db = self._curves(self.points)
-        errors = self._errors(curves_db.sum(axis=1), self.offset_db)
-        distance, cost = self._cost(self.points, self.offset_db, errors, curves_db)
-        damping = np.full(len(cost), FIRST_DAMPING)
-        for _ in range(steps):
-            step, offset_step = self._solved(curves_db, errors, damping)
+        present = self._looked_at(self.points, self.offset_db)
+        damping = np.full(len(self.points), FIRST_DAMPING)
+        for _ in range(most):
+            step, offset_step = self._step(*present[:3], damping)
             points = np.where(
                 step == 0.0, self.points, np.clip(self.points + step, self.low, self.high)
             )
             offset_db = self.offset_db + offset_step
-            new_curves_db = self._curves(points)
-            new_errors = self._errors(new_curves_db.sum(axis=1), offset_db)
-            new_distance, new_cost = self._cost(points, offset_db, new_errors, new_curves_db)
+            tried = self._looked_at(points, offset_db)
+            cost, new_cost = present[-1], tried[-1]
             better = new_cost < cost
             gained = float(np.max(cost - new_cost))
-            for old, new in (
-                (self.points, points), (self.offset_db, offset_db), (curves_db, new_curves_db),
-                (errors, new_errors), (distance, new_distance), (cost, new_cost),
-            ):  # fmt: skip
+            for old, new in zip(
+                (self.points, self.offset_db, *present), (points, offset_db, *tried), strict=True
+            ):
                 old[better] = new[better]
             damping = np.clip(np.where(better, LOWER * damping, HIGHER * damping), 1e-7, 1e5)
             if gained < LEAST_GAIN and not (damping < 1e-1).any():
                 break
-        return Fits(self.points, self.on, self.offset_db, distance, cost)
+        return Fits(self.points, self.on, self.offset_db, *present[-2:])

