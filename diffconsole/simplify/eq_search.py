@@ -21,8 +21,9 @@ __all__ = ["Curve", "fewest_bands"]
 
 SCREENING, FINISHING, ROUNDING, LEVELLING = 5, 12, 5, 3
 FINISHED, TRIED = 5, 4
-WORTH_RENDERING, WORTH_A_START = 1.25, 2.5
-"""Estimated distances up to so many times the limit."""
+WORTH_RENDERING, WORTH_A_START = 1.05, 2.5
+"""Estimated distances up to so many times the limit. Of 254 estimates on 30 voices one was larger
+than the distance, by 3 %."""
 
 LIFTED_DB = 0.04
 """Above what is allowed below the voice; nothing between the points is higher than 0.1 dB."""

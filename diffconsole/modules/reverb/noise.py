@@ -136,11 +136,23 @@ def band_noise(
             return torch.from_numpy(shared).to(device)
     lead = int(round(LEAD_SECONDS * sample_rate))
     length = 1 << (samples + 2 * lead - 1).bit_length()
+    noise = _longest_noise(sample_rate, length, lead, seed, np.dtype(dtype))
+    return np.ascontiguousarray(noise[..., :samples])
+
+
+@constant(2, MOST_BYTES)
+def _longest_noise(
+    sample_rate: float, length: int, lead: int, seed: int, dtype: np.dtype
+) -> np.ndarray:
+    """Return the noise of one transform, ``(2, bands, length − 2·lead)``.
+
+    All decays for which this transform is long enough are its beginning.
+    """
     weights = band_weights(np.fft.rfftfreq(length, 1.0 / sample_rate))
     weights = weights[weights.any(axis=1)]
-    bands = np.empty((2, len(weights), samples), np.dtype(dtype))
+    bands = np.empty((2, len(weights), length - 2 * lead), dtype)
     for side in range(2):
         spectrum = np.fft.rfft(white_noise(length, 2 * seed + side))
         for band, weight in enumerate(weights):
-            bands[side, band] = np.fft.irfft(spectrum * weight, length)[lead : lead + samples]
+            bands[side, band] = np.fft.irfft(spectrum * weight, length)[lead : length - lead]
     return bands
