@@ -297,13 +297,14 @@ class _Fit:
         present = self._looked_at(self.points, self.offset_db)
         damping = np.full(len(self.points), FIRST_DAMPING)
         for _ in range(most):
-            step, offset_step = self._step(*present[:3], damping)
+            sections, curves_db, errors, _, cost = present
+            step, offset_step = self._step(sections, curves_db, errors, damping)
             points = np.where(
                 step == 0.0, self.points, np.clip(self.points + step, self.low, self.high)
             )
             offset_db = self.offset_db + offset_step
             tried = self._looked_at(points, offset_db)
-            cost, new_cost = present[-1], tried[-1]
+            new_cost = tried[-1]
             better = new_cost < cost
             gained = float(np.max(cost - new_cost))
             for old, new in zip(
