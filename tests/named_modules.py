@@ -88,6 +88,8 @@ REASONS: dict[str, str] = {
     "simplify/eq_fit.py": "fits fewer EQ bands to a curve",
     "simplify/eq_search.py": "chooses EQ bands that are as good as all",
     "simplify/low_end.py": "the EQ lifts nothing below the voice",
+    "simplify/comparison.py": "an EQ without bands is off",
+    "simplify/rounded_values.py": "levels and times are rounded less than the rest",
     "simplify/strip.py": "which settings are tried without, and which make up for them",
     "strip/chain.py": "the table itself",
     "strip/channel_strip.py": "'pan' is a place in the signal flow",

@@ -55,6 +55,7 @@ def fewest_bands(
     wanted: Wanted,
     distance_of: Callable[[Curve], float],
     *,
+    least: int,
     most: int,
     limit: float,
     rounded_limit: float,
@@ -68,6 +69,8 @@ def fewest_bands(
         The curve of all bands.
     distance_of : callable
         Renders a curve and returns its distance.
+    least : int
+        Bands of the first curves that are looked for.
     most : int
         Bands that make the curve now; no more than one less are looked for, or as many where only
         their values are rounded.
@@ -81,7 +84,7 @@ def fewest_bands(
     Curve or None
         None where all bands are needed as they are.
     """
-    for size in range(int(keep_high_pass), most):
+    for size in range(max(int(keep_high_pass), least), most):
         choices = _choices(size, wanted, keep_high_pass)
         starts = np.repeat(wanted.point[None], len(choices), axis=0)
         found = _fitted(starts, choices, wanted)
