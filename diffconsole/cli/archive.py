@@ -195,6 +195,8 @@ def run_archive(
     from ..jobs.many.table import Table
     from ..progress import bar
 
+    for line in planned.notices:
+        report.say(f"Note: {line}")
     for line in problems:
         _fail(report, line)
     summary, notes = Summary(len(planned.works)), _Notes(report)

@@ -142,6 +142,30 @@ def test_a_preset_that_was_edited_is_not_replaced(archive, model, tmp_path):
     assert (out / "a.preset.json").read_bytes() != edited
 
 
+def test_damaged_lines_of_a_manifest_are_not_done_and_said_once(archive, tmp_path):
+    out, quieter = tmp_path / "out", write_preset(tmp_path / "p.json", QUIETER)
+    (archive / "b.wav").unlink()
+    command = ("apply", archive, quieter, "--recursive", "-o", out)
+    done(*command)
+    first = without_manifest(out)
+    path = out / f"{NAME}.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    ended = {line["work"]: line for line in lines if line["state"] == "done"}
+    damaged = ended["audio:a.processed.wav"]
+    del damaged["outputs"]
+    # The whole story of one is the damaged line; of another the line that it ended is torn.
+    kept = [line for line in lines if line["work"] != damaged["work"]]
+    text = "\n".join(json.dumps(line) for line in [damaged, *kept])
+    path.write_text(text[:-40] + "\n")
+    result = call(*command, "--resume")
+    assert result.exit_code == 0, result.stderr
+    notes = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
+    assert notes == [f"Note: {path}: 2 lines are damaged, and counted as not done"]
+    assert {"done    2", "kept    1", "failed  0"} <= set(result.stdout.splitlines())
+    assert without_manifest(out) == first
+    assert set(states(*command, "--resume", code=0).values()) == {"kept"}
+
+
 def test_apply_one_preset_and_one_for_each(archive, tmp_path):
     out, presets = tmp_path / "out", tmp_path / "presets"
     quieter = write_preset(tmp_path / "p.json", QUIETER)

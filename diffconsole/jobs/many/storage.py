@@ -18,7 +18,7 @@ from typing import Any
 
 from ...errors import DiffconsoleError, OutputError, SettingsError
 from .manifest import NAME
-from .registry import Runner, run_work
+from .registry import NotLoaded, Runner, run_work
 from .work import FAILED, KEPT, Outcome, Task, Work
 
 __all__ = ["Places", "run_stored", "url_in"]
@@ -202,6 +202,8 @@ def run_stored(runner: Runner, task: Task, work: Work) -> Outcome:
                 for path in work.outputs.values():
                     if path in local:
                         _upload_all(Path(local[path]), path, force=work.replace)
+        except NotLoaded:
+            raise
         except Exception as error:
             line = _short(error)
             return Outcome.failed(
