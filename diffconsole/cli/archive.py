@@ -218,8 +218,8 @@ def run_archive(
         except KeyboardInterrupt:
             left = summary.total - summary.ended
             raise DiffconsoleError(
-                f"stopped, {left} of {summary.total} are left; repeat the command with --resume "
-                "to go on"
+                f"stopped, {left} of {summary.total} {'is' if left == 1 else 'are'} left; repeat "
+                "the command with --resume to go on"
             ) from None
         if table is not None:
             table.write(replace=force or archive.resume)
@@ -232,6 +232,8 @@ def run_archive(
             "seconds": round(summary.seconds, 2),
         },
     }  # fmt: skip
+    if planned.notices:
+        data["notices"] = list(planned.notices)
     above = f"{text(kept)}\n" if text is not None else ""
     if archive.results is not None:
         data["results"] = str(archive.results)

@@ -184,6 +184,9 @@ def test_apply_one_preset_and_one_for_each(archive, tmp_path):
     errors = result.stderr.splitlines()
     # c has no preset; d lies at the top here, because its folder was given by itself.
     assert sum(line.startswith("Error: ") for line in errors) == 3
+    missing, take = presets / "c.preset.json", archive / "c.wav"
+    line = f"Error: {missing}: there is no preset for {take}; make one by predict, or leave the "
+    assert f"{line}take out" in errors
     ours = samples_of(tmp_path / "each" / "a.processed.wav")
     assert np.allclose(ours, samples_of(archive / "a.wav") * 10 ** (-12 / 20), atol=1e-6)
     # Its own preset is an input: once it changes, its take is rendered again, and no other.
@@ -220,6 +223,8 @@ def test_shards_make_the_whole(archive, tmp_path):
     assert without_manifest(tmp_path / "parts") == without_manifest(tmp_path / "whole")
     # Their manifests are read together.
     assert set(states(*command, tmp_path / "parts", "--resume", code=0).values()) == {"kept"}
+    empty = done(*command, tmp_path / "parts", "--shard", "4/5")
+    assert empty.stderr == "Note: --shard 4/5: none of 3 files falls to this part\n"
     assert "give I/N" in call(*command, tmp_path / "x", "--shard", "3/2").stderr
 
 

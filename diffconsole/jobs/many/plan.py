@@ -125,7 +125,11 @@ def plan_works(
         planned.append(replace(work, replace=may_replace, earlier=earlier, options=options))
     if foreign:
         raise _refusal(foreign, len(mine), resume)
-    return Planned(planned, keys, folder, _about(damaged))
+    notices = _about(damaged)
+    if works and not mine:
+        files = "1 file" if len(works) == 1 else f"{len(works)} files"
+        notices += (f"--shard {shard[0]}/{shard[1]}: none of {files} falls to this part",)
+    return Planned(planned, keys, folder, notices)
 
 
 def _about(damaged: Sequence[Path]) -> tuple[str, ...]:

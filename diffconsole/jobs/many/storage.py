@@ -31,6 +31,7 @@ MOST_FILES = 5_000_000
 LARGEST_FILE_BYTES = 1 << 34
 LARGEST_SMALL_BYTES = 1 << 20
 KEEP_SECONDS = 15.0
+EXISTS = "exists already; add --resume to keep what is done, or --force to replace it"
 
 
 def url_in(path: Path | str) -> str | None:
@@ -221,7 +222,7 @@ def _fetch_results(work: Work, local: Mapping[str, str]) -> None:
         if work.earlier is not None and fs.isfile(name):
             _download(fs, name, Path(local[path]), LARGEST_FILE_BYTES)
         elif not work.replace and fs.exists(name):
-            raise OutputError(f"{path}: exists already; add --resume or --force")
+            raise OutputError(f"{path}: {EXISTS}")
 
 
 def _renamed(outcome: Outcome, work: Work, back: Mapping[str, str]) -> Outcome:
@@ -286,7 +287,7 @@ def _upload(source: Path, url: str, *, force: bool) -> None:
     """Write a file to a storage, whole or not at all."""
     fs, path = _opened(url)
     if not force and fs.exists(path):
-        raise OutputError(f"{url}: exists already; add --resume or --force")
+        raise OutputError(f"{url}: {EXISTS}")
     folder, _, name = path.rpartition("/")
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     if protocols & OBJECT_STORES:

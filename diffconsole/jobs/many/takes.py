@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import PresetError
 from ...strip.preset import Preset, find_preset
 from ..enhance import Enhancer
 from ..options import AudioOptions
@@ -88,7 +90,13 @@ def prepare_apply(task: Task) -> Runner:
 
     def preset_of(work: Work) -> Preset:
         if "preset" in work.inputs:
-            return find_preset(Path(work.inputs["preset"]))
+            path = Path(work.inputs["preset"])
+            if not os.path.lexists(path):
+                raise PresetError(
+                    f"{path}: there is no preset for {work.name}; make one by predict, or leave "
+                    "the take out"
+                )
+            return find_preset(path)
         assert shared is not None
         return shared
 
