@@ -234,7 +234,8 @@ def run_archive(
     }  # fmt: skip
     if planned.notices:
         data["notices"] = list(planned.notices)
-    above = f"{text(kept)}\n" if text is not None else ""
+    above = "" if text is None else text(kept)
+    above = f"{above}\n" if above else ""
     if archive.results is not None:
         data["results"] = str(archive.results)
     report.result(data, above + summary.table())
@@ -252,9 +253,9 @@ class _Shown:
     def add(self, outcome: Outcome) -> None:
         summary = self.summary
         summary.add(outcome)
-        note = f"{summary.ended} of {summary.total}, {summary.rate()}"
-        failed = f", {summary.failed} failed" if summary.failed else ""
-        self.update(summary.ended / summary.total, note + failed)
+        failed = f"{summary.failed} failed" if summary.failed else ""
+        parts = (f"{summary.ended} of {summary.total}", summary.rate(), failed)
+        self.update(summary.ended / summary.total, ", ".join(part for part in parts if part))
 
 
 class _Notes:

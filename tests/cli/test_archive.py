@@ -283,6 +283,7 @@ def test_match_and_evaluate_trees_of_pairs(tmp_path, model, monkeypatch):
     command = ("match", *pairs, "-o", out, "--seconds", "0.3")
     result = call(*command, "--results", tmp_path / "r.csv")
     assert result.exit_code == 1 and result.stderr.count("Error: ") == 1
+    assert result.stdout.startswith("done    2\n"), "no empty line above"
     assert set(without_manifest(out)) == {
         "s0.preset.json", "deep", "deep/s1.preset.json", "match.csv",
     }  # fmt: skip
