@@ -87,6 +87,23 @@ def test_the_commands_in_it_exist():
         assert command in main.commands, command
 
 
+def test_the_documented_runs_may_do_what_they_need():
+    pages = ROOT / "diffconsole" / "docs" / "pages"
+    text = (pages / "getting-started.md").read_text(encoding="utf-8")
+    runs = re.findall(r"^docker run .*$", text, re.MULTILINE)
+    assert len(runs) == 2
+    for run in runs:
+        words = run.split()
+        # Docker mounts a tmpfs without the right to load code from it; Triton loads its launcher.
+        place = words[words.index("--tmpfs") + 1]
+        assert place == ("/tmp:exec" if "--gpus" in words else "/tmp")
+        assert "--read-only" in words and "$PWD:/data" in run
+        image = next(word for word in words if word.startswith("diffconsole"))
+        command = words[words.index(image) + 1]
+        assert command in main.commands
+        assert f"-t {image} ." in text, "it is built above"
+
+
 def installed_at(place: Path) -> Path:
     """Lay the package there as a wheel does, with the factory's presets."""
     kept = shutil.ignore_patterns("__pycache__", "docs")

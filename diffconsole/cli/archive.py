@@ -195,6 +195,8 @@ def run_archive(
     from ..jobs.many.table import Table
     from ..progress import bar
 
+    for line in planned.notices:
+        report.say(f"Note: {line}")
     for line in problems:
         _fail(report, line)
     summary, notes = Summary(len(planned.works)), _Notes(report)
@@ -216,8 +218,8 @@ def run_archive(
         except KeyboardInterrupt:
             left = summary.total - summary.ended
             raise DiffconsoleError(
-                f"stopped, {left} of {summary.total} are left; repeat the command with --resume "
-                "to go on"
+                f"stopped, {left} of {summary.total} {'is' if left == 1 else 'are'} left; repeat "
+                "the command with --resume to go on"
             ) from None
         if table is not None:
             table.write(replace=force or archive.resume)
@@ -230,7 +232,10 @@ def run_archive(
             "seconds": round(summary.seconds, 2),
         },
     }  # fmt: skip
-    above = f"{text(kept)}\n" if text is not None else ""
+    if planned.notices:
+        data["notices"] = list(planned.notices)
+    above = "" if text is None else text(kept)
+    above = f"{above}\n" if above else ""
     if archive.results is not None:
         data["results"] = str(archive.results)
     report.result(data, above + summary.table())
@@ -248,9 +253,9 @@ class _Shown:
     def add(self, outcome: Outcome) -> None:
         summary = self.summary
         summary.add(outcome)
-        note = f"{summary.ended} of {summary.total}, {summary.rate()}"
-        failed = f", {summary.failed} failed" if summary.failed else ""
-        self.update(summary.ended / summary.total, note + failed)
+        failed = f"{summary.failed} failed" if summary.failed else ""
+        parts = (f"{summary.ended} of {summary.total}", summary.rate(), failed)
+        self.update(summary.ended / summary.total, ", ".join(part for part in parts if part))
 
 
 class _Notes:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .archive import Archive, folder_option_is_no_file, found_files, run_archive
-from .common import TRUST, Report, read_preset
+from .common import OF_MODEL, TRUST, Report, read_preset
 from .enhance_options import files_of_enhancer
+from .model_notices import model_notices
 from .reference_options import load_references, parse_weights
 
 if TYPE_CHECKING:
@@ -209,12 +210,15 @@ def _works_of_takes(found: Found, output: Path | None, endings: Mapping[str, str
 
 
 def model_of(folder: Path | None, device: str) -> dict[str, Any]:
-    """Return the options of a task that name its model, as JSON has them."""
+    """Return the options of a task that name its model; keep what is to be said of it."""
     from ..model.shipped import default_model
 
     context = click.get_current_context(silent=True)
     trust = bool(context is not None and context.meta.get(TRUST, False))
-    name = (folder or default_model()).resolve().name
+    place = folder or default_model()
+    if context is not None:
+        context.meta[OF_MODEL] = model_notices(place)
+    name = place.resolve().name
     path = None if folder is None else str(folder)
     return {"model": path, "model_name": name, "trust": trust, "device": device}
 
@@ -227,6 +231,9 @@ def _references(
     paths: tuple[Path, ...], weights: tuple[str, ...], steps: int | None, report: Report
 ) -> dict[str, Any] | None:
     """The references as JSON has them, once they are read and found usable."""
+    # What reads references brings PyTorch with it.
+    if not (paths or weights or steps is not None):
+        return None
     if not load_references(paths, weights, steps, report, silent=True):
         return None
     whole, aspects = parse_weights(weights)

@@ -86,6 +86,17 @@ class FinetunedModel:
     distances: dict[str, list[float]]
     info: dict[str, Any]
 
+    def __repr__(self) -> str:
+        kind = "" if self.crossed else "held-out "
+        count = len(self.names)
+        of = f"{count} {kind}{'pair' if count == 1 else 'pairs'}"
+        before, after = (self.table()[name][0] for name in ("before", "after"))
+        return (
+            f"FinetunedModel(folder={None if self.folder is None else str(self.folder)!r}, "
+            f"trained={self.trained}, mean distance of {of}: {before:.3f} before, "
+            f"{after:.3f} after)"
+        )
+
     def table(self) -> dict[str, tuple[float, float]]:
         """Return mean and median of the distances, by what was applied; lower is better."""
         return {name: mean_and_median(values) for name, values in self.distances.items()}

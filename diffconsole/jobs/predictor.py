@@ -20,6 +20,7 @@ from ..model.predictor import Predictor as Model
 from ..model.predictor import default_model
 from ..progress import Progress
 from .evaluate import no_progress
+from .python_words import python_words
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -155,7 +156,8 @@ class Predictor(Model):
         """
         from .model_folder import check_model_folder
 
-        check_model_folder(Path(folder), (), force)
+        with python_words():
+            check_model_folder(Path(folder), (), force)
         # Pictures of a run lie beside the model that the run wrote, and nowhere else.
         card = re.sub(r"^!\[[^\]\n]*\]\([^)\n]*\)\n+", "", self.card, flags=re.MULTILINE)
         self.save(folder, self.info, card)
@@ -325,7 +327,7 @@ class Predictor(Model):
         if frozen:
             options = replace(options, top_epochs=0)
         pairs = [shortened(pair) for pair in pairs_in(dataset)]
-        with tempfile.TemporaryDirectory(prefix="diffconsole-") as temporary:
+        with tempfile.TemporaryDirectory(prefix="diffconsole-") as temporary, python_words():
             try:
                 made = finetune_on_pairs(
                     pairs, temporary if folder is None else folder, options, model=self,

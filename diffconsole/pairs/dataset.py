@@ -88,6 +88,16 @@ class VocalPairDataset(Dataset[VocalPair]):
             raise PairError(f"seconds is {seconds:g}; give the length of a passage, such as 5")
         self.files, self.left_over = find_pairs(raw_dir, mixed_dir)
         self.seconds = seconds
+        self._folders = str(raw_dir), str(mixed_dir)
+
+    def __repr__(self) -> str:
+        raw_dir, mixed_dir = self._folders
+        count, without = len(self.files), len(self.left_over)
+        seconds = "" if self.seconds is None else f", seconds={self.seconds:g}"
+        left = f", {without} left over" if without else ""
+        pairs = "pair" if count == 1 else "pairs"
+        name = type(self).__name__
+        return f"{name}({raw_dir!r}, {mixed_dir!r}{seconds}: {count} {pairs}{left})"
 
     def __len__(self) -> int:
         return len(self.files)

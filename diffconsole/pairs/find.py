@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -79,7 +80,12 @@ def find_pairs(
     if not shared:
         raise PairError(
             f"no file of {raw_folder} has a partner of the same name in {mixed_folder} "
-            f"(endings {', '.join(NAME_ENDINGS)} are ignored); or give --pairs CSV"
+            f"(endings {', '.join(NAME_ENDINGS)} are ignored); "
+            + (
+                "there is audio in the folders below: match and evaluate search them by --recursive"
+                if not (raw and mixed) and any(map(_has_audio_below, (raw_folder, mixed_folder)))
+                else "or give --pairs CSV"
+            )
         )
     left_over = [f"{raw[k]}: no partner in {mixed_folder}" for k in sorted(set(raw) - set(mixed))]
     left_over += [f"{mixed[k]}: no partner in {raw_folder}" for k in sorted(set(mixed) - set(raw))]
@@ -91,6 +97,16 @@ def find_pairs(
                 "endings"
             )
     return [PairFiles(raw[k].stem, raw[k], mixed[k]) for k in shared], left_over
+
+
+def _has_audio_below(folder: str | Path) -> bool:
+    """Whether a folder in the folder, or one deeper, has an audio file that is not hidden."""
+    for place, below, names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        audio = (n for n in names if not n.startswith(".") and has_audio_ending(Path(n)))
+        if Path(place) != Path(folder) and any(True for _ in audio):
+            return True
+    return False
 
 
 def _by_key(folder: Path) -> tuple[dict[str, Path], list[Path]]:

@@ -15,8 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import SettingsError
-from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
-from .more_curves import draw_more, more_inches
+from .curves import draw_eq
 from .multiples import MOST_OVERLAID, draw_multiples, multiples_inches
 from .names import numbered
 from .page import (
@@ -35,7 +34,8 @@ from .page import (
     text_at,
     write,
 )
-from .signals import Measured, draw_gain_reduction, draw_levels, draw_spectra, measure
+from .panels import draw_panels, is_in_use, panels_inches
+from .signals import SIGNAL_PANELS, Measured, measure, signal_panels
 from .strip import StripView, checked, draw_strip, strip_inches
 
 __all__ = ["StripView", "draw_presets", "plot_presets"]
@@ -44,7 +44,6 @@ TITLE_INCHES, LEGEND_ROW_INCHES = 0.34, 0.19
 
 PANEL_HEIGHTS_INCHES = {
     "eq": 2.25,
-    "curves": 1.9,
     "levels": 1.5,
     "gain_reduction": 1.05,
     "spectra": 2.0,
@@ -127,7 +126,7 @@ def draw_presets(
         Its axes, one of each kind or one a preset, are labelled ``"eq"``, ``"compressor"``,
         ``"decay_by_band"``, ``"decay_over_time"`` and, with `raw`, ``"levels"``,
         ``"gain_reduction"``, ``"spectra"``; a module that brings its curve along has one by its
-        key.
+        key. Of several presets, what is off in all of them has none.
     """
     views = [checked(StripView(*preset)) for preset in presets]
     if not views:
@@ -142,15 +141,17 @@ def draw_presets(
         if raw is not None:
             measured = measure(views, *raw, processed)
         many = len(views) > MOST_OVERLAID
-        rows = ["eq", "curves"]
-        rows += [] if measured is None else ["levels", "gain_reduction", "spectra"]
+        rows = ["eq"] if is_in_use("eq", views) else []
+        signals = [] if measured is None else signal_panels(views, measured)
         head = MARGIN_INCHES + (TITLE_INCHES if title else 0.0)
         legend = LEGEND_ROW_INCHES * legend_rows(len(views))
-        panels = sum(ABOVE_INCHES + PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES for row in rows)
-        panels += more_inches(views)
+        panels = panels_inches(views) + sum(
+            ABOVE_INCHES + PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES for row in (*rows, *signals)
+        )
         if many:
             panels = multiples_inches(views, signals=measured is not None)
-        height = head + legend + panels + strip_inches(views) * len(views) + STRIP_GAP_INCHES
+        strips = [strip_inches(views, index) for index in range(len(views))]
+        height = head + legend + panels + sum(strips) + STRIP_GAP_INCHES
         figure = Figure(figsize=(WIDTH_INCHES, height))
         if title:
             room = WIDTH_INCHES - TEXT_LEFT_INCHES - MARGIN_INCHES
@@ -162,11 +163,11 @@ def draw_presets(
         if many:
             draw_multiples(figure, views, sample_rate, measured, head + legend)
         else:
-            _draw_overlaid(figure, views, sample_rate, measured, rows, head + legend)
+            _draw_overlaid(figure, views, sample_rate, measured, rows, signals, head + legend)
         top = head + legend + panels + STRIP_GAP_INCHES
-        for index in range(len(views)):
+        for index, inches in enumerate(strips):
             draw_strip(figure, views, index, top, named=len(views) > 1)
-            top += strip_inches(views)
+            top += inches
     return figure
 
 
@@ -176,24 +177,21 @@ def _draw_overlaid(
     sample_rate: int,
     measured: Measured | None,
     rows: Sequence[str],
+    signals: Sequence[str],
     top: float,
 ) -> None:
     """Draw panels in which the presets lie over each other."""
-    places: dict[str, list[Axes]] = {}
+
+    def wide(row: str) -> Axes:
+        nonlocal top
+        (axes,) = row_of_axes(figure, top + ABOVE_INCHES, PANEL_HEIGHTS_INCHES[row], 1)
+        top += ABOVE_INCHES + PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
+        return axes
+
     for row in rows:
-        top += ABOVE_INCHES
-        columns = 3 if row == "curves" else 1
-        places[row] = row_of_axes(figure, top, PANEL_HEIGHTS_INCHES[row], columns)
-        top += PANEL_HEIGHTS_INCHES[row] + BELOW_INCHES
-        if row == "curves":
-            draw_more(figure, views, sample_rate, top)
-            top += more_inches(views)
-    draw_eq(places["eq"][0], views, sample_rate)
-    compressor, by_band, over_time = places["curves"]
-    draw_compressor(compressor, views)
-    draw_decay_by_band(by_band, views)
-    draw_decay_over_time(over_time, views)
+        draw_eq(wide(row), views, sample_rate)
+    draw_panels(figure, views, sample_rate, top)
+    top += panels_inches(views)
     if measured is not None:
-        draw_levels(places["levels"][0], views, measured)
-        draw_gain_reduction(places["gain_reduction"][0], views, measured)
-        draw_spectra(places["spectra"][0], views, measured)
+        for row in signals:
+            SIGNAL_PANELS[row](wide(row), views, measured)

@@ -21,6 +21,7 @@ __all__ = [
     "FREQUENCY_TICKS",
     "HIGHEST_HZ",
     "LOWEST_HZ",
+    "SMALL_PANELS",
     "draw_compressor",
     "draw_decay_by_band",
     "draw_decay_over_time",
@@ -246,3 +247,11 @@ def draw_decay_over_time(axes: Axes, views: Sequence[StripView], *, first: int =
     if len(views) == 1 and active:
         axes.legend(loc="upper right", fontsize=SMALL_PT - 1, frameon=False, handlelength=1.6)
     note_off(axes, "Reverb", [view.is_off("reverb") for view in views], high=True)
+
+
+SMALL_PANELS = (
+    ("compressor", draw_compressor),
+    ("reverb", draw_decay_by_band),
+    ("reverb", draw_decay_over_time),
+)
+"""By module, what stands side by side below the EQ."""

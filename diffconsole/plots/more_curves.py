@@ -6,7 +6,7 @@ A module whose code has ``curve`` gets a panel; see :mod:`diffconsole.modules`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,6 +32,8 @@ from .strip import StripView, is_shown
 
 __all__ = ["curve_modules", "draw_curve", "draw_more", "more_inches", "rows_of"]
 
+T = TypeVar("T")
+
 ROW_INCHES, COLUMNS = 1.9, 3
 TICKS_HZ = (20, 100, 500, 2000, 10000)
 LEAST_EXTENT_DB = 6.0
@@ -50,9 +52,9 @@ def curve_modules(views: Sequence[StripView] | None = None) -> list[Module]:
     return found if views is None else [m for m in found if is_shown(m, views)]
 
 
-def rows_of(modules: Sequence[Module], columns: int) -> list[Sequence[Module]]:
-    """Return the modules in rows of so many panels."""
-    return [modules[start : start + columns] for start in range(0, len(modules), columns)]
+def rows_of(panels: Sequence[T], columns: int) -> list[Sequence[T]]:
+    """Return modules, or their panels, in rows of so many."""
+    return [panels[start : start + columns] for start in range(0, len(panels), columns)]
 
 
 def more_inches(views: Sequence[StripView]) -> float:

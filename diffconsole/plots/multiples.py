@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..strip.module import Module
 from ..strip.parameters import MODULES
-from .curves import draw_compressor, draw_decay_by_band, draw_decay_over_time, draw_eq
-from .more_curves import curve_modules, draw_curve, rows_of
+from .curves import draw_eq
+from .more_curves import rows_of
 from .page import (
     LEFT_INCHES,
     MARGIN_INCHES,
@@ -22,7 +21,8 @@ from .page import (
     look,
     shorten,
 )
-from .signals import Measured, draw_gain_reduction, draw_levels, draw_spectra
+from .panels import Panel, panels_of
+from .signals import SIGNAL_PANELS, Measured, signal_panels
 from .strip import StripView
 
 __all__ = ["MOST_OVERLAID", "draw_multiples", "multiples_inches"]
@@ -37,8 +37,9 @@ SHARES = {
     "signals": (1.6, 1.6, 1.6),
     "more": (1.3, 1.3, 1.3, 1.3),
 }
-MORE_COLUMNS = len(SHARES["more"])
-"""Widths of the panels in a row, over each other."""
+"""Widths of the panels in a row, over each other; the first of the curves is the EQ."""
+
+BESIDE_EQ, MORE_COLUMNS = len(SHARES["curves"]) - 1, len(SHARES["more"])
 
 TITLES = {
     "compressor": "Compressor", "decay_by_band": "Reverb by band", "decay_over_time": "Reverb",
@@ -51,7 +52,7 @@ SHORT_LABELS = {
 
 def multiples_inches(views: Sequence[StripView], *, signals: bool) -> float:
     """Return the height of the rows of some presets, with or without those of a vocal."""
-    rows = len(rows_of(curve_modules(views), MORE_COLUMNS)) + (2 if signals else 1)
+    rows = len(rows_of(panels_of(views)[BESIDE_EQ:], MORE_COLUMNS)) + (2 if signals else 1)
     return len(views) * rows * (ABOVE_INCHES + ROW_INCHES + BELOW_INCHES)
 
 
@@ -77,23 +78,22 @@ def draw_multiples(
     top : float
         Inches from the top of the page.
     """
-    modules = curve_modules(views)
+    panels = panels_of(views)
     for index, view in enumerate(views):
-        curves, top = _row(figure, top, "curves")
-        eq, compressor, by_band, over_time = curves
+        row, top = _row(figure, top, "curves")
+        eq, beside = row[0], _drawn(row[1:], panels[:BESIDE_EQ], view, sample_rate, index)
         draw_eq(eq, [view], sample_rate, first=index)
-        draw_compressor(compressor, [view], first=index)
-        draw_decay_by_band(by_band, [view], first=index)
-        draw_decay_over_time(over_time, [view], first=index)
-        more, top = _more(figure, top, modules, view, sample_rate, index)
+        more: list[Axes] = []
+        for some in rows_of(panels[BESIDE_EQ:], MORE_COLUMNS):
+            row, top = _row(figure, top, "more")
+            more += _drawn(row, some, view, sample_rate, index)
         signals: list[Axes] = []
         if measured is not None:
-            signals, top = _row(figure, top, "signals")
-            levels, gain_reduction, spectra = signals
-            draw_levels(levels, [view], measured.of(index), first=index)
-            draw_gain_reduction(gain_reduction, [view], measured.of(index), first=index)
-            draw_spectra(spectra, [view], measured.of(index), first=index)
-        for axes in (*curves, *more, *signals):
+            names = signal_panels(views, measured)
+            signals, top = _row(figure, top, "signals", len(names))
+            for axes, name in zip(signals, names, strict=True):
+                SIGNAL_PANELS[name](axes, [view], measured.of(index), first=index)
+        for axes in (eq, *beside, *more, *signals):
             _make_small(axes)
         width = eq.bbox.width / figure.dpi
         eq.set_title(
@@ -103,28 +103,21 @@ def draw_multiples(
     _share_axes(figure)
 
 
-def _more(
-    figure: Figure,
-    top: float,
-    curved: Sequence[Module],
-    view: StripView,
-    sample_rate: float,
-    index: int,
+def _drawn(
+    row: Sequence[Axes], panels: Sequence[Panel], view: StripView, sample_rate: float, index: int
+) -> list[Axes]:
+    """Draw panels into a row; what is left over of it goes."""
+    for axes, panel in zip(row, panels, strict=False):
+        panel.draw(axes, [view], sample_rate, index)
+    for axes in row[len(panels) :]:
+        axes.remove()
+    return list(row[: len(panels)])
+
+
+def _row(
+    figure: Figure, top: float, kind: str, columns: int | None = None
 ) -> tuple[list[Axes], float]:
-    """Draw the curves that modules bring along."""
-    drawn = []
-    for modules in rows_of(curved, MORE_COLUMNS):
-        panels, top = _row(figure, top, "more")
-        for axes, module in zip(panels, modules, strict=False):
-            draw_curve(axes, module, [view], sample_rate, first=index)
-        for axes in panels[len(modules) :]:
-            axes.remove()
-        drawn += panels[: len(modules)]
-    return drawn, top
-
-
-def _row(figure: Figure, top: float, kind: str) -> tuple[list[Axes], float]:
-    shares = SHARES[kind]
+    shares = SHARES[kind][:columns]
     room = WIDTH_INCHES - LEFT_INCHES - MARGIN_INCHES - (len(shares) - 1) * BETWEEN_INCHES
     left, panels = LEFT_INCHES, []
     for share in shares:
@@ -143,6 +136,7 @@ def _make_small(axes: Axes) -> None:
         x_label, y_label = SHORT_LABELS[label]
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
+    axes.set_ylabel(axes.get_ylabel().replace(" before makeup", ""))
     if label == "compressor":
         axes.set_xticks(range(-60, 1, 20))
         axes.set_yticks(range(-60, 1, 20))

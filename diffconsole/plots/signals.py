@@ -25,6 +25,7 @@ from .strip import StripView, arrays
 from .times import time_axis
 
 __all__ = [
+    "SIGNAL_PANELS",
     "Measured",
     "block_samples",
     "decibels",
@@ -35,6 +36,7 @@ __all__ = [
     "gain_reduction_db",
     "is_silent",
     "measure",
+    "signal_panels",
 ]
 
 BLOCK_SECONDS = 0.05
@@ -331,3 +333,17 @@ def draw_spectra(
             f"only {1000.0 * measured.seconds:.3g} ms: not resolved below {lowest_hz:.0f} Hz",
             high=True,
         )
+
+
+SIGNAL_PANELS = {
+    "levels": draw_levels,
+    "gain_reduction": draw_gain_reduction,
+    "spectra": draw_spectra,
+}
+"""What is drawn of a vocal, over the width of the page."""
+
+
+def signal_panels(views: Sequence[StripView], measured: Measured) -> list[str]:
+    """Return the names of the panels of a page: of several presets, no empty one."""
+    reduces = any(reduction is not None for reduction in measured.gain_reductions)
+    return [n for n in SIGNAL_PANELS if n != "gain_reduction" or reduces or len(views) == 1]

@@ -42,8 +42,10 @@ MORE_COLUMNS, MORE_STEP_INCHES, MORE_WIDTH_INCHES = 4, 1.92, 1.6
 FIRST_INCHES = 1.72
 
 
-def _row_inches(modules: Sequence[Module]) -> float:
-    return ROW_INCHES * (2.0 + max(len(module.parameters) for module in modules))
+def _row_inches(modules: Sequence[Module], view: StripView) -> float:
+    """Height of a row of blocks: of a module that is off, only that is said."""
+    lines = [1 if view.is_off(module.key) else len(module.parameters) for module in modules]
+    return ROW_INCHES * (2.0 + max(lines))
 
 
 class StripView(NamedTuple):
@@ -73,9 +75,10 @@ def is_shown(module: Module, views: Sequence[StripView]) -> bool:
     return module.is_on_by_default or any(not view.is_off(module.key) for view in views)
 
 
-def strip_inches(views: Sequence[StripView]) -> float:
-    """Return the height of the strip that :func:`draw_strip` writes for each preset of a page."""
-    return FIRST_INCHES + sum(map(_row_inches, _more_rows(views)))
+def strip_inches(views: Sequence[StripView], index: int = 0) -> float:
+    """Return the height of the strip that :func:`draw_strip` writes for a preset of a page."""
+    view = views[index]
+    return FIRST_INCHES + sum(_row_inches(modules, view) for modules in _more_rows(views))
 
 
 def _more_rows(views: Sequence[StripView]) -> list[Sequence[Module]]:
@@ -153,7 +156,7 @@ def draw_strip(
         for column, module in enumerate(modules):
             left = TEXT_LEFT_INCHES + column * MORE_STEP_INCHES
             _block(figure, view, top, left, MORE_WIDTH_INCHES, module)
-        top += _row_inches(modules)
+        top += _row_inches(modules, view)
 
 
 def _of(section: str) -> list[Parameter]:

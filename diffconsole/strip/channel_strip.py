@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DiffconsoleError, SettingsError
+from .finite import not_finite
 from .parameters import ADDED, BY_KEY, CHAIN, MODULES, PARAMETERS, SWITCHES, is_on, left_off
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class ChannelStrip:
                     )
                 value = parameter.default
             if not math.isfinite(value):
-                raise SettingsError(f"setting {parameter.key!r} is {value}; it must be finite")
+                raise not_finite(parameter.key, value)
             complete[parameter.key] = float(value)
         for key in settings:
             if key not in BY_KEY:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PresetError
-from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, Parameter, section_name
+from .finite import allowed_range
+from .parameters import BY_KEY, MODULES, PARAMETERS, SWITCHES, section_name
 from .versions import SINCE, is_newer
 
 __all__ = [
@@ -232,11 +233,13 @@ def _message(error: Any) -> str:
         hint = f"allowed: {', '.join(allowed)}"
         if near:
             parameter = BY_KEY.get(".".join((*steps, near[0])))
-            hint = f"did you mean {near[0]!r}{f' ({_range(parameter)})' if parameter else ''}?"
+            hint = (
+                f"did you mean {near[0]!r}{f' ({allowed_range(parameter)})' if parameter else ''}?"
+            )
         given = _shown(error.instance[unknown])
         return f"{path_of((*steps, unknown))} ({given}) is not a key of the format; {hint}"
     if error.validator in ("minimum", "maximum"):
-        return f"{path} is {value}; allowed: {_range(BY_KEY['.'.join(steps)])}"
+        return f"{path} is {value}; allowed: {allowed_range(BY_KEY['.'.join(steps)])}"
     wanted = {
         "boolean": "true or false",
         "string": "a text in quotes",
@@ -249,12 +252,7 @@ def _message(error: Any) -> str:
 
 def _number(steps: Sequence[str | int], kind: str) -> str:
     parameter = BY_KEY.get(".".join(map(str, steps)))
-    return f"{kind}, allowed: {_range(parameter)}" if parameter else kind
-
-
-def _range(parameter: Parameter) -> str:
-    unit = parameter.unit if parameter.unit in ("", ":1") else f" {parameter.unit}"
-    return f"{parameter.low:g} to {parameter.high:g}{unit}"
+    return f"{kind}, allowed: {allowed_range(parameter)}" if parameter else kind
 
 
 def _shown(value: Any) -> str:

@@ -142,6 +142,30 @@ def test_a_preset_that_was_edited_is_not_replaced(archive, model, tmp_path):
     assert (out / "a.preset.json").read_bytes() != edited
 
 
+def test_damaged_lines_of_a_manifest_are_not_done_and_said_once(archive, tmp_path):
+    out, quieter = tmp_path / "out", write_preset(tmp_path / "p.json", QUIETER)
+    (archive / "b.wav").unlink()
+    command = ("apply", archive, quieter, "--recursive", "-o", out)
+    done(*command)
+    first = without_manifest(out)
+    path = out / f"{NAME}.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    ended = {line["work"]: line for line in lines if line["state"] == "done"}
+    damaged = ended["audio:a.processed.wav"]
+    del damaged["outputs"]
+    # The whole story of one is the damaged line; of another the line that it ended is torn.
+    kept = [line for line in lines if line["work"] != damaged["work"]]
+    text = "\n".join(json.dumps(line) for line in [damaged, *kept])
+    path.write_text(text[:-40] + "\n")
+    result = call(*command, "--resume")
+    assert result.exit_code == 0, result.stderr
+    notes = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
+    assert notes == [f"Note: {path}: 2 lines are damaged, and counted as not done"]
+    assert {"done    2", "kept    1", "failed  0"} <= set(result.stdout.splitlines())
+    assert without_manifest(out) == first
+    assert set(states(*command, "--resume", code=0).values()) == {"kept"}
+
+
 def test_apply_one_preset_and_one_for_each(archive, tmp_path):
     out, presets = tmp_path / "out", tmp_path / "presets"
     quieter = write_preset(tmp_path / "p.json", QUIETER)
@@ -160,6 +184,9 @@ def test_apply_one_preset_and_one_for_each(archive, tmp_path):
     errors = result.stderr.splitlines()
     # c has no preset; d lies at the top here, because its folder was given by itself.
     assert sum(line.startswith("Error: ") for line in errors) == 3
+    missing, take = presets / "c.preset.json", archive / "c.wav"
+    line = f"Error: {missing}: there is no preset for {take}; make one by predict, or leave the "
+    assert f"{line}take out" in errors
     ours = samples_of(tmp_path / "each" / "a.processed.wav")
     assert np.allclose(ours, samples_of(archive / "a.wav") * 10 ** (-12 / 20), atol=1e-6)
     # Its own preset is an input: once it changes, its take is rendered again, and no other.
@@ -196,6 +223,8 @@ def test_shards_make_the_whole(archive, tmp_path):
     assert without_manifest(tmp_path / "parts") == without_manifest(tmp_path / "whole")
     # Their manifests are read together.
     assert set(states(*command, tmp_path / "parts", "--resume", code=0).values()) == {"kept"}
+    empty = done(*command, tmp_path / "parts", "--shard", "4/5")
+    assert empty.stderr == "Note: --shard 4/5: none of 3 files falls to this part\n"
     assert "give I/N" in call(*command, tmp_path / "x", "--shard", "3/2").stderr
 
 
@@ -254,6 +283,7 @@ def test_match_and_evaluate_trees_of_pairs(tmp_path, model, monkeypatch):
     command = ("match", *pairs, "-o", out, "--seconds", "0.3")
     result = call(*command, "--results", tmp_path / "r.csv")
     assert result.exit_code == 1 and result.stderr.count("Error: ") == 1
+    assert result.stdout.startswith("done    2\n"), "no empty line above"
     assert set(without_manifest(out)) == {
         "s0.preset.json", "deep", "deep/s1.preset.json", "match.csv",
     }  # fmt: skip

@@ -17,6 +17,7 @@ from ..commands import contents, done, refused, write_model, write_take
 from ..encoders.tiny import RATE as ENCODER_RATE
 from ..encoders.tiny import Convolutions, network, scripted, write
 from ..synthetic import RATE, STUDIO, mixed, voice
+from ..training.finetuning.helpers import quick_runs
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +28,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         (root / name).mkdir()
     for seed in range(3):
         sung = voice(2.0, seed)
-        soundfile.write(root / "raw" / f"{seed}.wav", sung, RATE, subtype="FLOAT")
-        soundfile.write(root / "mixed" / f"{seed}.wav", mixed(sung, STUDIO).T, RATE, "FLOAT")
+        for folder, samples in (("raw", sung), ("mixed", mixed(sung, STUDIO).T)):
+            soundfile.write(root / folder / f"song_{seed}.wav", samples, RATE, "FLOAT")
     return root / "raw", root / "mixed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["logmel", "wav2vec2", "wavlm", "script"])
 def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
+    # By steps, not by the clock: a machine that is busy trains as much.
+    quick_runs(monkeypatch.setattr)
     choice = {"rock_lead": find_preset("rock_lead")}
     monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
     source = tmp_path / "source"
@@ -48,7 +51,7 @@ def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
         kind = "base" if name == "wav2vec2" else "wavlm"
         spec, rate = f"wav2vec2:{write(source / 'w.pt', network(kind).state_dict())}", ()
     raw, mix = folders
-    run = ("finetune", "--raw", raw, "--mixed", mix, "--minutes", "0.05", "-o", tmp_path / "studio")
+    run = ("finetune", "--raw", raw, "--mixed", mix, "--steps", "3", "-o", tmp_path / "studio")
     data = json.loads(done(*run, "--encoder", spec, *rate, "--json").stdout)
     family = spec.partition(":")[0]
     assert data["base"].startswith(f"encoder {family}: ")

@@ -253,7 +253,7 @@ def test_awkward_names(tmp_path, model, monkeypatch, name):
 def test_a_folder_without_takes_says_what_to_give(tmp_path):
     line = refused("process", tmp_path, "-o", tmp_path / "out")
     assert line.startswith(f"{tmp_path}: is a folder; give one that has audio files in it (.wav, ")
-    assert line.endswith("or --recursive to search the folders in it too")
+    assert line.endswith(", .flac …)")
     assert not (tmp_path / "out").exists()
 
 

@@ -229,6 +229,8 @@ def test_a_model_with_it_is_saved_whole(tmp_path, kind):
     assert again.encoder.about == encoder.about
     found, expected = again.encoder(heard(0.5)), encoder(heard(0.5))
     assert float((found - expected).norm() / expected.norm()) < 2e-3
+    # By the file's half precision bands may trade places: the same weights for both.
+    model.load_state_dict(again.state_dict())
     take = voice(1.0, 3)[None]
     a, b = (m.predict(take, 44100).settings for m in (model, again))
     assert all(b[key] == pytest.approx(a[key], rel=2e-2, abs=2e-2) for key in a)

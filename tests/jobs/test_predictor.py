@@ -11,6 +11,7 @@ import torch
 
 from diffconsole import Predictor, VocalPairDataset
 from diffconsole.errors import ModelError, OutputError, PairError
+from diffconsole.jobs.finetune import FinetunedModel
 from diffconsole.strip.preset import find_preset
 from diffconsole.training.finetuning import labels
 
@@ -77,7 +78,11 @@ def test_it_does_what_the_command_does(tmp_path: Path, folders, start):
     assert without_time(by_call) == without_time(by_command)
     assert made.distances["after"] != made.distances["before"], "something was learnt"
 
-    with pytest.raises(OutputError, match="holds a model already"):
+    assert repr(made) == (
+        f"FinetunedModel(folder={str(by_call)!r}, trained=2, mean distance of 1 held-out pair: "
+        f"{made.table()['before'][0]:.3f} before, {made.table()['after'][0]:.3f} after)"
+    )
+    with pytest.raises(OutputError, match=r"holds a model already; pass force=True to replace it"):
         model.save_pretrained(by_call)
     model.save_pretrained(later)
     for name in ("model.safetensors", "model.json"):
@@ -85,6 +90,27 @@ def test_it_does_what_the_command_does(tmp_path: Path, folders, start):
     card, report = ((f / "README.md").read_text("utf-8") for f in (later, by_call))
     assert "![" in report and "![" not in card
     assert card.splitlines()[:6] == report.splitlines()[:6]
+
+
+def test_a_model_that_lies_there_is_replaced_by_an_argument(start):
+    model = Predictor.from_pretrained(start)
+    with pytest.raises(OutputError, match=r"tiny: holds a model already; pass force=True to rep"):
+        model.save_pretrained(start)
+    pairs = [pair(seed, seconds=1.0) for seed in range(2)]
+    with pytest.raises(OutputError, match=r"tiny: holds a model already; pass force=True to rep"):
+        model.fine_tune(pairs, steps=1, folder=start)
+    model.save_pretrained(start, force=True)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_what_a_training_found_is_shown_in_a_line(crossed):
+    distances = {"level only": [9.0, 7.0], "before": [4.0, 5.0], "after": [2.0, 2.5]}
+    made = FinetunedModel(None, base_model(), 7, ["a", "b"], crossed, distances, {})
+    kind = "" if crossed else "held-out "
+    assert repr(made) == (
+        f"FinetunedModel(folder=None, trained=7, mean distance of 2 {kind}pairs: 4.500 before, "
+        "2.250 after)"
+    )
 
 
 def test_a_frozen_encoder_stays_as_it_is(start):

@@ -47,6 +47,15 @@ def test_items_are_aligned_and_read_when_they_are_asked_for(folders):
     assert np.array_equal(item.mixed.numpy(), known.mixed)
 
 
+def test_it_shows_its_folders_and_counts(folders):
+    raw, mix = (repr(str(folder)) for folder in folders)
+    assert (
+        repr(VocalPairDataset(*folders)) == f"VocalPairDataset({raw}, {mix}: 3 pairs, 1 left over)"
+    )
+    of_length = VocalPairDataset(*folders, seconds=1.5)
+    assert repr(of_length) == f"VocalPairDataset({raw}, {mix}, seconds=1.5: 3 pairs, 1 left over)"
+
+
 def test_listing_the_folders_reads_no_file(tmp_path: Path):
     for name in ("raw", "mixed"):
         (tmp_path / name).mkdir()

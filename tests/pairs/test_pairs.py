@@ -164,6 +164,9 @@ def test_no_pair_at_all(tmp_path: Path) -> None:
     raw, mix = touch(tmp_path / "raw", "a.wav"), touch(tmp_path / "mix", "b.wav")
     with pytest.raises(PairError, match="no file of .* has a partner .*--pairs CSV"):
         find_pairs(raw, mix)
+    touch(tmp_path / "tree" / "disc", "a.wav")
+    with pytest.raises(PairError, match=r"in the folders below: .* search them by --recursive$"):
+        find_pairs(tmp_path / "tree", mix)
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])

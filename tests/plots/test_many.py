@@ -94,6 +94,51 @@ def test_more_than_four_presets_have_panels_of_their_own() -> None:
             assert wide <= 0 or min(one.y1, other.y1) - max(one.y0, other.y0) <= 0
 
 
+DRY = ("reverb", "pan")
+
+
+@pytest.mark.parametrize("many", [2, 3, 5])
+def test_what_is_off_in_all_presets_takes_no_room(many: int) -> None:
+    wet = [view(f"{n}") for n in range(many)]
+    dry = [view(f"{n}", bypass=DRY) for n in range(many)]
+    whole, without = draw_presets(wet), draw_presets(dry)
+    for label in ("decay_by_band", "decay_over_time"):
+        assert panels(whole, label) and not panels(without, label)
+    assert "Reverb off" not in words(without)
+    # With one preset that has it, all have their panels.
+    both = draw_presets([*dry[:-1], wet[-1]])
+    assert len(panels(both, "decay_by_band")) == len(panels(whole, "decay_by_band"))
+    one = draw_presets([view(bypass=DRY)])
+    assert panels(one, "decay_by_band"), "a single preset says what is off"
+
+
+def test_panels_move_up_to_where_others_are_off() -> None:
+    gates = {"gate__threshold_db": -40.0}
+    later = ("compressor_2", "deesser", "saturation", "delay")
+    dry = [view(f"{n}", bypass=(*DRY, *later), **gates) for n in range(2)]
+    figure = draw_presets(dry)
+    (compressor,), (gate,) = panels(figure, "compressor"), panels(figure, "gate")
+    assert gate.get_position().y0 == compressor.get_position().y0
+    wet = draw_presets([view(f"{n}", bypass=later, **gates) for n in range(2)])
+    assert figure.get_size_inches()[1] < wet.get_size_inches()[1] - 2.0
+    # Nothing but the EQ: no row below it is left, and no gain reduction.
+    flat = [view(f"{n}", bypass=("compressor", "gate", *DRY, *later)) for n in range(2)]
+    alone = draw_presets(flat, raw=(tone(0.5), RATE))
+    labels = [axes.get_label() for axes in alone.axes]
+    assert labels == ["eq", "levels", "spectra"]
+    without_eq = [view(f"{n}", bypass=("eq", *DRY, *later), **gates) for n in range(2)]
+    assert not panels(draw_presets(without_eq), "eq")
+
+
+def test_values_of_what_is_off_in_a_preset_take_a_line() -> None:
+    gates = {"gate__threshold_db": -40.0}
+    later = ("compressor_2", "deesser", "saturation", "delay")
+    on = view("on", bypass=later, **gates)
+    off = view("off", bypass=("gate", *later))
+    both, mixed = draw_presets([on, on]), draw_presets([on, off])
+    assert mixed.get_size_inches()[1] < both.get_size_inches()[1] - 0.5
+
+
 def test_names_that_are_alike_are_told_apart() -> None:
     assert numbered(["raw", "b", "raw", "raw"]) == ["raw (1)", "b", "raw (2)", "raw (3)"]
     paths = [Path("/x/one/raw.json"), Path("/x/two/raw.json"), Path("/x/b.json")]

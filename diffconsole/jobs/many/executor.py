@@ -3,12 +3,14 @@
 How an executor is added. It is any object with a method ``run(task, works)`` that is an iterator of
 outcomes. In whatever process or machine it uses, it calls
 
->>> runner = prepare(task)                     # once a process: loads the model
+>>> runner = prepare(task)                     # once a process
 >>> outcome = run_work(runner, task, work)     # once a work; never raises for a broken file
 
-and gives each outcome on. Task, work and outcome travel as JSON (``to_json``, ``from_json``). It
-keeps these rules, and the rest (names of results, manifest, table, reports, Ctrl-C) is not its
-concern:
+and gives each outcome on. The model is loaded with the first work that needs it, so a run that has
+nothing left to do loads none; where it cannot be loaded, ``run_work`` raises
+:class:`.registry.NotLoaded`, and the executor raises the error that is its cause. Task, work and
+outcome travel as JSON (``to_json``, ``from_json``). It keeps these rules, and the rest (names of
+results, manifest, table, reports, Ctrl-C) is not its concern:
 
 - one outcome for each work that it has taken, in any order, as soon as it is there;
 - ``works`` is an iterator that is taken from in the calling thread, one by one, and no further
@@ -31,7 +33,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from .registry import prepare, run_work
+from .registry import NotLoaded, prepare, run_work
 from .work import Outcome, Task, Work
 
 __all__ = ["Executor", "InThisProcess", "again"]
@@ -58,7 +60,12 @@ class InThisProcess:
         """Yield the outcomes in the order of the works."""
         runner = prepare(task)
         for work in works:
-            yield run_work(runner, task, work)
+            try:
+                outcome = run_work(runner, task, work)
+            except NotLoaded as error:
+                assert error.__cause__ is not None
+                raise error.__cause__ from None
+            yield outcome
 
 
 def again(work: Work) -> Work:

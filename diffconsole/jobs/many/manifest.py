@@ -12,19 +12,22 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import OutputError
 from .work import DONE, FAILED, KEPT, Outcome
 
-__all__ = ["BEGUN", "NAME", "Manifest", "read_manifests", "work_key"]
+__all__ = ["BEGUN", "DAMAGED", "NAME", "Manifest", "read_manifests", "work_key"]
 
 NAME = "diffconsole.manifest"
 ENDING = ".jsonl"
 FORMAT = "diffconsole.manifest"
 BEGUN = "begun"
+DAMAGED = "damaged"
+"""Key that a record has whose line lacks what it should hold; never in the file."""
+
 LONGEST_LINE = 1 << 20
 MOST_BYTES = 1 << 32
 STATES = (BEGUN, DONE, KEPT, FAILED)
@@ -48,10 +51,19 @@ def work_key(outputs: Mapping[str, str], inputs: Mapping[str, str], folder: Path
     return text
 
 
-def read_manifests(folder: Path) -> dict[str, dict[str, Any]]:
+def read_manifests(folder: Path, damaged: list[Path] | None = None) -> dict[str, dict[str, Any]]:
     """Return the last line of every work in the manifests of a folder, by its key.
 
-    Lines that cannot be read are left out: of a run that was killed, or of a newer version.
+    A line that cannot be read is left out: of a run that was killed, or of a newer version. One
+    that names its work and lacks what a line of its state holds counts as begun, and has
+    ``"damaged"``.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the results.
+    damaged : list of Path, optional
+        Gets the path of a manifest for each such line.
 
     Raises
     ------
@@ -66,21 +78,48 @@ def read_manifests(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(paths, key=_age):
         if path.stat().st_size > MOST_BYTES:
             raise OutputError(f"{path}: is larger than 4 GB and no manifest; move it away")
-        with _opened(path) as file:
-            while line := file.readline(LONGEST_LINE):
-                record = _read(line)
-                if record is not None:
-                    earlier = found.get(record["work"])
-                    if record["state"] == KEPT:
-                        record = {**(earlier or record), "state": DONE}
-                    # Begun again is no reason to forget what it wrote before.
-                    elif record["state"] != DONE and earlier is not None:
-                        record = {**{k: earlier[k] for k in _KEPT if k in earlier}, **record}
-                    found[record["work"]] = record
+        for line in _lines(path):
+            record = _read(line)
+            if record is not None:
+                earlier = found.get(record["work"])
+                if record["state"] == KEPT:
+                    record = {**(earlier or record), "state": DONE}
+                # Begun again is no reason to forget what it wrote before.
+                elif record["state"] != DONE and earlier is not None:
+                    record = {**{k: earlier[k] for k in _KEPT if k in earlier}, **record}
+                if record["state"] == DONE and not _is_complete(record):
+                    record = _begun(record["work"])
+                found[record["work"]] = record
+            if damaged is not None and (record is None or DAMAGED in record):
+                damaged.append(path)
     return found
 
 
 _KEPT = ("fingerprint", "inputs", "outputs", "roles", "data")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines that are not empty; of one that is too long its beginning alone."""
+    begins = True
+    with _opened(path) as file:
+        while line := file.readline(LONGEST_LINE):
+            if begins and line.strip():
+                yield line
+            begins = line.endswith(b"\n")
+
+
+def _begun(work: str) -> dict[str, Any]:
+    """What is known of a work whose line is damaged: that it was begun."""
+    return {"format": FORMAT, "work": work, "state": BEGUN, DAMAGED: True}
+
+
+def _is_complete(record: Mapping[str, Any]) -> bool:
+    """Whether a work that is done has all that this is checked by."""
+    return (
+        isinstance(record.get("fingerprint"), str)
+        and bool(record.get("inputs"))
+        and bool(record.get("outputs") or record.get("data"))
+    )
 
 
 class Manifest:
@@ -187,14 +226,23 @@ def _read(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(record.get("work"), str) or record.get("state") not in STATES:
         return None
+    record.pop(DAMAGED, None)
+    return record if _is_sound(record) else _begun(record["work"])
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether what a line holds is of the right types."""
     for key in ("inputs", "outputs"):
         files = record.get(key, {})
         if not isinstance(files, dict) or not all(
             isinstance(file, dict) and isinstance(file.get("sha256"), str)
             for file in files.values()
         ):
-            return None
+            return False
     roles = record.get("roles", [])
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        return None
-    return record
+    return (
+        isinstance(roles, list)
+        and all(isinstance(role, str) for role in roles)
+        and isinstance(record.get("data", {}), dict)
+        and (record["state"] != BEGUN or "roles" in record)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -75,7 +76,7 @@ def _draw(work: Work, files: PairFiles, pair: Pair, preset: Preset) -> None:
 
 
 def prepare_evaluate(task: Task) -> Runner:
-    """Load the model once, for the distances of pairs.
+    """Return what measures the distances of pairs, with the model loaded once.
 
     Options of the task: ``"model"``, ``"trust"``, ``"device"``; ``"fixed"`` with the ``"name"`` and
     the ``"preset"`` (text) of the one preset; ``"optimum"`` (None, ``"quick"`` or ``"full"``) and
@@ -84,7 +85,7 @@ def prepare_evaluate(task: Task) -> Runner:
     from ...training.matching.match import MatchOptions, match
     from .takes import predictor_of
 
-    model, device = predictor_of(task), task.options.get("device", "cpu")
+    loaded, device = functools.cache(lambda: predictor_of(task)), task.options.get("device", "cpu")
     chosen = task.options["fixed"]
     fixed = FixedPreset(chosen["name"], Preset.from_json(chosen["preset"]))
     optimum = task.options.get("optimum")
@@ -96,7 +97,7 @@ def prepare_evaluate(task: Task) -> Runner:
             "lag_seconds": round(pair.lag_seconds, 6),
             "polarity": pair.polarity,
             **about_pair(pair),
-            **measure_pair(pair, fixed, model),
+            **measure_pair(pair, fixed, loaded()),
         }
         if optimum is not None:
             options = MatchOptions(quick=optimum == "quick", seed=task.options["seed"])
@@ -113,4 +114,4 @@ def prepare_evaluate(task: Task) -> Runner:
             raise SettingsError(f"{work.name}: the manifest holds no figures of this pair")
         return Result((), known, known)
 
-    return Runner(do, recall)
+    return Runner(do, recall, loaded)

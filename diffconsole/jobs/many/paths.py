@@ -109,10 +109,14 @@ def find_inputs(
         if path.is_dir():
             some = list(_walk(path, kind, recursive, output, found.problems))
             if not some and not found.problems:
-                deeper = "" if recursive else ", or --recursive to search the folders in it too"
+                if not recursive and any(True for _ in _walk(path, kind, True, output, [])):
+                    raise SettingsError(
+                        f"{path}: is a folder with {kind.name} files in the folders below it "
+                        "alone; add --recursive to work on them"
+                    )
                 raise SettingsError(
                     f"{path}: is a folder; give one that has {kind.name} files in it "
-                    f"({kind.endings}){deeper}"
+                    f"({kind.endings})"
                 )
         elif _is_pattern(path):
             some = list(_matches(path, kind, recursive, output, found.problems))

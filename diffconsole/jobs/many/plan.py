@@ -13,7 +13,7 @@ from ...files import check_folder, clear_unfinished
 from ...files.results import protect_inputs
 from ..plan import same_result
 from .earlier import REPLACE_EDITED
-from .manifest import read_manifests, work_key
+from .manifest import DAMAGED, read_manifests, work_key
 from .work import Work
 
 __all__ = ["Planned", "manifest_folder", "outputs_at", "plan_works"]
@@ -31,11 +31,14 @@ class Planned:
         By the number of a work, what it is called in the manifest.
     folder : Path
         Of the manifest.
+    notices : tuple of str
+        What the user should know of earlier runs, one line each.
     """
 
     works: list[Work]
     keys: dict[int, str]
     folder: Path
+    notices: tuple[str, ...] = ()
 
 
 def manifest_folder(output: Path | None, roots: Sequence[Path]) -> Path:
@@ -107,8 +110,9 @@ def plan_works(
             _check_inside(path, output)
     keys = {work.number: work_key(work.outputs, work.inputs, folder) for work in mine}
     known: Mapping[str, Mapping[str, Any]] = {}
+    damaged: list[Path] = []
     if resume and folder.is_dir():
-        known = read_manifests(folder)
+        known = read_manifests(folder, damaged)
     planned = []
     foreign: list[Path] = []
     for work in mine:
@@ -121,11 +125,28 @@ def plan_works(
         planned.append(replace(work, replace=may_replace, earlier=earlier, options=options))
     if foreign:
         raise _refusal(foreign, len(mine), resume)
-    return Planned(planned, keys, folder)
+    notices = _about(damaged)
+    if works and not mine:
+        files = "1 file" if len(works) == 1 else f"{len(works)} files"
+        notices += (f"--shard {shard[0]}/{shard[1]}: none of {files} falls to this part",)
+    return Planned(planned, keys, folder, notices)
+
+
+def _about(damaged: Sequence[Path]) -> tuple[str, ...]:
+    """One line for all damaged lines, of whatever manifests."""
+    if not damaged:
+        return ()
+    lines = "1 line is" if len(damaged) == 1 else f"{len(damaged)} lines are"
+    others = len(set(damaged)) - 1
+    where = f"{damaged[0]}{f' and {others} more' if others else ''}"
+    return (f"{where}: {lines} damaged, and counted as not done",)
 
 
 def _not_ours(work: Work, record: Mapping[str, Any] | None) -> list[Path]:
     """The results that are there and that no run of the manifest has written or begun."""
+    # A damaged line says of which work it is, and no more.
+    if record is not None and DAMAGED in record:
+        return []
     roles = set() if record is None else {*record.get("roles", ()), *record.get("outputs", {})}
     others = (path for role, path in work.outputs.items() if role not in roles)
     return [Path(path) for path in others if os.path.lexists(path)]

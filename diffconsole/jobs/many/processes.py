@@ -22,7 +22,7 @@ from pathlib import Path
 from ...errors import DiffconsoleError, SettingsError
 from .executor import again
 from .work import Outcome, Task, Work
-from .worker import READY
+from .worker import ERROR, READY
 
 __all__ = ["Processes", "cores", "thread_limits"]
 
@@ -108,7 +108,8 @@ class _Worker:
         )
         self.ready = False
         self.work: Work | None = None
-        threading.Thread(target=self._listen, args=(answers,), daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=(answers,), daemon=True)
+        self.listener.start()
         self.send(task.to_json())
 
     def send(self, line: str) -> None:
@@ -123,15 +124,15 @@ class _Worker:
         with contextlib.suppress(OSError):
             self.process.stdin.close()
 
-    def kill(self) -> None:
-        """End it at once, with the programs that it runs."""
+    def kill(self) -> int:
+        """End it and the programs that it runs, which may outlive it; return its exit code."""
         # Once it is waited for, its number may be another process's.
-        if self.process.returncode is not None:
-            return
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
+        if self.process.returncode is None:
+            if os.name == "posix":
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
+        return self.process.wait()
 
     def _listen(self, answers: queue.SimpleQueue[_Answer]) -> None:
         assert self.process.stdout is not None
@@ -176,7 +177,7 @@ class _Pool:
             yield from self._lost(worker)
         elif line == READY:
             worker.ready = True
-        elif not worker.ready:
+        elif line.startswith(ERROR):
             raise DiffconsoleError(json.loads(line)["error"])
         else:
             worker.work = None
@@ -186,7 +187,9 @@ class _Pool:
         """Yield what was completed before the processes ended."""
         while not self.answers.empty():
             worker, line = self.answers.get()
-            if worker.ready and line is not None and line.endswith(b"\n") and line != READY:
+            if line is None or line == READY or line.startswith(ERROR):
+                continue
+            if line.endswith(b"\n"):
                 yield Outcome.from_json(line)
 
     def stop(self) -> None:
@@ -195,21 +198,19 @@ class _Pool:
         for worker in workers:
             worker.close()
         try:
+            # Its answers end when it does; it is not waited for before its programs are ended.
             for worker in workers:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    worker.process.wait(STOP_SECONDS)
+                worker.listener.join(STOP_SECONDS)
         finally:
             for worker in workers:
                 worker.kill()
-                worker.process.wait()
 
     def _lost(self, worker: _Worker) -> Iterator[Outcome]:
         """A process is gone: its work is tried again, or fails if that was the second time."""
         if worker not in self.workers:
             return
         self.workers.remove(worker)
-        worker.kill()
-        code, work = worker.process.wait(), worker.work
+        code, work = worker.kill(), worker.work
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if not worker.ready:
             # The model may be too large for so many processes: those that are there go on.

@@ -18,7 +18,7 @@ from typing import Any
 from ... import __version__
 from ...errors import explained
 from .processes import THREADS
-from .registry import Runner, prepare
+from .registry import NotLoaded, Runner, prepare
 from .storage import run_stored
 from .work import Task, Work
 
@@ -54,12 +54,15 @@ def work_on_node(
     except Exception as error:
         reason = explained(error) or f"unexpected {type(error).__name__}: {error}"
         return json.dumps({"error": reason})
-    return run_stored(runner, task, Work.from_json(work_line)).to_json()
+    try:
+        return run_stored(runner, task, Work.from_json(work_line)).to_json()
+    except NotLoaded as error:
+        return json.dumps({"error": error.reason})
 
 
 @functools.lru_cache(maxsize=1)
 def _ready(task_line: str, files: Any) -> tuple[Runner, Task, Any]:
-    """Load the model from what was sent; the folder lives as long as this process needs it."""
+    """Write what was sent to a folder, which lives as long as this process needs it."""
     # One work on each core: read when the libraries are loaded.
     for name in THREADS:
         os.environ[name] = "1"

@@ -12,12 +12,27 @@ from ...errors import explained
 from .earlier import check_not_edited, digests, is_whole
 from .work import DONE, KEPT, Outcome, Result, Task, Work
 
-__all__ = ["COMMANDS", "Runner", "prepare", "run_work"]
+__all__ = ["COMMANDS", "NotLoaded", "Runner", "prepare", "run_work"]
+
+
+class NotLoaded(Exception):
+    """What all works need cannot be loaded, so none can be done; the cause says why."""
+
+    @property
+    def reason(self) -> str:
+        """One line for the user."""
+        cause = self.__cause__
+        assert isinstance(cause, Exception)
+        return explained(cause) or f"unexpected {type(cause).__name__}: {cause}"
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A command that is ready: its model is loaded.
+    """What does the works of a command.
 
     Attributes
     ----------
@@ -25,10 +40,13 @@ class Runner:
         Of a work: does it and writes its files; raises what is wrong with them.
     recall : callable
         Of a work: the same result, read from the files that are written already.
+    load : callable
+        Loads what `do` needs for every work, as the model; called before each `do`, it loads once.
     """
 
     do: Callable[[Work], Result]
     recall: Callable[[Work], Result]
+    load: Callable[[], object] = _nothing
 
 
 COMMANDS = {
@@ -44,12 +62,12 @@ task."""
 
 
 def prepare(task: Task) -> Runner:
-    """Load what all works of a task need: the model, references, a preset.
+    """Return what does the works of a task; the model is loaded with the first that needs it.
 
     Raises
     ------
     DiffconsoleError
-        It cannot be loaded; then no work can be done.
+        The task is none that can be done.
     """
     module, _, name = COMMANDS[task.command].partition(":")
     make: Callable[[Task], Runner] = getattr(
@@ -73,7 +91,14 @@ def run_work(runner: Runner, task: Task, work: Work) -> Outcome:
     Returns
     -------
     Outcome
-        Also of a work that failed, whatever went wrong; only Ctrl-C passes.
+        Also of a work that failed, whatever went wrong with it.
+
+    Raises
+    ------
+    NotLoaded
+        What all works need cannot be loaded.
+    KeyboardInterrupt
+        Ctrl-C.
     """
     start = time.perf_counter()
     try:
@@ -83,9 +108,15 @@ def run_work(runner: Runner, task: Task, work: Work) -> Outcome:
                 state, result = KEPT, runner.recall(work)
                 return _outcome(work, state, result, inputs, start)
             check_not_edited(work)
+        try:
+            runner.load()
+        except Exception as error:
+            raise NotLoaded from error
         for path in work.outputs.values():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         return _outcome(work, DONE, runner.do(work), inputs, start)
+    except NotLoaded:
+        raise
     except Exception as error:
         return Outcome.failed(work, _line(work, error))
 

@@ -58,7 +58,8 @@ class Summary:
     def rate(self) -> str:
         """Return how many works a second are done, or the seconds of one, in words."""
         count = self.done + self.failed
-        if count == 0 or self.seconds <= 0:
+        # What fails at once says nothing of how long a file takes.
+        if self.done == 0 or self.seconds <= 0:
             return ""
         speed = count / self.seconds
         return f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...errors import DiffconsoleError, OutputError, SettingsError
 from .manifest import NAME
-from .registry import Runner, run_work
+from .registry import NotLoaded, Runner, run_work
 from .work import FAILED, KEPT, Outcome, Task, Work
 
 __all__ = ["Places", "run_stored", "url_in"]
@@ -31,6 +31,7 @@ MOST_FILES = 5_000_000
 LARGEST_FILE_BYTES = 1 << 34
 LARGEST_SMALL_BYTES = 1 << 20
 KEEP_SECONDS = 15.0
+EXISTS = "exists already; add --resume to keep what is done, or --force to replace it"
 
 
 def url_in(path: Path | str) -> str | None:
@@ -202,6 +203,8 @@ def run_stored(runner: Runner, task: Task, work: Work) -> Outcome:
                 for path in work.outputs.values():
                     if path in local:
                         _upload_all(Path(local[path]), path, force=work.replace)
+        except NotLoaded:
+            raise
         except Exception as error:
             line = _short(error)
             return Outcome.failed(
@@ -219,7 +222,7 @@ def _fetch_results(work: Work, local: Mapping[str, str]) -> None:
         if work.earlier is not None and fs.isfile(name):
             _download(fs, name, Path(local[path]), LARGEST_FILE_BYTES)
         elif not work.replace and fs.exists(name):
-            raise OutputError(f"{path}: exists already; add --resume or --force")
+            raise OutputError(f"{path}: {EXISTS}")
 
 
 def _renamed(outcome: Outcome, work: Work, back: Mapping[str, str]) -> Outcome:
@@ -284,7 +287,7 @@ def _upload(source: Path, url: str, *, force: bool) -> None:
     """Write a file to a storage, whole or not at all."""
     fs, path = _opened(url)
     if not force and fs.exists(path):
-        raise OutputError(f"{url}: exists already; add --resume or --force")
+        raise OutputError(f"{url}: {EXISTS}")
     folder, _, name = path.rpartition("/")
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     if protocols & OBJECT_STORES:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import PresetError
 from ...strip.preset import Preset, find_preset
 from ..enhance import Enhancer
 from ..options import AudioOptions
@@ -29,17 +32,18 @@ def audio_options(options: Mapping[str, Any], *, replace: bool) -> AudioOptions:
 
 
 def prepare_process(task: Task) -> Runner:
-    """Load the model and the references once, for ``process``.
+    """Return what does ``process``, with the model and the references loaded once.
 
     Options of the task: ``"model"`` (folder, or None for the shipped one), ``"model_name"``,
     ``"trust"``, ``"device"``, ``"references"``, ``"enhancer"``, ``"audio"``.
     """
     from ..process import process_take
 
-    model, references, enhancer = predictor_of(task), _references(task), _enhancer(task)
+    loaded, enhancer = _loaded(task), _enhancer(task)
     name = task.options["model_name"]
 
     def do(work: Work) -> Result:
+        model, references = loaded()
         take = TakeFiles(
             Path(work.inputs["raw"]),
             Path(work.outputs["preset"]),
@@ -50,26 +54,27 @@ def prepare_process(task: Task) -> Runner:
         preset, notices = process_take(model, name, take, options, references, enhancer)
         return Result(notices, _row(task, work, preset))
 
-    return Runner(do, lambda work: _recalled(task, work))
+    return Runner(do, lambda work: _recalled(task, work), loaded)
 
 
 def prepare_predict(task: Task) -> Runner:
-    """Load the model and the references once, for ``predict``; options as of ``process``.
+    """Return what does ``predict``, loaded once; options as of ``process``.
 
     ``"full"`` takes the place of those of the audio.
     """
     from ..process import predict_file
 
-    model, references, enhancer = predictor_of(task), _references(task), _enhancer(task)
+    loaded, enhancer = _loaded(task), _enhancer(task)
     name, full = task.options["model_name"], bool(task.options.get("full"))
 
     def do(work: Work) -> Result:
+        model, references = loaded()
         raw, target = Path(work.inputs["raw"]), Path(work.outputs["preset"])
         preset, notices = predict_file(model, name, raw, references, enhancer, full=full)
         preset.write(target, force=work.replace)
         return Result(notices, _row(task, work, preset))
 
-    return Runner(do, lambda work: _recalled(task, work))
+    return Runner(do, lambda work: _recalled(task, work), loaded)
 
 
 def prepare_apply(task: Task) -> Runner:
@@ -85,7 +90,13 @@ def prepare_apply(task: Task) -> Runner:
 
     def preset_of(work: Work) -> Preset:
         if "preset" in work.inputs:
-            return find_preset(Path(work.inputs["preset"]))
+            path = Path(work.inputs["preset"])
+            if not os.path.lexists(path):
+                raise PresetError(
+                    f"{path}: there is no preset for {work.name}; make one by predict, or leave "
+                    "the take out"
+                )
+            return find_preset(path)
         assert shared is not None
         return shared
 
@@ -112,6 +123,11 @@ def predictor_of(task: Task) -> Predictor:
     folder, device = task.options.get("model"), task.options.get("device", "cpu")
     trust = bool(task.options.get("trust"))
     return Predictor.load(folder and Path(folder), device, trust_checkpoint=trust)
+
+
+def _loaded(task: Task) -> Callable[[], tuple[Predictor, Sequence[Reference]]]:
+    """Return what loads model and references at its first call, and returns them."""
+    return functools.cache(lambda: (predictor_of(task), _references(task)))
 
 
 def _references(task: Task) -> Sequence[Reference]:

@@ -7,6 +7,7 @@ is gone, or has been stopped. What it was writing is then undone.
 from __future__ import annotations
 
 import _thread
+import functools
 import json
 import os
 import queue
@@ -14,17 +15,21 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import BinaryIO
 
 from ...errors import explained
 from ...files.signals import like_ctrl_c
-from .registry import prepare, run_work
+from .registry import NotLoaded, prepare, run_work
 from .work import Task, Work
 
-__all__ = ["READY", "main"]
+__all__ = ["ERROR", "READY", "main"]
 
 READY = b'{"ready": true}\n'
-"""What the worker writes when its model is loaded."""
+"""What the worker writes when its model is loaded, before the first outcome that needs it."""
+
+ERROR = b'{"error"'
+"""How an answer begins that is no outcome: no work can be done, and why."""
 
 GRACE_SECONDS = 10.0
 
@@ -62,9 +67,19 @@ def _work(lines: queue.SimpleQueue[bytes], answers: BinaryIO) -> None:
         reason = explained(error) or f"unexpected {type(error).__name__}: {error}"
         _answer(answers, json.dumps({"error": reason}).encode() + b"\n")
         return
-    _answer(answers, READY)
+
+    @functools.cache
+    def load() -> None:
+        runner.load()
+        _answer(answers, READY)
+
+    loading = replace(runner, load=load)
     while line := lines.get():
-        outcome = run_work(runner, task, Work.from_json(line))
+        try:
+            outcome = run_work(loading, task, Work.from_json(line))
+        except NotLoaded as error:
+            _answer(answers, json.dumps({"error": error.reason}).encode() + b"\n")
+            return
         _answer(answers, outcome.to_json().encode() + b"\n")
 
 
@@ -84,4 +99,7 @@ def _read(source: BinaryIO, lines: queue.SimpleQueue[bytes]) -> None:
     else:
         _thread.interrupt_main()
     time.sleep(GRACE_SECONDS)
+    # As it was started, it leads a group of its own, to which the programs that it runs belong.
+    if os.name == "posix" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)

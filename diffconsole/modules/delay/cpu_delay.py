@@ -13,6 +13,7 @@ from ...kernels.array_math import float64
 from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
 from ...kernels.vectors import broadcast, load, store
+from ...strip.finite import refuse_not_finite
 from .process import BEFORE, TAPS, cut_sections, interpolation, level_of, sides
 
 __all__ = ["Loop"]
@@ -192,6 +193,11 @@ class Loop:
         Hz.
     time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db : ndarray
         ``(batch,)`` each; see :func:`.process.delay`.
+
+    Raises
+    ------
+    SettingsError
+        A time or a feedback that is not finite.
     """
 
     def __init__(
@@ -204,6 +210,7 @@ class Loop:
         width: np.ndarray,
         wet_db: np.ndarray,
     ) -> None:
+        refuse_not_finite({"delay.time_ms": time_ms, "delay.feedback": feedback})
         late = float64(time_ms) * (sample_rate / 1000.0)
         whole = np.floor(late)
         self._past = [int(n) + TAPS - BEFORE - 1 for n in whole.tolist()]

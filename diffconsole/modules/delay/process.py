@@ -25,6 +25,7 @@ import math
 from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, fast_length
 from ...strip.channel_strip import HIGHEST_FREQUENCY
+from ...strip.finite import refuse_not_finite
 from ..reverb.convolution import convolve
 
 __all__ = [
@@ -173,10 +174,17 @@ def delay_response(
     -------
     Tensor or ndarray
         ``(batch, 2, taps)`` float64: left and right.
+
+    Raises
+    ------
+    SettingsError
+        A time or a feedback that is not finite, where the length depends on them.
     """
     m = math_of(time_ms)
     if seconds is None:
-        rows = zip(m.held(time_ms).tolist(), m.held(feedback).tolist(), strict=True)
+        rows = list(zip(m.held(time_ms).tolist(), m.held(feedback).tolist(), strict=True))
+        if not all(map(math.isfinite, (value for row in rows for value in row))):
+            refuse_not_finite({"delay.time_ms": time_ms, "delay.feedback": feedback})
         longest = max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
     else:
         longest = seconds

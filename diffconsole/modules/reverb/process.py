@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import SettingsError
 from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, constant, fast_length
 from ...strip.channel_strip import HIGHEST_FREQUENCY
+from ...strip.finite import allowed_range, refuse_not_finite
+from ...strip.parameters import BY_KEY
 from .convolution import convolve
 from .noise import BAND_CENTRES_HZ
 
@@ -131,6 +134,11 @@ def impulse_response(
     -------
     Tensor or ndarray
         ``(batch, 2, taps)``.
+
+    Raises
+    ------
+    SettingsError
+        Settings of the decay or a pre-delay that are not finite, where the length depends on them.
     """
     return _scaled_response(
         sample_rate,
@@ -168,8 +176,21 @@ def _scaled_response(
     t60 = band_decays(decay_s, low_ratio, high_ratio)
     pre_delay = m.float64(pre_delay_ms) * (sample_rate / 1000.0)
     if seconds is None:
-        decay_samples = math.ceil(float(m.held(t60).max()) * sample_rate)
-        most_delay = math.ceil(float(m.held(pre_delay).max()))
+        longest, latest = float(m.held(t60).max()), float(m.held(pre_delay).max())
+        if not (math.isfinite(longest) and math.isfinite(latest)):
+            refuse_not_finite(
+                {
+                    "reverb.pre_delay_ms": pre_delay_ms,
+                    "reverb.decay_s": decay_s,
+                    "reverb.low_ratio": low_ratio,
+                    "reverb.high_ratio": high_ratio,
+                }
+            )
+            raise SettingsError(
+                f"the reverb's longest decay is {longest:g} s, by settings out of their ranges; "
+                f"reverb.decay_s goes from {allowed_range(BY_KEY['reverb.decay_s'])}"
+            )
+        decay_samples, most_delay = math.ceil(longest * sample_rate), math.ceil(latest)
     else:
         decay_samples = math.ceil(seconds * sample_rate)
         most_delay = math.ceil(LONGEST_PRE_DELAY_MS / 1000.0 * sample_rate)

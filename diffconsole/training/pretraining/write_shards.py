@@ -148,7 +148,9 @@ def main() -> int:
     except DiffconsoleError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
-    click.echo(f"→ {shards[0]} … {shards[-1].name}: {len(shards)} shards")
+    one = len(shards) == 1
+    names = f"{shards[0]}" if one else f"{shards[0]} … {shards[-1].name}"
+    click.echo(f"→ {names}: {len(shards)} {'shard' if one else 'shards'}")
     return 0
 
 

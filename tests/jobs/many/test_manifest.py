@@ -58,16 +58,47 @@ def test_a_torn_line_costs_itself_alone(tmp_path):
         assert set(read_manifests(tmp_path)) == {"a", "c"}
 
 
+GOOD = {
+    "format": "diffconsole.manifest", "work": "a", "state": "done", "fingerprint": "f1",
+    "inputs": {"raw": {"bytes": 3, "sha256": "ab"}},
+    "outputs": {"preset": {"bytes": 3, "sha256": "ab"}},
+}  # fmt: skip
+
+
 def test_what_is_no_line_of_ours_is_left_out(tmp_path):
-    good = {"format": "diffconsole.manifest", "work": "a", "state": "done"}
     lines = [
         b"[" * 100_000, b"\xff\xfe", b"{}", b"null", b"x" * 3_000_000,
-        json.dumps({**good, "state": "odd"}).encode(), json.dumps({**good, "work": 3}).encode(),
-        json.dumps({**good, "outputs": {"preset": 1}}).encode(),
-        json.dumps({**good, "roles": [1]}).encode(),
+        json.dumps({**GOOD, "state": "odd"}).encode(), json.dumps({**GOOD, "work": 3}).encode(),
     ]  # fmt: skip
-    (tmp_path / f"{NAME}.2-of-3.jsonl").write_bytes(b"\n".join([*lines, json.dumps(good).encode()]))
-    assert read_manifests(tmp_path) == {"a": good}
+    path = tmp_path / f"{NAME}.2-of-3.jsonl"
+    path.write_bytes(b"\n".join([*lines, b"", json.dumps(GOOD).encode()]))
+    damaged: list[Path] = []
+    assert read_manifests(tmp_path, damaged) == {"a": GOOD}
+    assert damaged == [path] * len(lines)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outputs": None}, {"outputs": {}}, {"outputs": {"preset": 1}}, {"outputs": []},
+        {"outputs": {"preset": {"bytes": 3}}}, {"inputs": None}, {"inputs": {"raw": "x"}},
+        {"fingerprint": None}, {"fingerprint": 5}, {"data": 5}, {"roles": [1]}, {"roles": "raw"},
+        {"state": "begun"}, {"state": "kept", "outputs": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_damaged_line_of_a_known_work_counts_as_begun(tmp_path, change):
+    line = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
+    damaged: list[Path] = []
+    (tmp_path / f"{NAME}.jsonl").write_text(json.dumps(line) + "\n")
+    found = read_manifests(tmp_path, damaged)["a"]
+    assert (found["state"], len(damaged)) == ("begun", 1)
+    # What was done after it counts.
+    with Manifest(tmp_path) as manifest:
+        manifest.begin("a", ["preset"])
+        manifest.end("a", outcome("done"), "f2")
+    found = read_manifests(tmp_path)["a"]
+    assert (found["state"], found["fingerprint"]) == ("done", "f2")
 
 
 @pytest.mark.parametrize("kind", ["link", "lost link", "folder", "pipe"])

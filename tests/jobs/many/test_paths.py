@@ -55,9 +55,17 @@ def test_patterns_and_names_each_file_once(tree):
 
 
 def test_nothing_there_is_an_error(tree):
-    (tree / "empty" / "one").mkdir(parents=True)
-    with pytest.raises(SettingsError, match="is a folder; give one that has audio files.*--recurs"):
+    below = tree / "empty" / "one"
+    below.mkdir(parents=True)
+    for recursive in (False, True):
+        with pytest.raises(SettingsError, match=r"is a folder; give one that has audio.*…\)$"):
+            find_inputs([tree / "empty"], recursive=recursive)
+    (below / "take.wav").write_bytes(b"")
+    with pytest.raises(SettingsError, match="audio files in the folders below it alone; add --rec"):
         find_inputs([tree / "empty"])
+    assert [entry.path for entry in find_inputs([tree / "empty"], recursive=True).inputs] == [
+        below / "take.wav"
+    ]
     with pytest.raises(SettingsError, match=r"\*\.aiff: no audio file matches"):
         find_inputs([tree / "*.aiff"])
 

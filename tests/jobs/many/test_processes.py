@@ -155,6 +155,44 @@ def test_workers_end_with_who_started_them(tmp_path):
         time.sleep(0.05)
 
 
+FFMPEG = """#!/bin/sh
+sleep 300 >/dev/null 2>&1 &
+echo $! >> "$PIDS"
+%s
+"""
+"""A decoder that leaves a program of its own behind, and waits or ends what started it."""
+
+
+@POSIX
+@pytest.mark.parametrize("then", ["wait", "kill -9 $PPID"], ids=["stopped", "killed"])
+def test_programs_of_programs_end_too(tmp_path, monkeypatch, then):
+    task, works = apply_works(tmp_path, 2)
+    (tmp_path / "1.wav").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(200))
+    program, pids = tmp_path / "bin" / "ffmpeg", tmp_path / "pids"
+    program.parent.mkdir()
+    program.write_text(FFMPEG % then)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setenv("PIDS", str(pids))
+    outcomes = Processes(2).run(task, works)
+    if then == "wait":
+        assert next(outcomes).number == 0
+        start = time.monotonic()
+        while not pids.exists():
+            assert time.monotonic() - start < 60.0
+            time.sleep(0.05)
+        outcomes.close()
+    else:
+        done, killed = sorted(outcomes, key=lambda outcome: outcome.number)
+        assert done.state == "done" and "signal 9, twice" in killed.failure
+    found = [int(pid) for pid in pids.read_text().split()]
+    assert len(found) == (1 if then == "wait" else 2)
+    start = time.monotonic()
+    while not all(_is_zombie(pid) for pid in found):
+        assert time.monotonic() - start < 5.0
+        time.sleep(0.05)
+
+
 def test_threads_are_divided(monkeypatch):
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)

@@ -117,7 +117,7 @@ def test_the_command(
     words = ["write_shards", str(folder.parent / "voices"), "-o", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", words)
     assert main() == 0
-    assert "1 shards" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("voices-000000.tar: 1 shard\n")
     assert main() == 1
     assert capsys.readouterr().err.count("Error:") == 1
     for size in ("0", "-1", "nan"):

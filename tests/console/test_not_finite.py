@@ -1,0 +1,75 @@
+"""Settings that are no finite numbers, where the console needs them as plain numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import torch
+
+from diffconsole import Console
+from diffconsole.console.arrays import ArrayConsole
+from diffconsole.console.streaming import StreamingConsole
+from diffconsole.errors import SettingsError
+from diffconsole.strip.parameters import PARAMETERS
+
+from ..modules.helpers import noise
+
+RATE = 16000
+NUMBERS = ["delay.time_ms", "reverb.decay_s", "reverb.high_ratio", "reverb.pre_delay_ms"]
+ON = {"delay", "reverb"}
+
+
+def settings_with(key: str, value: float, dtype: torch.dtype = torch.float64):
+    """Return a batch of two, the second item with the value."""
+    found = {p.key: torch.full((2,), p.default, dtype=dtype) for p in PARAMETERS if p.module in ON}
+    found[key][1] = value
+    return found
+
+
+def off() -> set[str]:
+    return {p.module for p in PARAMETERS} - ON
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
+@pytest.mark.parametrize("key", NUMBERS)
+def test_it_is_named_with_its_range_on_every_way(key, value):
+    audio, settings = noise(2, 1, 600).float(), settings_with(key, value)
+    parameter = next(p for p in PARAMETERS if p.key == key)
+    message = re.escape(f"setting {key!r} is {value}; it must be finite: give a value from ")
+    message += re.escape(f"{parameter.low:g} to {parameter.high:g}")
+    with pytest.raises(SettingsError, match=message):
+        Console(RATE, bypass=off())(audio, settings)
+    with pytest.raises(SettingsError, match=message):
+        learnt = {k: v.clone().requires_grad_() for k, v in settings.items()}
+        Console(RATE, bypass=off())(audio, learnt)
+    arrays = {k: v.numpy() for k, v in settings.items()}
+    with pytest.raises(SettingsError, match=message):
+        ArrayConsole(RATE, bypass=off())(audio.numpy(), arrays)
+    with pytest.raises(SettingsError, match=message):
+        StreamingConsole(RATE, bypass=off())(audio[..., :512], settings)
+
+
+def test_the_order_in_the_batch_does_not_matter():
+    settings = settings_with("delay.time_ms", math.nan)
+    settings["delay.time_ms"] = settings["delay.time_ms"].flip(0).requires_grad_()
+    with pytest.raises(SettingsError, match=r"'delay\.time_ms' is nan"):
+        Console(RATE, bypass=off())(noise(2, 1, 600).float(), settings)
+
+
+def test_a_decay_that_overflows_is_refused_too():
+    settings = settings_with("reverb.decay_s", 1e300)
+    settings["reverb.low_ratio"][1] = 1e300
+    with pytest.raises(SettingsError, match=r"decay is inf s.* reverb\.decay_s goes from 0\.1 to"):
+        Console(RATE, bypass=off())(noise(2, 1, 600).float(), settings)
+
+
+def test_with_a_fixed_length_nothing_is_asked_of_the_values():
+    """For training: a value that is no number shows in the loss, no step waits for a check."""
+    console = Console(RATE, bypass=off(), reverb_seconds=0.1)
+    unit = settings_with("reverb.decay_s", math.nan)["reverb.decay_s"].requires_grad_()
+    settings = {**settings_with("reverb.width", 0.5), "reverb.decay_s": unit}
+    processed = console(noise(2, 1, 600).float(), settings)
+    assert processed[0].isfinite().all()
+    assert not processed[1].isfinite().all()
