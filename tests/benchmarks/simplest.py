@@ -63,7 +63,11 @@ def half_way(settings: Mapping[str, float]) -> dict[str, float]:
     """Return the strip half-way to the one with few moves, at this input gain."""
     few = {**default_settings(), **FEW_MOVES}
     few["input_gain.gain_db"] = settings["input_gain.gain_db"]
-    points = {p.key: (p.to_normalised(few[p.key]), settings[p.key]) for p in PARAMETERS}
+    points = {
+        p.key: (p.to_normalised(few[p.key]), settings[p.key])
+        for p in PARAMETERS
+        if p.key in settings
+    }
     return {
         key: BY_KEY[key].clip(
             float(BY_KEY[key].to_physical(0.5 * (few_at + BY_KEY[key].to_normalised(value))))
