@@ -69,6 +69,7 @@ REASONS: dict[str, str] = {
     "export/reaper.py": "the reverb's response lies in a file of its own",
     "export/sends.py": "the response of delay and reverb together",
     "export/sox.py": "which of SoX's effects hold our settings; what it leaves out",
+    "export/sox_compand.py": "which modules are a curve of gain over SoX's detector",
     "export/strip_frame.jsfx": "'pan' is a place in the signal flow; tags of the effect",
     "losses/distance.py": "its filters run on the EQ's sections",
     "model/levelling.py": "the input gain levels the vocal",
