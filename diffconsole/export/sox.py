@@ -21,6 +21,7 @@ from ..files.small_files import read_small
 from ..strip.parameters import BY_KEY, EQ_BANDS
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip, number
+from .gate_hold import HOLD, hold_notes
 from .sox_compand import COMPANDED, companded, is_same, most_gain_db, settings_line
 from .sox_compand import MAPPED as COMPAND_MAPPED
 from .sox_compand import words as compand_words
@@ -165,13 +166,11 @@ def _room_db(strip: Strip, before_db: float) -> float:
 
 
 JOINED = "without gate and compressors both gains are joined in the last 'gain'"
-HOLD = "gate.hold_ms: SoX's compand has none; its release is longer by 0.3 of the hold"
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:
     lines = ["SoX: samples above full scale clip, in its input and in its result"]
-    if strip.on("gate") and strip["gate.hold_ms"] > 0.0:
-        lines.append(HOLD)
+    lines += hold_notes(strip)
     if not companded(strip):
         gains = [key for key in GAINS if strip.on(key.partition(".")[0])]
         lines += [f"{key}: {JOINED}" for key in gains]

@@ -16,20 +16,17 @@ import numpy as np
 
 from ..strip.numbers import number
 from .base import Mapped, Strip
+from .gate_hold import release_ms
 
 __all__ = [
     "COMPANDED",
     "MAPPED",
-    "RELEASE_PER_HOLD",
     "companded",
     "is_same",
     "most_gain_db",
     "settings_line",
     "words",
 ]
-
-RELEASE_PER_HOLD = 0.3
-"""How much of a hold is added to the release: closest for voices with pauses."""
 
 LOWEST_DB = -120.0
 SILENT_DB = -240.0
@@ -124,8 +121,7 @@ def words(key: str, own: Mapping[str, float], room_db: float) -> str:
     if last_db < room_db - LEAST_STEP_DB:
         points.append((room_db, room_db))
     shown = ",".join(f"{number(i - room_db, 12)},{number(o - room_db, 12)}" for i, o in points)
-    release_ms = own["release_ms"] + RELEASE_PER_HOLD * own.get("hold_ms", 0.0)
-    times = ",".join(number(ms / 1000.0, 12) for ms in (own["attack_ms"], release_ms))
+    times = ",".join(number(ms / 1000.0, 12) for ms in (own["attack_ms"], release_ms(own)))
     return f"compand {times} {shown} 0 {number(SILENT_DB)}"
 
 

@@ -231,7 +231,7 @@ def test_names_in_one_line():
 
 
 WHOLE = ("ffmpeg", "reaper", "csv", "markdown")
-CARRIED = {"gate": ("sox",)}
+CARRIED = {"gate": ("lv2", "sox"), "delay": ("lv2",)}
 
 
 @pytest.mark.parametrize("key", [key for key in FORMATS if key != "ir"])

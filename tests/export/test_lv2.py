@@ -320,9 +320,12 @@ def test_an_eq_that_is_off_does_nothing(real_voices: list[Voice]) -> None:
 
 
 def test_the_listing_says_what_the_notes_may() -> None:
-    hard = Preset.from_settings({**PANNED.settings(), "pan.position": 1.0})
+    much = {"pan.position": 1.0, "gate.ratio": 1.1, "gate.range_db": 40.0, "gate.hold_ms": 9.0,
+            "delay.feedback": 0.9, "delay.time_ms": 900.0}  # fmt: skip
+    hard = Preset.from_settings({**PANNED.settings(), **much})
     noted = {line.split(":")[0] for line in FORMAT.notes(Strip(hard, channels=2))}
-    assert {line.split(":")[0] for line in FORMAT.conditions} == noted == {"pan", "reverb"}
+    assert {line.split(":")[0] for line in FORMAT.conditions} == noted
+    assert noted == {"pan", "reverb", "delay", "gate.range_db", "gate.hold_ms"}
 
 
 def play(folder: Path, *told: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,8 @@ from diffconsole.export import Strip, export_preset, find_format, import_preset
 from tests.reference import decibels, error_db, expand
 
 from .consumers_ffmpeg import run_sox
-from .helpers import Voice, in_float64, needs, take
+from .gated import with_pauses
+from .helpers import Voice, in_float64, needs
 
 SOX = find_format("sox")
 FIGURES = {figure.part: figure.error_db for figure in SOX.figures}
@@ -46,22 +47,13 @@ def sox() -> str:
     return needs(shutil.which("sox"), "sox")
 
 
-def uneven(voices: list[Voice], rate: int, channels: int) -> np.ndarray:
-    """A voice with noise in pauses, into which it falls by 50 dB."""
-    audio = take(voices[2], rate, channels, seconds=1.5)
-    within = np.arange(audio.shape[1]) / rate % 0.7
-    audio = audio * 10.0 ** (-50.0 / 20.0 * np.clip(within / 0.3 - 1.0, 0.0, 1.0))
-    noise = np.random.default_rng(1).standard_normal(audio.shape)
-    return (0.3 * audio / np.abs(audio).max() + 1e-3 * noise).astype(np.float32)
-
-
 @pytest.mark.parametrize("name", STRIPS)
 @pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (48000, 2)])
 def test_they_are_within_their_figure(
     real_voices: list[Voice], sox: str, name: str, rate: int, channels: int
 ) -> None:
     strip = Strip(Preset(STRIPS[name]), rate, channels)
-    audio = uneven(real_voices, rate, channels)
+    audio = with_pauses(real_voices, rate, channels, 1.5)
     output = run_sox(strip, audio, bits=64)
     assert error_db(output, in_float64(strip, audio)) <= FIGURES["gate and compressors"] <= -90.0
     if name != "knee up to full scale":
@@ -71,7 +63,7 @@ def test_they_are_within_their_figure(
 @pytest.mark.parametrize("hold_ms", [40.0, 100.0])
 def test_a_hold_is_a_longer_release(real_voices: list[Voice], sox: str, hold_ms: float) -> None:
     strip = Strip(Preset({"gate": {**GATE, "hold_ms": hold_ms}}), 48000)
-    audio = uneven(real_voices, 48000, 1)
+    audio = with_pauses(real_voices, 48000, seconds=1.5)
     expected = in_float64(strip, audio)
     error = error_db(run_sox(strip, audio, bits=64), expected)
     without = expand(audio.astype(np.float64), 48000, {**GATE, "hold_ms": 0.0})
