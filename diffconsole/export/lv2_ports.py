@@ -72,7 +72,7 @@ MAPPED = (
         )
     ),
     *(
-        Mapped(f"{GATE}.{name}", theirs_name, unit)
+        Mapped(f"{GATE}.{name}", theirs_name, unit, *((time, time_constant) if unit else ()))
         for name, theirs_name, unit in (
             ("threshold_db", "gt", ""),
             ("ratio", "gz", ""),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 
 from diffconsole import Preset
@@ -29,6 +30,7 @@ STRIPS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 PROGRAMS = {"lv2": (needs_lsp, run_lv2)}
+CARRYING = ("lv2", "easyeffects")
 
 
 @pytest.mark.parametrize("key", PROGRAMS)
@@ -45,7 +47,18 @@ def test_they_are_played(real_voices: list[Voice], key: str, name: str, channels
     assert error_db(np.broadcast_to(dry, expected.shape), expected) >= -30.0, "it is there"
 
 
-@pytest.mark.parametrize("key", PROGRAMS)
+@pytest.mark.parametrize("name", STRIPS)
+def test_easyeffects_convolver_has_the_dry_signal_too(real_voices: list[Voice], name: str) -> None:
+    strip = Strip(Preset({k: v for k, v in STRIPS[name].items() if k != "output_gain"}), 44100)
+    files = dict(find_format("easyeffects").write(strip))
+    (content,) = (data for file, data in files.items() if file.endswith(".irs"))
+    response, _ = soundfile.read(io.BytesIO(content))
+    audio = take(real_voices[0], 44100, seconds=1.0)
+    played = [scipy.signal.oaconvolve(audio[0], side)[: audio.shape[1]] for side in response.T]
+    assert error_db(np.stack(played), in_float64(strip, audio)) <= -100.0
+
+
+@pytest.mark.parametrize("key", CARRYING)
 @pytest.mark.parametrize("name", STRIPS)
 def test_there_and_back(tmp_path: Path, key: str, name: str) -> None:
     preset = Preset(STRIPS[name])
@@ -60,7 +73,7 @@ def test_there_and_back(tmp_path: Path, key: str, name: str) -> None:
             assert found == pytest.approx(wanted, rel=1e-6), module
 
 
-@pytest.mark.parametrize("key", PROGRAMS)
+@pytest.mark.parametrize("key", CARRYING)
 def test_where_echoes_are_cut_is_said(key: str) -> None:
     long = {**DELAY, "time_ms": 1500.0, "feedback": 0.9}
     form = find_format(key)

@@ -231,7 +231,7 @@ def test_names_in_one_line():
 
 
 WHOLE = ("ffmpeg", "reaper", "csv", "markdown")
-CARRIED = {"gate": ("lv2", "sox"), "delay": ("lv2",)}
+CARRIED = {"gate": ("easyeffects", "lv2", "sox"), "delay": ("easyeffects", "lv2")}
 
 
 @pytest.mark.parametrize("key", [key for key in FORMATS if key != "ir"])

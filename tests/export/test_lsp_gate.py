@@ -89,7 +89,7 @@ def test_a_flat_curve_keeps_its_slope_and_its_end_is_said() -> None:
 
 
 @pytest.mark.parametrize("threshold_db", [-80.0, -61.0, -36.0, -10.0])
-@pytest.mark.parametrize("key", ["lv2"])
+@pytest.mark.parametrize("key", ["lv2", "easyeffects"])
 def test_there_and_back(tmp_path: Path, key: str, threshold_db: float) -> None:
     own = {**GATES["steep"], "threshold_db": threshold_db}
     preset = Preset({"gate": own, "input_gain": {"gain_db": 45.0}, "output_gain": {"gain_db": -3}})
