@@ -176,7 +176,7 @@ FORMAT = Format(
     figures=(
         Figure("EQ", -68.0),
         Figure("compressor", -93.0),
-        Figure("whole chain", -68.0),
+        Figure("whole chain without gate", -68.0),
         Figure("gate", -40.0),
     ),
     consumer="LSP 1.2.5 in lv2apply",

@@ -33,7 +33,7 @@ from diffconsole.strip.preset import factory_presets
 from tests.benchmarks.match import VOICES, Talk
 from tests.export.consumers_ffmpeg import bundled_ffmpeg, run_ffmpeg, run_sox, system_ffmpeg
 from tests.export.consumers_lv2 import LSP, run_lv2
-from tests.export.consumers_pedalboard import run_pedalboard
+from tests.export.consumers_pedalboard import run_in_phase
 from tests.export.helpers import carried, in_float64, take
 from tests.reference import error_db
 
@@ -86,8 +86,8 @@ def programs() -> list[Program]:
     if shutil.which("lv2apply") and LSP.exists():
         found.append(Program("lv2 (LSP)", "lv2", run_lv2, {"EQ": -55.0, "compressor": -65.0}))
     # Its detector is per channel, and it has no knee: that bar is for mono without one.
-    found.append(Program("pedalboard, mono", "pedalboard", run_pedalboard, {"EQ": -50.0}, (1,)))
-    flat = Program("pedalboard, mono, no knee", "pedalboard", partial(without_knee, run_pedalboard),
+    found.append(Program("pedalboard, mono", "pedalboard", run_in_phase, {"EQ": -50.0}, (1,)))
+    flat = Program("pedalboard, mono, no knee", "pedalboard", partial(without_knee, run_in_phase),
                    {"compressor": -65.0}, (1,))  # fmt: skip
     return [*found, flat]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from diffconsole.strip.parameters import BY_KEY
 from tests.reference import error_db
 
 from .consumers_lv2 import needs_lsp, run_lv2
-from .helpers import Voice, in_float64, take
+from .consumers_pedalboard import run_pedalboard
+from .helpers import Voice, in_float64, needs_module, take
 
 DELAY = {"time_ms": 137.3, "feedback": 0.4, "low_cut_hz": 300.0, "high_cut_hz": 4500.0,
          "width": 0.6, "wet_db": -9.0}  # fmt: skip
@@ -29,8 +31,12 @@ STRIPS: dict[str, dict[str, Any]] = {
         "delay": {**DELAY, "reverb_send_db": -2.0}, "reverb": REVERB, "pan": {"position": -0.4},
     },
 }  # fmt: skip
-PROGRAMS = {"lv2": (needs_lsp, run_lv2)}
-CARRYING = ("lv2", "easyeffects")
+PROGRAMS = {
+    "lv2": (needs_lsp, run_lv2),
+    "pedalboard": (partial(needs_module, "pedalboard"), run_pedalboard),
+}
+CARRYING = {"lv2": 10.0, "easyeffects": 10.0, "pedalboard": 60.0}
+"""Programs that convolve, and how much of a response they get, in seconds."""
 
 
 @pytest.mark.parametrize("key", PROGRAMS)
@@ -81,10 +87,11 @@ def test_where_echoes_are_cut_is_said(key: str) -> None:
         name: [line for line in form.losses(Strip(Preset({"delay": own}))) if "end after" in line]
         for name, own in (("short", DELAY), ("long", long))
     }
-    assert not says["short"] and says["long"] == ["delay: its echoes end after 10 s"]
+    most = CARRYING[key]
+    assert not says["short"] and says["long"] == [f"delay: its echoes end after {most:g} s"]
     files = form.write(Strip(Preset({"delay": long}), 8000))
     (response,) = (data for name, data in files.items() if name.endswith((".wav", ".irs")))
-    assert soundfile.info(io.BytesIO(response)).duration == pytest.approx(10.0)
+    assert soundfile.info(io.BytesIO(response)).duration == pytest.approx(most)
 
 
 def test_a_reverb_alone_is_written_as_before() -> None:

@@ -231,7 +231,11 @@ def test_names_in_one_line():
 
 
 WHOLE = ("ffmpeg", "reaper", "csv", "markdown")
-CARRIED = {"gate": ("easyeffects", "lv2", "sox"), "delay": ("easyeffects", "lv2")}
+CARRIED = {
+    "gate": ("easyeffects", "lv2", "pedalboard", "sox"),
+    "delay": ("easyeffects", "lv2", "pedalboard"),
+    "saturation": ("pedalboard",),
+}
 
 
 @pytest.mark.parametrize("key", [key for key in FORMATS if key != "ir"])
