@@ -53,7 +53,9 @@ REASONS: dict[str, str] = {
     "encoders/program.py": "'eq' is an operator of exported networks, not the module",
     "export/base.py":
         "shortcuts for writers: the EQ's bands, the two gains, the reverb's response",
-    "export/dawproject.py": "what the format calls our settings",
+    "export/dawproject.py": "which responses lie in the file; where the gains stand",
+    "export/dawproject_map.py": "what the format calls our settings",
+    "export/dawproject_read.py": "a band's kind and the gate's hold, where the format has none",
     "export/easyeffects.py": "what EasyEffects calls our settings",
     "export/easyeffects_read.py": "what EasyEffects calls our settings",
     "export/effect.py": "the file of the reverb's response; how the pan's slider is labelled",

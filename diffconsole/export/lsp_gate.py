@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ..strip.parameters import BY_KEY
 from .base import Strip
 from .gate_hold import hold_notes, release_ms
 
@@ -72,7 +73,8 @@ def settings_of(gate: Gate) -> dict[str, float]:
         "gate.ratio": 1.0 - gate.reduction_db / width_db,
         "gate.range_db": -gate.reduction_db,
         "gate.hold_ms": 0.0,
-        "gate.release_ms": gate.release_ms,
+        # What was longer by a hold may be beyond the range.
+        "gate.release_ms": min(gate.release_ms, BY_KEY["gate.release_ms"].high),
     }
 
 

@@ -232,8 +232,8 @@ def test_names_in_one_line():
 
 WHOLE = ("ffmpeg", "reaper", "csv", "markdown")
 CARRIED = {
-    "gate": ("easyeffects", "lv2", "pedalboard", "sox"),
-    "delay": ("easyeffects", "lv2", "pedalboard"),
+    "gate": ("dawproject", "easyeffects", "lv2", "pedalboard", "sox"),
+    "delay": ("dawproject", "easyeffects", "lv2", "pedalboard"),
     "saturation": ("pedalboard",),
 }
 
