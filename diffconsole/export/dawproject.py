@@ -14,6 +14,7 @@ import zipfile
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from ..strip.numbers import short
 from ..strip.parameters import EQ_BANDS
 from .base import Files, Format, Mapped, Strip, number
 from .dawproject_map import (
@@ -176,8 +177,8 @@ def _notes(strip: Strip) -> tuple[str, ...]:
     elif strip.on("reverb"):
         lines += [
             f"reverb: {IN_FILE.format(RESPONSE)}",
-            f"reverb.wet_db: {strip['reverb.wet_db']:.2f} dB, to be set as the convolver's wet "
-            "level, dry 0 dB",
+            f"reverb.wet_db: {short(strip['reverb.wet_db'], 4)} dB, to be set as the convolver's "
+            "wet level, dry 0 dB",
         ]
     if strip.on("delay") and strip.on("reverb"):
         lines.append(f"reverb: {IN_FILE.format(SENDS_RESPONSE)}, {WITH_REVERB}")

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExportError
+from ..strip.numbers import decibels
 from ..strip.parameters import CHAIN, EQ_BANDS, PARAMETERS
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip
@@ -326,8 +327,8 @@ def _notes(strip: Strip) -> tuple[str, ...]:
         threshold_db, ratio, makeup_db = corner_curve(*ours)
         if (threshold_db, ratio, makeup_db) != (*ours[:2], 0.0):
             lines.append(
-                f"{key}.{KNEE}; it has threshold {threshold_db:.1f} dB, ratio {ratio:.2f}, "
-                f"{makeup_db:+.1f} dB make-up"
+                f"{key}.{KNEE}; it has threshold {decibels(threshold_db)}, ratio {ratio:.2f}, "
+                f"{decibels(makeup_db)} of make-up"
             )
     lines += [f"{key}: {RESPONSE_RATE.format(strip.sample_rate)}" for key in SENDS if strip.on(key)]
     return (*lines, *delay_notes(strip, LONGEST_S))

@@ -130,4 +130,6 @@ def test_what_has_no_compressor_says_what_is_missing(tmp_path: Path) -> None:
     out = tmp_path / "out.txt"
     _, lost = export_preset(Preset(STRIPS["in series"]), "equalizerapo", out)
     assert any(line.startswith("compressor: ") for line in lost)
-    assert any(line.startswith("compressor_2: is left out (2.5:1 above") for line in lost)
+    assert any(
+        line.startswith("compressor_2: is left out (second compressor 2.5:1 above") for line in lost
+    )
