@@ -22,7 +22,15 @@ from ..strip.parameters import BY_KEY, EQ_BANDS
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip, number
 from .gate_hold import HOLD, hold_notes
-from .sox_compand import COMPANDED, companded, is_same, most_gain_db, settings_line
+from .sox_compand import (
+    COMPANDED,
+    IMMEDIATE,
+    compand_notes,
+    companded,
+    is_same,
+    most_gain_db,
+    settings_line,
+)
 from .sox_compand import MAPPED as COMPAND_MAPPED
 from .sox_compand import words as compand_words
 
@@ -170,7 +178,7 @@ JOINED = "without gate and compressors both gains are joined in the last 'gain'"
 
 def _notes(strip: Strip) -> tuple[str, ...]:
     lines = ["SoX: samples above full scale clip, in its input and in its result"]
-    lines += hold_notes(strip)
+    lines += [*hold_notes(strip), *compand_notes(strip)]
     if not companded(strip):
         gains = [key for key in GAINS if strip.on(key.partition(".")[0])]
         lines += [f"{key}: {JOINED}" for key in gains]
@@ -288,6 +296,7 @@ FORMAT = Format(
         "SoX: samples above full scale clip, in its input and in its result",
         "SoX: with the pan for mono or for stereo files alone; '--channels' says for which",
         HOLD,
+        *(f"{key}.attack_ms: {IMMEDIATE}" for key in COMPANDED),
         *(f"{key}: {JOINED}" for key in GAINS),
     ),
     figures=(

@@ -21,6 +21,8 @@ from .gate_hold import release_ms
 __all__ = [
     "COMPANDED",
     "MAPPED",
+    "IMMEDIATE",
+    "compand_notes",
     "companded",
     "is_same",
     "most_gain_db",
@@ -34,6 +36,7 @@ SILENT_DB = -240.0
 
 KNEE_POINTS, MIX_POINTS = 192, 384
 LEAST_STEP_DB = 1e-5
+IMMEDIATE = "below one sample, which SoX's compand takes for none"
 
 Points = list[tuple[float, float]]
 
@@ -88,6 +91,13 @@ def companded(strip: Strip) -> list[str]:
     return [key for key in COMPANDED if strip.on(key)]
 
 
+def compand_notes(strip: Strip) -> tuple[str, ...]:
+    """Say where a time is shorter than SoX's compand has."""
+    sample_ms = 1000.0 / strip.sample_rate
+    keys = [f"{key}.attack_ms" for key in companded(strip)]
+    return tuple(f"{key}: {IMMEDIATE}" for key in keys if strip[key] < sample_ms)
+
+
 def most_gain_db(key: str, own: Mapping[str, float]) -> float:
     """Return the most that a module can turn up."""
     return max(gain_db for _, gain_db in COMPANDED[key](own, 0.0))
@@ -110,7 +120,9 @@ def words(key: str, own: Mapping[str, float], room_db: float) -> str:
     # no signal reaches for which the room was made.
     last_db, highest_db = room_db, room_db + float(np.interp(room_db, levels, gains))
     if highest_db > room_db:
-        last_db, highest_db = float(np.interp(room_db, levels + gains, levels)), room_db
+        # Below the first point the gain is that of the point.
+        last_db = min(np.interp(room_db, levels + gains, levels), room_db - gains[0])
+        highest_db = room_db
     points: Points = []
     for level, gain in zip(levels, gains, strict=True):
         follows = not points or level > points[-1][0] + LEAST_STEP_DB

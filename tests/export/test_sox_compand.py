@@ -32,6 +32,10 @@ STRIPS: dict[str, dict[str, Any]] = {
     "knee": {"compressor": COMPRESSOR},
     "no knee": {"compressor": {**COMPRESSOR, "knee_db": 0.0}},
     "knee up to full scale": {"compressor": {**COMPRESSOR, "threshold_db": 0.0, "knee_db": 24.0}},
+    "make-up beyond full scale": {
+        "compressor": {**COMPRESSOR, "threshold_db": -6.0, "makeup_db": 18.0},
+        "input_gain": {"gain_db": -48.0},
+    },
     "parallel": {"compressor_2": {**COMPRESSOR, "mix": 35.0}},
     "all": {
         "input_gain": {"gain_db": 7.0}, "gate": GATE,
@@ -98,6 +102,13 @@ def test_what_is_edited_is_refused(tmp_path: Path, edit: tuple[str, str]) -> Non
     (tmp_path / "a.sh").write_text(text.replace(*edit))
     with pytest.raises(ExportError, match=r"a\.sh"):
         import_preset(tmp_path / "a.sh")
+
+
+def test_a_time_below_a_sample_is_said() -> None:
+    preset = Preset({"compressor": {"attack_ms": 0.05}})
+    said = {rate: " ".join(SOX.losses(Strip(preset, rate))) for rate in (16000, 44100)}
+    assert "compressor.attack_ms: below one sample" in said[16000]
+    assert "attack_ms" not in said[44100]
 
 
 def test_a_strip_without_them_is_written_as_before() -> None:
