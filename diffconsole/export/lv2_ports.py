@@ -5,7 +5,7 @@ that works by level has the input gain. The last plug-in takes the mean of the c
 response of delay and reverb, adds it to the dry signal, and has the output gain; without it a
 compressor has that gain. In mono it also pans the dry signal, ``dry·(1 ∓ p/100)/2``; in stereo a
 second equalizer without bands does so by its balance, and the reverb's inputs take the pan back
-out. Source: the ports as ``lv2info`` tells them, and measurement with release 1.2.5.
+out. Source: the ports as ``lv2info`` lists them, and measurement with release 1.2.5.
 """
 
 from __future__ import annotations

@@ -302,7 +302,7 @@ FORMAT = Format(
     figures=(
         Figure("EQ", -120.0),
         Figure("EQ, gains and pan", -119.0),
-        Figure("gate and compressors", -95.0),
+        Figure("compressors, and a gate without hold", -95.0),
     ),
     consumer="SoX 14.4.2",
     read=_read,

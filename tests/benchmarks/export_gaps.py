@@ -47,7 +47,7 @@ LEAST_DB = 1.0
 
 
 def voices(count: int, seconds: float = 6.0) -> list[tuple[str, np.ndarray]]:
-    """One take each of so many people, ``(1, samples)`` of −20 dBFS RMS."""
+    """A take of each voice, ``(1, samples)`` of −20 dBFS RMS."""
     found = []
     for folder in sorted(path for path in VOICES.iterdir() if path.is_dir())[:count]:
         path = sorted(folder.glob("*.opus"))[0]

@@ -16,7 +16,7 @@ def sentence(settings: Mapping[str, float], _: Collection[str], name: str = "") 
     """Say it for the sheet: ``"3.3:1 above −22 dBFS (3 ms attack, 120 ms release)"``.
 
     Make-up follows, and ``"parallel, 60 % wet"`` where part of the output is not compressed. With a
-    name, which tells a further compressor from the first, all is one part:
+    name, by which a further compressor differs from the first, all is one part:
     ``"second compressor 2:1 above −24 dBFS (20 ms attack, 400 ms release, 1 dB of make-up)"``.
     """
     curve = f"{short(settings['ratio'])}:1 above {short(round(settings['threshold_db']), 3)} dBFS"
