@@ -166,22 +166,20 @@ def _add_compressor(ids: _Ids, devices: Element, strip: Strip, key: str) -> None
             ids.switch(device, "AutoMakeup", False)
 
 
-IN_FILE = "the format has none; its response is in the file, a zip, as {}, for any convolver"
-WITH_REVERB = "with the levels of delay and reverb; set wet and dry to 0 dB there"
+IN_FILE = "the format has none; its response is in the file, a zip, for any convolver"
+TOGETHER = f"stands in {SENDS_RESPONSE}, at its level; set the convolver's wet and dry to 0 dB"
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:
     lines = [*delay_notes(strip, LONGEST_S)]
     if strip.on("delay"):
-        lines.append(f"delay: {IN_FILE.format(SENDS_RESPONSE)}, {WITH_REVERB}")
+        lines += [f"{key}: {TOGETHER}" for key in ("delay", "reverb") if strip.on(key)]
     elif strip.on("reverb"):
         lines += [
-            f"reverb: {IN_FILE.format(RESPONSE)}",
+            f"reverb: stands in {RESPONSE}",
             f"reverb.wet_db: {short(strip['reverb.wet_db'], 4)} dB, to be set as the convolver's "
             "wet level, dry 0 dB",
         ]
-    if strip.on("delay") and strip.on("reverb"):
-        lines.append(f"reverb: {IN_FILE.format(SENDS_RESPONSE)}, {WITH_REVERB}")
     lines += [
         f"{key}.mix: the format has none; {100.0 - strip[f'{key}.mix']:.3g} % of dry signal is "
         "left out"
@@ -215,13 +213,15 @@ FORMAT = Format(
             for key in COMPRESSORS
         },
         "pan": "is the track's pan, by the program's own pan law",
+        "delay": IN_FILE,
+        "reverb": IN_FILE,
         GATE: "the values carry over; detector and times are the program's own",
         f"{GATE}.hold_ms": "the format has none; the program's gate keeps its own",
     },
     notes=_notes,
     conditions=(
-        f"reverb: {IN_FILE.format(RESPONSE)}",
-        f"delay: {IN_FILE.format(SENDS_RESPONSE)}, {WITH_REVERB}",
+        f"reverb: stands in {RESPONSE}, without a delay",
+        f"delay: {TOGETHER}; with it a reverb stands there too",
         CUT.format(LONGEST_S),
         "reverb.wet_db: to be set as the convolver's wet level, dry 0 dB",
         "output_gain.gain_db: is the track's volume; many faders end at +6 dB",
