@@ -11,7 +11,7 @@ __all__ = ["HOLD", "hold_notes", "release_ms"]
 RELEASE_PER_HOLD = 0.3
 """How much of a hold is added to the release: measured as closest for voices with pauses."""
 
-HOLD = "gate.hold_ms: that gate has none; its release is longer by 0.3 of the hold"
+HOLD = "gate.hold_ms: the gate there has none; its release is longer by 0.3 of the hold"
 
 
 def release_ms(own: Mapping[str, float]) -> float:
