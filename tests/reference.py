@@ -6,7 +6,7 @@ prototypes of the Audio EQ Cookbook by the bilinear transform, not from its clos
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from scipy import signal
@@ -217,7 +217,14 @@ def bent(u: np.ndarray, settings: Mapping[str, float]) -> np.ndarray:
 
 def saturate(audio: np.ndarray, rate: float, settings: Mapping[str, float]) -> np.ndarray:
     """The saturation on ``(channels, samples)``."""
-    y = sum(shifted(bent(shifted(audio, k), settings), 7 - k) for k in range(8)) / 8.0
+    return between(audio, rate, lambda u: bent(u, settings))
+
+
+def between(
+    audio: np.ndarray, rate: float, curve: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> np.ndarray:
+    """Through a curve at eight places between samples; without one, what its filters do."""
+    y = sum(shifted(curve(shifted(audio, k)), 7 - k) for k in range(8)) / 8.0
     b, a = signal.butter(1, 5.0, "high", fs=rate)
     return signal.lfilter([0.98, 0.98], [1.0, 0.96], signal.lfilter(b, a, y))
 

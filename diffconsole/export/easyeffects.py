@@ -1,12 +1,12 @@
-"""An output preset for EasyEffects 7, whose equalizer and compressor are LSP's.
+"""An output preset for EasyEffects 7, whose gate, equalizer and compressor are LSP's.
 
 Its JSON holds, under ``output``, the order of the plug-ins and one object for each. Gains that a
-plug-in's range of ±36 dB does not hold go on in the next gain of the same plug-in. Pan and reverb
-are one impulse response for its convolver, which convolves each side for itself and has no dry
-signal beside it: the side's factor of the pan as first sample, plus the return. EasyEffects keeps
-responses by name in its own folder, so the file written beside the preset is to be imported there
-once. What the response was made from stands in an object that EasyEffects passes over. Source:
-EasyEffects' presets and settings schemas, releases 7.0 to 7.2.
+plug-in's range of ±36 dB does not hold go on in the next gain of the same plug-in. Pan, delay and
+reverb are one impulse response for its convolver, which convolves each side for itself and has no
+dry signal beside it: the side's factor of the pan as first sample, plus the return. EasyEffects
+keeps responses by name in its own folder, so the file written beside the preset is to be imported
+there once. What the response was made from stands in an object that EasyEffects passes over.
+Source: EasyEffects' presets and settings schemas, releases 7.0 to 7.2.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..strip.parameters import BY_KEY, EQ_BANDS
 from ..strip.preset import Preset
 from .base import Files, Format, Mapped, Strip, imported
 from .easyeffects_read import is_on, plugins, read_chain
+from .gate_hold import HOLD
 from .ir import wav_bytes
 from .lsp import (
     COMPRESSORS,
@@ -39,17 +40,24 @@ from .lsp import (
     time,
     time_constant,
 )
+from .lsp_gate import GATE, RANGE, Gate, gate_notes, gate_of, settings_of
+from .sends import CUT, SEND_KEYS, delay_notes, sends_response
 
 __all__ = ["FORMAT"]
 
 LARGEST_GAIN_DB = 36.0
 SILENT_DB = -100.0
-EQUALIZER, CONVOLVER = "equalizer#0", "convolver#0"
+EQUALIZER, CONVOLVER, GATE_INSTANCE = "equalizer#0", "convolver#0", "gate#0"
+SENDS = tuple(dict.fromkeys(BY_KEY[key].module for key in SEND_KEYS))
+LONGEST_S = 10.0
 INSTANCES = {key: f"compressor#{place}" for place, key in enumerate(COMPRESSORS)}
 OWN = "diffconsole"
 KERNEL = "diffconsole_"
 PARTS = ("output", "input")
 BAND_NAMES = {"freq_hz": "frequency", "gain_db": "gain", "q": "q"}
+PASSES_OFF = {
+    "hpf-mode": "off", "hpf-frequency": 10.0, "lpf-mode": "off", "lpf-frequency": 20000.0,
+}  # fmt: skip
 # zita-convolver works in blocks; a response of one sample is not worth a special case there.
 SHORTEST_RESPONSE = 64
 
@@ -80,8 +88,19 @@ MAPPED = (
             Mapped(f"{key}.mix", "wet", "dB", lambda mix: _level_db(mix / 100.0)),
         )
     ),
+    *(
+        Mapped(f"{GATE}.{name}", theirs_name, unit, *((time, time_constant) if unit else ()))
+        for name, theirs_name, unit in (
+            ("threshold_db", "curve-threshold", ""),
+            ("ratio", "curve-zone", ""),
+            ("range_db", "reduction", ""),
+            ("attack_ms", "attack", "ms"),
+            ("hold_ms", "release", "ms"),
+            ("release_ms", "release", "ms"),
+        )
+    ),
     Mapped("pan.position", "samples"),
-    *(Mapped(key, "samples") for key in BY_KEY if key.startswith("reverb.")),
+    *(Mapped(key, "samples") for key in SEND_KEYS),
     Mapped("output_gain.gain_db", "compressor.output-gain", "dB"),
 )
 
@@ -91,11 +110,14 @@ def _write(strip: Strip) -> Files:
     used = [key for key in COMPRESSORS if key == "compressor" or strip.on(key)]
     order = [EQUALIZER, *(INSTANCES[key] for key in used)]
     output: dict[str, Any] = {"blocklist": [], EQUALIZER: _equalizer(strip)}
+    if strip.on(GATE):
+        order.insert(0, GATE_INSTANCE)
+        output[GATE_INSTANCE] = _gate(strip)
     for key in used:
         gain_db = strip.gain_db("output_gain") if key == used[-1] else 0.0
         output[INSTANCES[key]] = _compressor(strip, key, gain_db)
     files = {}
-    if strip.on("pan") or strip.on("reverb"):
+    if strip.on("pan") or any(map(strip.on, SENDS)):
         response = wav_bytes(_response(strip), strip.sample_rate)
         kernel = f"{KERNEL}{hashlib.sha256(response).hexdigest()[:12]}"
         files[f"{kernel}.irs"] = response
@@ -111,8 +133,35 @@ def _write(strip: Strip) -> Files:
     return {"": text.encode("ascii"), **files}
 
 
-def _equalizer(strip: Strip) -> dict[str, Any]:
+def _gate(strip: Strip) -> dict[str, Any]:
     input_db, rest_db = _split(strip.gain_db("input_gain"))
+    gate = gate_of(strip.of(GATE))
+    return {
+        "bypass": False, "input-gain": input_db, "output-gain": rest_db,
+        "dry": SILENT_DB, "wet": 0.0, "attack": time(strip[f"{GATE}.attack_ms"]),
+        "release": time(gate.release_ms), "curve-threshold": gate.threshold_db,
+        "curve-zone": gate.zone_db, "hysteresis": False, "hysteresis-threshold": -12.0,
+        "hysteresis-zone": -6.0, "reduction": gate.reduction_db, "makeup": 0.0,
+        "stereo-split": False,
+        # What the gain in front does not hold comes behind the detector.
+        "sidechain": {"input": "Internal", **_detector(strip, gate.preamp_db + rest_db)},
+        **PASSES_OFF,
+    }  # fmt: skip
+
+
+def _detector(strip: Strip, preamp_db: float) -> dict[str, Any]:
+    return {
+        "mode": "Peak",
+        # Release 7.0 does not know "Max"; sides that are alike need it not.
+        "source": "Middle" if strip.channels == 1 else "Max",
+        "stereo-split-source": "Left/Right",
+        "preamp": preamp_db, "reactivity": 0.0, "lookahead": 0.0,
+    }  # fmt: skip
+
+
+def _equalizer(strip: Strip) -> dict[str, Any]:
+    # A gate stands in front and has the gain.
+    input_db, rest_db = _split(0.0 if strip.on(GATE) else strip.gain_db("input_gain"))
     bands = {}
     for place, band in enumerate(EQ_BANDS):
         bands[f"band{place}"] = {
@@ -148,14 +197,8 @@ def _compressor(strip: Strip, key: str, gain_db: float) -> dict[str, Any]:
         **theirs([m for m in MAPPED if m.name != "wet"], strip.settings, key),
         "release-threshold": SILENT_DB, "boost-threshold": -72.0, "boost-amount": 6.0,
         "stereo-split": False,
-        "sidechain": {
-            "type": "Feed-forward", "mode": "Peak",
-            # Release 7.0 does not know "Max"; sides that are alike need it not.
-            "source": "Middle" if strip.channels == 1 else "Max",
-            "stereo-split-source": "Left/Right",
-            "preamp": 0.0, "reactivity": 0.0, "lookahead": 0.0,
-        },
-        "hpf-mode": "off", "hpf-frequency": 10.0, "lpf-mode": "off", "lpf-frequency": 20000.0,
+        "sidechain": {"type": "Feed-forward", **_detector(strip, 0.0)},
+        **PASSES_OFF,
     }  # fmt: skip
 
 
@@ -169,7 +212,9 @@ def _response(strip: Strip) -> np.ndarray:
     angle = math.pi / 4.0 * (1.0 + (strip["pan.position"] if strip.on("pan") else 0.0))
     dry = math.sqrt(2.0) * np.array([math.cos(angle), math.sin(angle)])
     response = np.zeros((2, SHORTEST_RESPONSE))
-    if strip.on("reverb"):
+    if strip.on("delay"):
+        response = sends_response(strip, LONGEST_S)
+    elif strip.on("reverb"):
         response = 10.0 ** (strip["reverb.wet_db"] / 20.0) * strip.impulse_response()
     response[:, 0] += dry
     return response
@@ -216,6 +261,12 @@ def _read_own(path: Path, output: Mapping[str, Any], own: Mapping[str, Any]) -> 
         off |= _read_bands(equalizer, settings)
         settings["input_gain.gain_db"] = equalizer["input-gain"] + equalizer["output-gain"]
         off |= {"eq", "input_gain"} if equalizer.get("bypass") else set()
+    gate = _plugin(output, order, GATE_INSTANCE)
+    if gate:
+        settings |= _from_gate(gate)
+        gain_db = gate["input-gain"] + gate["output-gain"]
+        settings["input_gain.gain_db"] = gain_db + settings.get("input_gain.gain_db", 0.0)
+        off |= {GATE, "input_gain"} if gate.get("bypass") else set()
     for key, values in compressors.items():
         settings |= ours([m for m in MAPPED if m.name != "wet"], values, key)
         dry_db, wet_db = values["dry"], values["wet"]
@@ -237,14 +288,26 @@ def _read_own(path: Path, output: Mapping[str, Any], own: Mapping[str, Any]) -> 
     return Preset.from_settings(settings, bypass=off, name=str(own.get("name", "")))
 
 
+def _from_gate(values: Mapping[str, Any]) -> dict[str, float]:
+    attack = ours([m for m in MAPPED if m.key == f"{GATE}.attack_ms"], values, GATE)
+    gate = Gate(
+        threshold_db=values["curve-threshold"],
+        zone_db=values["curve-zone"],
+        reduction_db=values["reduction"],
+        preamp_db=values["sidechain"]["preamp"] - values["output-gain"],
+        release_ms=time_constant(values["release"]),
+    )
+    return {**attack, **settings_of(gate)}
+
+
 def _from_own(own: Mapping[str, Any]) -> dict[str, float]:
-    """Return the settings of pan and reverb, each whole, of which one at least is on."""
+    """Return the settings of pan and sends, each whole, of which one at least is on."""
     known = {m.key for m in MAPPED if m.name == "samples"}
     found = {key: float(own[key]) for key in own if key in known}
     sections = {key.split(".")[0] for key in found}
     if not found or {key for key in known if key.split(".")[0] in sections} != set(found):
         raise ExportError(
-            f"has a {CONVOLVER}, whose pan and reverb cannot be read from its response but stand in"
+            f"has a {CONVOLVER}, whose pan and sends cannot be read from its response but stand in"
             f" {OWN!r}, as export wrote them; put that object back, or take {CONVOLVER} out of"
             " plugins_order to import the strip without them"
         )
@@ -275,32 +338,40 @@ def _read_bands(equalizer: Mapping[str, Any], settings: dict[str, float]) -> set
 
 
 def _notes(strip: Strip) -> tuple[str, ...]:
-    lines = []
-    if strip.on("pan") or strip.on("reverb"):
-        module = "reverb" if strip.on("reverb") else "pan"
+    lines = [*gate_notes(strip), *delay_notes(strip, LONGEST_S)]
+    convolved = [key for key in (*SENDS[::-1], "pan") if strip.on(key)]
+    if convolved:
         lines.append(
-            f"{module}: import the .irs file in the convolver's menu; in release 7.0 choose it "
-            "there, too"
+            f"{convolved[0]}: import the .irs file in the convolver's menu; in release 7.0 choose "
+            "it there, too"
         )
     return tuple(lines)
 
 
+DETECTED = (
+    "exported for mono (--channels 1) it processes the mean of the sides; for stereo the louder"
+    " side, as ours does, but release 7.0 does not know that and keeps its own source"
+)
+
 FORMAT = Format(
     key="easyeffects",
-    title="EasyEffects 7: an output preset, with the response of pan and reverb for its convolver",
+    title="EasyEffects 7: an output preset, with the response of pan and sends for its convolver",
     ending=".json",
     write=_write,
     mapped=MAPPED,
     # EasyEffects always works in stereo, whatever the export is for.
     lost={
-        "compressor": "exported for mono (--channels 1) it processes the mean of the sides; for"
-        " stereo the louder side, as ours does, but release 7.0 does not know that and keeps its"
-        " own source",
-        "reverb": "the convolver sends each side to its own return; ours sends the sides' mean",
+        **dict.fromkeys((GATE, "compressor"), DETECTED),
+        **dict.fromkeys(
+            SENDS, "the convolver sends each side to its own return; ours sends the sides' mean"
+        ),
     },
     notes=_notes,
     conditions=(
-        "pan and reverb: the .irs file is to be imported in the convolver's menu, and in release"
+        RANGE.format("less"),
+        HOLD,
+        CUT.format(LONGEST_S),
+        "pan and sends: the .irs file is to be imported in the convolver's menu, and in release"
         " 7.0 to be chosen there, too",
     ),
     read=_read,

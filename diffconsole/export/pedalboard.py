@@ -6,26 +6,32 @@ are of first order; two of them are ``1/(s + 1)²``, of which a bell at the same
 ``1/(s² + s/Q + 1)``: ``q = √(Q/2)``, gain
 ``40·log10 A = 20·log10(2Q)``; all are warped alike, so it holds up to the highest frequency. Its
 compressor's times are ``2π`` time constants; it has no knee: the nearest curve with a corner is
-taken, over levels that a voice passes. Its convolution scales the response to an energy of 1/64,
-for the louder side; a gain takes that back. Source: JUCE's and pedalboard's documentation, and
-measurement with pedalboard 0.9.
+taken, over levels that a voice passes. Its gate follows the root mean square and has no range: the
+dry signal beside it makes one. Its ``Distortion`` is a tanh; moved by its bias point it is the
+strip's saturation, but for the filters against aliasing. Its convolution scales the response to an
+energy of 1/64, for the louder side; a gain takes that back. Source: JUCE's and pedalboard's
+documentation, and measurement with pedalboard 0.9.
 """
 
 from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ExportError
+from ..strip.numbers import decibels
 from ..strip.parameters import CHAIN, EQ_BANDS, PARAMETERS
 from ..strip.preset import Preset
 from .base import Figure, Files, Format, Mapped, Strip
-from .ir import NAMES, wav_bytes
+from .ir import wav_bytes
 from .lsp import read_text
+from .pedalboard_script import SATURATED, TEMPLATE
+from .sends import CUT, SEND_KEYS, delay_notes, sends_response
 
 __all__ = ["FORMAT", "corner_curve"]
 
@@ -38,6 +44,10 @@ LARGEST_WHOLE = 10**9
 # Detector levels of a voice in its loud moments, which are where a compressor is audible.
 VOICE_DBFS, VOICE_SPREAD_DB = -20.0, 6.0
 COMPRESSORS = ("compressor", "compressor_2")
+# Its gate follows the root mean square, which falls by itself before the release: closest for
+# voices with pauses.
+GATE_HIGHER_DB, GATE_LATER_MS = 3.0, 10.0
+LONGEST_S = 60.0
 FILTERS = {"low_shelf": "LowShelfFilter", "high_shelf": "HighShelfFilter"}
 PASSES = {"high_pass": "HighpassFilter", "low_pass": "LowpassFilter"}
 
@@ -87,89 +97,23 @@ MAPPED = (
             Mapped(f"{key}.mix", "Mix", "%"),
         )
     ),
+    *(
+        Mapped(f"gate.{name}", theirs, unit)
+        for name, theirs, unit in (
+            ("threshold_db", "NoiseGate.threshold_db", "dBFS"),
+            ("ratio", "NoiseGate.ratio", ""),
+            ("range_db", "Mix", ""),
+            ("attack_ms", "NoiseGate.attack_ms", "ms"),
+            ("release_ms", "NoiseGate.release_ms", "ms"),
+        )
+    ),
+    *(Mapped(f"saturation.{name}", "SATURATION") for name in ("drive_db", "bias", "mix")),
     Mapped("pan.position", "PAN"),
-    *(Mapped(f"reverb.{name}", "samples") for name in NAMES),
+    *(Mapped(key, "samples") for key in SEND_KEYS if key != "reverb.wet_db"),
     Mapped("reverb.wet_db", "WET_DB", "dB"),
     Mapped("output_gain.gain_db", "Gain.gain_db", "dB"),
 )
 THEIRS = {mapped.key: mapped for mapped in MAPPED}
-
-TEMPLATE = '''\
-"""A vocal channel strip in pedalboard: ``python strip.py IN.wav OUT.wav [-y]``.
-
-Or ``from strip import board, process``: ``board`` is the gain, EQ and compressor, ``process``
-all of the strip. Made for %(sample_rate)d Hz. Needs ``pip install pedalboard``.
-"""
-
-import sys
-from pathlib import Path
-
-import numpy as np
-import pedalboard
-from pedalboard.io import AudioFile
-
-NAME = %(name)s
-
-# What it was made from; "diffconsole import" reads it back. The numbers below make the sound.
-SETTINGS = %(settings)s
-
-board = pedalboard.Pedalboard(
-    [
-%(board)s
-    ]
-)
-
-PAN = %(pan)s  # factors of the dry signal's sides; None leaves the channels as they are
-RESPONSE = %(response)s  # the reverb's impulse response, beside this file
-WET_DB = %(wet_db)s  # its level, with what takes back the convolution's own scaling
-TAIL_S = %(tail_s)s
-OUTPUT_DB = %(output_db)s
-
-
-def process(samples, sample_rate, tail_s=0.0):
-    """Return (channels, samples) through the strip, longer by the tail, in float32."""
-    samples = np.atleast_2d(np.asarray(samples, np.float32))
-    samples = np.pad(samples, ((0, 0), (0, round(tail_s * sample_rate))))
-    dry = send = board(samples, sample_rate)
-    if (PAN or RESPONSE) and len(dry) == 1:
-        dry = np.repeat(dry, 2, axis=0)
-    if PAN:
-        dry = dry * np.array(PAN, np.float32)[:, None]
-    if RESPONSE:
-        send = np.repeat(send.mean(axis=0, keepdims=True), 2, axis=0)
-        wet = pedalboard.Pedalboard(
-            [
-                pedalboard.Convolution(str(Path(__file__).with_name(RESPONSE)), mix=1.0),
-                pedalboard.Gain(gain_db=WET_DB),
-            ]
-        )
-        dry = dry + wet(send, sample_rate)
-    return pedalboard.Gain(gain_db=OUTPUT_DB)(dry, sample_rate)
-
-
-def main():
-    """Process a file; an existing one is replaced with -y alone."""
-    names = [word for word in sys.argv[1:] if word != "-y"]
-    if len(names) != 2:
-        sys.exit("usage: python strip.py IN.wav OUT.wav [-y]")
-    if Path(names[1]).exists() and "-y" not in sys.argv:
-        sys.exit(f"{names[1]} is there already; -y replaces it")
-    try:
-        with AudioFile(names[0]) as source:
-            samples, sample_rate = source.read(source.frames), source.samplerate
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f"{names[0]}: cannot be read ({error})")
-    done = process(samples, sample_rate, TAIL_S)
-    try:
-        with AudioFile(names[1], "w", sample_rate, len(done), bit_depth=32) as target:
-            target.write(done)
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f"{names[1]}: cannot be written ({error})")
-
-
-if __name__ == "__main__":
-    main()
-'''
 
 
 def corner_curve(threshold_db: float, ratio: float, knee_db: float) -> tuple[float, float, float]:
@@ -217,27 +161,46 @@ def _write(strip: Strip) -> Files:
     files = {}
     wet_db = 0.0
     tail_s = 0.0
-    if strip.on("reverb"):
-        response = strip.impulse_response()
+    if strip.on("delay") or strip.on("reverb"):
+        # The response of the delay holds both levels.
+        with_levels = strip.on("delay")
+        response = sends_response(strip, LONGEST_S) if with_levels else strip.impulse_response()
         files[RESPONSE] = wav_bytes(response, strip.sample_rate)
-        wet_db = strip["reverb.wet_db"] - _scaling_db(response)
+        wet_db = (0.0 if with_levels else strip["reverb.wet_db"]) - _scaling_db(response)
         tail_s = response.shape[1] / strip.sample_rate
     pan = None
     if strip.on("pan"):
         angle = math.pi / 4.0 * (1.0 + strip["pan.position"])
         pan = (math.sqrt(2.0) * math.cos(angle), math.sqrt(2.0) * math.sin(angle))
-    script = TEMPLATE % {
+    values = {
         "name": ascii(strip.title),
         "sample_rate": strip.sample_rate,
         "settings": _dictionary(strip),
         "board": "\n".join(f"        pedalboard.{call}," for call in _board(strip)),
         "pan": pan,
-        "response": ascii(RESPONSE) if strip.on("reverb") else None,
+        "response": ascii(RESPONSE) if files else None,
+        "sends": "the delay's and reverb's" if strip.on("delay") else "the reverb's",
         "wet_db": repr(wet_db),
         "tail_s": repr(round(tail_s, 3)),
         "output_db": repr(strip.gain_db("output_gain")),
+        "saturation": "",
+        "played": "board(samples, sample_rate)",
     }
-    return {SCRIPT: script.encode("ascii"), **files}
+    if strip.on("saturation"):
+        values["saturation"] = SATURATED % {"numbers": _saturation(strip.of("saturation"))}
+        values["played"] = f"saturated({values['played']}, sample_rate)"
+    return {SCRIPT: (TEMPLATE % values).encode("ascii"), **files}
+
+
+def _saturation(own: Mapping[str, float]) -> tuple[float, ...]:
+    """Return the drive in dB, the bias point, and the gains of the dry and the bent signal."""
+    from ..modules.saturation.process import curve_settings
+
+    given = (np.array([own[name]]) for name in ("drive_db", "bias", "mix"))
+    steepness, bias, dry, wet = curve_settings(*given)[0].tolist()
+    # A tanh around its point has the slope 1 − bias² there, and the drive is its steepness.
+    wet /= steepness * (1.0 - bias * bias)
+    return 20.0 * math.log10(steepness), math.atanh(bias), dry, wet
 
 
 def _scaling_db(response: np.ndarray) -> float:
@@ -264,6 +227,7 @@ def _board(strip: Strip) -> list[str]:
     calls = []
     if strip.gain_db("input_gain"):
         calls.append(_call("Gain", gain_db=strip.gain_db("input_gain")))
+    calls += _gate(strip)
     for band in strip.bands():
         values = strip.of(f"eq.{band}")
         freq_hz, q = values["freq_hz"], THEIRS[f"eq.{band}.q"].to_theirs(values["q"])
@@ -277,6 +241,24 @@ def _board(strip: Strip) -> list[str]:
     for key in COMPRESSORS:
         calls += _compressor(strip, key)
     return calls
+
+
+def _gate(strip: Strip) -> list[str]:
+    if not strip.on("gate"):
+        return []
+    ours = strip.of("gate")
+    closed = 10.0 ** (-ours["range_db"] / 20.0)
+    gate = _call(
+        "NoiseGate",
+        threshold_db=ours["threshold_db"] + GATE_HIGHER_DB,
+        # With the dry signal beside it, that of the range, its slope is less.
+        ratio=1.0 + (ours["ratio"] - 1.0) / (1.0 - closed),
+        attack_ms=JUCE_TIME_PER_TAU * ours["attack_ms"],
+        release_ms=JUCE_TIME_PER_TAU * max(ours["release_ms"] - GATE_LATER_MS, 1.0),
+    )
+    gains = (20.0 * math.log10(1.0 - closed), -ours["range_db"])
+    opened, dry = (f"pedalboard.{_call('Gain', gain_db=gain)}" for gain in gains)
+    return [f"Mix([pedalboard.Chain([pedalboard.{gate}, {opened}]), {dry}])"]
 
 
 def _compressor(strip: Strip, key: str) -> list[str]:
@@ -345,15 +327,18 @@ def _notes(strip: Strip) -> tuple[str, ...]:
         threshold_db, ratio, makeup_db = corner_curve(*ours)
         if (threshold_db, ratio, makeup_db) != (*ours[:2], 0.0):
             lines.append(
-                f"{key}.{KNEE}; it has threshold {threshold_db:.1f} dB, ratio {ratio:.2f}, "
-                f"{makeup_db:+.1f} dB make-up"
+                f"{key}.{KNEE}; it has threshold {decibels(threshold_db)}, ratio {ratio:.2f}, "
+                f"{decibels(makeup_db)} of make-up"
             )
-    if strip.on("reverb"):
-        lines.append(f"reverb: its response is made for {strip.sample_rate} Hz")
-    return tuple(lines)
+    lines += [f"{key}: {RESPONSE_RATE.format(strip.sample_rate)}" for key in SENDS if strip.on(key)]
+    return (*lines, *delay_notes(strip, LONGEST_S))
 
 
 KNEE = "knee_db: pedalboard's compressor has no knee; the nearest curve without one is written"
+
+SENDS = ("reverb", "delay")
+RESPONSE_RATE = "its response is made for {} Hz"
+ALONE = "pedalboard's detects each channel alone; ours turns both sides down alike"
 
 FORMAT = Format(
     key="pedalboard",
@@ -361,13 +346,18 @@ FORMAT = Format(
     ending="",
     write=_write,
     mapped=MAPPED,
-    lost=dict.fromkeys(
-        COMPRESSORS, "pedalboard's detects each channel alone; ours turns both sides down alike"
-    ),
+    lost={
+        "gate": f"{ALONE}; its detector is a root mean square",
+        "gate.hold_ms": "pedalboard's has none; its detector falls later by itself",
+        **dict.fromkeys(COMPRESSORS, ALONE),
+        "saturation": "the curve carries over, without the filters against aliasing and their "
+        "phase",
+    },
     notes=_notes,
     conditions=(
         f"compressor.{KNEE}, where the knee is over 0 and the ratio over 1",
-        "reverb: its response is made for one sample rate",
+        *(f"{key}: its response is made for one sample rate" for key in SENDS),
+        CUT.format(LONGEST_S),
     ),
     figures=(
         Figure("EQ", -70.0),
@@ -376,6 +366,8 @@ FORMAT = Format(
         Figure("whole chain, mono", -28.0),
         # A voice on the left and another on the right.
         Figure("compressor, stereo, another voice on each side", -9.0),
+        Figure("gate, mono", -40.0),
+        Figure("saturation, but for the filters' phase", -45.0),
     ),
     consumer="pedalboard 0.9",
     read=_read,

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from .base import Strip
 
-__all__ = ["SEND_KEYS", "delay_samples", "echo_seconds", "sends_response"]
+__all__ = ["CUT", "SEND_KEYS", "delay_notes", "delay_samples", "echo_seconds", "sends_response"]
 
 SEND_KEYS = tuple(p.key for p in PARAMETERS if p.module in ("delay", "reverb"))
 """What stands in the samples of the response."""
+
+CUT = "delay: its echoes end after {:g} s"
+"""Said where the response is cut."""
 
 SENT = "delay.reverb_send_db"
 
@@ -28,6 +31,12 @@ def echo_seconds(strip: Strip) -> float:
     from ..modules.delay.process import EXACT_DB, echoes
 
     return echoes(strip["delay.feedback"], EXACT_DB) * strip["delay.time_ms"] / 1000.0
+
+
+def delay_notes(strip: Strip, most_seconds: float) -> tuple[str, ...]:
+    """Say where the echoes end before they have fallen by 60 dB."""
+    is_cut = strip.on("delay") and echo_seconds(strip) / 2.0 > most_seconds
+    return (CUT.format(most_seconds),) if is_cut else ()
 
 
 def delay_samples(strip: Strip, most_seconds: float) -> np.ndarray:

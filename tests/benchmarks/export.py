@@ -1,12 +1,13 @@
 """How near other software comes to a strip in float64, by what ``export`` writes for it.
 
 Each program is run on a real voice, with every factory preset: with the EQ alone (gains, pan and
-bands, nothing else), with the compressor alone, and with the whole strip; at 44.1 and 48 kHz, mono
-and stereo; modules that a format leaves out are left out of the strip. An error is the energy of
-the difference over the energy of the strip in float64, computed apart from the console; of all
-cases the worst and the median are shown, and beside them how near ``diffconsole apply`` is to the
-same. REAPER's effect is run by the tests alone (``tests/export/test_reaper.py``): its own code,
-translated. So are single filters and short releases in pedalboard.
+bands, nothing else), with the compressor alone, with the gate alone, and with the whole strip; at
+44.1 and 48 kHz, mono and stereo; modules that a format leaves out are left out of the strip. An
+error is the energy of the difference over the energy of the strip in float64, computed apart from
+the console; of all cases the worst and the median are shown, and beside them how near
+``diffconsole apply`` is to the same. REAPER's effect is run by the tests alone
+(``tests/export/test_reaper.py``): its own code, translated. So are single filters and short
+releases in pedalboard.
 
 Run: ``python -m tests.benchmarks.export [--only ffmpeg,lv2] [--presets N] [--seconds S] [--json]``.
 Exits with 1 where a bar is missed.
@@ -33,7 +34,7 @@ from diffconsole.strip.preset import factory_presets
 from tests.benchmarks.match import VOICES, Talk
 from tests.export.consumers_ffmpeg import bundled_ffmpeg, run_ffmpeg, run_sox, system_ffmpeg
 from tests.export.consumers_lv2 import LSP, run_lv2
-from tests.export.consumers_pedalboard import run_pedalboard
+from tests.export.consumers_pedalboard import run_in_phase
 from tests.export.helpers import carried, in_float64, take
 from tests.reference import error_db
 
@@ -42,6 +43,7 @@ LATER_INSERTS = {"gate", "compressor_2", "deesser", "saturation"}
 PARTS = {
     "EQ": {"compressor", "delay", "reverb", *LATER_INSERTS},
     "compressor": set(MODULES) - {"compressor"},
+    "gate": set(MODULES) - {"gate"},
     "whole strip": set[str](),
 }
 
@@ -86,8 +88,8 @@ def programs() -> list[Program]:
     if shutil.which("lv2apply") and LSP.exists():
         found.append(Program("lv2 (LSP)", "lv2", run_lv2, {"EQ": -55.0, "compressor": -65.0}))
     # Its detector is per channel, and it has no knee: that bar is for mono without one.
-    found.append(Program("pedalboard, mono", "pedalboard", run_pedalboard, {"EQ": -50.0}, (1,)))
-    flat = Program("pedalboard, mono, no knee", "pedalboard", partial(without_knee, run_pedalboard),
+    found.append(Program("pedalboard, mono", "pedalboard", run_in_phase, {"EQ": -50.0}, (1,)))
+    flat = Program("pedalboard, mono, no knee", "pedalboard", partial(without_knee, run_in_phase),
                    {"compressor": -65.0}, (1,))  # fmt: skip
     return [*found, flat]
 
@@ -161,9 +163,11 @@ def main() -> int:
         for part in PARTS:
             if program.name.endswith("no knee") and part != "compressor":
                 continue
-            if program.name == "sox" and part != "EQ":
+            if program.name == "sox" and part not in ("EQ", "gate"):
                 continue
             errors = measured(program, part, arguments.presets, arguments.seconds)
+            if not errors:
+                continue
             worst, bar = max(errors), program.bars.get(part)
             missed = bar is not None and not worst <= bar
             told = "" if bar is None else f"{bar:g} {'MISSED' if missed else 'ok'}"

@@ -48,7 +48,7 @@ def run_lv2(strip: Strip, audio: np.ndarray) -> np.ndarray:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         played = _read(folder / "out.wav")
-        if not strip.on("reverb"):
+        if not strip.on("reverb") and not strip.on("delay"):
             return played
         # What the reverb's plug-in gets: the same chain without it.
         lines = (folder / "run.sh").read_text().splitlines()

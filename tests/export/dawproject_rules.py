@@ -74,7 +74,16 @@ KINDS = {
         ),
         (*REFERABLE, "audioChannels:int", "destination:idref", "role:role", "solo:bool"),
     ),
-    "devices": Kind((("Equalizer", "equalizer", ANY), ("Compressor", "compressor", ANY))),
+    "devices": Kind(
+        (
+            ("NoiseGate", "gate", ANY),
+            ("Equalizer", "equalizer", ANY),
+            ("Compressor", "compressor", ANY),
+        )
+    ),
+    "gate": Kind(
+        (*DEVICE_CHILDREN, *reals("Attack", "Range", "Ratio", "Release", "Threshold")), DEVICE
+    ),
     "equalizer": Kind(
         (*DEVICE_CHILDREN, ("Band", "band", ANY), *reals("InputGain", "OutputGain")), DEVICE
     ),

@@ -94,7 +94,9 @@ def test_in_pedalboard(real_voices: list[Voice], name: str) -> None:
     assert error_db(run_pedalboard(strip, audio), in_float64(strip, audio)) <= -90.0
 
 
-@pytest.mark.parametrize("key", ["ffmpeg", "lv2", "easyeffects", "pedalboard", "reaper", "csv"])
+@pytest.mark.parametrize(
+    "key", ["ffmpeg", "lv2", "easyeffects", "pedalboard", "reaper", "sox", "csv"]
+)
 @pytest.mark.parametrize("name", [*STRIPS, "wide knees"])
 def test_there_and_back(tmp_path: Path, key: str, name: str) -> None:
     preset = Preset(STRIPS.get(name, WIDE))
@@ -124,9 +126,10 @@ def test_in_dawproject_a_second_device_stands_behind_the_first(tmp_path: Path) -
     assert not [line for line in lost if ".mix" in line]
 
 
-@pytest.mark.parametrize("key", ["sox", "equalizerapo"])
-def test_what_has_no_compressor_says_what_is_missing(tmp_path: Path, key: str) -> None:
-    out = tmp_path / f"out{find_format(key).ending}"
-    _, lost = export_preset(Preset(STRIPS["in series"]), key, out)
+def test_what_has_no_compressor_says_what_is_missing(tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    _, lost = export_preset(Preset(STRIPS["in series"]), "equalizerapo", out)
     assert any(line.startswith("compressor: ") for line in lost)
-    assert any(line.startswith("compressor_2: is left out (2.5:1 above") for line in lost)
+    assert any(
+        line.startswith("compressor_2: is left out (second compressor 2.5:1 above") for line in lost
+    )

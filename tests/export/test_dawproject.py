@@ -16,6 +16,7 @@ from diffconsole import Preset
 from diffconsole.errors import DiffconsoleError, ExportError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.dawproject import FORMAT, PROJECT, RESPONSE
+from diffconsole.export.sends import sends_response
 from diffconsole.strip.parameters import BY_KEY, EQ_BANDS, MODULES, PARAMETERS
 from diffconsole.strip.preset import factory_presets
 
@@ -68,8 +69,13 @@ def test_values_by_the_rules(name):
     strip = Strip(PRESETS[name])
     root = project_of(strip)
     channel = root.find("Structure/Track/Channel")
-    equalizer, compressor, *second = list(channel.find("Devices"))
-    assert len(second) == strip.on("compressor_2")
+    *first, equalizer, compressor = [
+        device
+        for number, device in enumerate(channel.find("Devices"))
+        if number < 2 + strip.on("gate")
+    ]
+    assert len(channel.findall("Devices/Compressor")) == 1 + strip.on("compressor_2")
+    assert [gate.tag for gate in first] == ["NoiseGate"] * strip.on("gate")
     assert equalizer.find("Enabled").get("value") == "true"
     for order, (band, element) in enumerate(zip(EQ_BANDS, equalizer.iter("Band"), strict=True)):
         assert (element.get("type"), element.get("order")) == (TYPES[order], str(order))
@@ -149,7 +155,9 @@ def test_every_parameter_comes_back(tmp_path, share, off):
     settings = {p.key: p.to_physical(share) for p in PARAMETERS}
     # Without the mix, which the format has none of, and which at 0 % is a compressor that is off.
     settings |= {"compressor.mix": 100.0, "compressor_2.mix": 100.0}
-    preset = Preset.from_settings(settings, bypass={*off, "reverb"})
+    # A gate that does nothing is not written.
+    settings |= {key: max(settings[key], 2.0) for key in ("gate.ratio", "gate.range_db")}
+    preset = Preset.from_settings(settings, bypass={*off, "reverb", "delay"})
     file = tmp_path / "x.dawproject"
     export_preset(preset, "dawproject", file, sample_rate=96000)
     back, _ = import_preset(file)
@@ -170,6 +178,35 @@ def test_bypassed_gains_do_nothing():
     equalizer, compressor = list(channel.find("Devices"))
     assert equalizer.find("Enabled").get("value") == "false"
     assert compressor.find("Enabled").get("value") == "false"
+
+
+def test_the_gate_is_a_noise_gate_whose_threshold_is_for_the_signal_before_the_gain():
+    own = {"threshold_db": -36.0, "ratio": 4.0, "range_db": 12.0, "attack_ms": 2.0,
+           "hold_ms": 50.0, "release_ms": 150.0}  # fmt: skip
+    strip = Strip(Preset({"gate": own, "input_gain": {"gain_db": 5.0}}))
+    root = project_of(strip)
+    check(root, "project")
+    gate = next(iter(root.find("Structure/Track/Channel/Devices")))
+    assert gate.tag == "NoiseGate"
+    assert real(gate, "Threshold", "decibel") == pytest.approx(-41.0)
+    assert real(gate, "Range", "decibel") == pytest.approx(-12.0)
+    assert real(gate, "Ratio", "percent") == pytest.approx(75.0)
+    assert real(gate, "Attack", "seconds") == pytest.approx(0.002)
+    assert real(gate, "Release", "seconds") == pytest.approx(0.15)
+    said = {line.split(":")[0] for line in FORMAT.losses(strip)}
+    assert said >= {"gate", "gate.hold_ms"}
+
+
+def test_the_response_of_the_sends_is_in_the_file():
+    preset = {"delay": {"time_ms": 100.0, "reverb_send_db": -6.0}, "reverb": {"decay_s": 0.4}}
+    strip = Strip(Preset(preset), 44100)
+    files = unpacked(FORMAT.write(strip)[""])
+    assert RESPONSE not in files
+    samples, rate = soundfile.read(io.BytesIO(files["sends/impulse_response.wav"]))
+    assert rate == 44100
+    np.testing.assert_allclose(samples.T, sends_response(strip, 10.0), atol=1e-7)
+    said = FORMAT.losses(strip)
+    assert sum("sends/impulse_response.wav" in line for line in said) == 2
 
 
 def test_the_response_is_in_the_file():

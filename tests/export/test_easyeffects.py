@@ -81,6 +81,20 @@ COMPRESSOR = _object(
     sidechain=SIDECHAIN, hpf_mode=PASS, lpf_mode=PASS, hpf_frequency=_number(10, 20000),
     lpf_frequency=_number(10, 20000),
 )  # fmt: skip
+GATE = _object(
+    bypass=SWITCH, input_gain=LEVEL, output_gain=LEVEL, dry=MIX, wet=MIX, attack=_number(0, 2000),
+    release=_number(0, 5000), curve_threshold=_number(-60, 0), curve_zone=_number(-60, 0),
+    hysteresis=SWITCH, hysteresis_threshold=_number(-60, 0), hysteresis_zone=_number(-60, 0),
+    reduction=_number(-72, 72), makeup=_number(-60, 60), stereo_split=SWITCH,
+    sidechain=_object(
+        input={"enum": ["Internal", "External"]}, **{
+            key.replace("-", "_"): rule for key, rule in SIDECHAIN["properties"].items()
+            if key != "type"
+        },
+    ),
+    hpf_mode=PASS, lpf_mode=PASS, hpf_frequency=_number(10, 20000),
+    lpf_frequency=_number(10, 20000),
+)  # fmt: skip
 CONVOLVER = _object(
     bypass=SWITCH, input_gain=LEVEL, output_gain=LEVEL, autogain={"const": False},
     ir_width={"const": 100}, kernel_name={"type": "string", "pattern": r"^[\w-]+$"},
@@ -100,6 +114,7 @@ SCHEMA = {
                 "compressor#0": COMPRESSOR,
                 "compressor#1": COMPRESSOR,
                 "convolver#0": CONVOLVER,
+                "gate#0": GATE,
             },
             "additionalProperties": False,
         }
@@ -134,9 +149,9 @@ def test_factory_presets_follow_the_rules(channels: int) -> None:
 def test_ends_of_all_ranges_follow_the_rules_and_read_back(high: bool, tmp_path: Path) -> None:
     preset = at_ends(high).without(["reverb"])
     output, _ = written(Strip(preset, 96000))
-    equalizer, compressor = output["equalizer#0"], output["compressor#0"]
+    before, compressor = output.get("gate#0", output["equalizer#0"]), output["compressor#0"]
     gain_db = preset.settings()["input_gain.gain_db"]
-    assert equalizer["input-gain"] + equalizer["output-gain"] == pytest.approx(gain_db)
+    assert before["input-gain"] + before["output-gain"] == pytest.approx(gain_db)
     gain_db = preset.settings()["output_gain.gain_db"]
     assert compressor["output-gain"] + compressor["wet"] == pytest.approx(gain_db)
     export_preset(preset, "easyeffects", tmp_path / "a.json", sample_rate=96000)
@@ -159,6 +174,13 @@ def test_settings_are_lsps(real_voices: list[Voice]) -> None:
             assert kinds[band["type"]] == ports[f"ft_{place}"]
             assert band["frequency"] == ports[f"f_{place}"] and band["q"] == ports[f"q_{place}"]
             assert 10 ** (band["gain"] / 20) == pytest.approx(ports.get(f"g_{place}", 1.0))
+        if strip.on("gate"):
+            ports, told = lv2["gate"][1], output["gate#0"]
+            assert told["attack"] == ports["at"] and told["release"] == ports["rt"]
+            for name, port in (("curve-threshold", "gt"), ("curve-zone", "gz"),
+                               ("reduction", "gr")):  # fmt: skip
+                assert 10 ** (told[name] / 20) == pytest.approx(ports[port])
+            assert output["plugins_order"][0] == "gate#0"
         ports, told = lv2["compressor"][1], output["compressor#0"]
         assert told["attack"] == ports["at"] and told["release"] == ports["rt"]
         assert told["ratio"] == ports["cr"]
@@ -186,7 +208,7 @@ def test_response_is_pan_and_reverb_of_a_mono_voice(
 def test_bypassed_modules_do_nothing() -> None:
     preset = Preset.from_settings(
         {p.key: p.default for p in PARAMETERS} | {"pan.position": 0.5, "input_gain.gain_db": 9.0},
-        bypass=["eq", "compressor", "compressor_2", "reverb", "pan", "input_gain", "output_gain"],
+        bypass=list(MODULES),
     )
     output, files = written(Strip(preset))
     assert not files and output["plugins_order"] == ["equalizer#0", "compressor#0"]
@@ -245,7 +267,7 @@ def test_what_stereo_costs_is_said_for_mono_too() -> None:
         assert any(line.startswith("compressor: ") and "--channels 1" in line for line in said)
         assert any(line.startswith("reverb: ") and "sides' mean" in line for line in said)
     assert {"compressor", "reverb"} <= set(FORMAT.lost)
-    (condition,) = FORMAT.conditions
+    *_, condition = FORMAT.conditions
     (note,) = FORMAT.notes(Strip(PRESETS["rap"]))
     assert ".irs" in condition and ".irs" in note
 

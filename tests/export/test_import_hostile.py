@@ -15,7 +15,7 @@ import pytest
 from diffconsole import Preset
 from diffconsole.errors import ExportError, PresetError
 from diffconsole.export import export_preset, formats, import_preset
-from diffconsole.export.lv2 import _from_recipe
+from diffconsole.export.lv2_read import _from_recipe
 from diffconsole.strip.preset import find_preset
 
 MANY = 900_000

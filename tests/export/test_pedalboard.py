@@ -14,10 +14,11 @@ from diffconsole import Preset
 from diffconsole.errors import ExportError
 from diffconsole.export import Strip, export_preset, import_preset
 from diffconsole.export.pedalboard import FORMAT, corner_curve
+from diffconsole.strip.later import LATER
 from diffconsole.strip.parameters import BY_KEY
 from diffconsole.strip.preset import factory_presets
 from tests import reference
-from tests.export.consumers_pedalboard import load, run_pedalboard, write
+from tests.export.consumers_pedalboard import load, run_in_phase, run_pedalboard, write
 from tests.export.helpers import (
     HOSTILE_NAMES,
     Voice,
@@ -61,7 +62,7 @@ def without_knee(preset: Preset) -> Preset:
 
 def error_db(strip: Strip, voice: Voice) -> float:
     audio = take(voice, strip.sample_rate, strip.channels)
-    return reference.error_db(run_pedalboard(strip, audio), in_float64(strip, audio))
+    return reference.error_db(run_in_phase(strip, audio), in_float64(strip, audio))
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -70,9 +71,9 @@ def test_factory_presets_are_as_near_as_the_figures_say(
     real_voices: list[Voice], name: str, rate: int
 ) -> None:
     preset, voice = PRESETS[name], real_voices[VOICE]
-    eq = preset.without(["compressor", "compressor_2", "reverb", "output_gain"])
+    eq = preset.without(["compressor", "compressor_2", "reverb", "output_gain", *LATER])
     assert error_db(Strip(eq, rate), voice) <= FIGURES["EQ"] <= -50.0
-    only = preset.without(["eq", "reverb"])
+    only = preset.without(["eq", "reverb", *LATER])
     unbent = error_db(Strip(without_knee(only), rate), voice)
     assert unbent <= FIGURES["compressor without knee, mono"] <= -65.0
     assert error_db(Strip(only, rate), voice) <= FIGURES["compressor with knee, mono"]
@@ -87,8 +88,8 @@ def test_sides_that_differ_are_as_near_as_the_figure_says(
     audio = np.concatenate(sides)
     for name, preset in PRESETS.items():
         for only in (
-            without_knee(preset.without(["eq", "compressor_2", "reverb"])),
-            preset.without(["eq", "compressor_2", "reverb"]),
+            without_knee(preset.without(["eq", "reverb", *LATER])),
+            preset.without(["eq", "reverb", *LATER]),
         ):
             strip = Strip(only, rate, 2)
             error = reference.error_db(run_pedalboard(strip, audio), in_float64(strip, audio))
@@ -98,7 +99,7 @@ def test_sides_that_differ_are_as_near_as_the_figure_says(
 @pytest.mark.parametrize("rate", RATES)
 def test_short_releases_are_nearer(real_voices: list[Voice], rate: int) -> None:
     for name, preset in PRESETS.items():
-        only = without_knee(preset.without(["eq", "reverb"]))
+        only = without_knee(preset.without(["eq", "reverb", *LATER]))
         if only.settings()["compressor.release_ms"] < 100.0:
             assert error_db(Strip(only, rate), real_voices[VOICE]) <= -90.0, name
 

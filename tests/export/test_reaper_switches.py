@@ -100,3 +100,25 @@ def test_the_reverb_fades_and_starts_from_silence(tmp_path: Path) -> None:
     steps = np.abs(np.diff(output[:, off - 200 : off + 600], axis=1))
     assert steps[:, 199:].max() <= 1.2 * steps[:, :199].max()
     assert not np.any(output[:, off + 600 :]), "nothing of the old return comes back"
+
+
+def test_the_delays_time_glides(tmp_path: Path) -> None:
+    """A time that is moved twice: no click, then the new echoes."""
+    own = {"delay.time_ms": 60.0, "delay.wet_db": 0.0, "delay.feedback": 0.3}
+    settings = [{**own, "delay.time_ms": ms} for ms in (60.0, 41.3, 25.0)]
+    values, between, end = (
+        slider_values(chain_of(Strip(Preset.from_settings(s), RATE, 2))) for s in settings
+    )
+    place = next(n for n in values if values[n] != end[n])
+    tone = 0.5 * np.sin(2.0 * np.pi * 100.0 / RATE * np.arange(3 * LENGTH))
+    audio = np.stack((tone, tone))
+    # At the borders of blocks: sliders are read there.
+    first, second = 10 * BLOCK, 10 * BLOCK + BLOCK
+    changes = {first: {place: between[place]}, second: {place: end[place]}}
+    output = effect().run(audio, RATE, values, changes=changes)
+    before, after = (effect().run(audio, RATE, v) for v in (values, end))
+    np.testing.assert_array_equal(output[:, :first], before[:, :first])
+    fade = int(0.011 * RATE)
+    allowed = 1.5 * max(np.abs(np.diff(x)).max() for x in (before, after))
+    assert np.abs(np.diff(output[:, first - 8 : second + 3 * fade])).max() < allowed
+    np.testing.assert_allclose(output[:, -2000:], after[:, -2000:], atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -151,6 +152,22 @@ def test_the_sentence():
         "4:1 above −22 dBFS (3 ms attack, 120 ms release), 2 dB of make-up, panned 30 % left, "
         "a plate of 1.8 s behind at −18 dB."
     )
+
+
+def test_the_sentence_says_which_compressor_is_which():
+    both = Preset({"compressor": {}, "compressor_2": {"mix": 60.0}})
+    assert in_a_sentence(Strip(both)) == (
+        "3.3:1 above −22 dBFS (3 ms attack, 120 ms release), 2 dB of make-up, second compressor "
+        "2:1 above −24 dBFS (20 ms attack, 400 ms release, 1 dB of make-up, parallel, 60 % wet)."
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_sheet_to_read_has_one_sign_for_less(name):
+    text = MARKDOWN.write(Strip(PRESETS[name]))[""].decode()
+    assert not re.search(r"(?<![\w−])-\d", text)
+    strip = Strip(Preset.from_settings({p.key: p.low for p in PARAMETERS}))
+    assert not re.search(r"(?<![\w−])-\d", MARKDOWN.write(strip)[""].decode())
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,9 @@ def test_words():
     given = default_settings() | {"compressor.mix": 60.0}
     first, second = (module_words(m, given, off) for m in (FIRST, SECOND))
     assert first[-1] == "parallel, 60 % wet"
-    assert second == ["2:1 above −24 dBFS (20 ms attack, 400 ms release)", "1 dB of make-up"]
+    assert second == [
+        "second compressor 2:1 above −24 dBFS (20 ms attack, 400 ms release, 1 dB of make-up)"
+    ]
     assert in_short(given, off) == (
         "compressor 3.3:1 over -22 dBFS (60 % wet), compressor 2 2.0:1 over -24 dBFS"
     )

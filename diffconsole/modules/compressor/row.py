@@ -70,7 +70,9 @@ COMPRESSOR = Module(
 )  # fmt: skip
 
 
-def like_compressor(key: str, title: str, since: int, defaults: Mapping[str, float]) -> Module:
+def like_compressor(
+    key: str, title: str, in_words: str, since: int, defaults: Mapping[str, float]
+) -> Module:
     """Return a further compressor's row: same code, same ranges, other defaults.
 
     No training example draws its settings, and it is off by default.
@@ -79,6 +81,8 @@ def like_compressor(key: str, title: str, since: int, defaults: Mapping[str, flo
     ----------
     key, title : str
         Its own.
+    in_words : str
+        What it is called within a sentence: ``"second compressor"``.
     since : int
         The minor version of the preset format that brings it.
     defaults : mapping of str to float
@@ -97,5 +101,6 @@ def like_compressor(key: str, title: str, since: int, defaults: Mapping[str, flo
     )
     return replace(
         COMPRESSOR, key=key, title=title, parameters=parameters, since=since, always_written=(),
+        sentence=partial(words.sentence, name=in_words),
         summary=partial(words.summary, name=title.lower()),
     )  # fmt: skip

@@ -12,21 +12,25 @@ ALL_WET = 99.5
 """A mix above it is no parallel compression in words."""
 
 
-def sentence(settings: Mapping[str, float], _: Collection[str]) -> list[str]:
+def sentence(settings: Mapping[str, float], _: Collection[str], name: str = "") -> list[str]:
     """Say it for the sheet: ``"3.3:1 above −22 dBFS (3 ms attack, 120 ms release)"``.
 
-    Make-up follows, and ``"parallel, 60 % wet"`` where part of the output is not compressed.
+    Make-up follows, and ``"parallel, 60 % wet"`` where part of the output is not compressed. With a
+    name, by which a further compressor differs from the first, all is one part:
+    ``"second compressor 2:1 above −24 dBFS (20 ms attack, 400 ms release, 1 dB of make-up)"``.
     """
-    words = f"{short(settings['ratio'])}:1 above {short(round(settings['threshold_db']), 3)} dBFS"
+    curve = f"{short(settings['ratio'])}:1 above {short(round(settings['threshold_db']), 3)} dBFS"
     attack, release = short(settings["attack_ms"]), short(settings["release_ms"])
-    words += f" ({attack} ms attack, {release} ms release)"
+    times = f"{attack} ms attack, {release} ms release"
     makeup_db, mix = settings["makeup_db"], settings.get("mix", 100.0)
-    parts = [words]
+    more = []
     if abs(makeup_db) >= LEAST_GAIN_DB:
-        parts.append(f"{decibels(makeup_db)} of make-up")
+        more.append(f"{decibels(makeup_db)} of make-up")
     if mix < ALL_WET:
-        parts.append(f"parallel, {short(mix)} % wet")
-    return parts
+        more.append(f"parallel, {short(mix)} % wet")
+    if name:
+        return [f"{name} {curve} ({', '.join((times, *more))})"]
+    return [f"{curve} ({times})", *more]
 
 
 def summary(

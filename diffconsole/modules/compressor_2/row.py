@@ -10,6 +10,7 @@ __all__ = ["COMPRESSOR_2"]
 COMPRESSOR_2 = like_compressor(
     "compressor_2",
     "Compressor 2",
+    "second compressor",
     2,
     {
         "threshold_db": -24.0, "ratio": 2.0, "attack_ms": 20.0, "release_ms": 400.0,

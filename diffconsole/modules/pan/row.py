@@ -28,7 +28,7 @@ PAN = Module(
     parameters=(
         Parameter(
             "pan", "position", "", -1.0, 1.0, "linear", 0.0,
-            "Place of the dry signal: -1 left, 0 centre, 1 right", *CENTRE,
+            "Place of the dry signal: −1 left, 0 centre, 1 right", *CENTRE,
             amount="gain", drawn=(0.0, 0.0),
         ),
     ),

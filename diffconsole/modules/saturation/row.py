@@ -25,7 +25,7 @@ SATURATION = Module(
     parameters=(
         Parameter(
             KEY, "drive_db", "dB", 0.0, 20.0, "linear", 6.0,
-            "How hard the curve is driven; a level of -18 dBFS is kept",
+            "How hard the curve is driven; a level of −18 dBFS is kept",
             0.0, 0.02, amount="gain",
         ),
         Parameter(
