@@ -38,8 +38,10 @@ from ...strip.parameters import CHAIN, PARAMETERS
 from .descent import Adam, descent, take_step
 from .objective import HELD, INDEX, MatchObjective
 from .plan import Plan, Round, plan_for
-from .polish import pre_delay_in_mix, refine_least_squares
+from .polish import near_in_samples, pre_delay_in_mix, refine_least_squares
 from .postprocess import estimate_sensitivity, levelled, prune_inaudible
+from .pursuit import pursue
+from .samples import Fit
 from .search_result import SearchResult
 from .starts import first_guesses, move_idle_bells, ordinary
 from .tried import drop_idle, join_modules, keep_worthy, realign
@@ -123,6 +125,7 @@ class _Search:
         self.rng = np.random.default_rng(seed)
         self.began, self.seconds = time.monotonic(), seconds
         self.length = 0.0
+        self.exact: dict[int, Fit] = {}
         self.objectives: list[MatchObjective] = []
         objectives = self.at(plan.rounds[0].seconds)
         self.found = [SearchResult(ordinary(), s.input_db, s.output_db) for s in objectives]
@@ -161,15 +164,21 @@ class _Search:
             points = [best_of(s, p, round_.keep) for s, p in zip(objectives, points, strict=True)]
             tries = number == len(rounds) - 1 and self.plan.trial is not None and has_time
             if tries:
+                self.pursue(points)
+                if len(self.exact) == len(self.pairs):
+                    break
                 points = self.join_modules(points)
             points = self.descend(self.objectives, points, round_, drops_idle=tries)
             self.remember(points)
             if tries:
                 self.keep_worthy()
-        if self.seconds and self.spent() < SEARCH_SHARE:
+        for number, fit in self.exact.items():
+            self.found[number].point, self.found[number].tried = fit.point, fit.tried
+            self.objectives[number] = self.objectives[number].trying(fit.tried)
+        if self.seconds and self.spent() < SEARCH_SHARE and not self.exact:
             self.continue_from_best()
-        for objective, found in zip(self.objectives, self.found, strict=True):
-            if self.plan.thorough and self.spent() < 1.0:
+        for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
+            if self.plan.thorough and self.spent() < 1.0 and number not in self.exact:
                 found.point = refine_least_squares(
                     objective, found.point, functools.partial(self.may_continue_solving, found)
                 )
@@ -178,6 +187,19 @@ class _Search:
             found.off = prune_inaudible(objective, found.point, one_by_one=alone)
             if self.plan.thorough and self.spent() < 1.0:
                 found.ranges = estimate_sensitivity(objective, found.point, found.off)
+
+    def pursue(self, points: list[Tensor]) -> None:
+        """Look in the samples of each pair whose mix was made by a console like this one."""
+        if not self.plan.thorough:
+            return
+        for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
+            start = near_in_samples(objective, points[number][0])
+            if start is None:
+                continue
+            may_continue = functools.partial(self.may_continue_solving, found)
+            fit = pursue(objective, start, self.without, self.seed, may_continue)
+            if fit is not None:
+                self.exact[number] = fit
 
     def join_modules(self, points: list[Tensor]) -> list[Tensor]:
         """Switch on what each mix shows, at each pair's best point."""
