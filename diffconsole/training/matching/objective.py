@@ -20,7 +20,16 @@ from ...pairs import PAIR_RATE, Pair, loudest_start
 from ...strip.later import LATER, is_later
 from ...strip.parameters import CHAIN, PARAMETERS, denormalize
 
-__all__ = ["HELD", "INDEX", "INSERTS", "KEYS", "SEARCHED", "MatchObjective", "places_of", "render_all"]
+__all__ = [
+    "HELD",
+    "INDEX",
+    "INSERTS",
+    "KEYS",
+    "SEARCHED",
+    "MatchObjective",
+    "places_of",
+    "render_all",
+]
 
 KEYS = tuple(p.key for p in PARAMETERS)
 INDEX = {key: place for place, key in enumerate(KEYS)}

@@ -1,18 +1,18 @@
-"""Modules that came later, found in the samples where a mix was made by a console like this one.
+"""Modules that came later, found in the samples of a mix that a console like this one made.
 
-There the difference of the samples says more than the distance does. Which modules a mix has besides
-is asked of it by a matching pursuit (Mallat and Zhang 1993; orthogonal: Pati, Rezaiifar and
-Krishnaprasad 1993): many settings of each module are rendered once, and what each of them changes is
-compared with what the strip leaves of the mix, as far as the settings of the strip that is there
-already, by their slopes, do not explain it. Those that explain most of it are switched on, one a
-module; damped least squares then moves all of them together (:mod:`.polish`), and what is still
-left is asked again. In the end a module is switched off again where the samples are matched as
-well without it.
+There the difference of the samples shows more than the distance does. A matching pursuit (Mallat
+and Zhang 1993; orthogonal: Pati, Rezaiifar and Krishnaprasad 1993) finds which modules the mix has
+besides: many settings of each module are rendered once, and what each of them changes is compared
+with what the strip leaves of the mix, as far as the settings of the strip that are there already do
+not explain it by their slopes. The settings that explain most are switched on, one of each module,
+and damped least squares moves all modules together (:mod:`.samples`); then what is still left is
+compared again. In the end a module is switched off where the samples are matched as well without
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,29 +28,44 @@ from .tried import at_rest, signals_of, starting_points, tryable
 
 __all__ = ["pursue"]
 
-PASSES, PASS_STEPS, LAST_STEPS, TRIAL_STEPS = 4, 6, 10, 3
+FIRST_STEPS, PASS_STEPS, LAST_STEPS, TRIAL_STEPS = 3, 6, 12, 3
 SHORT_SECONDS = 5.0
+"""Modules are looked for at the beginning of the excerpt, which takes half the time."""
+
 FAR = 0.3
-"""With more of the mix's energy left, it is from another desk."""
-
-DRAWS, SPREAD = 14, 0.15
-"""Settings of each module that are rendered beside those that its evidence offers; around its
-defaults, with this deviation of 0…1."""
-
-EXPLAINS = 0.03
-"""Modules that are switched on together have to explain this share of what was left."""
-
-HINT = 0.002
-"""A module is switched on if one of its settings explains this share of what is left: what it
-comes to when it moves with the rest of the strip is seen afterwards."""
-
-NEEDED = 0.12
-"""A module stays on if without it the difference rises by this share."""
+"""With more of the mix's energy left, the mix is from another desk."""
 
 EXACT = 1e-6
 """Below this share of the mix's energy nothing is left that a module could explain."""
 
-DAMPING = 1e-3
+CLOSE = 1e-4
+"""Above this share, modules are looked for once more in the whole excerpt."""
+
+DRAWS, SPREAD = 14, 0.15
+"""Settings of each module beside those that its evidence offers: around its defaults, with this
+deviation of 0…1."""
+
+EXPLAINS, HINT = 0.03, 0.002
+"""A module is switched on if one of its settings explains this share of what is left; by the second
+share when what stands out is on already. What a module comes to when it moves with the rest of the
+strip is seen afterwards."""
+
+LEAST_SHARE, MOST_STEP = 0.1, 0.12
+"""The least part of its change that a candidate must have in what is left, and the farthest that a
+setting that is on already moves with it."""
+
+NEEDED, HOPELESS = 0.12, 10.0
+"""A module stays on if the difference rises by more than the first share without it, and without a
+trial if it rises by the second factor."""
+
+DAMPING, FLOOR = 1e-3, 1e-9
+
+
+class _Candidate(NamedTuple):
+    """A module that is off, and a point with it."""
+
+    module: Module
+    point: Tensor
 
 
 def pursue(
@@ -77,167 +92,158 @@ def pursue(
     """
     rng = np.random.default_rng(seed)
     short = objective.beginning(SHORT_SECONDS)
-    fit = _solved(short, point, TRIAL_STEPS, may_continue)
+    fit = least_squares(short, point, FIRST_STEPS, may_continue)
+    if fit.left > FAR:
+        return None
+    fit = _looked(short, fit, without, rng, (EXPLAINS, HINT, HINT), may_continue)
+    fit = least_squares(objective.trying(fit.tried), fit.point, LAST_STEPS, may_continue)
+    if fit.left > FAR:
+        return None
+    fit = _needed(objective, fit, may_continue)
+    if fit.left > CLOSE and may_continue():
+        before = fit
+        fit = _looked(objective, fit, without, rng, (HINT,), may_continue)
+        if fit is not before:
+            fit = least_squares(objective.trying(fit.tried), fit.point, LAST_STEPS, may_continue)
+            fit = _needed(objective, fit, may_continue)
+    return fit
+
+
+def _looked(
+    objective: MatchObjective,
+    fit: Fit,
+    without: Collection[str],
+    rng: np.random.Generator,
+    shares: Sequence[float],
+    may_continue: Callable[[], bool],
+) -> Fit:
+    """The fit with modules that explain these shares of what is left, one share after the other."""
     failed: frozenset[str] = frozenset()
-    least, most = EXPLAINS, len(CHAIN)
-    for _ in range(PASSES):
+    most = len(CHAIN)
+    for least in shares:
         if fit.left < EXACT or not may_continue():
             break
-        if fit.left > FAR:
-            return None
-        here, start = _joined(
-            short.trying(fit.tried), fit, failed | set(without), rng, (least, most)
-        )
-        fresh = here.tried - fit.tried
-        if not fresh and least == HINT:
-            break
-        least = HINT
+        here = objective.trying(fit.tried)
+        candidates = _candidates(here, fit.point, failed | set(without), rng)
+        start, fresh = _joined(here, fit, candidates, least, most)
         if not fresh:
             continue
-        joined = _solved(here, start, PASS_STEPS, may_continue)
+        joined = least_squares(here.trying(fit.tried | fresh), start, PASS_STEPS, may_continue)
         if joined.left < fit.left:
             fit = joined
         elif len(fresh) > 1:
             most = 1
         else:
             failed |= fresh
-    fit = _solved(objective.trying(fit.tried), fit.point, LAST_STEPS, may_continue)
-    return _needed(objective, fit, may_continue) if fit.left < FAR else None
+    return fit
 
 
-def _solved(
-    objective: MatchObjective, point: Tensor, steps: int, may_continue: Callable[[], bool]
-) -> Fit:
-    return least_squares(objective, point, steps, may_continue)
+def _later(module: Module) -> list[int]:
+    """Where the settings of a module lie that came later."""
+    return [INDEX[p.key] for p in module.parameters if is_later(p)]
 
 
-class _Candidates(NamedTuple):
-    modules: list[str]
-    points: list[Tensor]
-
-
-def _drawn(point: Tensor, module: Module, rng: np.random.Generator) -> list[Tensor]:
-    """The point with settings of a module around its defaults."""
-    later = [p for p in module.parameters if is_later(p)]
-    if any(not p.has_gradient for p in later):
-        return []
+@torch.no_grad()
+def _candidates(
+    objective: MatchObjective, point: Tensor, without: Collection[str], rng: np.random.Generator
+) -> list[_Candidate]:
+    """Points with one more module each: by its evidence, and around its defaults."""
+    signals = signals_of(objective, point)
     found = []
-    for _ in range(DRAWS):
-        other = point.clone()
-        for parameter in later:
-            usual = parameter.to_normalised(parameter.default)
-            other[INDEX[parameter.key]] = float(np.clip(rng.normal(usual, SPREAD), 0.0, 1.0))
-        found.append(other)
+    for module in CHAIN:
+        if module.key not in tryable(without) or module.key in objective.tried:
+            continue
+        points = starting_points(point, module, signals)
+        later = [p for p in module.parameters if is_later(p)]
+        # Where gradients do not lead, nothing but evidence does.
+        for _ in range(DRAWS if all(p.has_gradient for p in later) else 0):
+            other = point.clone()
+            for parameter in later:
+                usual = parameter.to_normalised(parameter.default)
+                other[INDEX[parameter.key]] = float(np.clip(rng.normal(usual, SPREAD), 0.0, 1.0))
+            points.append(other)
+        found += [_Candidate(module, objective.in_the_middle(other)) for other in points]
     return found
 
 
 @torch.no_grad()
 def _joined(
-    objective: MatchObjective, fit: Fit, without: Collection[str], rng: np.random.Generator,
-    limits: tuple[float, int],
-) -> tuple[MatchObjective, Tensor]:
-    """The objective and the point with the modules that explain what is left."""
-    point, free = fit.point, free_places(objective)
-    slopes = slopes_of(objective, fit, free)
-    signals = signals_of(objective, point)
-    found = _Candidates([], [])
-    for module in CHAIN:
-        if module.key not in tryable(without) or module.key in objective.tried:
-            continue
-        some = starting_points(point, module, signals) + _drawn(point, module, rng)
-        found.modules.extend([module.key] * len(some))
-        found.points.extend(objective.in_the_middle(each) for each in some)
-    changes = []
-    for key in dict.fromkeys(found.modules):
-        mine = [p for p, k in zip(found.points, found.modules, strict=True) if k == key]
-        here = objective.trying(objective.tried | {key})
-        behind = key not in INSERTS
-        changes.append(changes_of(here, fit, torch.stack(mine), behind=behind))
-    if not changes:
-        return objective, point
-    rows = torch.cat((slopes, *changes, fit.off.reshape(1, -1)))
-    products = (rows @ rows.T).double()
-    chosen, steps = _choose(products, len(free), found.modules, limits)
-    moved = point.clone()
+    objective: MatchObjective, fit: Fit, candidates: list[_Candidate], least: float, most: int
+) -> tuple[Tensor, frozenset[str]]:
+    """The point with the modules that explain at least this share each, and which these are."""
+    if not candidates:
+        return fit.point, frozenset()
+    free = free_places(objective)
+    rows = [slopes_of(objective, fit, free)]
+    for module in dict.fromkeys(candidate.module for candidate in candidates):
+        here = objective.trying(objective.tried | {module.key})
+        points = torch.stack([point for own, point in candidates if own is module])
+        rows.append(changes_of(here, fit, points, behind=module.key not in INSERTS))
+    every = torch.cat((*rows, fit.off.reshape(1, -1)))
+    products = (every @ every.T).double().cpu()
+    keys = [module.key for module, _ in candidates]
+    chosen, step = _chosen(products, len(free), keys, least, most)
     if not chosen:
-        return objective, point
-    for number in chosen:
-        other = found.points[number]
-        own = [
-            INDEX[p.key]
-            for m in CHAIN
-            if m.key == found.modules[number]
-            for p in m.parameters
-            if is_later(p)
-        ]
-        moved[own] = other[own]
-    moved[free] = (moved[free] + steps.to(moved)).clamp(0.0, 1.0)
-    tried = objective.tried | {found.modules[number] for number in chosen}
-    here = objective.trying(tried)
-    both = torch.stack((moved, here.in_the_middle(moved)))
-    return here, both[1]
+        return fit.point, frozenset()
+    point = fit.point.clone()
+    for module, other in (candidates[number] for number in chosen):
+        point[_later(module)] = other[_later(module)]
+    point[free] = (point[free] + step.to(point)).clamp(0.0, 1.0)
+    fresh = frozenset(keys[number] for number in chosen)
+    return objective.trying(objective.tried | fresh).in_the_middle(point), fresh
 
 
-def _choose(
-    products: Tensor, count: int, modules: list[str], limits: tuple[float, int]
+def _chosen(
+    products: Tensor, count: int, keys: list[str], least: float, most: int
 ) -> tuple[list[int], Tensor]:
-    """Numbers of the candidates that explain most together, and the steps of what is on."""
+    """Numbers of the candidates that explain most together, and the step of what is on beside them.
+
+    `products` are those of the slopes of `count` settings, of the candidates' changes and of what
+    is left, each with each.
+    """
     last = len(products) - 1
-    slopes = list(range(count))
 
     def solved(numbers: list[int]) -> tuple[float, Tensor]:
-        places = slopes + [count + number for number in numbers]
+        places = [*range(count), *(count + number for number in numbers)]
         normal, downhill = products[places][:, places], products[places, last]
         damped = normal.clone()
         damped.diagonal()[:count] *= 1.0 + DAMPING
-        damped.diagonal().add_(1e-9 * float(products[last, last]))
+        damped.diagonal().add_(FLOOR * float(products[last, last]))
         step = torch.linalg.solve(damped, -downhill)
-        left = float(products[last, last] + 2.0 * step @ downhill + step @ normal @ step)
-        return left, step
+        return float(products[last, last] + 2.0 * step @ downhill + step @ normal @ step), step
 
     chosen: list[int] = []
     left, step = solved(chosen)
-    while len(chosen) < limits[1]:
-        on = {modules[number] for number in chosen}
-        trials = []
-        for number, key in enumerate(modules):
-            if key in on:
-                continue
-            trial, its = solved([*chosen, number])
-            if float(its[count:].min()) > 0.1:
-                trials.append((trial, number, its))
+    while len(chosen) < most:
+        on = {keys[number] for number in chosen}
+        trials = [
+            (*solved([*chosen, number]), number) for number, key in enumerate(keys) if key not in on
+        ]
+        trials = [trial for trial in trials if float(trial[1][count:].min()) > LEAST_SHARE]
         if not trials:
             break
-        import os
-        if os.environ.get("DBG"):
-            by={}
-            for tr,nu,it in trials: by[modules[nu]]=min(by.get(modules[nu],9),(tr/left))
-            print("      explains", {k: round(v,4) for k,v in by.items()}, "damped left", round(left/float(products[last,last]),3))
-        best, number, its = min(trials, key=lambda some: some[0])
-        if best > (1.0 - limits[0]) * left:
+        best, its, number = min(trials, key=lambda trial: trial[0])
+        if best > (1.0 - least) * left:
             break
         chosen, left, step = [*chosen, number], best, its
-    return chosen, step[:count].clamp(-0.12, 0.12)
+    return chosen, step[:count].clamp(-MOST_STEP, MOST_STEP)
 
 
-def _needed(
-    objective: MatchObjective, fit: Fit, may_continue: Callable[[], bool]
-) -> Fit:
-    """The point without the modules that the samples do as well without."""
+def _needed(objective: MatchObjective, fit: Fit, may_continue: Callable[[], bool]) -> Fit:
+    """The fit without the modules that the samples do as well without."""
     certain: frozenset[str] = frozenset()
     while fit.tried - certain and may_continue():
-        rests = {}
-        for key in sorted(fit.tried - certain):
-            here = objective.trying(fit.tried - {key})
-            rests[key] = fit_of(here, at_rest(fit.point, key))
-        key = min(rests, key=lambda key: rests[key].left)
+        rests = [
+            fit_of(objective.trying(fit.tried - {key}), at_rest(fit.point, key))
+            for key in sorted(fit.tried - certain)
+        ]
+        rest = min(rests, key=lambda rest: rest.left)
         most = max((1.0 + NEEDED) * fit.left, EXACT)
-        rest = rests[key]
-        if rest.left > most and rest.left < 10.0 * most:
+        if most < rest.left < HOPELESS * most:
             here = objective.trying(rest.tried)
-            rest = _solved(here, rest.point, TRIAL_STEPS, may_continue)
+            rest = least_squares(here, rest.point, TRIAL_STEPS, may_continue)
         if rest.left <= most:
             fit = rest
         else:
-            certain |= {key}
+            certain |= fit.tried - rest.tried
     return fit

@@ -12,8 +12,8 @@ makeup are of ordinary size. Six stages:
    the spectrum is still off.
 4. Before the last of these rounds: a module that came later is tried where the mix shows it, and
    kept only where the distance falls by more than it is worth (:mod:`.tried`).
-5. Where the mix shows the reverb's own noise, the samples themselves give the settings
-   (:mod:`.polish`).
+5. Where the mix shows the reverb's own noise, the samples themselves give the modules and the
+   settings, and there is neither a trial nor a last round (:mod:`.pursuit`, :mod:`.polish`).
 6. What the result does without is switched off, and the uncertainty of the rest is
    estimated (:mod:`.postprocess`).
 
@@ -59,6 +59,9 @@ PRE_DELAYS = 8
 SEARCH_SHARE, SOLVE_UNTIL = 0.85, 0.95
 SHORT_SECONDS = 20.0
 """Budgets up to this leave no time for many starts and for help between the rounds."""
+
+SENSITIVE_SECONDS = 6.0
+"""How far each setting may go shows in a part of the excerpt."""
 
 HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
 
@@ -186,7 +189,8 @@ class _Search:
             alone = self.plan.thorough and self.spent() < 1.0
             found.off = prune_inaudible(objective, found.point, one_by_one=alone)
             if self.plan.thorough and self.spent() < 1.0:
-                found.ranges = estimate_sensitivity(objective, found.point, found.off)
+                part = objective.beginning(SENSITIVE_SECONDS)
+                found.ranges = estimate_sensitivity(part, found.point, found.off)
 
     def pursue(self, points: list[Tensor]) -> None:
         """Look in the samples of each pair whose mix was made by a console like this one."""
