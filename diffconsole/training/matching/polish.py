@@ -49,14 +49,21 @@ def pre_delay_in_mix(objective: MatchObjective, point: Tensor) -> float | None:
     dry = objective.render(point[None], frozenset({"reverb"}))
     wet = objective.render(at_once[None]) - dry
     length = 2 * wet.shape[-1]
-    cross = torch.fft.rfft(wet[0], length).conj() * torch.fft.rfft((objective.mix - dry)[0], length)
+    # Between the sides lies next to nothing but the return.
+    ours, theirs = (
+        torch.cat((audio, audio[:1] - audio[1:])) for audio in (wet[0], (objective.mix - dry)[0])
+    )
+    cross = torch.fft.rfft(ours, length).conj() * torch.fft.rfft(theirs, length)
     size = cross.abs()
     whitened = cross / (size + 1e-3 * size.mean(dim=-1, keepdim=True) + 1e-20)
     last = int(PRE_DELAY.high / 1000.0 * PAIR_RATE)
-    response = torch.fft.irfft(whitened, length)[:, : last + 1].sum(dim=0)
-    peak = int(response.argmax())
-    away = (torch.arange(last + 1) - peak).abs() > PEAK_SAMPLES
-    if float(response[peak]) < DISTINCT * float(response[away.to(response.device)].abs().max()):
+    responses = torch.fft.irfft(whitened, length)[:, : last + 1].cpu()
+    for response in (responses[:2].sum(dim=0), responses[2]):
+        peak = int(response.argmax())
+        away = (torch.arange(last + 1) - peak).abs() > PEAK_SAMPLES
+        if float(response[peak]) > DISTINCT * float(response[away].abs().max()):
+            break
+    else:
         return None
     offset = 0.0
     if 0 < peak < last:

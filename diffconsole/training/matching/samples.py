@@ -19,7 +19,6 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
-from ...strip.later import is_later
 from ...strip.parameters import CHAIN, PARAMETERS
 from .objective import HELD, INSERTS, KEYS, MatchObjective
 
@@ -28,8 +27,8 @@ __all__ = ["Fit", "changes_of", "fit_of", "free_places", "least_squares", "slope
 TRIES, LEAST_GAIN = 5, 0.02
 NUDGE, LONGEST_STEP = 2e-3, 0.15
 FINE_NUDGE = 2e-5
-FINE = {place for place, p in enumerate(PARAMETERS) if not p.has_gradient and is_later(p)}
-"""Of a time between echoes a hundredth of the range turns the phases many times."""
+FINE = {place for place, p in enumerate(PARAMETERS) if not p.has_gradient}
+"""A hundredth of the range of a pre-delay or of a time between echoes turns phases many times."""
 
 DAMPING, LEAST_DAMPING = 1e-2, 1e-7
 FLOOR = 1e-7

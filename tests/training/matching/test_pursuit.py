@@ -12,7 +12,7 @@ import torch
 from diffconsole.pairs import Pair
 from diffconsole.strip.later import start_settings
 from diffconsole.strip.parameters import denormalize
-from diffconsole.training.matching.objective import MatchObjective
+from diffconsole.training.matching.objective import INDEX, MatchObjective
 from diffconsole.training.matching.polish import near_in_samples
 from diffconsole.training.matching.pursuit import pursue
 from diffconsole.training.matching.samples import (
@@ -26,7 +26,7 @@ from diffconsole.training.matching.samples import (
 from ...synthetic import STUDIO, mixed, voice
 from .test_polish import point_of
 
-SECONDS = 3.0
+SECONDS = 2.0
 DELAY = {
     "delay.time_ms": 231.7,
     "delay.feedback": 0.35,
@@ -48,13 +48,13 @@ def of(extra: Mapping[str, float]) -> tuple[MatchObjective, torch.Tensor]:
     return objective, point
 
 
-def test_a_delay_and_a_deesser_are_found_to_the_last_digits() -> None:
+def test_a_delay_and_a_deesser_are_found_beside_each_other() -> None:
     objective, point = of({**DELAY, **DEESSER})
     start = near_in_samples(objective, point)
     assert start is not None
     fit = pursue(objective, start, (), 0, lambda: True)
     assert fit is not None
-    assert fit.left < 1e-4 < fit_of(objective, start).left
+    assert fit.left < 1e-3 < 0.1 * fit_of(objective, start).left
     assert fit.tried >= {"delay", "deesser"}
     found = denormalize(fit.point.double())
     assert float(found["delay.time_ms"]) == pytest.approx(DELAY["delay.time_ms"], abs=0.1)
@@ -92,10 +92,12 @@ def test_the_slopes_are_those_of_the_whole_strip() -> None:
     objective = objective.trying(frozenset({"delay"}))
     point = point_of({**start_settings(), **STUDIO, **DELAY}, objective)
     fit = fit_of(objective, point)
-    nudged = point.repeat(len(point), 1) + 0.01 * torch.eye(len(point))
-    inserts = [p for p in free_places(objective) if p < len(point) // 2][:6]
-    near = changes_of(objective, fit, nudged[inserts], behind=False)
-    whole = changes_of(objective, fit, nudged[inserts], behind=True)
+    keys = ("eq.high_pass.freq_hz", "eq.peak_1.gain_db", "compressor.threshold_db")
+    inserts = [INDEX[key] for key in keys]
+    nudged = point.repeat(len(inserts), 1)
+    nudged[torch.arange(len(inserts)), inserts] += 0.01
+    near = changes_of(objective, fit, nudged, behind=False)
+    whole = changes_of(objective, fit, nudged, behind=True)
     off = (near - whole).square().sum(dim=1) / whole.square().sum(dim=1)
     assert float(off.max()) < 1e-6
     assert slopes_of(objective, fit, inserts).shape == (len(inserts), fit.off.numel())
