@@ -176,9 +176,11 @@ class _Search:
             if tries:
                 self.keep_worthy()
         for number, fit in self.exact.items():
-            self.found[number].point, self.found[number].tried = fit.point, fit.tried
-            self.objectives[number] = self.objectives[number].trying(fit.tried)
-        if self.seconds and self.spent() < SEARCH_SHARE and not self.exact:
+            found, here = self.found[number], self.objectives[number].trying(fit.tried)
+            self.objectives[number], found.tried, found.point = here, fit.tried, fit.point
+            found.distance = float(here.distances(fit.point[None]))
+        others = len(self.exact) < len(self.pairs)
+        if self.seconds and self.spent() < SEARCH_SHARE and others:
             self.continue_from_best()
         for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
             if self.plan.thorough and self.spent() < 1.0 and number not in self.exact:
@@ -202,7 +204,10 @@ class _Search:
                 continue
             may_continue = functools.partial(self.may_continue_solving, found)
             fit = pursue(objective, start, self.without, self.seed, may_continue)
-            if fit is not None:
+            if fit is None:
+                continue
+            distance = float(objective.trying(fit.tried).distances(fit.point[None]))
+            if distance < float(objective.distances(points[number][:1])):
                 self.exact[number] = fit
 
     def join_modules(self, points: list[Tensor]) -> list[Tensor]:
