@@ -28,7 +28,7 @@ PRE_DELAY = BY_KEY["reverb.pre_delay_ms"]
 DISTINCT, PEAK_SAMPLES = 2.0, 8
 # The difference of the samples, as a share of the mix's energy, from which settings are
 # refined: with the return found, and without, where a mix may have next to no reverb.
-NEAR, NEAR_WITHOUT_RETURN = 0.7, 0.03
+NEAR, NEAR_WITHOUT_RETURN = 1.0, 0.03
 FAR = 0.5
 """A distance above which a mix without a return that is found is from another desk: its samples
 lead nowhere."""

@@ -15,6 +15,8 @@ __all__ = ["estimate_sensitivity", "levelled", "prune_inaudible"]
 EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
 # A switch goes off where the distance then rises by less than this share.
 INAUDIBLE = 0.003
+# A switch without which it rises by so many times that share is not tried again.
+CLEARLY = 10.0
 # Below this distance the difference to the mix is inaudible, and shares of it say nothing.
 LEAST_DISTANCE = 0.1
 # The range of a setting in which the distance rises by less than this share is its uncertainty.
@@ -66,7 +68,8 @@ def prune_inaudible(
     off: frozenset[str] = frozenset()
     part = (0, 1 if one_by_one else 4)
     centre = float(objective.distances(point[None], part=part))
-    most = centre + INAUDIBLE * max(centre, LEAST_DISTANCE)
+    least = INAUDIBLE * max(centre, LEAST_DISTANCE)
+    most = centre + least
     while True:
         left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
         without = {c: float(objective.distances(point[None], off | c, part)) for c in left}
@@ -79,6 +82,7 @@ def prune_inaudible(
         if not fine:
             return off
         off = off | fine[0]
+        choices = [c for c in left if without[c] <= centre + CLEARLY * least]
 
 
 def estimate_sensitivity(

@@ -32,8 +32,9 @@ FIRST_STEPS, PASS_STEPS, LAST_STEPS, TRIAL_STEPS = 3, 6, 12, 3
 SHORT_SECONDS = 5.0
 """Modules are looked for at the beginning of the excerpt, which takes half the time."""
 
-FAR = 0.3
-"""With more of the mix's energy left, the mix is from another desk."""
+FAR, FARTHEST = 0.3, 0.7
+"""With more of the mix's energy left, the mix is from another desk: after modules were looked for,
+and before."""
 
 EXACT = 1e-6
 """Below this share of the mix's energy nothing is left that a module could explain."""
@@ -93,7 +94,7 @@ def pursue(
     rng = np.random.default_rng(seed)
     short = objective.beginning(SHORT_SECONDS)
     fit = least_squares(short, point, FIRST_STEPS, may_continue)
-    if fit.left > FAR:
+    if fit.left > FARTHEST:
         return None
     fit = _looked(short, fit, without, rng, (EXPLAINS, HINT, HINT), may_continue)
     fit = least_squares(objective.trying(fit.tried), fit.point, LAST_STEPS, may_continue)
@@ -126,6 +127,8 @@ def _looked(
         here = objective.trying(fit.tried)
         candidates = _candidates(here, fit.point, failed | set(without), rng)
         start, fresh = _joined(here, fit, candidates, least, most)
+        if not fresh and least == HINT:
+            break
         if not fresh:
             continue
         joined = least_squares(here.trying(fit.tried | fresh), start, PASS_STEPS, may_continue)

@@ -175,18 +175,15 @@ class _Search:
             self.remember(points)
             if tries:
                 self.keep_worthy()
-        for number, fit in self.exact.items():
-            found, here = self.found[number], self.objectives[number].trying(fit.tried)
-            self.objectives[number], found.tried, found.point = here, fit.tried, fit.point
-            found.distance = float(here.distances(fit.point[None]))
+        for number in self.exact:
+            self.take(number)
         others = len(self.exact) < len(self.pairs)
         if self.seconds and self.spent() < SEARCH_SHARE and others:
             self.continue_from_best()
-        for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
+        for number, found in enumerate(self.found):
             if self.plan.thorough and self.spent() < 1.0 and number not in self.exact:
-                found.point = refine_least_squares(
-                    objective, found.point, functools.partial(self.may_continue_solving, found)
-                )
+                self.solve(number, looks=has_time)
+            objective = self.objectives[number]
             found.point = levelled(objective, found.point)
             alone = self.plan.thorough and self.spent() < 1.0
             found.off = prune_inaudible(objective, found.point, one_by_one=alone)
@@ -194,21 +191,42 @@ class _Search:
                 part = objective.beginning(SENSITIVE_SECONDS)
                 found.ranges = estimate_sensitivity(part, found.point, found.off)
 
+    def take(self, number: int) -> None:
+        """Make what the samples say the result of a pair."""
+        fit, found = self.exact[number], self.found[number]
+        objective = self.objectives[number] = self.objectives[number].trying(fit.tried)
+        found.tried, found.point = fit.tried, fit.point
+        found.distance = float(objective.distances(fit.point[None]))
+
+    def solve(self, number: int, *, looks: bool) -> None:
+        """Let the samples of a pair say what they can, of the modules too if it looks for them."""
+        objective, found = self.objectives[number], self.found[number]
+        fit = self.pursued(objective, found.point, found) if looks and self.plan.trial else None
+        if fit is not None:
+            self.exact[number] = fit
+            self.take(number)
+        else:
+            may_continue = functools.partial(self.may_continue_solving, found)
+            found.point = refine_least_squares(objective, found.point, may_continue)
+
     def pursue(self, points: list[Tensor]) -> None:
         """Look in the samples of each pair whose mix was made by a console like this one."""
-        if not self.plan.thorough:
-            return
-        for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
-            start = near_in_samples(objective, points[number][0])
-            if start is None:
-                continue
-            may_continue = functools.partial(self.may_continue_solving, found)
-            fit = pursue(objective, start, self.without, self.seed, may_continue)
-            if fit is None:
-                continue
-            distance = float(objective.trying(fit.tried).distances(fit.point[None]))
-            if distance < float(objective.distances(points[number][:1])):
+        for number, (objective, some) in enumerate(zip(self.objectives, points, strict=True)):
+            fit = self.pursued(objective, some[0], self.found[number])
+            if fit is not None:
                 self.exact[number] = fit
+
+    def pursued(self, objective: MatchObjective, point: Tensor, found: SearchResult) -> Fit | None:
+        """The fit of a pair's samples from a point, if its distance is lower."""
+        start = near_in_samples(objective, point) if self.plan.thorough else None
+        if start is None:
+            return None
+        may_continue = functools.partial(self.may_continue_solving, found)
+        fit = pursue(objective, start, self.without, self.seed, may_continue)
+        if fit is None:
+            return None
+        distance = float(objective.trying(fit.tried).distances(fit.point[None]))
+        return fit if distance < float(objective.distances(point[None])) else None
 
     def join_modules(self, points: list[Tensor]) -> list[Tensor]:
         """Switch on what each mix shows, at each pair's best point."""
