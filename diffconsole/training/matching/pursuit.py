@@ -23,7 +23,15 @@ from ...strip.later import is_later
 from ...strip.module import Module
 from ...strip.parameters import CHAIN
 from .objective import INDEX, INSERTS, MatchObjective
-from .samples import Fit, changes_of, fit_of, free_places, least_squares, slopes_of
+from .samples import (
+    Fit,
+    changes_of,
+    fit_of,
+    free_places,
+    least_squares,
+    products_of,
+    slopes_of,
+)
 from .tried import at_rest, signals_of, starting_points, tryable
 
 __all__ = ["pursue"]
@@ -182,8 +190,7 @@ def _joined(
         here = objective.trying(objective.tried | {module.key})
         points = torch.stack([point for own, point in candidates if own is module])
         rows.append(changes_of(here, fit, points, behind=module.key not in INSERTS))
-    every = torch.cat((*rows, fit.off.reshape(1, -1)))
-    products = (every @ every.T).double().cpu()
+    products = products_of(torch.cat((*rows, fit.off.reshape(1, -1))))
     keys = [module.key for module, _ in candidates]
     chosen, step = _chosen(products, len(free), keys, least, most)
     if not chosen:

@@ -22,7 +22,15 @@ from torch import Tensor
 from ...strip.parameters import CHAIN, PARAMETERS
 from .objective import HELD, INSERTS, KEYS, MatchObjective
 
-__all__ = ["Fit", "changes_of", "fit_of", "free_places", "least_squares", "slopes_of"]
+__all__ = [
+    "Fit",
+    "changes_of",
+    "fit_of",
+    "free_places",
+    "least_squares",
+    "products_of",
+    "slopes_of",
+]
 
 TRIES, LEAST_GAIN = 5, 0.02
 NUDGE, LONGEST_STEP = 2e-3, 0.15
@@ -32,7 +40,7 @@ FINE = {place for place, p in enumerate(PARAMETERS) if not p.has_gradient}
 
 DAMPING, LEAST_DAMPING = 1e-2, 1e-7
 FLOOR = 1e-7
-TOGETHER = 6
+TOGETHER, RUN = 6, 1 << 14
 BEHIND = frozenset(module.key for module in CHAIN if module.place in ("pan", "send"))
 """What lies behind the inserts is linear and the same for each of their settings."""
 
@@ -100,8 +108,8 @@ def least_squares(
         if not may_continue():
             break
         slopes = slopes_of(objective, fit, free)
-        normal, downhill = slopes @ slopes.T, slopes @ fit.off.reshape(-1)
-        normal, downhill = normal.double().cpu(), downhill.double().cpu()
+        products = products_of(torch.cat((slopes, fit.off.reshape(1, -1))))
+        normal, downhill = products[:-1, :-1], products[:-1, -1]
         before = fit.left
         for _ in range(TRIES):
             damped = normal + torch.diag(damping * normal.diagonal() + FLOOR * energy)
@@ -117,9 +125,22 @@ def least_squares(
     return fit
 
 
+def products_of(rows: Tensor) -> Tensor:
+    """Return the products of rows of samples, each with each, ``(rows, rows)`` float64.
+
+    They are added up in double precision, run by run: those of settings that do much the same
+    differ in their last digits.
+    """
+    return torch.stack([(run @ run.T).double() for run in rows.split(RUN, dim=1)]).sum(dim=0).cpu()
+
+
 def _boxed(normal: Tensor, downhill: Tensor, point: Tensor) -> Tensor:
     """The step at which ``½·sᵀ·normal·s + downhill·s`` is least within the box."""
-    root = scipy.linalg.cholesky(normal.numpy(), lower=True)
+    try:
+        root = scipy.linalg.cholesky(normal.numpy(), lower=True)
+    except scipy.linalg.LinAlgError:
+        # Of settings that do the same: no step, and the next one is damped more.
+        return torch.zeros_like(point)
     wanted = scipy.linalg.solve_triangular(root, -downhill.numpy(), lower=True)
     here = point.double().cpu().numpy()
     # The ends of a setting that may not move would be one.
