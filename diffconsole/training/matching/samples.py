@@ -73,12 +73,12 @@ def free_places(objective: MatchObjective) -> list[int]:
 
 
 @torch.no_grad()
-def fit_of(objective: MatchObjective, point: Tensor) -> Fit:
-    """Return how far the samples of a point are from the mix."""
-    result = objective.render(point[None])[0]
-    off = result - objective.mix[0]
-    left = float(off.square().sum()) / float(objective.mix.square().sum())
-    return Fit(point, objective.tried, result, off, left)
+def fit_of(objective: MatchObjective, point: Tensor, off: frozenset[str] = frozenset()) -> Fit:
+    """Return how far the samples of a point are from the mix, with these switches off."""
+    result = objective.render(point[None], off)[0]
+    difference = result - objective.mix[0]
+    left = float(difference.square().sum()) / float(objective.mix.square().sum())
+    return Fit(point, objective.tried, result, difference, left)
 
 
 @torch.no_grad()

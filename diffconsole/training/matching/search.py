@@ -184,9 +184,10 @@ class _Search:
             if self.plan.thorough and self.spent() < 1.0 and number not in self.exact:
                 self.solve(number, looks=has_time)
             objective = self.objectives[number]
-            found.point = levelled(objective, found.point)
+            exact = number in self.exact
+            found.point = found.point if exact else levelled(objective, found.point)
             alone = self.plan.thorough and self.spent() < 1.0
-            found.off = prune_inaudible(objective, found.point, one_by_one=alone)
+            found.off = prune_inaudible(objective, found.point, one_by_one=alone, of_samples=exact)
             if self.plan.thorough and self.spent() < 1.0:
                 part = objective.beginning(SENSITIVE_SECONDS)
                 found.ranges = estimate_sensitivity(part, found.point, found.off)
