@@ -13,6 +13,8 @@ EARLIEST_MS, LATEST_MS = 25.0, 1200.0
 LOWEST_HZ, HIGHEST_HZ = 200.0, 8000.0
 """Band in which the phases are compared: echoes are seldom brighter."""
 
+BRIGHT_HZ = 800.0
+
 PEAKS, APART_MS, DISTINCT = 4, 4.0, 7.0
 """So many lags, so far apart, that stand out by so many times the usual height."""
 
@@ -87,6 +89,11 @@ def starts(signals: Signals) -> list[Settings]:
         lag = round(time_ms * rate / 1000.0)
         once, twice = (_shares(send, left, count * lag) for count in (1, 2))
         level = float(np.abs(once).mean())
+        if level < 10.0 ** (QUIETEST_DB / 20.0):
+            # The low cut may leave nothing of where the voice has most of its energy.
+            bright = _bright(send, rate), _bright(left, rate)
+            once, twice = (_shares(*bright, count * lag) for count in (1, 2))
+            level = float(np.abs(once).mean())
         feedback = float(np.abs(twice).mean()) / max(level, 1e-6)
         sides = np.sort(np.abs(once))
         widths = (0.0, 0.8) if sides[1] > WIDE * sides[0] else (0.0,)
@@ -105,6 +112,16 @@ def starts(signals: Signals) -> list[Settings]:
             for more_db in (0.0, 6.0)
         ]
     return found
+
+
+def _bright(audio: np.ndarray, sample_rate: float) -> np.ndarray:
+    """What lies in the upper part of the band in which echoes are looked for."""
+    length = scipy.fft.next_fast_len(audio.shape[-1], real=True)
+    freq_hz = np.fft.rfftfreq(length, 1.0 / sample_rate)
+    inside = (freq_hz > BRIGHT_HZ) & (freq_hz < HIGHEST_HZ)
+    return np.asarray(np.fft.irfft(inside * np.fft.rfft(audio, length), length))[
+        ..., : audio.shape[-1]
+    ]
 
 
 def _shares(send: np.ndarray, left: np.ndarray, lag: int) -> np.ndarray:

@@ -20,7 +20,16 @@ from ...pairs import PAIR_RATE, Pair, loudest_start
 from ...strip.later import LATER, is_later
 from ...strip.parameters import CHAIN, PARAMETERS, denormalize
 
-__all__ = ["HELD", "INDEX", "KEYS", "SEARCHED", "MatchObjective", "places_of", "render_all"]
+__all__ = [
+    "HELD",
+    "INDEX",
+    "INSERTS",
+    "KEYS",
+    "SEARCHED",
+    "MatchObjective",
+    "places_of",
+    "render_all",
+]
 
 KEYS = tuple(p.key for p in PARAMETERS)
 INDEX = {key: place for place, key in enumerate(KEYS)}
@@ -31,6 +40,8 @@ SEARCHED = [place for place, p in enumerate(PARAMETERS) if not is_later(p)]
 """Settings that every search moves; those that came later are moved where their module is tried."""
 
 OFF = frozenset({"input_gain", "output_gain"})
+
+INSERTS = frozenset(module.key for module in CHAIN if module.place == "insert")
 
 PAN = "pan.position"
 WIDTHS = [INDEX[p.key] for p in PARAMETERS if p.name == "width"]
@@ -100,6 +111,14 @@ class MatchObjective:
         other.tried = tried
         return other
 
+    def beginning(self, seconds: float) -> MatchObjective:
+        """Return the first part of the excerpt, for which nothing that came before is missing."""
+        other = copy.copy(self)
+        samples = int(seconds * PAIR_RATE)
+        other.raw, other.mix = self.raw[..., :samples], self.mix[..., :samples]
+        other.target = MixTarget(self.level * other.mix, PAIR_RATE, stride=LOSS_STRIDE)
+        return other
+
     def in_the_middle(self, points: Tensor) -> Tensor:
         """Return points whose sides are equal if those of the mix are.
 
@@ -118,6 +137,13 @@ class MatchObjective:
         return console(self.raw.expand(len(points), -1, -1), settings, self.off(off)).expand(
             -1, 2, -1
         )
+
+    def response(self, point: Tensor) -> Tensor:
+        """Return what becomes of an impulse behind the inserts, ``(2, samples)``."""
+        other = copy.copy(self)
+        other.raw = torch.zeros_like(self.raw[:, :1])
+        other.raw[..., 0] = 1.0
+        return other.render(point[None], INSERTS)[0]
 
     def distance(self, result: Tensor, part: tuple[int, int] = (0, 1)) -> Tensor:
         """Return how far rendered results ``(points, 2, samples)`` are from the mix, ``(points,)``.

@@ -18,28 +18,22 @@ import torch
 from torch import Tensor
 
 from ...pairs import PAIR_RATE
-from ...strip.later import is_later
-from ...strip.parameters import BY_KEY, PARAMETERS
-from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective
+from ...strip.parameters import BY_KEY
+from .objective import INDEX, SEARCHED, MatchObjective
+from .samples import fit_of, least_squares
 
-__all__ = ["pre_delay_in_mix", "refine_least_squares"]
+__all__ = ["near_in_samples", "pre_delay_in_mix", "refine_least_squares"]
 
 PRE_DELAY = BY_KEY["reverb.pre_delay_ms"]
 DISTINCT, PEAK_SAMPLES = 2.0, 8
 # The difference of the samples, as a share of the mix's energy, from which settings are
 # refined: with the return found, and without, where a mix may have next to no reverb.
-NEAR, NEAR_WITHOUT_RETURN = 0.7, 0.03
+NEAR, NEAR_WITHOUT_RETURN = 1.0, 0.03
 FAR = 0.5
 """A distance above which a mix without a return that is found is from another desk: its samples
 lead nowhere."""
 
-STEPS, TRIES, LEAST_GAIN = 16, 5, 0.02
-NUDGE, LONGEST_STEP = 2e-3, 0.12
-FINE_NUDGE = 2e-5
-FINE = {place for place, p in enumerate(PARAMETERS) if not p.has_gradient and is_later(p)}
-"""Of a time between echoes a hundredth of the range turns the phases many times."""
-
-DAMPING, LEAST_DAMPING = 1e-2, 1e-7
+STEPS = 16
 
 
 @torch.no_grad()
@@ -55,14 +49,21 @@ def pre_delay_in_mix(objective: MatchObjective, point: Tensor) -> float | None:
     dry = objective.render(point[None], frozenset({"reverb"}))
     wet = objective.render(at_once[None]) - dry
     length = 2 * wet.shape[-1]
-    cross = torch.fft.rfft(wet[0], length).conj() * torch.fft.rfft((objective.mix - dry)[0], length)
+    # Between the sides lies next to nothing but the return.
+    ours, theirs = (
+        torch.cat((audio, audio[:1] - audio[1:])) for audio in (wet[0], (objective.mix - dry)[0])
+    )
+    cross = torch.fft.rfft(ours, length).conj() * torch.fft.rfft(theirs, length)
     size = cross.abs()
     whitened = cross / (size + 1e-3 * size.mean(dim=-1, keepdim=True) + 1e-20)
     last = int(PRE_DELAY.high / 1000.0 * PAIR_RATE)
-    response = torch.fft.irfft(whitened, length)[:, : last + 1].sum(dim=0)
-    peak = int(response.argmax())
-    away = (torch.arange(last + 1) - peak).abs() > PEAK_SAMPLES
-    if float(response[peak]) < DISTINCT * float(response[away.to(response.device)].abs().max()):
+    responses = torch.fft.irfft(whitened, length)[:, : last + 1].cpu()
+    for response in (responses[:2].sum(dim=0), responses[2]):
+        peak = int(response.argmax())
+        away = (torch.arange(last + 1) - peak).abs() > PEAK_SAMPLES
+        if float(response[peak]) > DISTINCT * float(response[away].abs().max()):
+            break
+    else:
         return None
     offset = 0.0
     if 0 < peak < last:
@@ -86,55 +87,24 @@ def refine_least_squares(
     may_continue : callable
         Asked before each step.
     """
-    free = [place for place in objective.searched if KEYS[place] not in HELD]
-    found_at = pre_delay_in_mix(objective, point)
-    if found_at is None and float(objective.distances(point[None])) > FAR:
-        return point
-    moved = point.clone()
-    if found_at is not None:
-        moved[INDEX[PRE_DELAY.key]] = found_at
-    energy = float(objective.mix.square().sum())
-    result = objective.render(moved[None])[0]
-    left = result - objective.mix[0]
-    error, damping = float(left.square().sum()) / energy, DAMPING
-    if not error < (NEAR if found_at is not None else NEAR_WITHOUT_RETURN):
+    moved = near_in_samples(objective, point)
+    if moved is None:
         return point
     # More settings take more renderings a step; the work stays the same.
-    for _ in range(STEPS * len(SEARCHED) // len(objective.searched)):
-        if not may_continue():
-            break
-        slopes = _slopes(objective, moved, result, free)
-        normal, downhill = slopes @ slopes.T, slopes @ left.reshape(-1)
-        normal, downhill = normal.double().cpu(), downhill.double().cpu()
-        before = error
-        for _ in range(TRIES):
-            damped = normal + torch.diag(damping * normal.diagonal() + 1e-7 * energy)
-            step = torch.linalg.solve(damped, -downhill).clamp(-LONGEST_STEP, LONGEST_STEP)
-            tried = moved.clone()
-            tried[free] = (tried[free] + step.to(tried)).clamp(0.0, 1.0)
-            tried = objective.in_the_middle(tried)
-            candidate = objective.render(tried[None])[0]
-            off = candidate - objective.mix[0]
-            error = float(off.square().sum()) / energy
-            if error < before:
-                moved, result, left = tried, candidate, off
-                damping = max(damping / 4.0, LEAST_DAMPING)
-                break
-            damping *= 4.0
-        else:
-            break
-        if error > (1.0 - LEAST_GAIN) * before:
-            break
+    steps = STEPS * len(SEARCHED) // len(objective.searched)
+    moved = least_squares(objective, moved, steps, may_continue).point
     both = objective.distances(torch.stack((point, moved)))
     return moved if float(both[1]) < float(both[0]) else point
 
 
-def _slopes(objective: MatchObjective, point: Tensor, result: Tensor, free: list[int]) -> Tensor:
-    """How every sample changes with each free setting, ``(free, 2·samples)``."""
-    # Away from the closer end, so that no setting leaves its range.
-    sizes = torch.tensor([FINE_NUDGE if place in FINE else NUDGE for place in free])
-    nudges = torch.where(point[free] > 0.5, -sizes, sizes)
-    nudged = point.repeat(len(free), 1)
-    nudged[torch.arange(len(free)), free] += nudges
-    rows = [objective.render(some) - result for some in nudged.split(6)]
-    return torch.cat(rows).reshape(len(free), -1) / nudges[:, None].to(result)
+@torch.no_grad()
+def near_in_samples(objective: MatchObjective, point: Tensor) -> Tensor | None:
+    """Return the point with the return where it is found; none where samples lead nowhere."""
+    found_at = pre_delay_in_mix(objective, point)
+    if found_at is None and float(objective.distances(point[None])) > FAR:
+        return None
+    moved = point.clone()
+    if found_at is not None:
+        moved[INDEX[PRE_DELAY.key]] = found_at
+    near = NEAR if found_at is not None else NEAR_WITHOUT_RETURN
+    return moved if fit_of(objective, moved).left < near else None

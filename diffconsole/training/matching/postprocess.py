@@ -9,12 +9,17 @@ from torch import Tensor
 
 from ...strip.parameters import BY_KEY, EQ_BANDS
 from .objective import HELD, INDEX, KEYS, MatchObjective
+from .samples import fit_of
 
 __all__ = ["estimate_sensitivity", "levelled", "prune_inaudible"]
 
 EQ_SWITCHES = frozenset(f"eq.{band}" for band in EQ_BANDS)
 # A switch goes off where the distance then rises by less than this share.
 INAUDIBLE = 0.003
+# A switch without which it rises by so many times that share is not tried again.
+CLEARLY = 10.0
+# The same of what is left of the samples, and a share of the mix's energy that counts as nothing.
+SAME_SAMPLES, LEAST_SAMPLES = 0.03, 1e-7
 # Below this distance the difference to the mix is inaudible, and shares of it say nothing.
 LEAST_DISTANCE = 0.1
 # The range of a setting in which the distance rises by less than this share is its uncertainty.
@@ -46,7 +51,7 @@ def levelled(objective: MatchObjective, point: Tensor) -> Tensor:
 
 
 def prune_inaudible(
-    objective: MatchObjective, point: Tensor, *, one_by_one: bool = True
+    objective: MatchObjective, point: Tensor, *, one_by_one: bool = True, of_samples: bool = False
 ) -> frozenset[str]:
     """Return the modules and bands that the result does without.
 
@@ -59,26 +64,39 @@ def prune_inaudible(
     one_by_one : bool
         Try them again after each that is left out, the least audible first; else each once, on a
         part of the frames.
+    of_samples : bool
+        Ask how much of the mix's samples is left rather than for the distance: where the strip has
+        matched them, an EQ band that the distance does without may still be in the mix.
     """
     single = (*(f"eq.{band}" for band in EQ_BANDS), "eq", "pan", "reverb", "compressor")
     # Only without both of the last a mono mix is reached.
     choices = [*(frozenset({name}) for name in single), frozenset({"pan", "reverb"})]
     off: frozenset[str] = frozenset()
     part = (0, 1 if one_by_one else 4)
-    centre = float(objective.distances(point[None], part=part))
-    most = centre + INAUDIBLE * max(centre, LEAST_DISTANCE)
+
+    def measured(off: frozenset[str]) -> float:
+        if of_samples:
+            return fit_of(objective, point, off).left
+        return float(objective.distances(point[None], off, part))
+
+    centre = measured(off)
+    least = INAUDIBLE * max(centre, LEAST_DISTANCE)
+    if of_samples:
+        least = SAME_SAMPLES * centre + LEAST_SAMPLES
+    most = centre + least
     while True:
         left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
-        without = {c: float(objective.distances(point[None], off | c, part)) for c in left}
+        without = {c: measured(off | c) for c in left}
         fine = sorted((c for c in left if without[c] <= most), key=lambda c: without[c])
         if not one_by_one:
             for choice in fine:
-                together = float(objective.distances(point[None], off | choice, part))
+                together = measured(off | choice)
                 off = off | choice if together <= most else off
             return off
         if not fine:
             return off
         off = off | fine[0]
+        choices = [c for c in left if without[c] <= centre + CLEARLY * least]
 
 
 def estimate_sensitivity(

@@ -12,8 +12,8 @@ makeup are of ordinary size. Six stages:
    the spectrum is still off.
 4. Before the last of these rounds: a module that came later is tried where the mix shows it, and
    kept only where the distance falls by more than it is worth (:mod:`.tried`).
-5. Where the mix shows the reverb's own noise, the samples themselves give the settings
-   (:mod:`.polish`).
+5. Where the mix shows the reverb's own noise, the samples themselves give the modules and the
+   settings, and there is neither a trial nor a last round (:mod:`.pursuit`, :mod:`.polish`).
 6. What the result does without is switched off, and the uncertainty of the rest is
    estimated (:mod:`.postprocess`).
 
@@ -38,8 +38,10 @@ from ...strip.parameters import CHAIN, PARAMETERS
 from .descent import Adam, descent, take_step
 from .objective import HELD, INDEX, MatchObjective
 from .plan import Plan, Round, plan_for
-from .polish import pre_delay_in_mix, refine_least_squares
+from .polish import near_in_samples, pre_delay_in_mix, refine_least_squares
 from .postprocess import estimate_sensitivity, levelled, prune_inaudible
+from .pursuit import pursue
+from .samples import Fit
 from .search_result import SearchResult
 from .starts import first_guesses, move_idle_bells, ordinary
 from .tried import drop_idle, join_modules, keep_worthy, realign
@@ -57,6 +59,9 @@ PRE_DELAYS = 8
 SEARCH_SHARE, SOLVE_UNTIL = 0.85, 0.95
 SHORT_SECONDS = 20.0
 """Budgets up to this leave no time for many starts and for help between the rounds."""
+
+SENSITIVE_SECONDS = 6.0
+"""How far each setting may go shows in a part of the excerpt."""
 
 HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
 
@@ -123,6 +128,7 @@ class _Search:
         self.rng = np.random.default_rng(seed)
         self.began, self.seconds = time.monotonic(), seconds
         self.length = 0.0
+        self.exact: dict[int, Fit] = {}
         self.objectives: list[MatchObjective] = []
         objectives = self.at(plan.rounds[0].seconds)
         self.found = [SearchResult(ordinary(), s.input_db, s.output_db) for s in objectives]
@@ -161,23 +167,67 @@ class _Search:
             points = [best_of(s, p, round_.keep) for s, p in zip(objectives, points, strict=True)]
             tries = number == len(rounds) - 1 and self.plan.trial is not None and has_time
             if tries:
+                self.pursue(points)
+                if len(self.exact) == len(self.pairs):
+                    break
                 points = self.join_modules(points)
             points = self.descend(self.objectives, points, round_, drops_idle=tries)
             self.remember(points)
             if tries:
                 self.keep_worthy()
-        if self.seconds and self.spent() < SEARCH_SHARE:
+        for number in self.exact:
+            self.take(number)
+        others = len(self.exact) < len(self.pairs)
+        if self.seconds and self.spent() < SEARCH_SHARE and others:
             self.continue_from_best()
-        for objective, found in zip(self.objectives, self.found, strict=True):
-            if self.plan.thorough and self.spent() < 1.0:
-                found.point = refine_least_squares(
-                    objective, found.point, functools.partial(self.may_continue_solving, found)
-                )
-            found.point = levelled(objective, found.point)
+        for number, found in enumerate(self.found):
+            if self.plan.thorough and self.spent() < 1.0 and number not in self.exact:
+                self.solve(number, looks=has_time)
+            objective = self.objectives[number]
+            exact = number in self.exact
+            found.point = found.point if exact else levelled(objective, found.point)
             alone = self.plan.thorough and self.spent() < 1.0
-            found.off = prune_inaudible(objective, found.point, one_by_one=alone)
+            found.off = prune_inaudible(objective, found.point, one_by_one=alone, of_samples=exact)
             if self.plan.thorough and self.spent() < 1.0:
-                found.ranges = estimate_sensitivity(objective, found.point, found.off)
+                part = objective.beginning(SENSITIVE_SECONDS)
+                found.ranges = estimate_sensitivity(part, found.point, found.off)
+
+    def take(self, number: int) -> None:
+        """Make what the samples say the result of a pair."""
+        fit, found = self.exact[number], self.found[number]
+        objective = self.objectives[number] = self.objectives[number].trying(fit.tried)
+        found.tried, found.point = fit.tried, fit.point
+        found.distance = float(objective.distances(fit.point[None]))
+
+    def solve(self, number: int, *, looks: bool) -> None:
+        """Let the samples of a pair say what they can, of the modules too if it looks for them."""
+        objective, found = self.objectives[number], self.found[number]
+        fit = self.pursued(objective, found.point, found) if looks and self.plan.trial else None
+        if fit is not None:
+            self.exact[number] = fit
+            self.take(number)
+        else:
+            may_continue = functools.partial(self.may_continue_solving, found)
+            found.point = refine_least_squares(objective, found.point, may_continue)
+
+    def pursue(self, points: list[Tensor]) -> None:
+        """Look in the samples of each pair whose mix was made by a console like this one."""
+        for number, (objective, some) in enumerate(zip(self.objectives, points, strict=True)):
+            fit = self.pursued(objective, some[0], self.found[number])
+            if fit is not None:
+                self.exact[number] = fit
+
+    def pursued(self, objective: MatchObjective, point: Tensor, found: SearchResult) -> Fit | None:
+        """The fit of a pair's samples from a point, if its distance is lower."""
+        start = near_in_samples(objective, point) if self.plan.thorough else None
+        if start is None:
+            return None
+        may_continue = functools.partial(self.may_continue_solving, found)
+        fit = pursue(objective, start, self.without, self.seed, may_continue)
+        if fit is None:
+            return None
+        distance = float(objective.trying(fit.tried).distances(fit.point[None]))
+        return fit if distance < float(objective.distances(point[None])) else None
 
     def join_modules(self, points: list[Tensor]) -> list[Tensor]:
         """Switch on what each mix shows, at each pair's best point."""

@@ -38,18 +38,18 @@ __all__ = [
     "worth",
 ]
 
-WORTH, LEAST_WORTH = 0.01, 0.003
+WORTH, LEAST_WORTH = 0.005, 0.003
 """A module is kept if the distance falls by this share of it; by so much at least."""
 
 SCAN_PART = 4
 """One frame of so many is compared to choose among settings."""
 
-FARTHER = 4.0
+FARTHER = 8.0
 """Settings to begin from may be further from the mix by so many times the worth: gradients lead
 from there."""
 
-IDLE = 0.5
-"""A module without which the distance rises by less than this share of its worth, when the gradient
+IDLE = 1.0
+"""A module without which the distance rises by less than so many times its worth, when the gradient
 has moved it for a while, moves along no more."""
 
 CERTAIN = 5.0
