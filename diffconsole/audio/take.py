@@ -9,6 +9,7 @@ the file as it lies.
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +22,9 @@ from .spikes import without_wild_samples
 from .windows import whole_windows
 
 __all__ = ["Take", "level_lufs", "take_of"]
+
+MOST_CHANNELS = 64
+"""Of an array; one with more has its axes the other way round."""
 
 HIGHEST_RATE = 48000
 """Takes at higher rates are analysed at 44.1 or 48 kHz: nothing above counts for a voice."""
@@ -106,17 +110,10 @@ def take_of(samples: np.ndarray, sample_rate: int) -> Take:
     Raises
     ------
     AudioError
-        No array of ``(channels, samples)``, or values that are not finite.
+        No array of ``(channels, samples)`` in floating point, values that are not finite, or a
+        sample rate that is no number above 0.
     """
-    if not isinstance(samples, np.ndarray) or samples.ndim != 2:
-        shape = tuple(getattr(samples, "shape", ()))
-        remedy = "; give samples[None] for one channel" if len(shape) == 1 else ""
-        raise AudioError(
-            f"samples are {type(samples).__name__} of shape {shape}; they must be a NumPy array of "
-            f"(channels, samples){remedy}"
-        )
-    if not np.isfinite(samples).all():
-        raise AudioError("the vocal holds values that are not finite; export it again")
+    _check(samples, sample_rate)
     samples, messages = without_wild_samples(samples, sample_rate)
     samples, offsets = without_dc(samples, sample_rate)
     messages += offset_messages(offsets)
@@ -143,6 +140,30 @@ def take_of(samples: np.ndarray, sample_rate: int) -> Take:
         timeline = timeline * np.float32(10.0 ** (level / 20.0) / own)
     loudness = levels[0] if len(levels) == 1 else 10.0 * math.log10(total)
     return Take(timeline, sample_rate, parts, level, loudness, messages + found)
+
+
+def _check(samples: np.ndarray, sample_rate: int) -> None:
+    """Refuse what is no vocal: another type or shape, values or a rate that are no numbers."""
+    shape = tuple(getattr(samples, "shape", ()))
+    if not isinstance(samples, np.ndarray) or samples.ndim != 2 or len(samples) > MOST_CHANNELS:
+        remedy = ""
+        if len(shape) == 1:
+            remedy = "; give samples[None] for one channel"
+        elif len(shape) == 2 and shape[1] < shape[0]:
+            remedy = "; give samples.T"
+        raise AudioError(
+            f"samples are {type(samples).__name__} of shape {shape}; they must be a NumPy array of "
+            f"(channels, samples){remedy}"
+        )
+    if samples.dtype.kind != "f":
+        raise AudioError(
+            f"samples are {samples.dtype}; they must be float32, of full scale ±1: divide whole "
+            "numbers by the largest of their type"
+        )
+    if not np.isfinite(samples).all():
+        raise AudioError("the vocal holds values that are not finite; export it again")
+    if not isinstance(sample_rate, numbers.Real) or not 0.0 < sample_rate < math.inf:
+        raise AudioError(f"the sample rate is {sample_rate!r}; give a number of Hz, as 48000")
 
 
 def _power(channel: np.ndarray) -> float:

@@ -61,6 +61,17 @@ class Console(nn.Module):
         self.reverb_seed = reverb_seed
         self.reverb_seconds = reverb_seconds
 
+    def extra_repr(self) -> str:
+        """Return what the console was made with, as the arguments that are not the defaults."""
+        parts = [f"{self.sample_rate:g}"]
+        if self.bypass:
+            parts.append(f"bypass={{{', '.join(map(repr, sorted(self.bypass)))}}}")
+        if self.reverb_seed:
+            parts.append(f"reverb_seed={self.reverb_seed}")
+        if self.reverb_seconds is not None:
+            parts.append(f"reverb_seconds={self.reverb_seconds:g}")
+        return ", ".join(parts)
+
     def forward(
         self, audio: Tensor, settings: Mapping[str, Tensor], bypass: Collection[str] = ()
     ) -> Tensor:

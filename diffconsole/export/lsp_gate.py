@@ -70,7 +70,7 @@ def settings_of(gate: Gate) -> dict[str, float]:
     width_db = -gate.zone_db / ZONE
     return {
         "gate.threshold_db": gate.threshold_db - gate.preamp_db - ABOVE * width_db,
-        "gate.ratio": 1.0 - gate.reduction_db / width_db,
+        "gate.ratio": 1.0 - gate.reduction_db / width_db if width_db > 0.0 else 1.0,
         "gate.range_db": -gate.reduction_db,
         "gate.hold_ms": 0.0,
         # What was longer by a hold may be beyond the range.

@@ -49,24 +49,24 @@ def _write(strip: Strip) -> Files:
     manifest = [PREFIXES]
     files: dict[str, bytes] = {}
     for part, (address, ports) in chain.items():
-        told = [
+        statements = [
             "a pset:Preset",
             f"lv2:appliesTo <{address}>",
             f"rdfs:label {quoted(strip.title)}",
         ]
-        manifest.append(_statement(part, [*told, f"rdfs:seeAlso <{part}.ttl>"]))
+        manifest.append(_statement(part, [*statements, f"rdfs:seeAlso <{part}.ttl>"]))
         if part == "reverb" and sends(strip):
-            told.append(f"rdfs:comment {quoted(_recipe(strip))}")
-            told.append(f'state:state [ <{address}/ports#ifn0> "{RESPONSE}"^^atom:Path ]')
+            statements.append(f"rdfs:comment {quoted(_recipe(strip))}")
+            statements.append(f'state:state [ <{address}/ports#ifn0> "{RESPONSE}"^^atom:Path ]')
             files[f"{bundle}/{RESPONSE}"] = wav_bytes(_response(strip), strip.sample_rate)
-        told.append("lv2:port " + ",".join(map(_port, ports.items())))
-        files[f"{bundle}/{part}.ttl"] = (PREFIXES + _statement(part, told)).encode("ascii")
+        statements.append("lv2:port " + ",".join(map(_port, ports.items())))
+        files[f"{bundle}/{part}.ttl"] = (PREFIXES + _statement(part, statements)).encode("ascii")
     files[f"{bundle}/manifest.ttl"] = "".join(manifest).encode("ascii")
     return {**files, "run.sh": _script(strip, chain).encode("ascii")}
 
 
-def _statement(part: str, told: list[str]) -> str:
-    return f"<{part}.ttl>\n\t" + " ;\n\t".join(told) + " .\n"
+def _statement(part: str, statements: list[str]) -> str:
+    return f"<{part}.ttl>\n\t" + " ;\n\t".join(statements) + " .\n"
 
 
 def _port(item: tuple[str, float]) -> str:
@@ -76,7 +76,7 @@ def _port(item: tuple[str, float]) -> str:
 
 
 def _slug(strip: Strip) -> str:
-    """Return a name for files: the title's letters, and what tells apart those with the same."""
+    """Return a name for files: the title's letters, and what distinguishes those with the same."""
     letters = re.sub(r"[^a-z0-9]+", "_", strip.title.lower()).strip("_")[:40]
     # What came later counts where it is used: the name of an older strip stays.
     settings = sorted(
@@ -98,11 +98,11 @@ def _response(strip: Strip) -> np.ndarray:
 def _recipe(strip: Strip) -> str:
     """Say what the impulse response was made from, as :mod:`.lv2_read` finds it."""
     levels = strip.on("delay")
-    told = []
+    sections = []
     for section in sends(strip):
         values = {n: v for n, v in strip.of(section).items() if levels or n != "wet_db"}
-        told.append(f"{section}: " + ", ".join(f"{n} {number(v)}" for n, v in values.items()))
-    return "; ".join(told)
+        sections.append(f"{section}: " + ", ".join(f"{n} {number(v)}" for n, v in values.items()))
+    return "; ".join(sections)
 
 
 def _script(strip: Strip, chain: dict[str, tuple[str, dict[str, float]]]) -> str:

@@ -141,8 +141,8 @@ def _from_recipe(comment: str) -> dict[str, float]:
     for section in SENDS:
         if section not in sections:
             continue
-        told = dict(VALUE.findall(sections[section]))
-        found |= {f"{section}.{name}": float(value) for name, value in told.items()}
+        values = dict(VALUE.findall(sections[section]))
+        found |= {f"{section}.{name}": float(value) for name, value in values.items()}
     wanted = [k for k in SEND_KEYS if BY_KEY[k].module in sections]
     if "delay" not in sections:
         wanted = [key for key in wanted if key != "reverb.wet_db"]

@@ -47,6 +47,8 @@ COMPRESSORS = ("compressor", "compressor_2")
 # Its gate follows the root mean square, which falls by itself before the release: closest for
 # voices with pauses.
 GATE_HIGHER_DB, GATE_LATER_MS = 3.0, 10.0
+# Of a smaller range next to nothing is left beside the dry signal, and its ratio has no end.
+LEAST_RANGE_DB = 1e-6
 LONGEST_S = 60.0
 FILTERS = {"low_shelf": "LowShelfFilter", "high_shelf": "HighShelfFilter"}
 PASSES = {"high_pass": "HighpassFilter", "low_pass": "LowpassFilter"}
@@ -244,9 +246,9 @@ def _board(strip: Strip) -> list[str]:
 
 
 def _gate(strip: Strip) -> list[str]:
-    if not strip.on("gate"):
-        return []
     ours = strip.of("gate")
+    if not strip.on("gate") or ours["range_db"] < LEAST_RANGE_DB:
+        return []
     closed = 10.0 ** (-ours["range_db"] / 20.0)
     gate = _call(
         "NoiseGate",

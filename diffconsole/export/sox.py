@@ -102,8 +102,8 @@ def _write(strip: Strip) -> Files:
     if strip.bands():
         lines.append(BANDS + " ".join(strip.bands()))
     lines += [SETTINGS + "an edited 'compand' is refused"] if dynamic else []
-    told = (["input_gain"] if dynamic and before_db else []) + dynamic
-    lines += [settings_line(key, strip.of(key)) for key in told]
+    noted = (["input_gain"] if dynamic and before_db else []) + dynamic
+    lines += [settings_line(key, strip.of(key)) for key in noted]
     if strip.on("pan"):
         to_gain = BY_OUR_KEY["pan.position"].to_theirs
         left, right = (number(to_gain(sign * strip["pan.position"]), 16) for sign in (1, -1))
@@ -198,7 +198,7 @@ def _read(path: Path) -> Preset:
         raise ExportError(f"{path}: not a command for SoX as export writes it")
     named = [line.removeprefix(BANDS).split() for line in lines[2:] if line.startswith(BANDS)]
     bands = named[0] if named else []
-    settings = _told(path, lines[2:])
+    settings = _noted(path, lines[2:])
     waiting = [key for key in COMPANDED if f"{key}.attack_ms" in settings]
     before_db = settings.get("input_gain.gain_db", 0.0)
     level_db = 0.0 - before_db
@@ -239,14 +239,14 @@ def _read(path: Path) -> Preset:
         raise ExportError(f"{path}: {error}") from None
 
 
-def _told(path: Path, lines: list[str]) -> dict[str, float]:
+def _noted(path: Path, lines: list[str]) -> dict[str, float]:
     """Return the settings that stand in comments, by key."""
     found = {}
     for line in lines:
-        section, _, told = line.removeprefix("# ").partition(": ")
+        section, _, values = line.removeprefix("# ").partition(": ")
         if not line.startswith("# ") or section not in ("input_gain", *COMPANDED):
             continue
-        for name, value in (pair.split(" ") for pair in told.split(", ")):
+        for name, value in (pair.split(" ") for pair in values.split(", ")):
             if f"{section}.{name}" not in BY_KEY:
                 raise ExportError(f"{path}: {section} has no {name[:20]!r}; export it again")
             found[f"{section}.{name}"] = float(value)

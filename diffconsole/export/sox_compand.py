@@ -36,13 +36,15 @@ SILENT_DB = -240.0
 
 KNEE_POINTS, MIX_POINTS = 192, 384
 LEAST_STEP_DB = 1e-5
+LEAST_SLOPE = 1e-15
 IMMEDIATE = "below one sample, which SoX's compand takes for none"
 
 Points = list[tuple[float, float]]
 
 
 def _gate_points(own: Mapping[str, float], _: float) -> Points:
-    slope = own["ratio"] - 1.0
+    # Of a ratio of 1 in an edited comment, which then is not that of the effect.
+    slope = max(own["ratio"] - 1.0, LEAST_SLOPE)
     under_db = min(own["range_db"] / slope, own["threshold_db"] - LOWEST_DB)
     return [(own["threshold_db"] - under_db, -slope * under_db), (own["threshold_db"], 0.0)]
 
@@ -139,7 +141,9 @@ def words(key: str, own: Mapping[str, float], room_db: float) -> str:
 
 def settings_line(section: str, own: Mapping[str, float]) -> str:
     """Return the settings of a module as a line that :func:`diffconsole.export.sox` reads."""
-    values = ", ".join(f"{name} {number(value, 12)}" for name, value in own.items())
+    # Every digit: a mix that was rounded to 100 % would be another curve when it is read back.
+    exact = {name: np.format_float_positional(value, trim="-") for name, value in own.items()}
+    values = ", ".join(f"{name} {value}" for name, value in exact.items())
     return f"# {section}: {values}"
 
 

@@ -21,7 +21,6 @@ what is trained and chosen by the distance.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ from ..kernels import operators as kernels
 from ..kernels.shapes import fast_length
 from ..modules.equalizer.sections_operator import sections
 from .terms import REPORTED, Term, combined_weights
+from .weighting import a_weighted, a_weighting, short_spectrum
 
 __all__ = ["MixTarget", "mix_distance", "mix_distance_terms", "spectral_distance"]
 
@@ -44,51 +44,6 @@ MASKED_DB = -40.0
 
 # Frames that a part of the spectra takes or leaves together.
 FRAME_RUN = 32
-
-
-@functools.lru_cache(maxsize=8)
-def _a_weighting(sample_rate: float) -> Tensor:
-    """101-tap least-squares FIR of the A-weighting (IEC 61672), ``(taps,)`` float64."""
-    import numpy as np
-    import scipy.signal
-
-    f1, f2, f3, f4 = 20.598997, 107.65265, 737.86223, 12194.217
-    numerator = [(2 * np.pi * f4) ** 2 * 10 ** (1.9997 / 20), 0, 0, 0, 0]
-    denominator = np.polymul(
-        np.polymul([1, 2 * np.pi * f3], [1, 2 * np.pi * f2]),
-        np.polymul(
-            [1, 4 * np.pi * f4, (2 * np.pi * f4) ** 2], [1, 4 * np.pi * f1, (2 * np.pi * f1) ** 2]
-        ),
-    )
-    b, a = scipy.signal.bilinear(numerator, denominator, fs=sample_rate)
-    freq_hz, magnitude = scipy.signal.freqz(b, a, worN=512, fs=sample_rate)
-    taps = scipy.signal.firls(101, freq_hz, np.abs(magnitude), fs=sample_rate)
-    # What is kept must not be an inference tensor: training may be the next to ask for it.
-    with torch.inference_mode(False):
-        return torch.from_numpy(taps)
-
-
-@functools.lru_cache(maxsize=8)
-def _taps_at(sample_rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The taps where they are used: a copy at each step would have to be waited for."""
-    with torch.inference_mode(False), torch.no_grad():
-        return _a_weighting(sample_rate).to(device, dtype)
-
-
-def _weigh(audio: Tensor, sample_rate: float) -> Tensor:
-    taps = _taps_at(sample_rate, audio.device, audio.dtype)
-    length = 1 << (audio.shape[-1] + len(taps) - 2).bit_length()
-    spectrum = torch.fft.rfft(audio, length) * torch.fft.rfft(taps, length)
-    half = len(taps) // 2
-    return torch.fft.irfft(spectrum, length)[..., half : half + audio.shape[-1]]
-
-
-def _spectrum(audio: Tensor, size: int) -> Tensor:
-    """Complex STFT of ``(batch, channels, samples)``: ``(batch, channels, bins, frames)``."""
-    window = torch.hann_window(size, dtype=audio.dtype, device=audio.device)
-    flat = audio.reshape(-1, audio.shape[-1])
-    spectrum = torch.stft(flat, size, size // 4, size, window, return_complex=True)
-    return spectrum.reshape(*audio.shape[:-1], *spectrum.shape[-2:])
 
 
 def _power(spectrum: Tensor) -> Tensor:
@@ -113,7 +68,7 @@ def spectral_distance(predicted: Tensor, target: Tensor) -> Tensor:
 
     The norms of the spectral convergence run over all channels of an item.
     """
-    terms = [_compare(_spectrum(predicted, n), _spectrum(target, n)) for n in FFT_SIZES]
+    terms = [_compare(short_spectrum(predicted, n), short_spectrum(target, n)) for n in FFT_SIZES]
     return torch.stack(terms).mean(dim=0)
 
 
@@ -154,7 +109,7 @@ def _stereo_distances(
     """MSS of left/right, and the mean of those of sum and difference, from the same spectra."""
     left_right, sum_difference = [], []
     for size in FFT_SIZES:
-        p, t = (_part_of(_spectrum(audio, size), part) for audio in (predicted, target))
+        p, t = (_part_of(short_spectrum(audio, size), part) for audio in (predicted, target))
         left_right.append(_compare(p, t))
         ours, theirs = ((_power(s[:, 0] + s[:, 1]), _power(s[:, 0] - s[:, 1])) for s in (p, t))
         if bounded:
@@ -222,12 +177,12 @@ def _sum_difference(audio: Tensor) -> Tensor:
 def _torch_terms(
     target: Tensor, sample_rate: float, stride: int, bounded: bool = False
 ) -> Callable[[Tensor, tuple[int, int]], list[Tensor]]:
-    weighed, half = _weigh(target, sample_rate), math.sqrt(0.5)
+    weighed, half = a_weighted(target, sample_rate), math.sqrt(0.5)
 
     def terms(predicted: Tensor, part: tuple[int, int]) -> list[Tensor]:
         p, t = (half * _sum_difference(audio) for audio in (predicted, target))
         return [
-            *_stereo_distances(_weigh(predicted, sample_rate), weighed, part, bounded),
+            *_stereo_distances(a_weighted(predicted, sample_rate), weighed, part, bounded),
             _dynamics_distance(predicted, target, sample_rate, stride),
             _dynamics_distance(p, t, sample_rate, stride, bounded),
         ]
@@ -283,7 +238,7 @@ class MixTarget:
         if self._is_for_loops():
             # Brings numba along, which is not loaded before it is needed.
             prepare = importlib.import_module(".distance_cpu", __package__).loop_terms
-            taps = _a_weighting(sample_rate)
+            taps = a_weighting(sample_rate)
             masked_db = MASKED_DB if bounded else None
             self._compute = prepare(
                 self.audio, taps, FFT_SIZES, ENERGY_TIMES_MS, sample_rate, stride, masked_db

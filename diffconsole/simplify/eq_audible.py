@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..losses.distance import ENERGY_TIMES_MS, MASKED_DB, POWER_FLOOR, _spectrum, _weigh
+from ..losses.distance import ENERGY_TIMES_MS, MASKED_DB, POWER_FLOOR
+from ..losses.weighting import a_weighted, short_spectrum
 
 __all__ = ["NEPERS", "Audible", "audible_of"]
 
@@ -89,7 +90,7 @@ def audible_of(result: Tensor, sample_rate: int) -> Audible:
         found: np.ndarray = np.diff(sums[low] * (1.0 - share) + sums[low + 1] * share, axis=0)
         return found
 
-    left, right = _spectrum(_weigh(result, sample_rate), SIZE)[0]
+    left, right = short_spectrum(a_weighted(result, sample_rate), SIZE)[0]
     powers = torch.stack([_power(s) for s in (left, right, left + right, left - right)])
     floors = torch.full_like(powers, 1.5 * POWER_FLOOR)
     masked = 10.0 ** (MASKED_DB / 10.0)
@@ -104,7 +105,9 @@ def audible_of(result: Tensor, sample_rate: int) -> Audible:
         gathered(above * np.diff(bin_edges_hz)) / (0.5 * sample_rate),
         gathered(energy),
         _motion(
-            gathered(_power(_spectrum(result.mean(1, keepdim=True), SIZE)[0, 0]).double().numpy()),
+            gathered(
+                _power(short_spectrum(result.mean(1, keepdim=True), SIZE)[0, 0]).double().numpy()
+            ),
             SIZE // 4 / sample_rate,
         ),
     )

@@ -20,6 +20,7 @@ from ..audio.take import Take, take_of
 from ..audio.windows import window_starts
 from ..kernels.threads import one_thread
 from ..modules.reverb.kept import keep_rooms
+from ..strip.finite import not_finite
 from ..strip.later import LATER, missing_modules
 from ..strip.parameters import BY_KEY, CHAIN, EQ_BANDS, PARAMETERS
 from .comparison import Comparison, power_of
@@ -112,7 +113,9 @@ def simplify(
     Raises
     ------
     AudioError
-        Values that are not finite.
+        Samples that are not finite.
+    SettingsError
+        A setting that is not finite, or one that is missing of a module that is on.
 
     Examples
     --------
@@ -133,6 +136,9 @@ def simplify_take(
     settings: Mapping[str, float], take: Take, *, bypass: Collection[str] = ()
 ) -> Simplified:
     """Simplify the strip of a take that was analysed already, as :func:`simplify` does."""
+    for key, value in settings.items():
+        if not math.isfinite(value):
+            raise not_finite(key, value)
     full, off = dict(settings), frozenset(bypass) | missing_modules(settings)
     off |= _idle(full, off)
     fine = all_dialled(full, FINEST, full)

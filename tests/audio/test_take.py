@@ -93,6 +93,19 @@ def test_both_sides_alike_are_one_voice(sung: np.ndarray) -> None:
     assert take.messages == ()
 
 
+def test_arrays_the_other_way_round_and_whole_numbers_are_refused(sung: np.ndarray) -> None:
+    with pytest.raises(AudioError, match=r"of shape \(\d+, 1\).*give samples\.T"):
+        take_of(sung[:, None], RATE)
+    with pytest.raises(AudioError, match="int16; they must be float32.*full scale"):
+        take_of((3e4 * sung[None]).astype(np.int16), RATE)
+
+
+@pytest.mark.parametrize("rate", [0, -48000, np.nan, np.inf, "48000", None])
+def test_a_rate_that_is_no_number_above_0_is_refused(sung: np.ndarray, rate: object) -> None:
+    with pytest.raises(AudioError, match="sample rate is .*; give a number of Hz"):
+        take_of(sung[None], rate)  # type: ignore[arg-type]
+
+
 def test_values_that_are_not_finite_are_refused(sung: np.ndarray) -> None:
     with pytest.raises(AudioError, match="not finite"):
         take_of(np.append(sung, np.float32(np.nan))[None], RATE)

@@ -365,3 +365,9 @@ def test_wrong_audio_is_refused():
     for audio in (torch.zeros(40), torch.zeros(1, 3, 40), torch.zeros(1, 1, 0)):
         with pytest.raises(SettingsError, match="batch, 1 or 2 channels, samples"):
             console(audio, console.defaults(1))
+
+
+def test_it_is_shown_with_what_it_was_made_with():
+    assert repr(Console(48000)) == "Console(48000)"
+    shown = repr(Console(44100.0, bypass={"reverb", "eq.low_pass"}, reverb_seconds=0.5))
+    assert shown == "Console(44100, bypass={'eq.low_pass', 'reverb'}, reverb_seconds=0.5)"

@@ -65,6 +65,13 @@ def test_a_decay_that_overflows_is_refused_too():
         Console(RATE, bypass=off())(noise(2, 1, 600).float(), settings)
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e9])
+def test_a_decay_that_makes_no_room_is_refused_too(value):
+    settings = {k: v[1:] for k, v in settings_with("reverb.decay_s", value).items()}
+    with pytest.raises(SettingsError, match=r"decay is .* reverb\.decay_s goes from 0\.1 to"):
+        Console(RATE, bypass=off())(noise(1, 1, 600).float(), settings)
+
+
 def test_with_a_fixed_length_nothing_is_asked_of_the_values():
     """For training: a value that is no number shows in the loss, no step waits for a check."""
     console = Console(RATE, bypass=off(), reverb_seconds=0.1)

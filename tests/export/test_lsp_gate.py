@@ -102,6 +102,16 @@ def test_there_and_back(tmp_path: Path, key: str, threshold_db: float) -> None:
         assert back.settings()[gain] == pytest.approx(preset.settings()[gain], abs=1e-6)
 
 
+@pytest.mark.parametrize("range_db", [1e-300, 1e-12])
+@pytest.mark.parametrize("key", ["lv2", "easyeffects"])
+def test_a_gate_of_next_to_no_range_comes_back_as_one(
+    tmp_path: Path, key: str, range_db: float
+) -> None:
+    out = tmp_path / f"out{find_format(key).ending}"
+    export_preset(Preset({"gate": {**GATES["steep"], "range_db": range_db}}), key, out)
+    assert import_preset(out)[0].settings()["gate.range_db"] == pytest.approx(0.0, abs=1e-11)
+
+
 def test_a_hold_comes_back_as_a_longer_release(tmp_path: Path) -> None:
     export_preset(Preset({"gate": GATES["podcast"]}), "lv2", tmp_path / "a")
     back = import_preset(tmp_path / "a")[0].channel_strip.of("gate")

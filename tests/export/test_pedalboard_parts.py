@@ -41,6 +41,15 @@ def test_the_gate_turns_pauses_down_about_as_far(real_voices: list[Voice], name:
     assert any("root mean square" in line for line in said)
 
 
+@pytest.mark.parametrize("range_db", [1e-300, 1e-16, 1e-9, 1e-5])
+def test_a_gate_of_next_to_no_range_leaves_the_voice_as_it_is(
+    real_voices: list[Voice], range_db: float
+) -> None:
+    strip = Strip(Preset({"gate": {**GATES["steep"], "range_db": range_db}}), RATE)
+    audio = with_pauses(real_voices, RATE)
+    assert error_db(run_pedalboard(strip, audio), audio) <= -100.0
+
+
 @pytest.mark.parametrize("name", SATURATIONS)
 @pytest.mark.parametrize("rate", [44100, 96000])
 def test_the_saturation_has_the_same_curve(real_voices: list[Voice], name: str, rate: int) -> None:

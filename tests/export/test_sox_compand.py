@@ -95,10 +95,25 @@ def test_there_and_back(tmp_path: Path, name: str) -> None:
         assert found == pytest.approx(wanted, rel=1e-6, abs=1e-6), module
 
 
+@pytest.mark.parametrize("own", [
+    {"compressor": {**COMPRESSOR, "mix": 99.999999999999}},
+    {"compressor_2": {**COMPRESSOR, "ratio": 20.0, "knee_db": 0.0, "mix": 99.99999999999}},
+    {"gate": {**GATE, "ratio": 1.000000000001}},
+])  # fmt: skip
+def test_what_nearly_stands_at_an_end_comes_back_as_it_was(
+    tmp_path: Path, own: dict[str, dict[str, float]]
+) -> None:
+    export_preset(Preset(own), "sox", tmp_path / "a.sh")
+    back, _ = import_preset(tmp_path / "a.sh")
+    for module in own:
+        found, wanted = (p.channel_strip.of(module) for p in (back, Preset(own)))
+        assert found == wanted
+
+
 @pytest.mark.parametrize("edit", [
     ("compand 0.001,0.12", "compand 0.001,0.14"), ("ratio 2.5", "ratio 3"),
     ("# gate", "# gat"), ("ratio 2.5", "slope 2.5"), ("ratio 2.5", "ratio steep"),
-    ("ratio 2.5", "ratio"),
+    ("ratio 2.5", "ratio"), ("ratio 2.5", "ratio 1"),
 ])  # fmt: skip
 def test_what_is_edited_is_refused(tmp_path: Path, edit: tuple[str, str]) -> None:
     text = SOX.write(Strip(Preset({"gate": GATE})))[""].decode()

@@ -74,12 +74,12 @@ def test_spectral_terms_are_those_of_auraloss() -> None:
 )
 def test_the_weighting_is_curve_a(freq_hz: float, expected_db: float) -> None:
     """IEC 61672 at octave centres, as near as a filter of 101 taps comes."""
-    from diffconsole.losses.distance import _weigh
+    from diffconsole.losses.weighting import a_weighted
 
     sine = torch.sin(2 * torch.pi * freq_hz / RATE * torch.arange(RATE, dtype=torch.float64))
     inside = slice(1000, -1000)
-    heard = _weigh(sine[None, None], RATE)[0, 0, inside]
-    gain_db = 20.0 * float((heard.norm() / sine[inside].norm()).log10())
+    weighted = a_weighted(sine[None, None], RATE)[0, 0, inside]
+    gain_db = 20.0 * float((weighted.norm() / sine[inside].norm()).log10())
     assert gain_db == pytest.approx(expected_db, abs=0.8)
 
 
@@ -248,5 +248,5 @@ def test_what_is_kept_from_inference_can_be_trained_with() -> None:
     audio = stereo(3)
     with torch.inference_mode():
         mix_distance(audio, 0.5 * audio, rate)
-    taps = losses._a_weighting(rate)
+    taps = losses.a_weighting(rate)
     assert not taps.is_inference() and not taps.float().is_inference()

@@ -18,7 +18,7 @@ from diffconsole.console import Console
 from diffconsole.console.render import render
 from diffconsole.kernels import operators as kernels
 from diffconsole.losses import MixTarget
-from diffconsole.losses.distance import _taps_at
+from diffconsole.losses.weighting import _taps_at
 from diffconsole.model.predictor import Predictor
 from diffconsole.model.reference.prediction import Reference, predict_towards
 from diffconsole.modules.reverb.noise import band_noise

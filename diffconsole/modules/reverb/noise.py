@@ -28,7 +28,7 @@ CUT_Q = 0.71
 
 LEAD_SECONDS = 0.25
 MOST_BYTES = 1 << 28
-"""Of the noises that are kept; one of eight seconds at 192 kHz takes 111 MB."""
+"""Of the noises that each function keeps; one of eight seconds at 192 kHz takes 111 MB."""
 
 # Each band keeps a third of an octave around its centre to itself, so that a third-octave
 # measurement there sees that band's decay alone; the crossfade fills the rest of the octave.

@@ -45,6 +45,8 @@ __all__ = [
 CUT_RINGING_SECONDS = 0.1
 CUT_SILENT_SECONDS = 0.21
 LONGEST_PRE_DELAY_MS = 120.0
+# Far beyond all ranges; a longer one would not fit into the memory.
+LONGEST_DECAY_S = 1000.0
 # What a fractional delay rings before its first sample.
 DELAY_RINGING = 256
 
@@ -138,7 +140,8 @@ def impulse_response(
     Raises
     ------
     SettingsError
-        Settings of the decay or a pre-delay that are not finite, where the length depends on them.
+        Settings of the decay or a pre-delay that are not finite, or a decay of no length or of one
+        far beyond its range, where the length depends on them.
     """
     return _scaled_response(
         sample_rate,
@@ -177,7 +180,7 @@ def _scaled_response(
     pre_delay = m.float64(pre_delay_ms) * (sample_rate / 1000.0)
     if seconds is None:
         longest, latest = float(m.held(t60).max()), float(m.held(pre_delay).max())
-        if not (math.isfinite(longest) and math.isfinite(latest)):
+        if not (0.0 < longest <= LONGEST_DECAY_S and math.isfinite(latest)):
             refuse_not_finite(
                 {
                     "reverb.pre_delay_ms": pre_delay_ms,

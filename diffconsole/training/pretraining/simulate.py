@@ -37,6 +37,7 @@ from .undone import is_before_eq, undone
 __all__ = [
     "Example",
     "Voices",
+    "audio_files",
     "crop",
     "levelled",
     "load_rooms",
@@ -163,7 +164,7 @@ def load_voices(
     mixed = None if finished is None else _mixed_vocals(Path(finished))
     clips: dict[str, list[np.ndarray]] = {}
     for person in sorted(p for p in folder.iterdir() if p.is_dir()):
-        for path in _audio_files(person):
+        for path in audio_files(person):
             samples, rate = read_audio(path)
             mono = resample(samples.mean(axis=0, keepdims=True), rate, SAMPLE_RATE)[0]
             if len(mono) >= SHORTEST_SECONDS * SAMPLE_RATE and float(np.max(np.abs(mono))) > 1e-3:
@@ -185,7 +186,7 @@ def load_voices(
 
 def _mixed_vocals(folder: Path) -> list[Path]:
     """The files of a folder of mixed vocals."""
-    paths = _audio_files(folder) if folder.is_dir() else None
+    paths = audio_files(folder) if folder.is_dir() else None
     if not paths:
         reason = "not a folder; give one" if paths is None else "no audio in it; give a folder"
         raise AudioError(f"{folder}: {reason} with mixed vocals")
@@ -230,7 +231,7 @@ def load_rooms(folder: str | Path | None) -> list[np.ndarray]:
     if not Path(folder).is_dir():
         raise AudioError(f"{folder}: not a folder; give one with impulse responses")
     rooms = []
-    for path in _audio_files(Path(folder)):
+    for path in audio_files(Path(folder)):
         samples, rate = read_audio(path)
         mono = resample(samples[:1], rate, SAMPLE_RATE)[0][: 2 * SAMPLE_RATE]
         energy = np.linalg.norm(mono)
@@ -242,8 +243,11 @@ def load_rooms(folder: str | Path | None) -> list[np.ndarray]:
     return rooms
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    """Audio files by name; hidden ones are what other systems leave behind, not audio."""
+def audio_files(folder: Path) -> list[Path]:
+    """Return the audio files of a folder by name.
+
+    Hidden ones are what other systems leave behind, not audio.
+    """
     return sorted(
         path
         for path in folder.iterdir()

@@ -27,7 +27,7 @@ from ...files import atomic_path, results_folder
 from ...progress import bar
 from .card import MANIFEST
 from .shards import LARGEST_CLIP_BYTES
-from .simulate import _audio_files
+from .simulate import audio_files
 
 __all__ = ["write_shards"]
 
@@ -75,7 +75,7 @@ def write_shards(
     if not voices.is_dir():
         raise AudioError(f"{voices}: not a folder; give one with a folder of clips per speaker")
     people = sorted(p for p in voices.iterdir() if p.is_dir())
-    clips = [(person.name, path) for person in people for path in _audio_files(person)]
+    clips = [(person.name, path) for person in people for path in audio_files(person)]
     if not clips:
         raise AudioError(f"{voices}: no audio in the folders below it; one folder per speaker")
     for name, path in clips:
