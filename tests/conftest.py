@@ -21,25 +21,47 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LONGEST_FIRST = (
     "modules/test_gpu_kernels.py",
     "training/finetuning/test_finetune.py",
+    "test_readme.py",
     "audition/test_browser.py",
-    "training/pretraining/test_pretrain.py",
-    "training/finetuning/test_processes.py",
-    "training/matching/test_tried.py",
-    "training/matching/test_match.py",
     "cli/test_training.py",
+    "training/matching/test_match.py",
+    "training/matching/test_tried.py",
+    "training/finetuning/test_cross_validation.py",
+    "training/pretraining/test_pretrain.py",
     "jobs/test_kills.py",
     "console/test_console.py",
-    "plots/test_plots.py",
+    "training/finetuning/test_processes.py",
     "simplify/test_simplify.py",
-    "pairs/test_pairs_disturbed.py",
-    "cli/test_main.py",
+    "cli/test_encoder_options.py",
+    "test_examples.py",
     "cli/test_match.py",
+    "modules/test_reverb_decay.py",
+    "pairs/test_pairs_disturbed.py",
+    "console/test_compile.py",
+    "cli/test_main.py",
+    "plots/test_plots.py",
     "cli/test_refusals.py",
+    "cli/test_start.py",
+    "test_gpu_benchmark.py",
+    "plots/test_new_module.py",
     "jobs/test_long_takes.py",
 )
-"""Files that take half a minute and more, so that no process is left alone with one at the end. The
-first compiles no loops for the CPU, the second nearly all: both begin at once."""
+"""Files of most processor time, so that no process is left alone with one at the end. The first
+compiles no loops for the CPU, the second nearly all: both begin at once."""
+MOST_PROCESSES = 16
+"""With more of them the longest file decides, and each takes half a GiB of memory and imports."""
 PEOPLE = ("makam_idil", "kathleen", "makam_goekhan", "tofugu_male", "msc_story")
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """``-n auto``: one process more than cores, since tests wait for processes that they start."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores + 1, MOST_PROCESSES)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,17 +21,26 @@ from diffconsole.pairs import Pair
 from diffconsole.strip.later import FIRST_PARAMETERS
 from diffconsole.strip.parameters import PARAMETERS, default_settings
 from diffconsole.training.distributed import process_group
-from diffconsole.training.finetuning import labels, map_estimates, segments, stages
+from diffconsole.training.finetuning import (
+    amounts,
+    labels,
+    map_estimates,
+    segments,
+    stages,
+    studio_strip,
+)
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
 
 from ...synthetic import STUDIO, pair, small_model
 
 
 def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
-    """Windows of a second instead of five: a step takes a fifth of the time."""
+    """Windows of a second instead of five, a coarser search for strip and amounts."""
     for place in (predictor, segments, stages):
         patch(place, "WINDOW_SECONDS", 1.0)
     patch(stages, "LEAD_SECONDS", 0.25)
+    patch(studio_strip, "STEPS", 25)
+    patch(amounts, "LADDER", (0.0, 0.7, 1.4))
 
 
 def known_labels(
