@@ -74,6 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from .compiled_once import compile_once
+
+        compile_once()
     # A shell that starts the tests in the background makes them deaf to Ctrl-C, which some send.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
