@@ -17,6 +17,7 @@ from ..commands import contents, done, refused, write_model, write_take
 from ..encoders.tiny import RATE as ENCODER_RATE
 from ..encoders.tiny import Convolutions, network, scripted, write
 from ..synthetic import RATE, STUDIO, mixed, voice
+from ..training.finetuning.helpers import coarse_searches
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("raw", "mixed"):
         (root / name).mkdir()
     for seed in range(3):
-        sung = voice(2.0, seed)
+        sung = voice(1.2, seed)
         soundfile.write(root / "raw" / f"{seed}.wav", sung, RATE, subtype="FLOAT")
         soundfile.write(root / "mixed" / f"{seed}.wav", mixed(sung, STUDIO).T, RATE, "FLOAT")
     return root / "raw", root / "mixed"
@@ -35,6 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["logmel", "wav2vec2", "wavlm", "script"])
 def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
+    coarse_searches(monkeypatch.setattr)
     choice = {"rock_lead": find_preset("rock_lead")}
     monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
     source = tmp_path / "source"
@@ -48,7 +50,7 @@ def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
         kind = "base" if name == "wav2vec2" else "wavlm"
         spec, rate = f"wav2vec2:{write(source / 'w.pt', network(kind).state_dict())}", ()
     raw, mix = folders
-    run = ("finetune", "--raw", raw, "--mixed", mix, "--minutes", "0.05", "-o", tmp_path / "studio")
+    run = ("finetune", "--raw", raw, "--mixed", mix, "--minutes", "0.02", "-o", tmp_path / "studio")
     data = json.loads(done(*run, "--encoder", spec, *rate, "--json").stdout)
     family = spec.partition(":")[0]
     assert data["base"].startswith(f"encoder {family}: ")

@@ -30,17 +30,30 @@ from diffconsole.training.finetuning import (
     studio_strip,
 )
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
+from diffconsole.training.matching import plan
+from diffconsole.training.matching.plan import Plan, Round
 
 from ...synthetic import STUDIO, pair, small_model
 
 
 def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
-    """Windows of a second instead of five, a coarser search for strip and amounts."""
+    """Windows of a second instead of five: a step takes a fifth of the time."""
     for place in (predictor, segments, stages):
         patch(place, "WINDOW_SECONDS", 1.0)
     patch(stages, "LEAD_SECONDS", 0.25)
+
+
+def coarse_amounts(patch: Callable[[Any, str, Any], None]) -> None:
+    """A quarter of the steps for the strip, half of the amounts, a third for the estimates."""
     patch(studio_strip, "STEPS", 25)
     patch(amounts, "LADDER", (0.0, 0.7, 1.4))
+    patch(map_estimates, "STEPS", 5)
+
+
+def coarse_searches(patch: Callable[[Any, str, Any], None]) -> None:
+    """Coarse amounts, and labels that are searched in a few steps."""
+    coarse_amounts(patch)
+    patch(plan, "QUICK", Plan((Round(1.0, 6, 0.05, 8, 1),), thorough=False))
 
 
 def known_labels(
@@ -64,10 +77,10 @@ def known_labels(
 
 
 def quick_runs(patch: Callable[[Any, str, Any], None]) -> None:
-    """Short windows, labels that are known, and estimates of a third of the steps."""
+    """Short windows, labels that are known, coarse amounts."""
     short_windows(patch)
+    coarse_amounts(patch)
     patch(labels, "_search", known_labels)
-    patch(map_estimates, "STEPS", 5)
 
 
 def base_model() -> Predictor:
