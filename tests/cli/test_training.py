@@ -22,7 +22,7 @@ from diffconsole.training.pretraining import pretrain as pretraining
 
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
 from ..synthetic import RATE, STUDIO, mixed, voice, write_people
-from ..training.finetuning.helpers import coarse_searches
+from ..training.finetuning.helpers import coarse_searches, short_windows
 
 LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
 """What a run that has ended leaves in its folder."""
@@ -206,6 +206,7 @@ def test_evaluate(tmp_path, folders, model):
 @pytest.mark.usefixtures("two_presets")
 def test_evaluate_measures_as_finetune_does(tmp_path, folders, model, monkeypatch):
     """The same part of a long pair, by the same function: equal figures for equal models."""
+    short_windows(monkeypatch.setattr)
     monkeypatch.setattr("diffconsole.pairs.evaluation.WHOLE_SECONDS", 1.0)
     raw, mix = folders
     where = ("--raw", raw, "--mixed", mix)

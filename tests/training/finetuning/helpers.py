@@ -44,16 +44,17 @@ def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
 
 
 def coarse_amounts(patch: Callable[[Any, str, Any], None]) -> None:
-    """A quarter of the steps for the strip, half of the amounts, a third for the estimates."""
+    """A quarter of the steps for the strip, all or nothing of it, a third for the estimates."""
     patch(studio_strip, "STEPS", 25)
-    patch(amounts, "LADDER", (0.0, 0.7, 1.4))
+    patch(amounts, "LADDER", (0.0, 1.0))
     patch(map_estimates, "STEPS", 5)
 
 
 def coarse_searches(patch: Callable[[Any, str, Any], None]) -> None:
     """Coarse amounts, and labels that are searched in a few steps."""
     coarse_amounts(patch)
-    patch(plan, "QUICK", Plan((Round(1.0, 6, 0.05, 8, 1),), thorough=False))
+    patch(map_estimates, "STEPS", 2)
+    patch(plan, "QUICK", Plan((Round(1.0, 4, 0.05, 8, 1),), thorough=False))
 
 
 def known_labels(
