@@ -21,7 +21,7 @@ from diffconsole.training.finetuning.finetune import CHECKPOINT, STATE_FILES
 from diffconsole.training.pretraining import pretrain as pretraining
 
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
-from ..synthetic import RATE, STUDIO, mixed, voice, write_people
+from ..synthetic import RATE, STUDIO, mixed, small_encoders, voice, write_people
 from ..training.finetuning.helpers import coarse_searches, short_windows
 
 LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
@@ -282,6 +282,7 @@ def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretraining, "pretrain", run)
     statistics = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
     monkeypatch.setattr(pretraining, "fit_model_statistics", statistics)
+    small_encoders(monkeypatch.setattr)
 
 
 @pytest.mark.slow

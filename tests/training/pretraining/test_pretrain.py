@@ -30,7 +30,7 @@ from diffconsole.training.pretraining.pretrain import (
 )
 from diffconsole.training.pretraining.simulate import load_voices
 
-from ...synthetic import RATE, voice, write_people
+from ...synthetic import RATE, small_encoders, voice, write_people
 
 FIGURES = {"total", "likelihood", "error", "curve_db"}
 TASKS = {"listen", "style", "match", "sum"}
@@ -55,6 +55,7 @@ def quick_runs() -> Iterator[None]:
         # Of eight seconds each the simulated strips take longer than the training.
         short = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
         patch.setattr(pretraining, "fit_model_statistics", short)
+        small_encoders(patch.setattr)
         yield
 
 
