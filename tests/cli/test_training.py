@@ -277,8 +277,8 @@ def test_left_over_files_are_named(tmp_path, folders, model):
 
 @pytest.fixture
 def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four examples of whom is held out instead of 96, and short strips: they take minutes."""
-    run = functools.partial(pretraining.pretrain, validation=4)
+    """Two examples of whom is held out instead of 96, and short strips: they take minutes."""
+    run = functools.partial(pretraining.pretrain, validation=2)
     monkeypatch.setattr(pretraining, "pretrain", run)
     statistics = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
     monkeypatch.setattr(pretraining, "fit_model_statistics", statistics)
