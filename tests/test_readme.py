@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("reader")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     samples, rate = read_audio(ROOT / "examples" / "vocal.wav")
-    samples = samples[:, : 4 * rate]
+    samples = samples[:, : 5 * rate // 2]
     write_audio(tmp_path / "take.wav", samples, rate)
     take_mix = render(samples, rate, find_preset("rap"), tail_seconds=0.0).samples
     write_audio(tmp_path / "take_mix.wav", take_mix, rate)
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     (tmp_path / "mixed").mkdir()
     preset = find_preset("warm_intimate")
     for i in range(2):
-        part = samples[:, i * rate * 2 : (i + 1) * rate * 2]
+        part = samples[:, i * rate * 5 // 4 : (i + 1) * rate * 5 // 4]
         mix = render(part, rate, preset, tail_seconds=0.0).samples
         write_audio(tmp_path / "raw" / f"song {i}_raw.wav", part, rate)
         write_audio(tmp_path / "mixed" / f"Song {i} (mixed).wav", mix, rate)
