@@ -50,7 +50,7 @@ def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
         kind = "base" if name == "wav2vec2" else "wavlm"
         spec, rate = f"wav2vec2:{write(source / 'w.pt', network(kind).state_dict())}", ()
     raw, mix = folders
-    run = ("finetune", "--raw", raw, "--mixed", mix, "--minutes", "0.02", "-o", tmp_path / "studio")
+    run = ("finetune", "--raw", raw, "--mixed", mix, "--minutes", "0.01", "-o", tmp_path / "studio")
     data = json.loads(done(*run, "--encoder", spec, *rate, "--json").stdout)
     family = spec.partition(":")[0]
     assert data["base"].startswith(f"encoder {family}: ")
