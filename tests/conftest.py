@@ -20,6 +20,7 @@ import pytest
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LONGEST_FIRST = (
     "modules/test_gpu_kernels.py",
+    "training/test_devices.py",
     "training/finetuning/test_finetune.py",
     "audition/test_browser.py",
     "test_readme.py",
@@ -45,7 +46,7 @@ LONGEST_FIRST = (
     "cli/test_encoder_options.py",
 )
 """Files of most processor time, so that no process is left alone with one at the end. The first
-compiles no loops for the CPU, the second nearly all: both begin at once."""
+compiles no loops for the CPU, the third nearly all: both begin at once."""
 MOST_PROCESSES = 16
 """With more of them the longest file decides, and each takes half a GiB of memory and imports."""
 PEOPLE = ("makam_idil", "kathleen", "makam_goekhan", "tofugu_male", "msc_story")
