@@ -31,7 +31,7 @@ def make_pairs(folder: Path) -> tuple[Path, Path]:
         place.mkdir(parents=True)
     for number, semitones in enumerate((-4, -2, 0, 2, 4, 6)):
         raw = resample(sung, round(sample_rate * 2 ** (semitones / 12)), sample_rate)
-        raw = raw[:, : 6 * sample_rate]
+        raw = raw[:, : 4 * sample_rate]
         mixed = render(raw, sample_rate, preset, tail_seconds=0.0).samples
         write_audio(raw_folder / f"take {number}_raw.wav", raw, sample_rate)
         write_audio(mixed_folder / f"take {number}_mix.wav", mixed, sample_rate)

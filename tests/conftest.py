@@ -20,26 +20,47 @@ import pytest
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LONGEST_FIRST = (
     "modules/test_gpu_kernels.py",
+    "training/test_devices.py",
     "training/finetuning/test_finetune.py",
     "audition/test_browser.py",
-    "training/pretraining/test_pretrain.py",
-    "training/finetuning/test_processes.py",
-    "training/matching/test_tried.py",
-    "training/matching/test_match.py",
+    "test_readme.py",
     "cli/test_training.py",
+    "training/matching/test_match.py",
     "jobs/test_kills.py",
+    "training/finetuning/test_processes.py",
     "console/test_console.py",
-    "plots/test_plots.py",
     "simplify/test_simplify.py",
+    "training/pretraining/test_pretrain.py",
+    "training/matching/test_tried.py",
     "pairs/test_pairs_disturbed.py",
+    "console/test_compile.py",
     "cli/test_main.py",
+    "plots/test_plots.py",
+    "modules/test_reverb_decay.py",
     "cli/test_match.py",
     "cli/test_refusals.py",
+    "training/finetuning/test_cross_validation.py",
+    "cli/test_start.py",
+    "test_gpu_benchmark.py",
     "jobs/test_long_takes.py",
+    "cli/test_encoder_options.py",
 )
-"""Files that take half a minute and more, so that no process is left alone with one at the end. The
-first compiles no loops for the CPU, the second nearly all: both begin at once."""
+"""Files of most processor time, so that no process is left alone with one at the end. The first
+compiles no loops for the CPU, the third nearly all: both begin at once."""
+MOST_PROCESSES = 16
+"""With more of them the longest file decides, and each takes half a GiB of memory and imports."""
 PEOPLE = ("makam_idil", "kathleen", "makam_goekhan", "tofugu_male", "msc_story")
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """``-n auto``: one process more than cores, since tests wait for processes that they start."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores + 1, MOST_PROCESSES)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +73,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from .compiled_once import compile_once
+
+        compile_once()
     # A shell that starts the tests in the background makes them deaf to Ctrl-C, which some send.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,7 +17,7 @@ from ..commands import contents, done, refused, write_model, write_take
 from ..encoders.tiny import RATE as ENCODER_RATE
 from ..encoders.tiny import Convolutions, network, scripted, write
 from ..synthetic import RATE, STUDIO, mixed, voice
-from ..training.finetuning.helpers import quick_runs
+from ..training.finetuning.helpers import coarse_searches
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +27,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("raw", "mixed"):
         (root / name).mkdir()
     for seed in range(3):
-        sung = voice(2.0, seed)
+        sung = voice(1.2, seed)
         for folder, samples in (("raw", sung), ("mixed", mixed(sung, STUDIO).T)):
-            soundfile.write(root / folder / f"song_{seed}.wav", samples, RATE, "FLOAT")
+            soundfile.write(root / folder / f"{seed}.wav", samples, RATE, "FLOAT")
     return root / "raw", root / "mixed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["logmel", "wav2vec2", "wavlm", "script"])
 def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
-    # By steps, not by the clock: a machine that is busy trains as much.
-    quick_runs(monkeypatch.setattr)
+    coarse_searches(monkeypatch.setattr)
     choice = {"rock_lead": find_preset("rock_lead")}
     monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
     source = tmp_path / "source"
@@ -51,6 +50,7 @@ def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
         kind = "base" if name == "wav2vec2" else "wavlm"
         spec, rate = f"wav2vec2:{write(source / 'w.pt', network(kind).state_dict())}", ()
     raw, mix = folders
+    # By steps, not by the clock: a machine that is busy trains as much.
     run = ("finetune", "--raw", raw, "--mixed", mix, "--steps", "3", "-o", tmp_path / "studio")
     data = json.loads(done(*run, "--encoder", spec, *rate, "--json").stdout)
     family = spec.partition(":")[0]

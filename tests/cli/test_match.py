@@ -421,7 +421,7 @@ def _heed_ctrl_c() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems send Ctrl-C to a process")
 def test_ctrl_c_in_a_child(folder):
     """With the real search: the pairs that are done stay, the one in work keeps its best."""
-    command = in_folders(folder, "--seconds", "20")
+    command = in_folders(folder, "--seconds", "6")
     with subprocess.Popen(
         [*PROGRAM, *map(str, command)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c,
@@ -431,7 +431,7 @@ def test_ctrl_c_in_a_child(folder):
         while not first.exists() and time.monotonic() < patience:
             assert process.poll() is None, "ended before its first preset"
             time.sleep(0.02)
-        time.sleep(4.0)
+        time.sleep(2.0)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1

@@ -21,12 +21,19 @@ from diffconsole.training.finetuning.finetune import CHECKPOINT, STATE_FILES
 from diffconsole.training.pretraining import pretrain as pretraining
 
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
-from ..synthetic import RATE, STUDIO, mixed, voice, write_people
+from ..synthetic import RATE, STUDIO, mixed, small_encoders, voice, write_people
+from ..training.finetuning.helpers import coarse_searches, short_windows
 
 LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
 """What a run that has ended leaves in its folder."""
 
 ROWS = ("level only", "one preset", "before", "after")
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found is not looked at, only that the commands do and say it."""
+    coarse_searches(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("raw", "mixed"):
         (root / name).mkdir()
     for seed in range(4):
-        sung = voice(2.0, seed)
+        sung = voice(1.2, seed)
         soundfile.write(root / "raw" / f"Song {seed}_raw.wav", sung, RATE, subtype="FLOAT")
         mix = mixed(sung, STUDIO).T
         soundfile.write(root / "mixed" / f"song {seed} (mix).wav", mix, RATE, subtype="FLOAT")
@@ -70,7 +77,7 @@ def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "new" / "studio"
-    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.05")
+    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.02")
     result = done("finetune", *options, "--held-out", "0.25", "-o", studio)
     rows = _rows(result.stdout)
     assert set(rows) == set(ROWS)
@@ -118,7 +125,8 @@ def _heed_ctrl_c():
 def test_ctrl_c_and_the_same_command_go_on(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "studio"
-    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.2", "-o", studio)
+    options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.2",
+               "--steps", "12", "--held-out", "0.25", "-o", studio)  # fmt: skip
     with subprocess.Popen(
         [*PROGRAM, "finetune", *map(str, options)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c,
@@ -198,6 +206,7 @@ def test_evaluate(tmp_path, folders, model):
 @pytest.mark.usefixtures("two_presets")
 def test_evaluate_measures_as_finetune_does(tmp_path, folders, model, monkeypatch):
     """The same part of a long pair, by the same function: equal figures for equal models."""
+    short_windows(monkeypatch.setattr)
     monkeypatch.setattr("diffconsole.pairs.evaluation.WHOLE_SECONDS", 1.0)
     raw, mix = folders
     where = ("--raw", raw, "--mixed", mix)
@@ -268,18 +277,19 @@ def test_left_over_files_are_named(tmp_path, folders, model):
 
 @pytest.fixture
 def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four examples of whom is held out instead of 96, and short strips: they take minutes."""
-    run = functools.partial(pretraining.pretrain, validation=4)
+    """Two examples of whom is held out instead of 96, and short strips: they take minutes."""
+    run = functools.partial(pretraining.pretrain, validation=2)
     monkeypatch.setattr(pretraining, "pretrain", run)
     statistics = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
     monkeypatch.setattr(pretraining, "fit_model_statistics", statistics)
+    small_encoders(monkeypatch.setattr)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_measurements")
 def test_pretrain(tmp_path):
     voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "eva": 3})
-    options = ("pretrain", voices, "--held-out", "ben", "--minutes", "0.05", "-o", tmp_path / "m",
+    options = ("pretrain", voices, "--held-out", "ben", "--minutes", "0.01", "-o", tmp_path / "m",
                "--learning-rate", "0.002", "--style-strips", "5",
                "--module-examples", "8")  # fmt: skip
     result = done(*options, "--json")

@@ -13,18 +13,16 @@ from diffconsole import Predictor, VocalPairDataset
 from diffconsole.errors import ModelError, OutputError, PairError
 from diffconsole.jobs.finetune import FinetunedModel
 from diffconsole.strip.preset import find_preset
-from diffconsole.training.finetuning import labels
 
 from ..commands import done
 from ..synthetic import RATE, STUDIO, mixed, pair, voice
-from ..training.finetuning.helpers import base_model, known_labels, short_windows
+from ..training.finetuning.helpers import base_model, quick_runs
 
 
 @pytest.fixture(autouse=True)
 def short_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short windows, labels that are known, one factory preset to choose from."""
-    short_windows(monkeypatch.setattr)
-    monkeypatch.setattr(labels, "_search", known_labels)
+    quick_runs(monkeypatch.setattr)
     choice = {"rap": find_preset("rap")}
     monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
 

@@ -233,7 +233,7 @@ def test_a_row_that_sends_on_names_its_setting_and_is_a_send():
 
 
 def test_gradients_are_those_of_finite_differences():
-    audio = noise(2, 1, 450)
+    audio = noise(2, 1, 400)
     names = list(OPEN)
     numbers = {**OPEN, "time_ms": 22.3, "width": 0.6}
     own = [values(numbers[n], numbers[n] * 0.95).requires_grad_() for n in names]

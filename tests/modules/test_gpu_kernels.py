@@ -236,7 +236,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-@pytest.mark.parametrize("channels, samples", [(1, 1), (2, 65), (1, 600), (2, 600)])
+@pytest.mark.parametrize("channels, samples", [(1, 1), (2, 65), (1, 330), (2, 330)])
 def test_the_gpu_kernels_agree_with_the_torch_ones(kind, channels, samples):
     x = noise(2, channels, samples, seed=1).to(kind)
     pairs = zip(gradients("gpu", x, *ROWS), gradients("generic", x, *ROWS), strict=True)
@@ -251,13 +251,13 @@ def test_the_gpu_kernels_agree_with_the_torch_ones(kind, channels, samples):
 
 
 def test_the_same_input_gives_the_same_bits():
-    x = noise(2, 2, 400).float()
+    x = noise(2, 2, 200).float()
     for one, other in zip(gradients("gpu", x, *ROWS), gradients("gpu", x, *ROWS), strict=True):
         assert torch.equal(one, other)
 
 
 def test_strided_input_and_gradient():
-    x = noise(2, 2, 200)
+    x = noise(2, 2, 90)
     strided = x.transpose(1, 2).contiguous().transpose(1, 2)
     assert not strided.is_contiguous()
     for one, other in zip(

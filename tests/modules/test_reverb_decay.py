@@ -50,11 +50,13 @@ def measured_t60(responses: np.ndarray, rate: float, freq_hz: float) -> np.ndarr
     edges = [freq_hz * 2 ** (-1 / 6), freq_hz * 2 ** (1 / 6)]
     sos = signal.butter(4, edges, "bandpass", fs=rate, output="sos")
     energy = np.cumsum(signal.sosfilt(sos, responses[:, ::-1]) ** 2, axis=1)[:, ::-1]
-    level = 10 * np.log10(np.maximum(energy, 1e-300) / energy[:, :1])
     times = []
-    for row in level:
-        part = np.flatnonzero((row <= -5) & (row >= -35))
-        times.append(-60 / np.polyfit(part / rate, row[part], 1)[0])
+    for row in energy:
+        # It only falls: of the whole response only this part is looked at.
+        first, last = np.searchsorted(-row, -row[0] * 10.0 ** (np.array([-5.0, -35.0]) / 10))
+        level = 10 * np.log10(row[first:last])
+        time = (np.arange(first, last) - 0.5 * (first + last - 1)) / rate
+        times.append(-60 * (time @ time) / (time @ level))
     return np.array(times)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ..new_module import run_with_tilt
+from ..new_module import run_each_with_tilt
 
 PRESETS = """
 import numpy as np
@@ -88,8 +88,17 @@ print(json.dumps(labels))
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    return run_with_tilt(tmp_path_factory.mktemp("tilt"), PRESETS + DRAW)
+def printed(tmp_path_factory):
+    scripts = {
+        "draw": DRAW, "without_curve": WITHOUT_CURVE, "heard": HEARD, "match": MATCH,
+        "over_time": OVER_TIME,
+    }  # fmt: skip
+    return run_each_with_tilt(tmp_path_factory.mktemp("tilt"), PRESETS, scripts)
+
+
+@pytest.fixture(scope="module")
+def drawn(printed):
+    return printed["draw"]
 
 
 def shelf_db(freq_hz, pivot_hz, gain_db, rate=48000):
@@ -132,27 +141,27 @@ def test_its_values_stand_below_the_others(drawn):
     assert texts[start : start + 5] == ["Tilt", "Frequency", "800 Hz", "Gain", "+3.0 dB"]
 
 
-def test_without_a_curve_the_values_stand_alone(drawn, tmp_path):
-    alone = run_with_tilt(tmp_path, PRESETS + WITHOUT_CURVE)
+def test_without_a_curve_the_values_stand_alone(drawn, printed):
+    alone = printed["without_curve"]
     assert (alone["panels"], alone["axes"]) == (0, drawn["one"]["axes"] - 1)
     assert "Tilt" in alone["texts"]
     assert alone["height"] < drawn["one"]["height"] - 2.0
 
 
-def test_the_gain_reduction_is_that_of_the_tilted_signal(tmp_path):
-    tilted_db, straight_db = run_with_tilt(tmp_path, PRESETS + HEARD)
+def test_the_gain_reduction_is_that_of_the_tilted_signal(printed):
+    tilted_db, straight_db = printed["heard"]
     # The tilt takes up to 6 dB from the highs before the compressor, which then does less.
     assert tilted_db > straight_db + 1.0
 
 
-def test_the_settings_over_time_have_its_lines_if_they_are_predicted(tmp_path):
-    predicted, unknown = run_with_tilt(tmp_path, OVER_TIME)
+def test_the_settings_over_time_have_its_lines_if_they_are_predicted(printed):
+    predicted, unknown = printed["over_time"]
     assert (predicted["tilt.freq_hz"], predicted["tilt.gain_db"]) == ("Tilt frequency", "Tilt gain")
     assert set(predicted) - set(unknown) == {"tilt.freq_hz", "tilt.gain_db"}
 
 
-def test_the_picture_of_a_match_has_its_panel_and_values(tmp_path):
-    found = run_with_tilt(tmp_path, PRESETS + MATCH)
+def test_the_picture_of_a_match_has_its_panel_and_values(printed):
+    found = printed["match"]
     assert found["panels"] == 1
     assert set(found["lines"]) == {"tilt.0"}
     assert "+3.0 dB" in found["texts"]

@@ -33,7 +33,7 @@ from diffconsole.training.pretraining.pretrain import PretrainOptions, pretrain
 
 from ..pretend_gpu import MixedDevicesError, WaitingError, pretend_gpu
 from ..synthetic import RATE, mixed, pair, small_model, voice, write_people
-from .finetuning.helpers import base_model, short_windows
+from .finetuning.helpers import base_model, coarse_amounts, short_windows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -210,6 +210,7 @@ def test_pretraining(device: str, tmp_path: Path) -> None:
 def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages, labels by the search included."""
     short_windows(monkeypatch.setattr)
+    coarse_amounts(monkeypatch.setattr)
     monkeypatch.setattr(map_estimates, "STEPS", 1)
     monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
     # What matching tests on its own, once.

@@ -21,8 +21,17 @@ from diffconsole.pairs import Pair
 from diffconsole.strip.later import FIRST_PARAMETERS
 from diffconsole.strip.parameters import PARAMETERS, default_settings
 from diffconsole.training.distributed import process_group
-from diffconsole.training.finetuning import labels, map_estimates, segments, stages
+from diffconsole.training.finetuning import (
+    amounts,
+    labels,
+    map_estimates,
+    segments,
+    stages,
+    studio_strip,
+)
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
+from diffconsole.training.matching import plan
+from diffconsole.training.matching.plan import Plan, Round
 
 from ...synthetic import STUDIO, pair, small_model
 
@@ -32,6 +41,20 @@ def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
     for place in (predictor, segments, stages):
         patch(place, "WINDOW_SECONDS", 1.0)
     patch(stages, "LEAD_SECONDS", 0.25)
+
+
+def coarse_amounts(patch: Callable[[Any, str, Any], None]) -> None:
+    """A quarter of the steps for the strip, all or nothing of it, a third for the estimates."""
+    patch(studio_strip, "STEPS", 25)
+    patch(amounts, "LADDER", (0.0, 1.0))
+    patch(map_estimates, "STEPS", 5)
+
+
+def coarse_searches(patch: Callable[[Any, str, Any], None]) -> None:
+    """Coarse amounts, and labels that are searched in a few steps."""
+    coarse_amounts(patch)
+    patch(map_estimates, "STEPS", 2)
+    patch(plan, "QUICK", Plan((Round(1.0, 4, 0.05, 8, 1),), thorough=False))
 
 
 def known_labels(
@@ -55,10 +78,10 @@ def known_labels(
 
 
 def quick_runs(patch: Callable[[Any, str, Any], None]) -> None:
-    """Short windows, labels that are known, and estimates of a third of the steps."""
+    """Short windows, labels that are known, coarse amounts."""
     short_windows(patch)
+    coarse_amounts(patch)
     patch(labels, "_search", known_labels)
-    patch(map_estimates, "STEPS", 5)
 
 
 def base_model() -> Predictor:
@@ -69,11 +92,11 @@ def base_model() -> Predictor:
 
 
 def main(folder: Path) -> None:
-    """Fine-tune as test_finetune's whole run does."""
+    """Fine-tune much as test_finetune's whole run does."""
     quick_runs(setattr)
-    pairs = [pair(seed, seconds=1.0) for seed in range(6)]
+    pairs = [pair(seed, seconds=1.0) for seed in range(5)]
     options = FinetuneOptions(
-        studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
+        studio_epochs=1, head_epochs=1, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
     )
     model = base_model()
     with process_group() as (workers, device):

@@ -17,7 +17,6 @@ from diffconsole.model.predictor import Predictor
 from diffconsole.model.voice_features import VOICE_FEATURES
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.parameters import PARAMETERS
-from diffconsole.training.finetuning import labels
 from diffconsole.training.finetuning.cross_validation import settings_of, shifts_of
 from diffconsole.training.finetuning.engineer_prior import shipped_prior
 from diffconsole.training.finetuning.finetune import (
@@ -29,7 +28,7 @@ from diffconsole.training.finetuning.finetune import (
 from diffconsole.training.finetuning.voice_clusters import cluster_voices
 
 from ...synthetic import pair
-from .helpers import base_model, known_labels, short_windows
+from .helpers import base_model, quick_runs
 
 QUICK = FinetuneOptions(studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1)
 
@@ -89,9 +88,8 @@ def test_settings_act_on_the_raw_as_it_lies() -> None:
 
 
 @pytest.fixture(autouse=True)
-def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    short_windows(monkeypatch.setattr)
-    monkeypatch.setattr(labels, "_search", known_labels)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_runs(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +112,7 @@ def whole(
     studio: list[Pair], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Predictor, FinetuneResult]:
     with pytest.MonkeyPatch.context() as patch:
-        short_windows(patch.setattr)
-        patch.setattr(labels, "_search", known_labels)
+        quick_runs(patch.setattr)
         return run(studio, tmp_path_factory.mktemp("whole"))
 
 

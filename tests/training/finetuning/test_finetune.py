@@ -26,7 +26,7 @@ from diffconsole.training.finetuning.finetune import (
 from diffconsole.training.log import LOG
 
 from ...synthetic import pair, small_model
-from .helpers import base_model, known_labels, quick_runs, short_windows
+from .helpers import base_model, coarse_amounts, known_labels, quick_runs, short_windows
 
 QUICK = FinetuneOptions(
     studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
@@ -39,6 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
     """Windows of a second instead of five, and no search for the labels where none is needed."""
     if "real_labels" in request.fixturenames:
         short_windows(monkeypatch.setattr)
+        coarse_amounts(monkeypatch.setattr)
     else:
         quick_runs(monkeypatch.setattr)
 
@@ -95,7 +96,7 @@ def killer(stage: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.usefixtures("real_labels")
 def test_a_studios_sound_is_learnt(tmp_path: Path) -> None:
     """Pairs made by one strip: mixes that were held out come clearly nearer."""
-    pairs = [pair(seed) for seed in range(8)]
+    pairs = [pair(seed, seconds=1.0) for seed in range(6)]
     options = replace(QUICK, batch=4)
     model, result = run(pairs, tmp_path, options, held=2)
     assert result.scores[result.best] < 0.5 * result.scores["before"]

@@ -10,17 +10,16 @@ import pytest
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
 from diffconsole.pairs.evaluation import mean_and_median, model_distance
-from diffconsole.training.finetuning import labels, map_estimates
+from diffconsole.training.finetuning import map_estimates
 from diffconsole.training.finetuning.finetune import FinetuneOptions, FinetuneResult, finetune
 
 from ...synthetic import STUDIO, nearly_mono, pair
-from .helpers import base_model, known_labels, short_windows
+from .helpers import base_model, quick_runs
 
 
 @pytest.fixture(autouse=True)
-def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    short_windows(monkeypatch.setattr)
-    monkeypatch.setattr(labels, "_search", known_labels)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_runs(monkeypatch.setattr)
     monkeypatch.setattr(map_estimates, "STEPS", 2)
 
 

@@ -30,7 +30,7 @@ from diffconsole.training.pretraining.pretrain import (
 )
 from diffconsole.training.pretraining.simulate import load_voices
 
-from ...synthetic import RATE, voice, write_people
+from ...synthetic import RATE, small_encoders, voice, write_people
 
 FIGURES = {"total", "likelihood", "error", "curve_db"}
 TASKS = {"listen", "style", "match", "sum"}
@@ -55,6 +55,7 @@ def quick_runs() -> Iterator[None]:
         # Of eight seconds each the simulated strips take longer than the training.
         short = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
         patch.setattr(pretraining, "fit_model_statistics", short)
+        small_encoders(patch.setattr)
         yield
 
 
@@ -88,10 +89,10 @@ def finished(
     """A run that was interrupted in its third step and gone on with."""
     folder = tmp_path_factory.mktemp("runs") / "model"
     with pytest.raises(KeyboardInterrupt):
-        pretrain(options, folder, report=stop_after(3), validation=4)
+        pretrain(options, folder, report=stop_after(3), validation=2)
     assert [p.name for p in folder.iterdir()] == [CHECKPOINT]
     events: list[dict[str, Any]] = []
-    figures = pretrain(options, folder, report=events.append, validation=4)
+    figures = pretrain(options, folder, report=events.append, validation=2)
     return folder, figures, events
 
 
@@ -188,7 +189,7 @@ def test_goes_on_from_a_model(
     other = replace(
         options, start_from=str(start), steps=0, seed=7, learning_rate=2e-4, style_strips=0
     )
-    pretrain(other, tmp_path, validation=4)
+    pretrain(other, tmp_path, validation=2)
     before, after = Predictor.load(start), Predictor.load(tmp_path)
     for name, weights in before.state_dict().items():
         if name == "head.mean.bias":
