@@ -80,3 +80,12 @@ def test_with_a_fixed_length_nothing_is_asked_of_the_values():
     processed = console(noise(2, 1, 600).float(), settings)
     assert processed[0].isfinite().all()
     assert not processed[1].isfinite().all()
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("time_ms", [0.0, -5.0, 0.3])
+def test_echoes_that_are_too_close_are_refused(gradient, time_ms):
+    settings = settings_with("delay.time_ms", time_ms)
+    settings["delay.wet_db"].requires_grad_(gradient)
+    with pytest.raises(SettingsError, match="'delay.time_ms' is .*give a value from 20 to 1500"):
+        Console(RATE, bypass=off())(noise(2, 1, 600).float(), settings)

@@ -14,7 +14,7 @@ from ...kernels.jit import compiled
 from ...kernels.threads import run_tasks
 from ...kernels.vectors import broadcast, load, store
 from ...strip.finite import refuse_not_finite
-from .process import BEFORE, TAPS, cut_sections, interpolation, level_of, sides
+from .process import BEFORE, TAPS, cut_sections, interpolation, level_of, refuse_short, sides
 
 __all__ = ["Loop"]
 
@@ -197,7 +197,7 @@ class Loop:
     Raises
     ------
     SettingsError
-        A time or a feedback that is not finite.
+        A time or a feedback that is not finite, or a time of less than 16 samples.
     """
 
     def __init__(
@@ -211,6 +211,7 @@ class Loop:
         wet_db: np.ndarray,
     ) -> None:
         refuse_not_finite({"delay.time_ms": time_ms, "delay.feedback": feedback})
+        refuse_short(float(time_ms.min()), sample_rate)
         late = float64(time_ms) * (sample_rate / 1000.0)
         whole = np.floor(late)
         self._past = [int(n) + TAPS - BEFORE - 1 for n in whole.tolist()]

@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import math
 
+from ...errors import SettingsError
 from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.shapes import check_audio, fast_length
 from ...strip.channel_strip import HIGHEST_FREQUENCY
-from ...strip.finite import refuse_not_finite
+from ...strip.finite import allowed_range, refuse_not_finite
+from ...strip.parameters import BY_KEY
 from ..reverb.convolution import convolve
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "echoes",
     "interpolation",
     "level_of",
+    "refuse_short",
     "send",
     "sides",
     "tail_samples",
@@ -48,6 +51,9 @@ CUT_RINGING_SECONDS = 0.1
 CUT_SILENT_SECONDS = 0.3
 TAPS, BEFORE = 32, 15
 """Of the interpolation: its length, and how many of its samples come before the whole part."""
+
+SHORTEST_SAMPLES = 16
+"""Of the time between echoes: nearly as far as the interpolation looks ahead."""
 
 NONE_DB = -60.0
 """The low end of the two levels, which stands for none."""
@@ -144,6 +150,21 @@ def _once(
     return cuts * between * (shrink**first * m.turned(angle))
 
 
+def refuse_short(time_ms: float, sample_rate: float) -> None:
+    """Refuse a time between echoes that is shorter than the interpolation reaches.
+
+    Raises
+    ------
+    SettingsError
+        Naming the time and the range.
+    """
+    if time_ms * sample_rate < 1000.0 * SHORTEST_SAMPLES:
+        raise SettingsError(
+            f"setting 'delay.time_ms' is {time_ms:g}; echoes lie at least {SHORTEST_SAMPLES} "
+            f"samples apart: give a value from {allowed_range(BY_KEY['delay.time_ms'])}"
+        )
+
+
 def delay_response(
     sample_rate: float,
     time_ms: Numbers,
@@ -178,13 +199,15 @@ def delay_response(
     Raises
     ------
     SettingsError
-        A time or a feedback that is not finite, where the length depends on them.
+        A time or a feedback that is not finite, or a time of less than 16 samples, where the length
+        depends on them.
     """
     m = math_of(time_ms)
     if seconds is None:
         rows = list(zip(m.held(time_ms).tolist(), m.held(feedback).tolist(), strict=True))
         if not all(map(math.isfinite, (value for row in rows for value in row))):
             refuse_not_finite({"delay.time_ms": time_ms, "delay.feedback": feedback})
+        refuse_short(min(ms for ms, _ in rows), sample_rate)
         longest = max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
     else:
         longest = seconds
