@@ -175,18 +175,18 @@ def test_settings_are_lsps(real_voices: list[Voice]) -> None:
             assert band["frequency"] == ports[f"f_{place}"] and band["q"] == ports[f"q_{place}"]
             assert 10 ** (band["gain"] / 20) == pytest.approx(ports.get(f"g_{place}", 1.0))
         if strip.on("gate"):
-            ports, told = lv2["gate"][1], output["gate#0"]
-            assert told["attack"] == ports["at"] and told["release"] == ports["rt"]
+            ports, plugin = lv2["gate"][1], output["gate#0"]
+            assert plugin["attack"] == ports["at"] and plugin["release"] == ports["rt"]
             for name, port in (("curve-threshold", "gt"), ("curve-zone", "gz"),
                                ("reduction", "gr")):  # fmt: skip
-                assert 10 ** (told[name] / 20) == pytest.approx(ports[port])
+                assert 10 ** (plugin[name] / 20) == pytest.approx(ports[port])
             assert output["plugins_order"][0] == "gate#0"
-        ports, told = lv2["compressor"][1], output["compressor#0"]
-        assert told["attack"] == ports["at"] and told["release"] == ports["rt"]
-        assert told["ratio"] == ports["cr"]
+        ports, plugin = lv2["compressor"][1], output["compressor#0"]
+        assert plugin["attack"] == ports["at"] and plugin["release"] == ports["rt"]
+        assert plugin["ratio"] == ports["cr"]
         for name, port in (("threshold", "al"), ("knee", "kn"), ("makeup", "mk")):
-            assert 10 ** (told[name] / 20) == pytest.approx(ports[port])
-        assert told["sidechain"]["source"] == "Max" and ports["scs"] == 5
+            assert 10 ** (plugin[name] / 20) == pytest.approx(ports[port])
+        assert plugin["sidechain"]["source"] == "Max" and ports["scs"] == 5
 
 
 @pytest.mark.parametrize("position", [0.0, -0.35])

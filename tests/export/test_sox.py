@@ -208,12 +208,12 @@ def test_an_edited_number_comes_back_and_a_broken_file_is_refused(tmp_path: Path
         with pytest.raises(ExportError, match=r"strip\.sh"):
             import_preset(path)
     last = text.rstrip().splitlines()[-1]
-    for broken, told in (("  gain", "'gain' with 0 numbers instead of 1; give them all"),
+    for broken, words in (("  gain", "'gain' with 0 numbers instead of 1; give them all"),
                          ("  gain loud", "'gain loud' holds a word that is no number"),
                          ("  remix 1v-2 1v1", "left volume of 'remix' is -2; give 0 to"),
                          ("  remix 1v1", "'remix' with 1 numbers instead of 2")):  # fmt: skip
         path.write_text(text.replace(last, broken))
-        with pytest.raises(ExportError, match=rf"strip\.sh: .*{told}"):
+        with pytest.raises(ExportError, match=rf"strip\.sh: .*{words}"):
             import_preset(path)
     path.write_bytes(b"#" * (1 << 20) + b"#")
     with pytest.raises(ExportError, match="1 MB"):
@@ -222,9 +222,9 @@ def test_an_edited_number_comes_back_and_a_broken_file_is_refused(tmp_path: Path
 
 def test_what_does_not_carry_over_is_said() -> None:
     preset = factory_presets()["dream_wash"]
-    told = " ".join(SOX.losses(Strip(preset)))
-    assert "delay" in told and "reverb" in told and "full scale" in told
-    assert "compressor" not in told
+    words = " ".join(SOX.losses(Strip(preset)))
+    assert "delay" in words and "reverb" in words and "full scale" in words
+    assert "compressor" not in words
     assert "reverb" not in " ".join(SOX.losses(Strip(without_rest(preset))))
     panned = Preset({"pan": {"position": 0.5}})
     assert "stereo files alone" in " ".join(SOX.losses(Strip(panned, channels=2)))

@@ -45,7 +45,7 @@ import tilt.module
 del tilt.module.curve
 print(json.dumps(facts(draw_presets(views[:1]))))
 """
-HEARD = """
+RENDERED = """
 from diffconsole.plots.signals import measure
 
 settings = {**views[0].settings, "compressor.threshold_db": -40.0, "tilt.freq_hz": 5000.0,
@@ -90,7 +90,7 @@ print(json.dumps(labels))
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
     scripts = {
-        "draw": DRAW, "without_curve": WITHOUT_CURVE, "heard": HEARD, "match": MATCH,
+        "draw": DRAW, "without_curve": WITHOUT_CURVE, "rendered": RENDERED, "match": MATCH,
         "over_time": OVER_TIME,
     }  # fmt: skip
     return run_each_with_tilt(tmp_path_factory.mktemp("tilt"), PRESETS, scripts)
@@ -149,7 +149,7 @@ def test_without_a_curve_the_values_stand_alone(drawn, printed):
 
 
 def test_the_gain_reduction_is_that_of_the_tilted_signal(printed):
-    tilted_db, straight_db = printed["heard"]
+    tilted_db, straight_db = printed["rendered"]
     # The tilt takes up to 6 dB from the highs before the compressor, which then does less.
     assert tilted_db > straight_db + 1.0
 
