@@ -126,7 +126,7 @@ def test_ctrl_c_and_the_same_command_go_on(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "studio"
     options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.2",
-               "--steps", "12", "--held-out", "0.25", "-o", studio)  # fmt: skip
+               "--steps", "12", "-o", studio)  # fmt: skip
     with subprocess.Popen(
         [*PROGRAM, "finetune", *map(str, options)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c,

@@ -16,7 +16,6 @@ from diffconsole.console.render import render
 from diffconsole.pairs import PAIR_RATE, Pair, PairFiles, load_pair
 from diffconsole.pairs.evaluation import level_distance, preset_distance
 from diffconsole.strip.parameters import ADDED, BY_KEY, DEFAULT_PARAMETERS, PARAMETERS, SWITCHES
-from diffconsole.training.matching import plan
 from diffconsole.training.matching.match import Match, MatchOptions, match
 from diffconsole.training.matching.search_result import SearchResult
 from diffconsole.training.pretraining.targets import eq_curve_db
@@ -152,11 +151,9 @@ def test_the_settings_are_for_the_raw_file_as_it_lies(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_known_settings_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Roughly, in half of the steps: the tone within 3 dB, the room's level."""
-    half = tuple(replace(each, steps=each.steps // 2) for each in plan.USUAL.rounds)
-    monkeypatch.setattr(plan, "USUAL", replace(plan.USUAL, rounds=half))
-    known = pair(8, STUDIO, seconds=2.5)
+def test_known_settings_are_found() -> None:
+    """Roughly: the tone within 3 dB, the compression within a few dB, the room's level."""
+    known = pair(8, STUDIO, seconds=4.0)
     (result,) = match([known], MatchOptions())
     assert result.distance < 0.25 * result.level_distance
     # A mix that the search did not try is at its default, and not uncertain.
@@ -184,9 +181,9 @@ def test_known_settings_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_time_budget_is_kept(studio: Pair) -> None:
-    (result,) = match([studio], MatchOptions(seconds=2.0))
-    assert result.seconds < 11.0
-    assert result.options.seconds == 2.0
+    (result,) = match([studio], MatchOptions(seconds=6.0))
+    assert result.seconds < 15.0
+    assert result.options.seconds == 6.0
 
 
 def test_a_mono_mix_and_a_stereo_take(studio: Pair) -> None:
