@@ -10,7 +10,7 @@ The project's own operators run by the torch implementation, whose operations ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 DEVICE = "meta"
 COPIES = {"_to_copy", "copy_", "copy"}
@@ -96,6 +95,24 @@ class _Constructors(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def _tensors(x: Any) -> list[Tensor]:
+    """The tensors of an operation's arguments: PyTorch's trees know more, and take longer."""
+    if isinstance(x, Tensor):
+        return [x]
+    if isinstance(x, (list, tuple)):
+        return [each for part in x for each in _tensors(part)]
+    return []
+
+
+def _changed(change: Callable[[Tensor], Tensor], x: Any) -> Any:
+    """The same arguments, with each tensor changed."""
+    if isinstance(x, Tensor):
+        return change(x)
+    if isinstance(x, (list, tuple)):
+        return type(x)([_changed(change, part) for part in x])
+    return x
+
+
 class _Device(TorchDispatchMode):
     def __init__(self, waiting: bool) -> None:
         super().__init__()
@@ -106,7 +123,7 @@ class _Device(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = func.__name__.split(".")[0]
-        flat = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+        flat = _tensors((args, *kwargs.values()))
         ours = any(isinstance(x, OnDevice) for x in flat)
         if func.namespace == "diffconsole":
             _refuse_mixed(func, flat)
@@ -128,9 +145,9 @@ class _Device(TorchDispatchMode):
             self.refuse_waiting(func, name, args, asked, ours)
         func = COMPUTED_VIEWS.get(name, func)
         before = {id(x.values): x for x in flat if isinstance(x, OnDevice)}
-        args, kwargs = tree_map(
-            lambda x: x.values if isinstance(x, OnDevice) else x, (args, kwargs)
-        )
+        if ours:
+            args = _changed(_values, args)
+            kwargs = {key: _changed(_values, value) for key, value in kwargs.items()}
         result = func(*args, **kwargs)
         if ours and name in RESHAPED_IN_PLACE:
             # The values have another shape now; so must what stands for them.
@@ -141,7 +158,7 @@ class _Device(TorchDispatchMode):
             to_device = isinstance(flat[0], OnDevice)
         if not to_device:
             return result
-        return tree_map(lambda x: _first(before, x) if isinstance(x, Tensor) else x, result)
+        return _changed(lambda x: _first(before, x), result)
 
     def refuse_waiting(
         self, func: Any, name: str, args: tuple[Any, ...], asked: Any, ours: bool
@@ -154,6 +171,10 @@ class _Device(TorchDispatchMode):
         by_cpu = ours and any(x is not None and not isinstance(x, OnDevice) for x in indices)
         if copied or by_mask or by_cpu or (here and ours) or (ours and name in WAITING):
             raise WaitingError(f"{func}: the CPU waits for the device")
+
+
+def _values(x: Tensor) -> Tensor:
+    return x.values if isinstance(x, OnDevice) else x
 
 
 def _first(before: dict[int, Tensor], x: Tensor) -> Tensor:
