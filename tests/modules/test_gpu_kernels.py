@@ -70,7 +70,7 @@ def gradients(name: str, audio: torch.Tensor, *rows: tuple[float, ...]) -> list[
     sections = sections.to(DEVICE).clone().requires_grad_()
     settings = [values(*c).to(DEVICE).requires_grad_() for c in zip(*rows, strict=True)]
     with kernels.use(name):
-        y = run_compressor(run_sections(x, sections, 3000), *settings)
+        y = run_compressor(run_sections(x, sections, 600), *settings)
     weights = noise(*x.shape, seed=9).to(x)
     found = torch.autograd.grad((y * weights).sum(), (x, sections, *settings))
     return [y.detach().cpu(), *(g.cpu() for g in found)]
