@@ -17,6 +17,7 @@ from diffconsole.console.render import render
 from diffconsole.strip.preset import find_preset
 from tests.commands import call
 from tests.docs.documents import README, ROOT, blocks, commands, documents, named, pages
+from tests.training.finetuning.helpers import coarse_searches
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,8 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def printed(folder):
     """Runs the commands of a document in that folder, those that another printed not again.
 
-    The README's first is a process of its own; the others need not load everything again.
+    The README's first is a process of its own; the others need not load everything again, and
+    search in a few steps.
     """
     seen = set()
 
@@ -70,6 +72,7 @@ def printed(folder):
             if words[0] == "diffconsole" and not alone:
                 with pytest.MonkeyPatch.context() as patch:
                     patch.chdir(folder)
+                    coarse_searches(patch.setattr)
                     result = call(*words[1:])
                 code, stderr = result.exit_code, result.stderr
             else:
