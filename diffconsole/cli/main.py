@@ -22,6 +22,7 @@ from .common import (
     in_words,
     load_model,
     model_option,
+    open_model,
     read_preset,
 )
 from .enhance_options import enhance_options, files_of_enhancer
@@ -112,7 +113,7 @@ def process(
         reference, reference_weights, reference_steps, report,
         silent=report.silent or len(raws) > 1,
     )  # fmt: skip
-    predictor, name = load_model(model, audio.device)
+    predictor, name = open_model(model, audio.device, with_references=bool(towards))
     chosen = replace(audio, full=full)
     done = []
     with results_folder(output):
@@ -188,7 +189,7 @@ def predict(
         reference, reference_weights, reference_steps, report,
         silent=report.silent or len(raws) > 1,
     )  # fmt: skip
-    predictor, name = load_model(model, device)
+    predictor, name = open_model(model, device, with_references=bool(towards))
     done = []
     several = len(targets) > 1
     with results_folder(output if several else None):

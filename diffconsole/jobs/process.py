@@ -24,7 +24,7 @@ from .predict import found_in, predict_preset
 from .takes import enhanced, open_take, read_take, read_take_file
 
 if TYPE_CHECKING:
-    from ..model.predictor import Predictor
+    from ..model.opening import AnyPredictor
     from ..model.reference.prediction import Reference
 
 # The names that come from files beside this one were here first.
@@ -51,7 +51,7 @@ __all__ = [
 
 
 def predict_file(
-    model: Predictor,
+    model: AnyPredictor,
     model_name: str,
     raw: Path,
     references: Sequence[Reference] = (),
@@ -83,7 +83,7 @@ def predict_file(
 
 
 def process_take(
-    model: Predictor,
+    model: AnyPredictor,
     model_name: str,
     take: TakeFiles,
     options: AudioOptions,
