@@ -13,8 +13,8 @@ from diffconsole.kernels.transforms import to_samples, to_spectrum
 VALUES = np.array([[-1.2, -0.5, 0.0], [0.3, 0.9, 2.5]])
 CALLS = {
     "amplitude": (), "at_least": (0.1,), "at_most": (0.2,), "copied": (), "cos": (), "exp": (),
-    "expm1": (), "filled": (0.25,), "float64": (), "floor": (), "held": (), "log10": (), "logit": (),
-    "normal_share": (), "sigmoid": (),
+    "expm1": (), "filled": (0.25,), "float64": (), "floor": (), "held": (), "log10": (),
+    "logit": (), "normal_share": (), "sigmoid": (),
     "magnitude": (), "padded": (3,), "remainder": (0.7,), "rfft": (8,), "sin": (), "sinc": (),
     "sqrt": (), "tan": (), "tanh": (), "turned": (),
 }  # fmt: skip
