@@ -37,8 +37,12 @@ def main() -> None:
         except Exception:
             # Who asked draws it again and says what is wrong.
             picture = b""
-        answers.write(json.dumps({"bytes": len(picture)}).encode() + b"\n" + picture)
-        answers.flush()
+        try:
+            answers.write(json.dumps({"bytes": len(picture)}).encode() + b"\n" + picture)
+            answers.flush()
+        except OSError:
+            # Who asked is gone.
+            os._exit(1)
 
 
 def _load() -> None:
