@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from .a_weighting_fir import a_weighting_fir
+from .a_weighting import a_weighting_taps
 
 __all__ = ["a_weighted", "a_weighting", "short_spectrum"]
 
@@ -17,7 +17,7 @@ def a_weighting(sample_rate: float) -> Tensor:
     """Return the 101-tap least-squares FIR of the A-weighting (IEC 61672), ``(taps,)`` float64."""
     # What is kept must not be an inference tensor: training may be the next to ask for it.
     with torch.inference_mode(False):
-        return torch.from_numpy(a_weighting_fir(sample_rate))
+        return torch.from_numpy(a_weighting_taps(sample_rate))
 
 
 @functools.lru_cache(maxsize=8)

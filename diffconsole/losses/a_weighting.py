@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-__all__ = ["a_weighting_fir"]
+__all__ = ["a_weighting_taps"]
 
 TAPS, POINTS = 101, 512
 POLES_HZ = (20.598997, 20.598997, 107.65265, 737.86223, 12194.217, 12194.217)
@@ -12,7 +14,8 @@ GAIN_DB = 1.9997
 """At 1 kHz the curve is at 0 dB (IEC 61672)."""
 
 
-def a_weighting_fir(sample_rate: float) -> np.ndarray:
+@functools.lru_cache(maxsize=8)
+def a_weighting_taps(sample_rate: float) -> np.ndarray:
     """Return the symmetric filter whose response is nearest to the curve A, ``(101,)`` float64.
 
     The curve is that of the analogue filter after the bilinear transform, which maps ``ω`` to
