@@ -365,10 +365,7 @@ def read_preset(report: Report, name: Path) -> Preset:
 def load_model(
     folder: Path | None, device: str = "cpu", trust: bool | None = None
 ) -> tuple[Predictor, str]:
-    """Load a model, by default the shipped one, and return it with its name.
-
-    `trust` is what ``--trust-checkpoint`` says unless it is given.
-    """
+    """Load a model, by default the shipped one; `trust` as ``--trust-checkpoint`` unless given."""
     from ..model.predictor import Predictor
 
     trust = _is_trusted() if trust is None else trust
@@ -376,14 +373,12 @@ def load_model(
     return model, _named(folder, model)
 
 
-def open_model(
-    folder: Path | None, device: str, *, with_references: bool
-) -> tuple[AnyPredictor, str]:
+def open_model(folder: Path | None, device: str, *, references: bool) -> tuple[AnyPredictor, str]:
     """Open a model for predictions alone, without PyTorch where it can be; also its name."""
     from ..model.opening import open_predictor
 
     model = open_predictor(
-        folder, device, trust_checkpoint=_is_trusted(), with_references=with_references
+        folder, device, trust_checkpoint=_is_trusted(), with_references=references
     )
     return model, _named(folder, model)
 
@@ -394,7 +389,7 @@ def _is_trusted() -> bool:
 
 
 def _named(folder: Path | None, model: AnyPredictor) -> str:
-    """Return a model's name, and keep what is to be said of it for the command's report."""
+    """Return a model's name; keep what is to be said of it for the report."""
     from ..model.shipped import default_model
 
     name = (folder or default_model()).resolve().name

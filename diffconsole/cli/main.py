@@ -119,7 +119,7 @@ def process(
     done = []
     with ExitStack() as block:
         pictures = block.enter_context(pictures_beside(not no_plot))
-        predictor, name = open_model(model, audio.device, with_references=bool(towards))
+        predictor, name = open_model(model, audio.device, references=bool(towards))
         block.enter_context(results_folder(output))
         # One bar at a time: of the takes, or of a single long one.
         without_bar = report.silent or len(takes) > 1
@@ -194,7 +194,7 @@ def predict(
         reference, reference_weights, reference_steps, report,
         silent=report.silent or len(raws) > 1,
     )  # fmt: skip
-    predictor, name = open_model(model, device, with_references=bool(towards))
+    predictor, name = open_model(model, device, references=bool(towards))
     done = []
     several = len(targets) > 1
     with results_folder(output if several else None):

@@ -180,10 +180,10 @@ def _decay_s(level_db: np.ndarray) -> float:
 
 
 def _peaks(values: np.ndarray, prominence: float) -> int:
-    """How many peaks rise so far above the higher one of the valleys before their betters.
+    """How many peaks rise so far above the higher one of the two valleys beside them.
 
-    A valley is the lowest value on the way to a higher one, or to the end. What is level at its
-    top is one peak; the ends are none.
+    A valley is the lowest value on the way to a value above the peak, or to the end. What is level
+    at its top is one peak; the ends are none.
     """
     steps = values[np.concatenate(([True], np.diff(values) != 0.0))]
     inner = steps[1:-1]

@@ -95,7 +95,7 @@ def assert_near(found: object, wanted: object) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model as fine-tuning leaves it: the linear maps say something, the switches are told."""
+    """A model as fine-tuning leaves it: with linear maps and with probabilities of the switches."""
     model = small_model(3)
     rng = torch.Generator().manual_seed(5)
     with torch.no_grad():
