@@ -79,7 +79,7 @@ REASONS: dict[str, str] = {
     "export/strip_frame.jsfx": "'pan' is a place in the signal flow; tags of the effect",
     "losses/distance.py": "its filters run on the EQ's sections",
     "model/levelling.py": "the input gain levels the vocal",
-    "model/predictor.py": "the reverb's level is chosen on the safe side",
+    "model/estimate.py": "the reverb's level is chosen on the safe side",
     "model/reference/descent.py": "where the search begins that copies a finished vocal",
     "model/reference/prediction.py": "which modules follow which aspect of a finished vocal",
     "model/reference/target.py": "a finished vocal says nothing of pan and output gain",

@@ -1,8 +1,8 @@
 """Audio files and levels: what writes, resamples, and measures loudness, and what reads.
 
 Samples are float32 arrays ``(channels, samples)``, full scale at ±1.0. Reading is in
-:mod:`diffconsole.audio.read`; it and writing use libsndfile (soundfile), resampling soxr, loudness
-pyloudnorm; each is imported when it is first needed.
+:mod:`diffconsole.audio.read`; it and writing use libsndfile (soundfile), resampling soxr; each is
+imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 _MAX_WRITE_BYTES = 2**32 - 2**16
 _NORMALIZED_PEAK_DBFS = -1.0
 _LOUDNESS_BLOCK_S = 0.4
-_BLOCK_SAMPLES = 1 << 17
+_CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)
 _LARGEST_SQUARED = 1e6
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".aiff": "AIFF", ".aif": "AIFF"}
@@ -235,11 +235,12 @@ def resample(samples: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray
 
 
 def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
-    """Integrated loudness after ITU-R BS.1770-4, gated, as pyloudnorm measures it.
+    """Integrated loudness after ITU-R BS.1770-4, gated (:mod:`.loudness`).
 
     The standard's blocks last 0.4 s. A shorter clip is repeated, whole, until it fills one:
     filled up with silence it would measure quieter than it sounds, by 3 dB at half the length.
-    One channel counts once: a mono file is 3 dB below the same signal in two channels.
+    One channel counts once: a mono file is 3 dB below the same signal in two channels. The fourth
+    and the fifth channel are those behind, which count 1.5 dB more.
 
     Parameters
     ----------
@@ -256,11 +257,12 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
     Raises
     ------
     AudioError
-        The array has not two dimensions.
+        The array has not two dimensions, or more than five channels.
     """
-    import pyloudnorm
-
     _check_dimensions(samples)
+    if len(samples) > len(_CHANNEL_WEIGHTS):
+        most = len(_CHANNEL_WEIGHTS)
+        raise AudioError(f"loudness is defined for up to {most} channels, not for {len(samples)}")
     if not np.any(samples):
         return -math.inf
     # Squares of single precision overflow far above full scale, where float files may reach.
@@ -268,16 +270,11 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
     if peak > _LARGEST_SQUARED:
         return loudness_lufs(samples / np.float32(peak), sample_rate) + 20.0 * math.log10(peak)
     shortest = math.ceil(_LOUDNESS_BLOCK_S * sample_rate)
-    length = samples.shape[1]
     samples = repeated(samples, shortest)
-    if length > 8 * _BLOCK_SAMPLES:
-        # pyloudnorm takes several times the memory of what it measures.
-        parts = LoudnessMeter(sample_rate, len(samples), length)
-        for start in range(0, length, _BLOCK_SAMPLES):
-            parts.add(samples[:, start : start + _BLOCK_SAMPLES])
-        return gated_loudness_lufs(parts.mean_squares())
-    meter = pyloudnorm.Meter(sample_rate, block_size=_LOUDNESS_BLOCK_S)
-    return float(meter.integrated_loudness(samples.T))
+    meter = LoudnessMeter(sample_rate, *samples.shape)
+    meter.add(samples)
+    weights = np.array(_CHANNEL_WEIGHTS[: len(samples)])
+    return gated_loudness_lufs(weights[:, None] * meter.mean_squares())
 
 
 def peak_dbfs(samples: np.ndarray) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..audio import loudness_lufs, peak_dbfs, resample
-from ..pairs import LOWEST_CORRELATION, PAIR_RATE, align, one_channel
 
 __all__ = ["aligned_mix", "encode", "measured"]
 
@@ -95,6 +94,8 @@ def aligned_mix(
     inverted : bool
         Whether its polarity was turned round.
     """
+    from ..pairs import LOWEST_CORRELATION, PAIR_RATE, align, one_channel
+
     mix = resample(mixed, mixed_rate, sample_rate)
     ours, theirs = (
         one_channel(resample(signal, rate, PAIR_RATE))

@@ -21,6 +21,7 @@ from ..files.signals import like_ctrl_c
 from .terminal import flushed, make_writable
 
 if TYPE_CHECKING:
+    from ..model.opening import AnyPredictor
     from ..model.predictor import Predictor
     from ..strip.preset import Preset
 
@@ -364,17 +365,34 @@ def read_preset(report: Report, name: Path) -> Preset:
 def load_model(
     folder: Path | None, device: str = "cpu", trust: bool | None = None
 ) -> tuple[Predictor, str]:
-    """Load a model, by default the shipped one, and return it with its name.
+    """Load a model, by default the shipped one; `trust` as ``--trust-checkpoint`` unless given."""
+    from ..model.predictor import Predictor
 
-    `trust` is what ``--trust-checkpoint`` says unless it is given.
-    """
-    from ..model.predictor import Predictor, default_model
-
-    if trust is None:
-        context = click.get_current_context(silent=True)
-        trust = bool(context is not None and context.meta.get(TRUST, False))
+    trust = _is_trusted() if trust is None else trust
     model = Predictor.load(folder, device, trust_checkpoint=trust)
+    return model, _named(folder, model)
+
+
+def open_model(folder: Path | None, device: str, *, references: bool) -> tuple[AnyPredictor, str]:
+    """Open a model for predictions alone, without PyTorch where it can be; also its name."""
+    from ..model.opening import open_predictor
+
+    model = open_predictor(
+        folder, device, trust_checkpoint=_is_trusted(), with_references=references
+    )
+    return model, _named(folder, model)
+
+
+def _is_trusted() -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context is not None and context.meta.get(TRUST, False))
+
+
+def _named(folder: Path | None, model: AnyPredictor) -> str:
+    """Return a model's name; keep what is to be said of it for the report."""
+    from ..model.shipped import default_model
+
     name = (folder or default_model()).resolve().name
     if model.known.ignored and (context := click.get_current_context(silent=True)) is not None:
         context.meta[OF_MODEL] = [f"{name} {notice}" for notice in model.known.notices()]
-    return model, name
+    return name

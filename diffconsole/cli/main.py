@@ -22,6 +22,7 @@ from .common import (
     in_words,
     load_model,
     model_option,
+    open_model,
     read_preset,
 )
 from .enhance_options import enhance_options, files_of_enhancer
@@ -89,11 +90,13 @@ def process(
     A RAW may be a folder or a pattern. Of a folder of takes each failure is one line, and a summary
     ends it; repeat the command with --resume to go on after a stop.
     """
+    from contextlib import ExitStack
     from dataclasses import replace
 
     from ..files import results_folder
     from ..files.results import files_of_model
     from ..jobs.many.paths import is_many
+    from ..jobs.picture_process import pictures_beside
     from ..jobs.plan import plan_takes
     from ..jobs.process import process_take
     from ..progress import steps
@@ -112,17 +115,20 @@ def process(
         reference, reference_weights, reference_steps, report,
         silent=report.silent or len(raws) > 1,
     )  # fmt: skip
-    predictor, name = load_model(model, audio.device)
     chosen = replace(audio, full=full)
     done = []
-    with results_folder(output):
+    with ExitStack() as block:
+        pictures = block.enter_context(pictures_beside(not no_plot))
+        predictor, name = open_model(model, audio.device, references=bool(towards))
+        block.enter_context(results_folder(output))
         # One bar at a time: of the takes, or of a single long one.
         without_bar = report.silent or len(takes) > 1
         for take in steps(takes, "process", silent=report.silent or len(takes) == 1):
             with report.attempt(take.raw):
                 preset, notices = process_take(
-                    predictor, name, take, chosen, towards, enhancer, silent=without_bar
-                )
+                    predictor, name, take, chosen, towards, enhancer, silent=without_bar,
+                    pictures=pictures,
+                )  # fmt: skip
                 written = {key: path for key, path in take.results.items() if path.exists()}
                 report.say(
                     *(f"Note: {notice}" for notice in notices),
@@ -188,7 +194,7 @@ def predict(
         reference, reference_weights, reference_steps, report,
         silent=report.silent or len(raws) > 1,
     )  # fmt: skip
-    predictor, name = load_model(model, device)
+    predictor, name = open_model(model, device, references=bool(towards))
     done = []
     several = len(targets) > 1
     with results_folder(output if several else None):

@@ -22,7 +22,6 @@ def model_notices(folder: Path) -> list[str]:
     keys = _keys(folder)
     if all(key in BY_KEY for key in keys):
         return []
-    # Loads PyTorch, for a model of a newer version alone.
     from ..model.known import Known
 
     return [f"{folder.resolve().name} {notice}" for notice in Known.of(keys).notices()]

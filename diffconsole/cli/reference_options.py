@@ -12,7 +12,7 @@ from ..errors import SettingsError
 from .common import PATH, Report, add_options
 
 if TYPE_CHECKING:
-    from ..model.reference.prediction import References
+    from ..model.reference.prediction import Reference
 
 __all__ = ["load_references", "parse_weights", "reference_options"]
 
@@ -89,7 +89,7 @@ def load_references(
     report: Report,
     *,
     silent: bool,
-) -> References:
+) -> Sequence[Reference]:
     """Read what the options name; a line for each thing that is wrong with a file.
 
     Raises
@@ -97,13 +97,13 @@ def load_references(
     click.UsageError
         Options without references, or weights that do not fit them.
     """
-    from ..model.reference.prediction import References, check_weights, read_references
-
     for given, option in ((bool(weights), "weights"), (steps is not None, "steps")):
         if given and not paths:
             raise click.UsageError(f"--reference-{option} goes with --reference")
     if not paths:
-        return References()
+        return ()
+    from ..model.reference.prediction import References, check_weights, read_references
+
     whole, aspects = parse_weights(weights)
     try:
         check_weights(len(paths), whole, aspects)

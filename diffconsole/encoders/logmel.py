@@ -8,19 +8,16 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .base import Encoder
+from .logmel_shape import HIGHEST_HZ, LOWEST_HZ, POWER_FLOOR, SAMPLE_RATE, LogMelShape
 from .torchaudio_loader import load_torchaudio
 
 __all__ = ["LogMelEncoder"]
-
-POWER_FLOOR = 1e-9
-WIDEST, MOST_STAGES, MOST_OVERLAP = 8192, 16, 64
 
 
 class LogMel(nn.Module):
@@ -42,7 +39,7 @@ class LogMel(nn.Module):
         else:
             shape = torch.hann_window(window)
             bank = load_torchaudio().functional.melscale_fbanks(
-                bins, 20.0, 20000.0, mels, sample_rate, norm="slaney", mel_scale="slaney"
+                bins, LOWEST_HZ, HIGHEST_HZ, mels, sample_rate, norm="slaney", mel_scale="slaney"
             )
             bank = bank * (sample_rate / n_fft)
         self.register_buffer("bank", bank, persistent=False)
@@ -91,25 +88,6 @@ class _Residual(nn.Module):
         return nn.functional.gelu(x + self.body(x))
 
 
-def _check(
-    widths: Sequence[int], features: int, mels: int, n_fft: int, window: int, hop: int
-) -> None:
-    """Refuse numbers of which no network can be made, or only one that fills the memory."""
-    numbers = {
-        "features": (features, 1, WIDEST),
-        "mels": (mels, 8, 1024),
-        "n_fft": (n_fft, 64, 1 << 16),
-        "window": (window, 16, n_fft),
-        "hop": (hop, max(1, n_fft // MOST_OVERLAP), 1 << 16),
-        **{f"widths[{i}]": (width, 16, WIDEST) for i, width in enumerate(widths)},
-    }
-    for key, (number, least, most) in numbers.items():
-        if type(number) is not int or not least <= number <= most:
-            raise ValueError(f"{key} is {number!r}, not a whole number from {least} to {most}")
-    if not 1 <= len(widths) <= MOST_STAGES:
-        raise ValueError(f"{len(widths)} stages, not 1 to {MOST_STAGES}")
-
-
 class LogMelEncoder(Encoder):
     """See the module. 44.1 kHz; one frame every eight hops.
 
@@ -126,7 +104,7 @@ class LogMelEncoder(Encoder):
     name = "logmel"
     about = "log-mel spectrogram and a small convolutional network"
     licence = "MIT"
-    sample_rate = 44100
+    sample_rate = SAMPLE_RATE
 
     def __init__(
         self,
@@ -138,28 +116,16 @@ class LogMelEncoder(Encoder):
         hop: int = 1024,
     ) -> None:
         super().__init__()
-        _check(widths, features, mels, n_fft, window, hop)
-        self._config = {
-            "widths": list(widths),
-            "features": features,
-            "mels": mels,
-            "n_fft": n_fft,
-            "window": window,
-            "hop": hop,
-        }
+        shape = LogMelShape(widths, features, mels, n_fft, window, hop)
+        self._config = {**vars(shape), "widths": list(widths)}
         self.mel = LogMel(self.sample_rate, n_fft, window, hop, mels)
-        strides = [2 if i < 3 else 1 for i in range(len(widths))]
         self.blocks = nn.ModuleList(
             _Stage(before, after, stride)
-            for before, after, stride in zip((1, *widths), widths, strides, strict=False)
+            for before, after, stride in zip((1, *widths), widths, shape.time_strides, strict=False)
         )
-        rows = mels
-        for _ in widths:
-            rows = -(-rows // 2)
-        self.project = nn.Linear(widths[-1] * rows, features)
-        self.pool = 2 ** sum(stride == 2 for stride in strides)
-        self.dim = features + mels
-        self.frames_per_second = self.sample_rate / (hop * self.pool)
+        self.project = nn.Linear(widths[-1] * shape.rows, features)
+        self.pool, self.dim = shape.pool, shape.dim
+        self.frames_per_second = shape.frames_per_second
 
     def forward(self, audio: Tensor) -> Tensor:
         """Turn ``(batch, channels, samples)`` at 44.1 kHz into ``(batch, frames, dim)``."""

@@ -17,7 +17,7 @@ from .options import AudioOptions, changed
 from .predict import found_in, predict_preset
 
 if TYPE_CHECKING:
-    from ..model.predictor import Predictor
+    from ..model.opening import AnyPredictor
     from ..model.reference.prediction import Reference
     from ..plots.streamed import StreamedMeasure
     from .enhance import Enhancer
@@ -27,7 +27,7 @@ __all__ = ["apply_long", "audition_part", "predict_long", "process_long"]
 
 
 def predict_long(
-    model: Predictor,
+    model: AnyPredictor,
     model_name: str,
     source: BlockSource,
     name: str,
@@ -59,7 +59,7 @@ def predict_long(
 
 
 def process_long(
-    model: Predictor,
+    model: AnyPredictor,
     model_name: str,
     take: TakeFiles,
     source: BlockSource,
@@ -91,11 +91,9 @@ def process_long(
         What the user should know.
     """
     from ..files import atomic_set
-    from ..model.reference.prediction import without_bar
 
     with bar(f"process {take.raw.name}", silent=silent) as update:
-        # One bar at a time.
-        towards = without_bar(references)
+        towards = _without_bar(references) if references else ()
         preset, found = predict_long(
             model, model_name, source, take.raw.name, towards, enhancer,
             full=options.full, bypass=options.bypass,
@@ -116,6 +114,13 @@ def process_long(
                 _draw(take, preset, measure, source.sample_rate, options)
             notices += _write_page(take, preset, source, before, found, options)
     return preset, notices
+
+
+def _without_bar(references: Sequence[Reference]) -> Sequence[Reference]:
+    """One bar at a time."""
+    from ..model.reference.prediction import without_bar
+
+    return without_bar(references)
 
 
 def _measure(source: BlockSource, preset: Preset, options: AudioOptions) -> StreamedMeasure:

@@ -17,7 +17,8 @@ from .enhance import Enhancer
 from .written import simple_strip, whole_strip
 
 if TYPE_CHECKING:
-    from ..model.predictor import Prediction, Predictor
+    from ..model.opening import AnyPredictor
+    from ..model.prediction import Prediction
     from ..model.reference.prediction import Reference
 
 __all__ = ["found_in", "predict_preset"]
@@ -27,7 +28,7 @@ NARROWEST_INTERVAL = 1e-3
 
 
 def predict_preset(
-    model: Predictor,
+    model: AnyPredictor,
     samples: np.ndarray,
     sample_rate: int,
     *,
@@ -50,8 +51,10 @@ def predict_preset(
     """
     take = take_of(samples, sample_rate)
     if references:
+        from ..model.predictor import Predictor
         from ..model.reference.prediction import predict_towards
 
+        assert isinstance(model, Predictor), "opened with references"
         prediction: Prediction = predict_towards(model, samples, sample_rate, references, take=take)
     else:
         prediction = model.predict_take(take)

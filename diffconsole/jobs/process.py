@@ -13,7 +13,7 @@ from ..audio.blocks import in_memory, is_long
 from ..audio.broadcast import time_lost
 from ..console.render import Rendered, render
 from ..errors import PageSizeError
-from ..files import atomic_set, remove_output
+from ..files import atomic_path, atomic_set, remove_output
 from ..files.results import check_results
 from ..strip.preset import Preset
 from .enhance import Enhancer
@@ -24,8 +24,9 @@ from .predict import found_in, predict_preset
 from .takes import enhanced, open_take, read_take, read_take_file
 
 if TYPE_CHECKING:
-    from ..model.predictor import Predictor
+    from ..model.opening import AnyPredictor
     from ..model.reference.prediction import Reference
+    from .picture_process import PictureProcess
 
 # The names that come from files beside this one were here first.
 __all__ = [
@@ -51,7 +52,7 @@ __all__ = [
 
 
 def predict_file(
-    model: Predictor,
+    model: AnyPredictor,
     model_name: str,
     raw: Path,
     references: Sequence[Reference] = (),
@@ -83,7 +84,7 @@ def predict_file(
 
 
 def process_take(
-    model: Predictor,
+    model: AnyPredictor,
     model_name: str,
     take: TakeFiles,
     options: AudioOptions,
@@ -91,13 +92,15 @@ def process_take(
     enhancer: Enhancer | None = None,
     *,
     silent: bool = True,
+    pictures: PictureProcess | None = None,
 ) -> tuple[Preset, tuple[str, ...]]:
     """Predict, apply, and write preset, processed audio, plot and audition page: all or none.
 
     The preset that is written holds amount and bypass, so it makes the audio beside it: of the
     take, or of what the enhancer made of it, which the page then compares with the take. A long
     recording is processed in blocks (:mod:`.long_process`), with a progress bar unless `silent`,
-    and its page holds an excerpt.
+    and its page holds an excerpt. With `pictures` the picture is drawn by that process, while this
+    one goes on; the files are the same.
 
     Returns
     -------
@@ -131,13 +134,30 @@ def process_take(
     # The audio is made by what the file says: the strip goes through its written form.
     preset = Preset.from_json(changed(preset, options).to_json())
     result = _render(samples, rate, preset, options)
+    picture = _begun_picture(take, preset, samples, rate, result.samples, pictures)
     with atomic_set():
         notices = messages + _write(take.audio, result, rate, options, source.time_reference)
         preset.write(take.preset, force=options.force)
-        _draw(take, preset, samples, rate, result.samples, options)
         compared = None if before is None else in_memory(before)[0]
         notices += _write_page(take, preset, samples, rate, result.samples, compared, options)
+        _draw(take, preset, samples, rate, result.samples, options, picture)
     return preset, notices
+
+
+def _begun_picture(
+    take: TakeFiles,
+    preset: Preset,
+    samples: np.ndarray,
+    rate: int,
+    processed: np.ndarray,
+    pictures: PictureProcess | None,
+) -> PictureProcess | None:
+    """Let a picture that is wanted be drawn meanwhile; the process that does, if there is one."""
+    if take.plot is None or pictures is None:
+        return None
+    name = preset.name or take.raw.stem
+    pictures.begin(name, preset, (samples, rate), processed, take.raw.name)
+    return pictures
 
 
 def _draw(
@@ -147,9 +167,15 @@ def _draw(
     rate: int,
     processed: np.ndarray,
     options: AudioOptions,
+    begun: PictureProcess | None,
 ) -> None:
-    """Write the picture, if one is wanted."""
+    """Write the picture, if one is wanted: what was begun, or one that is drawn now."""
     if take.plot is None:
+        return
+    image = None if begun is None else begun.finished()
+    if image is not None:
+        with atomic_path(take.plot, force=options.force) as temporary:
+            temporary.write_bytes(image)
         return
     from ..plots import StripView, plot_presets
 

@@ -12,7 +12,7 @@ from ..strip.parameters import BY_KEY
 
 if TYPE_CHECKING:
     from ..audio.take import Take
-    from ..model.predictor import Prediction
+    from ..model.prediction import Prediction
     from ..strip.preset import Preset
 
 __all__ = ["WrittenStrip", "simple_strip", "simplified_at", "whole_strip"]

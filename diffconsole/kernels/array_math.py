@@ -30,14 +30,18 @@ __all__ = [
     "floor",
     "held",
     "irfft",
+    "like",
     "log10",
+    "logit",
     "magnitude",
     "maximum",
     "minimum",
+    "normal_share",
     "padded",
     "power",
     "remainder",
     "rfft",
+    "sigmoid",
     "sin",
     "sinc",
     "sqrt",
@@ -89,6 +93,7 @@ def _each(name: str) -> Callable[[Any], Array]:
 
 exp, expm1, sin, cos = _each("exp"), _each("expm1"), _each("sin"), _each("cos")
 tan, tanh = _each("tan"), _each("tanh")
+_ERFC = np.frompyfunc(math.erfc, 1, 1)
 _power = _unbounded(math.pow, np.power)
 
 
@@ -169,3 +174,28 @@ def rfft(values: Array, length: int) -> Array:
 def irfft(values: Array, length: int) -> Array:
     """Return the real numbers that :func:`rfft` transforms into these."""
     return np.fft.irfft(values, length)
+
+
+def like(values: Any, other: Array) -> Array:
+    """Return numbers of a list in the type of an array."""
+    return np.asarray(values, other.dtype)
+
+
+def sigmoid(values: Array) -> Array:
+    """Return ``1/(1 + exp(-x))``."""
+    values = np.asarray(values)
+    found: Array = 1.0 / (1.0 + exp(-values))
+    return found
+
+
+def logit(shares: Array) -> Array:
+    """Return ``log(x/(1 - x))``."""
+    found: Array = np.log(shares / (1.0 - shares))
+    return found
+
+
+def normal_share(deviations: Array) -> Array:
+    """Return the share of a normal distribution that lies below so many deviations."""
+    shares = _ERFC(-deviations * math.sqrt(0.5))
+    found: Array = np.asarray(0.5 * shares, deviations.dtype)
+    return found

@@ -16,9 +16,11 @@ from torch import (
     expm1,
     floor,
     log10,
+    logit,
     maximum,
     minimum,
     remainder,
+    sigmoid,
     sin,
     sinc,
     sqrt,
@@ -44,14 +46,18 @@ __all__ = [
     "floor",
     "held",
     "irfft",
+    "like",
     "log10",
+    "logit",
     "magnitude",
     "maximum",
     "minimum",
+    "normal_share",
     "padded",
     "power",
     "remainder",
     "rfft",
+    "sigmoid",
     "sin",
     "sinc",
     "sqrt",
@@ -151,3 +157,14 @@ def rfft(values: Tensor, length: int) -> Tensor:
 def irfft(values: Tensor, length: int) -> Tensor:
     """Return the real numbers that :func:`rfft` transforms into these."""
     return torch.fft.irfft(values, length)
+
+
+def like(values: Any, other: Tensor) -> Tensor:
+    """Return numbers of a list in the type of a tensor, on its device."""
+    return other.new_tensor(values)
+
+
+def normal_share(deviations: Tensor) -> Tensor:
+    """Return the share of a normal distribution that lies below so many deviations."""
+    found: Tensor = torch.special.ndtr(deviations)
+    return found

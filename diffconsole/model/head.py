@@ -8,6 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ..strip.parameters import PARAMETERS
+from .head_rows import (
+    FILE_NAMES,
+    LEAST_LOG_VARIANCE,
+    MOST_LOG_VARIANCE,
+    PARAMETER_ROWS,
+    SWITCH_COLUMNS,
+    Z_CLIP,
+    standardised,
+)
 from .switches import RULES, calibration_line, likely_on
 from .voice_features import VOICE_FEATURES
 
@@ -15,26 +24,6 @@ __all__ = ["FILE_NAMES", "LEAST_LOG_VARIANCE", "PARAMETER_ROWS", "SWITCH_COLUMNS
 
 # Of a normal distribution 80 % lies within this many deviations of its mean.
 CALIBRATED, CALIBRATED_DEVIATIONS = 0.8, 1.2816
-
-Z_CLIP = 2.0
-"""Largest z-score, in standard deviations, of an input of the head's linear maps."""
-
-LEAST_LOG_VARIANCE = -9.0
-
-PARAMETER_ROWS = (
-    "mean.weight", "mean.bias", "log_variance.weight", "log_variance.bias", "skip.weight",
-    "voice.weight", "log_scale",
-)  # fmt: skip
-SWITCH_COLUMNS = ("switch_line",)
-"""Tensors of a head with a row for each parameter, and with a column for each switch."""
-
-FILE_NAMES = {
-    "feature_mean": "centre",
-    "feature_std": "spread",
-    "voice_mean": "usual",
-    "voice_std": "usual_spread",
-}
-"""By the name of a buffer, its name in model files of version 1 and in earlier state dicts."""
 
 
 class Head(nn.Module):
@@ -110,16 +99,19 @@ class Head(nn.Module):
         logits = self.mean(x) + self.skip(self.standardise_pooled(pooled))
         if voice_features is not None:
             logits = logits + self.voice(self.standardise_voice(voice_features))
-        log_variance = self.log_variance(x).clamp(LEAST_LOG_VARIANCE, 1.0) + 2.0 * self.log_scale
+        log_variance = self.log_variance(x).clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
+        log_variance = log_variance + 2.0 * self.log_scale
         return logits.sigmoid(), log_variance
 
     def standardise_pooled(self, pooled: Tensor) -> Tensor:
         """Return pooled features as z-scores, clipped at ±:data:`Z_CLIP`."""
-        return ((pooled - self.feature_mean) / self.feature_std).clamp(-Z_CLIP, Z_CLIP)
+        z: Tensor = standardised(pooled, self.feature_mean, self.feature_std)
+        return z
 
     def standardise_voice(self, voice_features: Tensor) -> Tensor:
         """Return a voice's features as z-scores, clipped at ±:data:`Z_CLIP`."""
-        return ((voice_features - self.voice_mean) / self.voice_std).clamp(-Z_CLIP, Z_CLIP)
+        z: Tensor = standardised(voice_features, self.voice_mean, self.voice_std)
+        return z
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any

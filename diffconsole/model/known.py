@@ -6,9 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-from torch import Tensor
-
+from ..kernels.arrays import Numbers, math_of
 from ..strip.later import LATER, UNTRAINED, missing_modules, normalised_rest
 from ..strip.parameters import BY_KEY, MODULES, is_on, section_name
 from .rows import KEYS
@@ -57,12 +55,13 @@ class Known:
             "switches": [switch for switch in RULES if is_on(switch, self.off)],
         }
 
-    def with_rest(self, chosen: Tensor) -> Tensor:
+    def with_rest(self, chosen: Numbers) -> Numbers:
         """Return settings ``(…, parameters)`` in which those that are unknown are at rest."""
         if not self.unknown:
             return chosen
-        fixed = torch.tensor([key in self.unknown for key in KEYS], device=chosen.device)
-        return torch.where(fixed, chosen.new_tensor(normalised_rest(KEYS)), chosen)
+        m = math_of(chosen)
+        fixed = m.like([float(key in self.unknown) for key in KEYS], chosen) > 0.5
+        return m.where(fixed, m.like(normalised_rest(KEYS), chosen), chosen)
 
     def decided(
         self, settings: Mapping[str, float], likely: Mapping[str, float]

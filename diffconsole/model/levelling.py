@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..audio.take import Take, take_of
 from ..errors import AudioError
@@ -24,8 +23,9 @@ SILENT_LUFS = -130.0
 
 def as_array(samples: Any) -> Any:
     """Return the samples of a tensor as a NumPy array in float32, anything else as it is."""
-    if isinstance(samples, torch.Tensor):
-        return samples.detach().to("cpu", torch.float32).numpy()
+    # Only tensors have it; PyTorch need not be loaded to find out.
+    if hasattr(samples, "requires_grad"):
+        return samples.detach().cpu().float().numpy()
     return samples
 
 

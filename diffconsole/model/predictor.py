@@ -17,22 +17,22 @@ from torch import Tensor, nn
 
 from ..audio.take import Take, take_of
 from ..encoders.base import ENCODER_FILE, Encoder
-from ..errors import ModelError
-from ..simplify.low_end import hold_low_end, low_end_of
-from ..strip.later import rest_value
-from ..strip.parameters import PARAMETERS, is_on, without_inaudible
 from .encoder_windows import WINDOW_SECONDS, windows_of
+from .estimate import ESTIMATE_BIAS_STD, averaged, estimated, prediction_of
+from .folder import FORMAT, VERSION
 from .head import Head
+from .head_rows import OPTIONAL_STATE_KEYS
 from .known import Known
 from .levelling import REFERENCE_LUFS, as_array, gain_of, level_gain_db
 from .prediction import Prediction
 from .reference.style_statistics import STATISTICS_FILE, StyleStatistics, load_of_model
 from .rows import at_places, file_names, padding, row_tensors, taken_out
 from .shipped import default_model
-from .switches import RULES
 from .voice_features import extract_voice_features
 
 __all__ = [
+    "ESTIMATE_BIAS_STD",
+    "OPTIONAL_STATE_KEYS",
     "REFERENCE_LUFS",
     "WINDOW_SECONDS",
     "Prediction",
@@ -42,19 +42,6 @@ __all__ = [
     "level_gain_db",
     "windows_of",
 ]
-
-ESTIMATE_BIAS_STD = {"reverb.wet_db": -0.5}
-"""Bias of the point estimate against the mean, in standard deviations: too much reverb on a mix
-that has little is audible, and counts in the distance to it, far more than too little."""
-
-OPTIONAL_STATE_KEYS = (
-    "skip.weight", "feature_mean", "feature_std", "log_scale", "voice.weight", "voice_mean",
-    "voice_std", "switch_line",
-)  # fmt: skip
-"""Tensors of a head that earlier files lack; with the values of a new head they have no effect."""
-
-FORMAT = "diffconsole.predictor"
-VERSION = 1
 
 
 class Predictor(nn.Module):
@@ -135,8 +122,8 @@ class Predictor(nn.Module):
         Tensor
             ``(…, parameters)`` in 0…1, differentiable in `mean`.
         """
-        side = mean.new_tensor([ESTIMATE_BIAS_STD.get(p.key, 0.0) for p in PARAMETERS])
-        return self.known.with_rest((mean + side * deviation.detach()).clamp(0.0, 1.0))
+        chosen: Tensor = estimated(self.known, mean, deviation)
+        return chosen
 
     @torch.no_grad()
     def forget(self, known: Known) -> None:
@@ -208,11 +195,7 @@ class Predictor(nn.Module):
                 pooled, style.expand(len(pooled), -1)
             )
         mean, log_variance = mean.double().cpu(), log_variance.double().cpu()
-        weight = torch.exp(-log_variance)
-        weight = weight / weight.sum(dim=0)
-        take_mean = (weight * mean).sum(dim=0)
-        variance = (weight * (log_variance.exp() + (mean - take_mean) ** 2)).sum(dim=0)
-        return take_mean, variance.sqrt()
+        return averaged(mean, log_variance)
 
     @torch.inference_mode()
     def prediction_of(
@@ -244,49 +227,13 @@ class Predictor(nn.Module):
         ModelError
             A value is no number.
         """
-        gain_db = gain_of(take)
         answering = self.style if towards_style and self.style is not None else self.head
         if likely is None:
             likely = answering.switches(mean, deviation.to(mean))
-        # Finite weights of the network may still overflow here.
-        if not bool(torch.stack((mean, deviation, chosen)).isfinite().all()):
-            raise ModelError(
-                "the model predicts values that are no numbers: its weights are damaged; copy it "
-                "again"
-            )
-
-        settings, uncertainty, off = {}, {}, self.off
-        for i, parameter in enumerate(PARAMETERS):
-            if parameter.key in self.known.unknown:
-                if parameter.module not in off:
-                    settings[parameter.key] = rest_value(parameter)
-                continue
-            shift = gain_db if parameter.key == "input_gain.gain_db" else 0.0
-            value, low, high = (
-                parameter.clip(parameter.to_physical(min(max(float(u), 0.0), 1.0)) + shift)
-                for u in (chosen[i], mean[i] - deviation[i], mean[i] + deviation[i])
-            )
-            settings[parameter.key] = value
-            uncertainty[parameter.key] = (low, high)
-        low_end = None if "eq" in off else low_end_of(take.mono[0], take.sample_rate)
-        held = settings if low_end is None else hold_low_end(settings, low_end)
-        likely_of = dict(zip(RULES, likely.tolist(), strict=True))
-        final = without_inaudible(self.known.decided(held, likely_of))
-        uncertainty = {
-            key: (min(low, final[key]), max(high, final[key]))
-            for key, (low, high) in uncertainty.items()
-            if key in final
-        }
-        return Prediction(
-            final,
-            uncertainty,
-            take.loudness_lufs,
-            take.messages,
-            None if low_end is None or held == settings else low_end.lowest_hz,
-            {switch: share for switch, share in likely_of.items() if is_on(switch, off)}
-            if answering.is_calibrated
-            else {},
-        )
+        return prediction_of(
+            take, self.known, chosen, mean, deviation, likely,
+            is_calibrated=answering.is_calibrated,
+        )  # fmt: skip
 
     def save(self, folder: str | Path, info: Mapping[str, Any], card: str = "") -> None:
         """Write the model: weights in half precision, a JSON that rebuilds it, its card.

@@ -9,15 +9,17 @@ that answer the parameter's rest value, surely, for every voice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
+from ..kernels.arrays import Numbers, math_of
 from ..strip.later import normalised_rest
 from ..strip.parameters import PARAMETERS
-from .head import FILE_NAMES, LEAST_LOG_VARIANCE, PARAMETER_ROWS, SWITCH_COLUMNS, Head
+from .head_rows import FILE_NAMES, LEAST_LOG_VARIANCE, PARAMETER_ROWS, SWITCH_COLUMNS
 from .switches import RULES
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = [
     "KEYS",
@@ -25,8 +27,10 @@ __all__ = [
     "RowTensors",
     "at_places",
     "file_names",
+    "file_names_of_heads",
     "padding",
     "row_tensors",
+    "rows_of_heads",
     "taken_out",
 ]
 
@@ -44,12 +48,15 @@ TABLE: Names = {"parameters": KEYS, "switches": tuple(RULES)}
 
 def row_tensors(network: nn.Module) -> dict[str, tuple[str, int]]:
     """Return which tensors of a network's state dict have rows of parameters or of switches."""
+    return rows_of_heads(_heads(network))
+
+
+def rows_of_heads(starts: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Return the same by how the names of each head's tensors begin, as ``"head."``."""
     found = {}
-    for path, module in network.named_modules():
-        if isinstance(module, Head):
-            start = f"{path}." if path else ""
-            found.update({f"{start}{name}": ("parameters", 0) for name in PARAMETER_ROWS})
-            found.update({f"{start}{name}": ("switches", 1) for name in SWITCH_COLUMNS})
+    for start in starts:
+        found.update({f"{start}{name}": ("parameters", 0) for name in PARAMETER_ROWS})
+        found.update({f"{start}{name}": ("switches", 1) for name in SWITCH_COLUMNS})
     return found
 
 
@@ -59,26 +66,33 @@ def file_names(network: nn.Module) -> dict[str, str]:
     The names of version 1 of the model format stay in files, so that any version of the program
     reads them.
     """
-    found = {}
-    for path, module in network.named_modules():
-        if isinstance(module, Head):
-            start = f"{path}." if path else ""
-            found.update({start + name: start + former for name, former in FILE_NAMES.items()})
-    return found
+    return file_names_of_heads(_heads(network))
 
 
-def at_places(value: Tensor, rows: tuple[str, int], names: Names, padded: Tensor) -> Tensor:
+def file_names_of_heads(starts: Iterable[str]) -> dict[str, str]:
+    """Return the same by how the names of each head's tensors begin."""
+    return {start + name: start + former for start in starts for name, former in FILE_NAMES.items()}
+
+
+def _heads(network: nn.Module) -> list[str]:
+    from .head import Head
+
+    heads = (path for path, module in network.named_modules() if isinstance(module, Head))
+    return [f"{path}." if path else "" for path in heads]
+
+
+def at_places(value: Numbers, rows: tuple[str, int], names: Names, padded: Numbers) -> Numbers:
     """Return a tensor with the rows of the table, from one with the rows of a file.
 
     Parameters
     ----------
-    value : Tensor
+    value : Tensor or ndarray
         As the file has it.
     rows : tuple
         What its rows stand for, and along which dimension.
     names : mapping
         What the rows of the file stand for.
-    padded : Tensor
+    padded : Tensor or ndarray
         With the rows of the table: those that the file lacks are taken from it.
     """
     kind, dim = rows
@@ -86,35 +100,44 @@ def at_places(value: Tensor, rows: tuple[str, int], names: Names, padded: Tensor
         return value
     there = {name: place for place, name in enumerate(names[kind])}
     both = [(place, there[name]) for place, name in enumerate(TABLE[kind]) if name in there]
-    ours, theirs = (torch.tensor(places, dtype=torch.long) for places in zip(*both, strict=True))
-    return padded.to(value).index_copy(dim, ours, value.index_select(dim, theirs))
+    ours, theirs = (list(places) for places in zip(*both, strict=True))
+    m = math_of(value)
+    found = m.copied(m.cast(padded, value))
+    found[_along(dim, ours)] = value[_along(dim, theirs)]
+    return found
 
 
-def taken_out(value: Tensor, rows: tuple[str, int], names: Names) -> Tensor:
+def taken_out(value: Numbers, rows: tuple[str, int], names: Names) -> Numbers:
     """Return the rows of a tensor of the table's that a file holds, in the order of its names."""
     kind, dim = rows
     if tuple(names[kind]) == tuple(TABLE[kind]):
         return value
-    places = torch.tensor([TABLE[kind].index(name) for name in names[kind]], dtype=torch.long)
-    return value.index_select(dim, places.to(value.device))
+    return value[_along(dim, [TABLE[kind].index(name) for name in names[kind]])]
 
 
-def padding(name: str, like: Tensor) -> Tensor:
+def _along(dim: int, places: list[int]) -> tuple[Any, ...]:
+    """What selects places along a dimension."""
+    return (*[slice(None)] * dim, places)
+
+
+def padding(name: str, like: Numbers) -> Numbers:
     """Return the rows of parameters that a file does not know, for a tensor of a head.
 
     Parameters
     ----------
     name : str
         Of the tensor in a state dict: ``"head.mean.bias"``.
-    like : Tensor
+    like : Tensor or ndarray
         Of the shape that is wanted.
     """
+    m = math_of(like)
     part = ".".join(name.split(".")[-2:])
     if part == "mean.bias":
-        rest = torch.tensor(normalised_rest(KEYS)).clamp(0.005, 0.995)
-        return torch.logit(rest).to(like)
+        rest = m.at_most(m.at_least(m.like(normalised_rest(KEYS), like), 0.005), 0.995)
+        return m.logit(rest)
+    zeros = m.cast(m.filled(like, 0.0), like)
     if part == "log_variance.bias":
-        return torch.full_like(like, LEAST_LOG_VARIANCE)
+        return zeros + LEAST_LOG_VARIANCE
     if name.endswith("switch_line"):
-        return like.new_tensor([[1.0], [0.0]]).expand_as(like).clone()
-    return torch.zeros_like(like)
+        return zeros + m.like([[1.0], [0.0]], like)
+    return zeros

@@ -13,12 +13,13 @@ support vector machines", 1999):
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
-
+from ..kernels.arrays import Numbers, math_of
 from ..strip.parameters import BY_KEY, PARAMETERS, SWITCHES
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["RULES", "Rule", "calibration_line", "is_on", "likely_on"]
 
@@ -69,31 +70,32 @@ def _edges() -> tuple[list[float], list[float]]:
     return lows, highs
 
 
-def is_on(normalised: Tensor) -> Tensor:
+def is_on(normalised: Numbers) -> Numbers:
     """Return which switches known settings ``(…, parameters)`` turn on, ``(…, switches)`` bool."""
-    low, high = (normalised.new_tensor(edge) for edge in _edges())
+    low, high = (math_of(normalised).like(edge, normalised) for edge in _edges())
     value = normalised[..., _PLACES]
     return (value < low) | (value > high)
 
 
-def likely_on(mean: Tensor, deviation: Tensor, line: Tensor) -> Tensor:
+def likely_on(mean: Numbers, deviation: Numbers, line: Numbers) -> Numbers:
     """Return the calibrated probability that each switch is on, ``(…, switches)``.
 
     Parameters
     ----------
-    mean, deviation : Tensor
+    mean, deviation : Tensor or ndarray
         ``(…, parameters)``, normalised.
-    line : Tensor
+    line : Tensor or ndarray
         ``(2, switches)``, slopes and intercepts (:func:`calibration_line`).
     """
-    return torch.sigmoid(line[0] * _log_odds(mean, deviation) + line[1])
+    return math_of(mean).sigmoid(line[0] * _log_odds(mean, deviation) + line[1])
 
 
-def _log_odds(mean: Tensor, deviation: Tensor) -> Tensor:
-    low, high = (mean.new_tensor(edge) for edge in _edges())
-    value, std = mean[..., _PLACES], deviation[..., _PLACES].clamp(min=1e-6)
-    off = torch.special.ndtr((high - value) / std) - torch.special.ndtr((low - value) / std)
-    return torch.logit((1.0 - off).clamp(LEAST, 1.0 - LEAST))
+def _log_odds(mean: Numbers, deviation: Numbers) -> Numbers:
+    m = math_of(mean)
+    low, high = (m.like(edge, mean) for edge in _edges())
+    value, std = mean[..., _PLACES], m.at_least(deviation[..., _PLACES], 1e-6)
+    off = m.normal_share((high - value) / std) - m.normal_share((low - value) / std)
+    return m.logit(m.at_most(m.at_least(1.0 - off, LEAST), 1.0 - LEAST))
 
 
 def calibration_line(mean: Tensor, deviation: Tensor, target: Tensor) -> Tensor:
@@ -106,6 +108,8 @@ def calibration_line(mean: Tensor, deviation: Tensor, target: Tensor) -> Tensor:
     mean, deviation, target : Tensor
         ``(examples, parameters)``, normalised: what was predicted, and what is right.
     """
+    import torch
+
     x, y = _log_odds(mean.double(), deviation.double()), is_on(target.double()).double()
     line = torch.stack((torch.ones(x.shape[1]), torch.zeros(x.shape[1]))).double()
     start = line.clone()

@@ -9,14 +9,16 @@ loud ones.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..audio.bands import THIRD_OCTAVES_HZ
 from ..audio.take import level_lufs
 from ..audio.windows import whole_windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "BANDS_HZ",
@@ -24,6 +26,7 @@ __all__ = [
     "MIN_FEATURE_STD",
     "VOICE_FEATURES",
     "extract_voice_features",
+    "voice_features_of",
 ]
 
 BANDS_HZ = THIRD_OCTAVES_HZ
@@ -51,6 +54,13 @@ SYLLABLE_SECONDS, SYLLABLE_DB, PACES_HZ = 0.08, 3.0, (0.3, 8.0)
 
 
 def extract_voice_features(samples: np.ndarray, sample_rate: int) -> Tensor:
+    """Return what :func:`voice_features_of` does, as a tensor ``(features,)`` float32."""
+    import torch
+
+    return torch.from_numpy(voice_features_of(samples, sample_rate))
+
+
+def voice_features_of(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return features of a vocal: of its loudest twenty seconds, whatever its gain.
 
     Parameters
@@ -62,7 +72,7 @@ def extract_voice_features(samples: np.ndarray, sample_rate: int) -> Tensor:
 
     Returns
     -------
-    Tensor
+    ndarray
         ``(features,)`` float32, in the order of :data:`VOICE_FEATURES`: the long-term spectrum in
         third octaves, dB, its mean from 200 Hz to 4 kHz at 0; then ``level_db``, RMS of what is
         sung against the loudness (BS.1770-4) of all; ``spread_db``, from the 10th to the 90th
@@ -94,7 +104,7 @@ def extract_voice_features(samples: np.ndarray, sample_rate: int) -> Tensor:
         math.log(_decay_s(short_db)), math.log(_pace(short_db, sung)),
         max(noise_db, FLOOR_DB), sibilance_db,
     )  # fmt: skip
-    return torch.from_numpy(np.concatenate((tone_db, dynamics))).float()
+    return np.concatenate((tone_db, dynamics)).astype(np.float32)
 
 
 def _loudest(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -119,12 +129,11 @@ def _levels_db(mono: np.ndarray, length: int) -> np.ndarray:
 def _tone_db(mono: np.ndarray, sample_rate: int) -> tuple[np.ndarray, float]:
     """Long-term spectrum of what is sung, and how sharp its sibilants are."""
     size = 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))
-    audio = torch.from_numpy(mono).float()
-    spectrum = torch.stft(
-        audio, size, size // 2, window=torch.hann_window(size), pad_mode="constant",
-        return_complex=True,
-    )  # fmt: skip
-    power = torch.view_as_real(spectrum).square().sum(dim=-1).numpy()
+    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(size) / size)).astype(np.float32)
+    padded = np.pad(mono.astype(np.float32), size // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 2]
+    spectrum = np.fft.rfft(frames * window)
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)).astype(np.float32).T
     frame_db = 10.0 * np.log10(power.sum(axis=0) + 1e-15)
     power = power[:, frame_db > np.percentile(frame_db, 95) - GATE_DB]
     # The lowest bands are narrower than the bins are apart: they take what lies between.
@@ -170,17 +179,34 @@ def _decay_s(level_db: np.ndarray) -> float:
     return min(max(middle, DECAYS_S[0]), DECAYS_S[1])
 
 
+def _peaks(values: np.ndarray, prominence: float) -> int:
+    """How many peaks rise so far above the higher one of the two valleys beside them.
+
+    A valley is the lowest value on the way to a value above the peak, or to the end. What is level
+    at its top is one peak; the ends are none.
+    """
+    steps = values[np.concatenate(([True], np.diff(values) != 0.0))]
+    inner = steps[1:-1]
+    found = 0
+    for top in np.flatnonzero((inner > steps[:-2]) & (inner > steps[2:])) + 1:
+        height = steps[top]
+        valleys = []
+        for side in (steps[:top][::-1], steps[top + 1 :]):
+            higher = side > height
+            valleys.append(side[: int(np.argmax(higher)) if higher.any() else None].min())
+        found += bool(height - max(valleys) >= prominence)
+    return found
+
+
 def _pace(level_db: np.ndarray, sung: np.ndarray) -> float:
     """Syllables in a second of singing: rises of the level by 3 dB."""
-    from scipy.signal import find_peaks
-
     frame_s = 2.0 * HOP_SECONDS
     window = np.hanning(round(SYLLABLE_SECONDS / frame_s) + 2)[1:-1]
     floored = np.maximum(level_db, np.percentile(level_db, 95) - GATE_DB)
     smooth = np.convolve(floored, window / window.sum(), "same")
-    peaks, _ = find_peaks(smooth, prominence=SYLLABLE_DB)
+    count = _peaks(smooth, SYLLABLE_DB)
     seconds = max(float(sung.sum()) * frame_s, 0.5)
-    return min(max(len(peaks) / seconds, PACES_HZ[0]), PACES_HZ[1])
+    return min(max(count / seconds, PACES_HZ[0]), PACES_HZ[1])
 
 
 describe, MANNER, LEAST_SPREADS = extract_voice_features, DYNAMICS_FEATURES, MIN_FEATURE_STD

@@ -7,6 +7,7 @@ a picture shows what is audible. Equal arguments give equal bytes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from .page import (
     legend_rows,
     plain_style,
     row_of_axes,
+    save,
     shorten,
     text_at,
     write,
@@ -38,7 +40,7 @@ from .panels import draw_panels, is_in_use, panels_inches
 from .signals import SIGNAL_PANELS, Measured, measure, signal_panels
 from .strip import StripView, checked, draw_strip, strip_inches
 
-__all__ = ["StripView", "draw_presets", "plot_presets"]
+__all__ = ["StripView", "draw_presets", "image_of_presets", "plot_presets"]
 
 TITLE_INCHES, LEGEND_ROW_INCHES = 0.34, 0.19
 
@@ -107,6 +109,33 @@ def plot_presets(
         ),
         force=force,
     )
+
+
+def image_of_presets(
+    presets: Sequence[Preset],
+    kind: str,
+    *,
+    raw: tuple[np.ndarray, int] | None = None,
+    processed: np.ndarray | None = None,
+    title: str | None = None,
+) -> bytes:
+    """Draw presets and return what :func:`plot_presets` would write.
+
+    Parameters
+    ----------
+    presets, raw, processed, title
+        As of :func:`plot_presets`.
+    kind : str
+        ``"png"``, ``"svg"`` or ``"pdf"``.
+
+    Raises
+    ------
+    SettingsError
+        As :func:`plot_presets`.
+    """
+    image = io.BytesIO()
+    save(draw_presets(presets, raw=raw, processed=processed, title=title), image, kind)
+    return image.getvalue()
 
 
 def draw_presets(

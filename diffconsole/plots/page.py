@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 from matplotlib import font_manager
@@ -46,6 +46,7 @@ __all__ = [
     "note_off",
     "plain_style",
     "row_of_axes",
+    "save",
     "shorten",
     "text_at",
     "write",
@@ -148,8 +149,14 @@ def write(path: str | Path, draw: Callable[[], Figure], *, force: bool) -> None:
     kind = image_format(path)
     check_output(path, force=force)
     figure = draw()
-    with atomic_path(path, force=force) as temporary, plain_style(), _quiet():
-        figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
+    with atomic_path(path, force=force) as temporary:
+        save(figure, temporary, kind)
+
+
+def save(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
+    """Write a figure as ``"png"``, ``"svg"`` or ``"pdf"`` into a file or a stream."""
+    with plain_style(), _quiet():
+        figure.savefig(file, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
 
 
 def look(index: int) -> dict[str, Any]:

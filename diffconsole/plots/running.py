@@ -57,15 +57,21 @@ class LongTermSpectrum:
         self.sample_rate = sample_rate
         self.length = min(samples, 1 << (sample_rate // 4).bit_length())
         self._hop = self.length - self.length // 2
+        turn = 2.0 * np.pi * np.arange(self.length) / self.length
+        self._window = (0.5 - 0.5 * np.cos(turn)).astype(np.float32)
+        if self.length == 1:
+            self._window[:] = 1.0
         self._density = np.zeros(self.length // 2 + 1)
+        # Both signs of a frequency count; 0 Hz and half the rate have one.
+        both = np.full(self.length // 2 + 1, 2.0)
+        both[[0, *([-1] if self.length % 2 == 0 else [])]] = 1.0
+        self._scale = both / (sample_rate * np.square(self._window, dtype=np.float64).sum())
         self._count = 0
         self._rest: np.ndarray | None = None
         self._left = samples
 
     def add(self, part: np.ndarray) -> None:
         """Go on with the next samples, ``(channels, samples)``."""
-        from scipy.signal import welch
-
         part = part[:, : self._left]
         self._left -= part.shape[1]
         signal = part if self._rest is None else np.concatenate((self._rest, part), axis=1)
@@ -74,8 +80,11 @@ class LongTermSpectrum:
             self._rest = signal
             return
         used = (count - 1) * self._hop + self.length
-        _, density = welch(signal[:, :used], self.sample_rate, nperseg=self.length, detrend=False)
-        self._density += count * density.mean(axis=0, dtype=np.float64)
+        segments = np.lib.stride_tricks.sliding_window_view(signal[:, :used], self.length, axis=1)
+        for segment in np.moveaxis(segments[:, :: self._hop], 1, 0):
+            spectrum = np.fft.rfft(segment * self._window)
+            power = np.square(spectrum.real) + np.square(spectrum.imag)
+            self._density += self._scale * power.mean(axis=0, dtype=np.float64)
         self._count += count
         self._rest = signal[:, count * self._hop :].copy()
 

@@ -33,6 +33,9 @@ def loaded(*args: object) -> set[str]:
         ("apply", RAW, "telephone", "-o", "out.wav", "--bypass", "eq"),
         ("export", "lead_vocal_pop", "--to", "ffmpeg", "-o", "folder"),
         ("export", "lead_vocal_pop", "--to", "reaper", "-o", "folder"),
+        ("predict", RAW, "-o", "out.json", "--full"),
+        ("predict", RAW, "-o", "folder", "--full", "--jobs", 1),
+        ("process", RAW, "-o", "folder", "--full"),
         ("plot", "lead_vocal_pop", "-o", "out.png"),
         ("plot", "lead_vocal_pop", "rap", "--raw", RAW, "-o", "out.png"),
         ("presets", "list"),
@@ -47,6 +50,8 @@ def test_no_pytorch(tmp_path, command):
     names = loaded(*words)
     assert "diffconsole.cli.main" in names
     assert not {"torch", "torchaudio", "dasp_pytorch"} & names
+    if command[0] in ("predict", "process"):
+        assert not {"scipy.signal", "scipy.stats", "scipy.optimize"} & names
 
 
 def test_listing_and_help_load_no_compiler():

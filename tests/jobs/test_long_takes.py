@@ -169,7 +169,7 @@ def test_lossy_files_decode_in_blocks_as_in_one_call(
     path = tmp_path / "a.file"
     soundfile.write(path, recording.T, 24000, format=kind, subtype=subtype)
     whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    monkeypatch.setattr("diffconsole.audio.files._BLOCK_SAMPLES", 3001)
+    monkeypatch.setattr("diffconsole.audio.read._BLOCK_SAMPLES", 3001)
     samples, _ = read_audio(path)
     # The MP3 decoder rounds by where its buffer lies in memory; a seek would lose whole frames.
     assert samples.shape == whole.T.shape and samples.flags.c_contiguous

@@ -14,6 +14,7 @@ VALUES = np.array([[-1.2, -0.5, 0.0], [0.3, 0.9, 2.5]])
 CALLS = {
     "amplitude": (), "at_least": (0.1,), "at_most": (0.2,), "copied": (), "cos": (), "exp": (),
     "expm1": (), "filled": (0.25,), "float64": (), "floor": (), "held": (), "log10": (),
+    "logit": (), "normal_share": (), "sigmoid": (),
     "magnitude": (), "padded": (3,), "remainder": (0.7,), "rfft": (8,), "sin": (), "sinc": (),
     "sqrt": (), "tan": (), "tanh": (), "turned": (),
 }  # fmt: skip
@@ -26,6 +27,8 @@ def test_both_have_the_same_functions():
 @pytest.mark.parametrize("name", CALLS)
 def test_each_function_gives_the_same(name):
     values = np.abs(VALUES) + 0.1 if name in ("log10", "sqrt") else VALUES
+    if name == "logit":
+        values = 0.2 * VALUES + 0.4
     found = getattr(array_math, name)(values, *CALLS[name])
     wanted = getattr(tensor_math, name)(torch.from_numpy(values), *CALLS[name]).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-14, atol=1e-15)
@@ -48,6 +51,7 @@ def test_functions_of_several():
         np.testing.assert_allclose(left, right.numpy(), rtol=1e-14)
     assert np.array_equal(array_math.where(a > 0, a, b), tensor_math.where(one > 0, one, other))
     assert np.array_equal(array_math.arange(1, 9, 3, a), tensor_math.arange(1, 9, 3, one))
+    assert np.array_equal(array_math.like([0.5, 2.0], a), tensor_math.like([0.5, 2.0], one))
     assert array_math.cast(a, np.zeros(1, np.float32)).dtype == np.float32
     found = array_math.irfft(array_math.rfft(a, 8), 8)
     np.testing.assert_allclose(found[:, :3], a, atol=1e-15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -250,3 +251,14 @@ def test_what_is_kept_from_inference_can_be_trained_with() -> None:
         mix_distance(audio, 0.5 * audio, rate)
     taps = losses.a_weighting(rate)
     assert not taps.is_inference() and not taps.float().is_inference()
+
+
+@pytest.mark.parametrize("rate", [16000.0, 44100.0, 48000.0, 192000.0])
+def test_the_weighting_is_scipys_least_squares_filter_of_the_curve(rate: float) -> None:
+    f1, f2, f3, f4 = (2.0 * math.pi * hz for hz in (20.598997, 107.65265, 737.86223, 12194.217))
+    zeros, poles = [0.0] * 4, [-f1, -f1, -f2, -f3, -f4, -f4]
+    gain = f4**2 * 10.0 ** (1.9997 / 20.0)
+    digital = scipy.signal.bilinear_zpk(zeros, poles, gain, fs=rate)
+    freq_hz, response = scipy.signal.freqz_zpk(*digital, worN=512, fs=rate)
+    wanted = scipy.signal.firls(101, freq_hz, np.abs(response), fs=rate)
+    np.testing.assert_allclose(losses.a_weighting(rate).numpy(), wanted, rtol=0.0, atol=1e-7)

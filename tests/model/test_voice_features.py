@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from diffconsole.model.voice_features import BANDS_HZ, VOICE_FEATURES, extract_voice_features
+from diffconsole.model.voice_features import (
+    BANDS_HZ,
+    VOICE_FEATURES,
+    _peaks,
+    extract_voice_features,
+)
 
 RATE = 44100
 
@@ -111,3 +116,13 @@ def test_a_long_file_is_its_loudest_twenty_seconds() -> None:
     ours, theirs = features(song.astype(np.float32)), features(verse)
     for name in VOICE_FEATURES:
         assert ours[name] == pytest.approx(theirs[name], abs=0.1), name
+
+
+def test_peaks_are_counted_as_scipy_does() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(200):
+        values = 2.0 * np.cumsum(rng.standard_normal(rng.integers(1, 150)))
+        if seed % 2:
+            # Level tops and valleys, and equal peaks.
+            values = np.maximum(np.round(values), np.percentile(values, 40))
+        assert _peaks(values, 3.0) == len(scipy.signal.find_peaks(values, prominence=3.0)[0])

@@ -83,9 +83,10 @@ def prepare_evaluate(task: Task) -> Runner:
     ``"seed"``.
     """
     from ...training.matching.match import MatchOptions, match
-    from .takes import predictor_of
+    from .takes import trained_predictor_of
 
-    loaded, device = functools.cache(lambda: predictor_of(task)), task.options.get("device", "cpu")
+    loaded = functools.cache(lambda: trained_predictor_of(task))
+    device = task.options.get("device", "cpu")
     chosen = task.options["fixed"]
     fixed = FixedPreset(chosen["name"], Preset.from_json(chosen["preset"]))
     optimum = task.options.get("optimum")

@@ -18,10 +18,18 @@ from .rows import row_of
 from .work import Result, Task, Work
 
 if TYPE_CHECKING:
+    from ...model.opening import AnyPredictor
     from ...model.predictor import Predictor
     from ...model.reference.prediction import Reference
 
-__all__ = ["audio_options", "predictor_of", "prepare_apply", "prepare_predict", "prepare_process"]
+__all__ = [
+    "audio_options",
+    "predictor_of",
+    "prepare_apply",
+    "prepare_predict",
+    "prepare_process",
+    "trained_predictor_of",
+]
 
 
 def audio_options(options: Mapping[str, Any], *, replace: bool) -> AudioOptions:
@@ -116,8 +124,20 @@ def prepare_apply(task: Task) -> Runner:
     return Runner(do, recall)
 
 
-def predictor_of(task: Task) -> Predictor:
-    """Load the model of a task."""
+def predictor_of(task: Task) -> AnyPredictor:
+    """Open the model of a task for predictions alone, without PyTorch where it can be."""
+    from ...model.opening import open_predictor
+
+    folder, device = task.options.get("model"), task.options.get("device", "cpu")
+    return open_predictor(
+        folder and Path(folder), device,
+        trust_checkpoint=bool(task.options.get("trust")),
+        with_references=bool(task.options.get("references")),
+    )  # fmt: skip
+
+
+def trained_predictor_of(task: Task) -> Predictor:
+    """Load the model of a task as it is trained."""
     from ...model.predictor import Predictor
 
     folder, device = task.options.get("model"), task.options.get("device", "cpu")
@@ -125,7 +145,7 @@ def predictor_of(task: Task) -> Predictor:
     return Predictor.load(folder and Path(folder), device, trust_checkpoint=trust)
 
 
-def _loaded(task: Task) -> Callable[[], tuple[Predictor, Sequence[Reference]]]:
+def _loaded(task: Task) -> Callable[[], tuple[AnyPredictor, Sequence[Reference]]]:
     """Return what loads model and references at its first call, and returns them."""
     return functools.cache(lambda: (predictor_of(task), _references(task)))
 

@@ -13,7 +13,17 @@ import functools
 import torch
 from torch import Tensor
 
-from ...audio.bands import THIRD_OCTAVES_HZ
+from .style_names import (
+    BANDS_HZ,
+    DYNAMICS,
+    LAGS,
+    LEVELS,
+    PAUSES,
+    SIDE_BANDS_HZ,
+    SIDE_FEATURES,
+    SPACE,
+    STYLE_FEATURES,
+)
 
 __all__ = [
     "ASPECTS",
@@ -28,47 +38,17 @@ __all__ = [
 STYLE_RATE = 44100
 """Hz; what is measured is resampled to it."""
 
-BANDS_HZ = THIRD_OCTAVES_HZ[1:]
-"""Centres of third octaves, 63 Hz to 16 kHz."""
-
 ASPECTS = ("tone", "dynamics", "space")
-SIDE_BANDS_HZ = (125.0, 500.0, 1500.0, 4000.0, 9000.0)
-"""Edges of the bands in which the side is compared with the mid."""
-
 SIZE, HOP = 2048, 1024
 FINE_SECONDS, MEDIUM_SECONDS, COARSE_SECONDS = 0.01, 0.05, 0.4
 GATE_DB, FLOOR_DB = 30.0, -70.0
 TONE_AROUND = slice(BANDS_HZ.index(199.5), BANDS_HZ.index(3981.1) + 1)
 """The bands whose mean is at 0 dB."""
 
-LEVELS = (0.1, 0.25, 0.5, 0.75, 0.95)
-PAUSES = (0.02, 0.05, 0.1, 0.2)
-LAGS = (1, 3, 8)
 LEVEL_BANDS_HZ = ((300.0, 4000.0), (4000.0, 12000.0))
 TINY, SILENT = 1e-12, 1e-10
 
-_GATED = [f"{scale}_level_{100 * level:.0f}" for scale in ("medium", "coarse") for level in LEVELS]
-_DYNAMICS = (
-    "crest_db", "fine_crest_db", "medium_std_db", "coarse_std_db", *_GATED,
-    *(f"{way}_{lag}_db" for lag in LAGS for way in ("rise", "fall")),
-    *(f"{band}_std_db" for band in ("mid", "high")),
-    "short_to_long_db",
-)  # fmt: skip
-_SPACE = (
-    *(f"pause_{100 * level:.0f}_db" for level in PAUSES),
-    *(f"{band}_pause_{100 * level:.0f}_db" for band in ("mid", "high") for level in PAUSES[1::2]),
-    *(f"side_{hz:g}_hz_db" for hz in SIDE_BANDS_HZ[:-1]),
-    "side_std_db", "side_fall_db", "side_pause_db",
-    *(f"steepest_{name}_db" for name in ("broad", "mid", "high")),
-)  # fmt: skip
-
-STYLE_FEATURES = (*(f"tone_{hz:g}_hz" for hz in BANDS_HZ), *_DYNAMICS, *_SPACE)
-"""Names of what :func:`style_features` returns, in its order."""
-
-SIDE_FEATURES = [i for i, name in enumerate(STYLE_FEATURES) if name.startswith("side_")]
-"""Places of those that a mono file does not show."""
-
-_COUNTS = {"tone": len(BANDS_HZ), "dynamics": len(_DYNAMICS), "space": len(_SPACE)}
+_COUNTS = {"tone": len(BANDS_HZ), "dynamics": len(DYNAMICS), "space": len(SPACE)}
 
 
 def aspect_of(aspect: str) -> slice:

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ModelError
-from .style_features import STYLE_FEATURES
+from .style_names import STYLE_FEATURES
 
 __all__ = ["SEVERAL", "STATISTICS_FILE", "StyleStatistics", "load", "load_of_model"]
 
