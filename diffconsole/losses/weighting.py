@@ -7,29 +7,17 @@ import functools
 import torch
 from torch import Tensor
 
+from .a_weighting import a_weighting_taps
+
 __all__ = ["a_weighted", "a_weighting", "short_spectrum"]
 
 
 @functools.lru_cache(maxsize=8)
 def a_weighting(sample_rate: float) -> Tensor:
     """Return the 101-tap least-squares FIR of the A-weighting (IEC 61672), ``(taps,)`` float64."""
-    import numpy as np
-    import scipy.signal
-
-    f1, f2, f3, f4 = 20.598997, 107.65265, 737.86223, 12194.217
-    numerator = [(2 * np.pi * f4) ** 2 * 10 ** (1.9997 / 20), 0, 0, 0, 0]
-    denominator = np.polymul(
-        np.polymul([1, 2 * np.pi * f3], [1, 2 * np.pi * f2]),
-        np.polymul(
-            [1, 4 * np.pi * f4, (2 * np.pi * f4) ** 2], [1, 4 * np.pi * f1, (2 * np.pi * f1) ** 2]
-        ),
-    )
-    b, a = scipy.signal.bilinear(numerator, denominator, fs=sample_rate)
-    freq_hz, magnitude = scipy.signal.freqz(b, a, worN=512, fs=sample_rate)
-    taps = scipy.signal.firls(101, freq_hz, np.abs(magnitude), fs=sample_rate)
     # What is kept must not be an inference tensor: training may be the next to ask for it.
     with torch.inference_mode(False):
-        return torch.from_numpy(taps)
+        return torch.from_numpy(a_weighting_taps(sample_rate))
 
 
 @functools.lru_cache(maxsize=8)
