@@ -284,7 +284,9 @@ def short_work() -> Iterator[None]:
 
     simple_strip, found = diffconsole.jobs.predict.simple_strip, dict[Any, Any]()
 
-    def simplify_once(prediction: Any, take: Any, bypass: Collection[str] = ()) -> Any:
+    def simplify_once(
+        prediction: Any, take: Any, bypass: Collection[str] = (), _: Any = None
+    ) -> Any:
         which = tuple(prediction.settings.items()), take.mono.tobytes(), frozenset(bypass)
         if which not in found:
             found[which] = simple_strip(prediction, take, bypass)

@@ -15,16 +15,18 @@ from ..strip.module import Module
 from ..strip.parameters import CHAIN, left_off
 from .flow import Flow, Run, check_rate, check_settings, runner_of
 
-__all__ = ["ArrayConsole", "serves"]
+__all__ = ["ArrayConsole", "serves", "takes_arrays"]
 
 
 def serves(strip: ChannelStrip) -> bool:
-    """Return whether every module that is on takes arrays, and the compiled loops are there.
+    """Return whether every module that is on takes arrays, and the compiled loops are there."""
+    return loops_serve() and takes_arrays(strip.off)
 
-    A module says so by ``takes_arrays`` in its code.
-    """
-    on = [module for module in CHAIN if strip.on(module.key)]
-    return loops_serve() and all(getattr(m.code(), "takes_arrays", False) for m in on)
+
+def takes_arrays(off: Collection[str]) -> bool:
+    """Return whether every module that is not off says so by ``takes_arrays`` in its code."""
+    on = [module for module in CHAIN if module.key not in off]
+    return all(getattr(module.code(), "takes_arrays", False) for module in on)
 
 
 class ArrayConsole:
@@ -69,7 +71,12 @@ class ArrayConsole:
         self.bypass = checked_switches(bypass)
         self._run = _at_once if run is None else run
 
-    def __call__(self, audio: np.ndarray, settings: Mapping[str, np.ndarray]) -> np.ndarray:
+    def __call__(
+        self,
+        audio: np.ndarray,
+        settings: Mapping[str, np.ndarray],
+        bypass: Collection[str] = (),
+    ) -> np.ndarray:
         """Process a batch.
 
         Parameters
@@ -78,6 +85,8 @@ class ArrayConsole:
             ``(batch, 1 or 2, samples)``, float32 or float64.
         settings : mapping of str to ndarray
             ``(batch,)`` each, physical units, by key; see :meth:`.console.Console.forward`.
+        bypass : collection of str
+            Off for this call, beside what is always off.
 
         Returns
         -------
@@ -92,7 +101,7 @@ class ArrayConsole:
         check_audio(audio)
         # The loops are compiled for memory in order that may be written to.
         audio = np.require(audio, requirements=["C", "W"])
-        off = self.bypass | left_off(settings)
+        off = self.bypass | checked_switches(bypass) | left_off(settings)
         check_settings(settings, off, len(audio), np.ndarray)
         processed: np.ndarray = Flow(self.sample_rate, settings, off, self._run, self.reverb_seed)(
             audio

@@ -16,7 +16,15 @@ from ..strip.preset import Preset
 from .arrays import ArrayConsole, serves
 from .streams import Streams
 
-__all__ = ["Rendered", "clamped_frequencies", "render", "render_plan", "run_blocks", "run_strip"]
+__all__ = [
+    "OneVocal",
+    "Rendered",
+    "clamped_frequencies",
+    "render",
+    "render_plan",
+    "run_blocks",
+    "run_strip",
+]
 
 
 @dataclass(frozen=True)
@@ -70,13 +78,44 @@ def render(
     SettingsError
         A negative or infinite tail, or samples and a rate that the console does not take.
     """
-    strip, tail = render_plan(preset, sample_rate, tail_seconds)
-    if strip.is_bypassed:
-        return Rendered(samples)
-    padded = np.pad(samples, ((0, 0), (0, tail))) if tail else samples
-    return Rendered(
-        run_strip(padded, sample_rate, strip, device), clamped_frequencies(preset, sample_rate)
-    )
+    return OneVocal(samples, sample_rate, tail_seconds=tail_seconds, device=device).render(preset)
+
+
+class OneVocal:
+    """A vocal to which presets are applied, as :func:`render` does; the last result is kept.
+
+    A search that has applied the strip that it ends at need not apply it again.
+
+    Parameters
+    ----------
+    samples, sample_rate, tail_seconds, device
+        As of :func:`render`.
+    """
+
+    def __init__(
+        self,
+        samples: np.ndarray,
+        sample_rate: int,
+        *,
+        tail_seconds: float | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.samples, self.sample_rate = samples, sample_rate
+        self.tail_seconds, self.device = tail_seconds, device
+        self._kept: tuple[tuple[object, ...], np.ndarray] | None = None
+
+    def render(self, preset: Preset) -> Rendered:
+        """Apply a preset; not again if it does what the last one did."""
+        strip, tail = render_plan(preset, self.sample_rate, self.tail_seconds)
+        if strip.is_bypassed:
+            return Rendered(self.samples)
+        # Of what is off no setting counts.
+        own = tuple(v for k, v in strip.settings.items() if strip.on(BY_KEY[k].section))
+        key = (strip.off, own, tail)
+        if self._kept is None or self._kept[0] != key:
+            padded = np.pad(self.samples, ((0, 0), (0, tail))) if tail else self.samples
+            self._kept = key, run_strip(padded, self.sample_rate, strip, self.device)
+        return Rendered(self._kept[1], clamped_frequencies(preset, self.sample_rate))
 
 
 def run_strip(

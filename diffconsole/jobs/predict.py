@@ -17,6 +17,7 @@ from .enhance import Enhancer
 from .written import simple_strip, whole_strip
 
 if TYPE_CHECKING:
+    from ..console.render import OneVocal
     from ..model.opening import AnyPredictor
     from ..model.prediction import Prediction
     from ..model.reference.prediction import Reference
@@ -39,6 +40,7 @@ def predict_preset(
     messages: tuple[str, ...] = (),
     full: bool = False,
     bypass: Collection[str] = (),
+    vocal: OneVocal | None = None,
 ) -> Preset:
     """Predict a vocal's strip, with model, source, date and uncertainty in its provenance.
 
@@ -47,7 +49,7 @@ def predict_preset(
     samples of the source, and `messages` are what was left out of them, both for the provenance.
     The strip is the simplest one that sounds the same on this vocal
     (:mod:`diffconsole.simplify.strip`), unless `full`; `bypass` is what the user will switch off in
-    it.
+    it, and `vocal` are these samples where they will be processed by the strip.
     """
     take = take_of(samples, sample_rate)
     if references:
@@ -59,7 +61,7 @@ def predict_preset(
     else:
         prediction = model.predict_take(take)
     messages += prediction.messages
-    strip = whole_strip(prediction) if full else simple_strip(prediction, take, bypass)
+    strip = whole_strip(prediction) if full else simple_strip(prediction, take, bypass, vocal)
     uncertainty = {
         key: [float(f"{low:.4g}"), float(f"{high:.4g}")]
         for key, (low, high) in strip.uncertainty.items()

@@ -11,7 +11,7 @@ import numpy as np
 from ..audio import write_audio
 from ..audio.blocks import in_memory, is_long
 from ..audio.broadcast import time_lost
-from ..console.render import Rendered, render
+from ..console.render import OneVocal, Rendered
 from ..errors import PageSizeError
 from ..files import atomic_path, atomic_set, remove_output
 from ..files.results import check_results
@@ -119,6 +119,7 @@ def process_take(
         )
         return preset, messages + notices
     samples, rate = in_memory(source)
+    vocal = _vocal(samples, rate, options)
     preset = predict_preset(
         model,
         samples,
@@ -129,11 +130,13 @@ def process_take(
         enhancer=enhancer,
         full=options.full,
         bypass=options.bypass,
+        # Other amounts make other audio.
+        vocal=vocal if options.amount == 1.0 else None,
     )
     messages += found_in(take.raw, preset)
     # The audio is made by what the file says: the strip goes through its written form.
     preset = Preset.from_json(changed(preset, options).to_json())
-    result = _render(samples, rate, preset, options)
+    result = vocal.render(preset)
     picture = _begun_picture(take, preset, samples, rate, result.samples, pictures)
     with atomic_set():
         notices = messages + _write(take.audio, result, rate, options, source.time_reference)
@@ -239,14 +242,14 @@ def apply_file(
         shape, notices = apply_long(source, preset, out, options, silent=silent)
         return shape, source.sample_rate, source.messages + notices
     samples, rate = in_memory(source)
-    result = _render(samples, rate, preset, options)
+    result = _vocal(samples, rate, options).render(preset)
     channels, length = result.samples.shape
     notices = source.messages + _write(out, result, rate, options, source.time_reference)
     return (channels, length), rate, notices
 
 
-def _render(samples: np.ndarray, rate: int, preset: Preset, options: AudioOptions) -> Rendered:
-    return render(samples, rate, preset, tail_seconds=options.tail_seconds, device=options.device)
+def _vocal(samples: np.ndarray, rate: int, options: AudioOptions) -> OneVocal:
+    return OneVocal(samples, rate, tail_seconds=options.tail_seconds, device=options.device)
 
 
 def _write(

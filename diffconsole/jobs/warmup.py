@@ -48,7 +48,9 @@ def warm_up(*, silent: bool = True) -> Warmup:
         Without a progress bar.
     """
     began = time.perf_counter()
-    jobs: list[Callable[[], None]] = [_render_mono, _render_stereo, _differentiate, _compare]
+    jobs: list[Callable[[], None]] = [
+        _render_mono, _render_stereo, _differentiate, _compare, _simplify,
+    ]  # fmt: skip
     for job in steps(jobs, "compile", silent=silent):
         job()
     seconds = time.perf_counter() - began
@@ -110,6 +112,16 @@ def _compare() -> None:
 
     target, predicted = (torch.from_numpy(_noise(2))[None] for _ in range(2))
     MixTarget(target, RATE).distance(0.5 * predicted.requires_grad_()).sum().backward()
+
+
+def _simplify() -> None:
+    """Run the search for the simplest strip that sounds the same."""
+    from ..simplify import simplify
+    from ..strip.parameters import PARAMETERS
+
+    # At their defaults most bands do nothing, and there is nothing to look for.
+    moved = {p.key: p.to_physical(0.9 * p.to_normalised(p.default) + 0.05) for p in PARAMETERS}
+    simplify(moved, np.tile(_noise(1), 12), RATE)
 
 
 def _loops() -> Iterator[Any]:

@@ -12,6 +12,7 @@ from ..strip.parameters import BY_KEY
 
 if TYPE_CHECKING:
     from ..audio.take import Take
+    from ..console.render import OneVocal
     from ..model.prediction import Prediction
     from ..strip.preset import Preset
 
@@ -47,7 +48,12 @@ def whole_strip(prediction: Prediction) -> WrittenStrip:
     return WrittenStrip(prediction.settings, prediction.uncertainty)
 
 
-def simple_strip(prediction: Prediction, take: Take, bypass: Collection[str] = ()) -> WrittenStrip:
+def simple_strip(
+    prediction: Prediction,
+    take: Take,
+    bypass: Collection[str] = (),
+    vocal: OneVocal | None = None,
+) -> WrittenStrip:
     """Return the simplest strip that sounds the same (:mod:`diffconsole.simplify.strip`).
 
     The interval of a setting that was moved moves with it, as wide on the table's scale as it was.
@@ -61,10 +67,12 @@ def simple_strip(prediction: Prediction, take: Take, bypass: Collection[str] = (
     bypass : collection of str
         Modules and bands that the user switches off; none of them counts for what sounds the same,
         and nothing stands in for it.
+    vocal : OneVocal, optional
+        The vocal as it will be processed by the strip; what was measured on it is then there.
     """
     from ..simplify import bands_of, simplify_take
 
-    found = simplify_take(prediction.settings, take, bypass=bypass)
+    found = simplify_take(prediction.settings, take, bypass=bypass, vocal=vocal)
     uncertainty = {
         key: _moved(key, interval, prediction.settings, found.settings)
         for key, interval in prediction.uncertainty.items()

@@ -13,11 +13,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 __all__ = ["lane_groups", "one_thread", "run_tasks", "thread_count"]
 
 LANES = 8
+
+_alone: ContextVar[bool] = ContextVar("the calling thread only", default=False)
 
 
 @functools.cache
@@ -32,6 +35,8 @@ def thread_count() -> int:
     of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
     if of_torch is not None:
         return int(of_torch())
+    if _alone.get():
+        return 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
@@ -79,16 +84,19 @@ def lane_groups(count: int) -> list[slice]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch, and :func:`run_tasks` with it, use the calling thread only.
+    """Let :func:`run_tasks`, and torch if it is there, use the calling thread only.
 
     Many small operations take several times as long where each is shared out. Torch keeps the
     number for each thread; the calling thread's is restored at the end, after errors too.
     """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    token = _alone.set(True)
+    if torch:
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _alone.reset(token)
+        if torch:
+            torch.set_num_threads(before)

@@ -31,16 +31,11 @@ from torch import Tensor
 from ..kernels import operators as kernels
 from ..kernels.shapes import fast_length
 from ..modules.equalizer.sections_operator import sections
+from .figures import ENERGY_TIMES_MS, FFT_SIZES, MASKED_DB, POWER_FLOOR
 from .terms import REPORTED, Term, combined_weights
 from .weighting import a_weighted, a_weighting, short_spectrum
 
 __all__ = ["MixTarget", "mix_distance", "mix_distance_terms", "spectral_distance"]
-
-FFT_SIZES = (128, 512, 2048)
-ENERGY_TIMES_MS = ((50.0, 1000.0), (100.0, 2000.0))
-POWER_FLOOR = 1e-8
-MASKED_DB = -40.0
-"""Against the mid of a mix its side is inaudible below this level, and the mid against its side."""
 
 # Frames that a part of the spectra takes or leaves together.
 FRAME_RUN = 32

@@ -103,12 +103,9 @@ class _Dynamics:
         stride: int,
         masked_db: float | None,
     ) -> None:
-        self.stride, self.times = stride, []
+        self.stride = stride
+        self.times = [cpu_energies.times_of(*both, rate) for both in times_ms]
         self.least: np.ndarray | None = None
-        for short_ms, long_ms in times_ms:
-            short, long = (1.0 - math.exp(-2200.0 / ms / rate) for ms in (short_ms, long_ms))
-            shift = int(rate * (long_ms - short_ms) * 0.0005)
-            self.times.append(cpu_energies.Times(short, long, shift))
         averages = self.averages(target)
         if masked_db is not None:
             masked = 10.0 ** (masked_db / 10.0)

@@ -12,15 +12,17 @@ energy lies there at the time t. All three are found once, from one rendered res
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..losses.distance import ENERGY_TIMES_MS, MASKED_DB, POWER_FLOOR
-from ..losses.weighting import a_weighted, short_spectrum
+from ..losses.figures import ENERGY_TIMES_MS, FFT_SIZES
+
+if TYPE_CHECKING:
+    from ..losses.array_target import ArrayTarget
 
 __all__ = ["NEPERS", "Audible", "audible_of"]
 
@@ -28,7 +30,7 @@ NEPERS = math.log(10.0) / 20.0
 """Of a decibel."""
 
 LOWEST_HZ, HIGHEST_HZ, POINTS_PER_OCTAVE = 16.0, 20000.0, 12
-SIZE, MOST_TIMES = 2048, 60
+SIZE, MOST_TIMES = max(FFT_SIZES), 60
 SHARES = (0.5, 0.5, 0.25, 0.25)
 """Of left, right, mid and side in the spectral terms of the distance."""
 
@@ -63,70 +65,84 @@ class Audible:
         return found
 
 
-def audible_of(result: Tensor, sample_rate: int) -> Audible:
+def audible_of(result: np.ndarray, target: ArrayTarget, sample_rate: int) -> Audible:
     """Find what of a curve counts.
 
     Parameters
     ----------
-    result : Tensor
-        ``(1, 2, samples)``, the processed vocal.
+    result : ndarray
+        ``(2, samples)``, the processed vocal.
+    target : ArrayTarget
+        Of it.
     sample_rate : int
         Hz.
     """
     highest_hz = min(HIGHEST_HZ, 0.49 * sample_rate)
     points = math.floor(POINTS_PER_OCTAVE * math.log2(highest_hz / LOWEST_HZ)) + 1
     freq_hz = LOWEST_HZ * 2.0 ** (np.arange(points) / POINTS_PER_OCTAVE)
-    edges_hz = np.concatenate(([0.0], np.sqrt(freq_hz[1:] * freq_hz[:-1]), [0.5 * sample_rate]))
-    width_hz = sample_rate / SIZE
-    inner_hz = (np.arange(SIZE // 2) + 0.5) * width_hz
-    bin_edges_hz = np.concatenate(([0.0], inner_hz, [0.5 * sample_rate]))
-
-    def gathered(per_bin: np.ndarray) -> np.ndarray:
-        """Sums over bins, ``(bins, …)``, as sums around the points."""
-        place = np.interp(edges_hz, bin_edges_hz, np.arange(len(bin_edges_hz)))
-        low = np.minimum(place.astype(int), len(per_bin) - 1)
-        share = (place - low).reshape(-1, *[1] * (per_bin.ndim - 1))
-        sums = np.concatenate((np.zeros_like(per_bin[:1]), np.cumsum(per_bin, axis=0)))
-        found: np.ndarray = np.diff(sums[low] * (1.0 - share) + sums[low + 1] * share, axis=0)
-        return found
-
-    left, right = short_spectrum(a_weighted(result, sample_rate), SIZE)[0]
-    powers = torch.stack([_power(s) for s in (left, right, left + right, left - right)])
-    floors = torch.full_like(powers, 1.5 * POWER_FLOOR)
-    masked = 10.0 ** (MASKED_DB / 10.0)
-    floors[2:] = torch.maximum(floors[2:], masked * powers[2:].flip(0))
-    shares = np.array(SHARES)
-    above = shares @ (powers > floors).double().mean(dim=2).numpy()
-    energy = powers.double().mean(dim=2).numpy()
-    totals = np.array([energy[:2].sum(), energy[:2].sum(), energy[2].sum(), energy[3].sum()])
+    gather, width_hz = _gathering(points, sample_rate)
+    above, energy = target.counting_bins(), _energies(target.weighed(result))
+    totals = energy.sum(axis=1)
+    totals[:2] = totals[0] + totals[1]
     energy = (np.array([1.0, 1.0, 0.25, 0.25]) / np.maximum(totals, 1e-20)) @ energy
+    mono = np.pad(0.5 * (result[0] + result[1]), SIZE // 2, mode="reflect")
+    powers = _power(_spectra(mono))
     return Audible(
         freq_hz,
-        gathered(above * np.diff(bin_edges_hz)) / (0.5 * sample_rate),
-        gathered(energy),
-        _motion(
-            gathered(
-                _power(short_spectrum(result.mean(1, keepdim=True), SIZE)[0, 0]).double().numpy()
-            ),
-            SIZE // 4 / sample_rate,
-        ),
+        gather @ ((np.array(SHARES) @ above) * width_hz) / (0.5 * sample_rate),
+        gather @ energy,
+        _motion(gather.astype(np.float32) @ powers.T, SIZE // 4 / sample_rate),
     )
 
 
-def _power(spectrum: Tensor) -> Tensor:
-    return spectrum.real.square() + spectrum.imag.square()
+@functools.lru_cache(maxsize=4)
+def _gathering(points: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """What makes sums around the points of sums over bins, and how wide the bins are, in Hz."""
+    freq_hz = LOWEST_HZ * 2.0 ** (np.arange(points) / POINTS_PER_OCTAVE)
+    edges_hz = np.concatenate(([0.0], np.sqrt(freq_hz[1:] * freq_hz[:-1]), [0.5 * sample_rate]))
+    inner_hz = (np.arange(SIZE // 2) + 0.5) * sample_rate / SIZE
+    bin_edges_hz = np.concatenate(([0.0], inner_hz, [0.5 * sample_rate]))
+    bins = np.arange(len(bin_edges_hz) - 1)
+    place = np.interp(edges_hz, bin_edges_hz, np.arange(len(bin_edges_hz)))
+    until = np.clip(place[:, None] - bins, 0.0, 1.0)
+    return np.diff(until, axis=0), np.diff(bin_edges_hz)
+
+
+def _spectra(mirrored: np.ndarray) -> np.ndarray:
+    """Spectra of frames a quarter of one apart, ``(…, frames, bins)``; ends are mirrored."""
+    import scipy.fft
+
+    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(SIZE) / SIZE)).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(mirrored, SIZE, axis=-1)
+    spectra: np.ndarray = scipy.fft.rfft(frames[..., :: SIZE // 4, :] * window)
+    return spectra
+
+
+def _energies(weighed: np.ndarray) -> np.ndarray:
+    """Energy of left, right, mid and side by bin, ``(4, bins)`` float64."""
+    left, right = _spectra(weighed)
+    own = [_power(side).sum(axis=0, dtype=np.float64) for side in (left, right)]
+    both = 2.0 * (left.real * right.real + left.imag * right.imag).sum(axis=0, dtype=np.float64)
+    total = own[0] + own[1]
+    return np.maximum([*own, total + both, total - both], 0.0)
+
+
+def _power(spectrum: np.ndarray) -> np.ndarray:
+    power: np.ndarray = np.square(spectrum.real) + np.square(spectrum.imag)
+    return power
 
 
 def _motion(energy: np.ndarray, hop_seconds: float) -> np.ndarray:
     """Shares of short-term less those of long-term energy, of ``(points, frames)``."""
     import scipy.signal
 
+    energy = energy.astype(np.float64) + 1e-12
     rows = []
     for times_ms in ENERGY_TIMES_MS:
         shares = []
         for time_ms in times_ms:
             step = 1.0 - math.exp(-2200.0 * hop_seconds / time_ms)
-            smooth = scipy.signal.lfilter([step], [1.0, step - 1.0], energy + 1e-12, axis=1)
+            smooth = scipy.signal.lfilter([step], [1.0, step - 1.0], energy, axis=1)
             shares.append(smooth / smooth.sum(axis=0))
         shift = int((times_ms[1] - times_ms[0]) * 0.0005 / hop_seconds)
         difference = (shares[0] - np.roll(shares[1], -shift, axis=1)).T

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from torch import Tensor
+import numpy as np
 
 from ..strip.parameters import BY_KEY, PARAMETERS, is_on
 from .comparison import Comparison, power_of
@@ -27,21 +27,23 @@ OTHERS = tuple(
 
 ROUNDINGS = (
     (0.8, COARSE, COARSE, COARSE),
-    (0.88, FINE, COARSE, COARSE),
+    (0.85, FINE, COARSE, COARSE),
     (0.97, FINE, FINE, COARSE),
     (math.inf, FINE, FINE, FINE),
     (math.inf, FINEST, FINEST, FINEST),
 )
 """How levels, times and the others are rounded, if the distance before is at most such a share of
-the limit. On 30 voices none was rounded so far from a larger one."""
+the limit. On 70 vocals a third were near enough just below the first of these shares, and one in
+seven just above the second."""
 
-MOST_GAIN_DB = 0.12
-"""By which rounding may change the gain; alone it would make 0.04 of distance."""
+MOST_GAIN_DB, OF_A_DECIBEL = 0.12, 0.345
+"""By which rounding may change the gain, and the distance that a decibel of gain alone makes: three
+times its nepers, by two spectral terms of one and a half."""
 
-
-MOST_SHIFT_MS = 0.0017
-"""Rounding of the pre-delay times the amplitude of the return that is worth rendering. On 20 voices
-none of more than 0.0011 was near enough."""
+SMALL_SHIFT_MS, MOST_SHIFT_MS = 0.0004, 0.0009
+"""Rounding of the pre-delay times the amplitude of the return, up to which it is near enough, and
+up to which it is worth rendering. On 70 vocals the distance was 31 to 91 times as large, so at most
+0.036 of the first; of 59 that were larger than 0.0008 none was near enough."""
 
 
 def rounded(
@@ -64,7 +66,7 @@ def rounded(
         tried = all_dialled(tried, others, OTHERS)
         result = comparison.render(tried, off)
         if "output_gain" in off:
-            if float(comparison.target.distance(result)) <= limit:
+            if comparison.target.distance(result) <= limit:
                 break
             continue
         exact_db = tried[OUTPUT] + 10.0 * math.log10(power / power_of(result))
@@ -76,24 +78,30 @@ def rounded(
 
 
 def _round_gain(
-    comparison: Comparison, result: Tensor, made_db: float, exact_db: float, limit: float
+    comparison: Comparison, result: np.ndarray, made_db: float, exact_db: float, limit: float
 ) -> tuple[float, bool]:
     """Round the output gain of a result that was made with another, and say if that is near enough.
 
-    The finest step first: where that is too far away, coarser ones mostly are.
+    Where the fine step is too far away by more than its gain, the finest one is, too.
     """
-    finest_db = dialled(BY_KEY[OUTPUT], exact_db, FINEST)
-    for output_db in (finest_db, *(dialled(BY_KEY[OUTPUT], exact_db, d) for d in (COARSE, FINE))):
-        is_finest = output_db == finest_db
-        if not is_finest and abs(output_db - exact_db) > MOST_GAIN_DB:
-            continue
-        gain = 10.0 ** ((output_db - made_db) / 20.0)
-        near = float(comparison.target.distance(gain * result)) <= limit
-        if is_finest and not near:
-            return finest_db, False
-        if near and not is_finest:
-            return output_db, True
-    return finest_db, True
+    finest_db, fine_db, coarse_db = (
+        dialled(BY_KEY[OUTPUT], exact_db, digits) for digits in (FINEST, FINE, COARSE)
+    )
+
+    def distance(output_db: float) -> float:
+        return comparison.target.distance(
+            np.float32(10.0 ** ((output_db - made_db) / 20.0)) * result
+        )
+
+    at_fine = distance(fine_db)
+    is_other = coarse_db != fine_db and abs(coarse_db - exact_db) <= MOST_GAIN_DB
+    if is_other and distance(coarse_db) <= limit:
+        return coarse_db, True
+    if at_fine <= limit:
+        return fine_db, True
+    # Two results that differ by a gain alone are no further apart.
+    least = at_fine - OF_A_DECIBEL * abs(finest_db - fine_db)
+    return finest_db, least <= limit and distance(finest_db) <= limit
 
 
 def with_round_pre_delay(
@@ -109,9 +117,10 @@ def with_round_pre_delay(
     for digits in (FINE, FINEST):
         tried = all_dialled(settings, digits, (PRE_DELAY,))
         shift_ms = abs(tried[PRE_DELAY] - settings[PRE_DELAY])
-        if shift_ms * 10.0 ** (settings[WET] / 20.0) > MOST_SHIFT_MS:
-            continue
-        if comparison.distance(tried, off) <= limit:
+        moved = shift_ms * 10.0 ** (settings[WET] / 20.0)
+        if moved <= SMALL_SHIFT_MS:
+            return tried
+        if moved <= MOST_SHIFT_MS and comparison.distance(tried, off) <= limit:
             return tried
     return {**settings, PRE_DELAY: round(settings[PRE_DELAY], 3)}
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ..audio.take import Take, take_of
 from ..audio.windows import window_starts
 from ..kernels.threads import one_thread
+from ..kernels.transforms import to_spectrum
 from ..modules.reverb.kept import keep_rooms
 from ..strip.finite import not_finite
 from ..strip.later import LATER, missing_modules
@@ -30,6 +31,9 @@ from .eq_search import Curve, fewest_bands
 from .low_end import below_of, low_end_of
 from .rounded_values import all_dialled, rounded, with_round_pre_delay
 from .rounding import FINEST
+
+if TYPE_CHECKING:
+    from ..console.render import OneVocal
 
 __all__ = ["SAME", "Simplified", "bands_of", "simplify", "simplify_take"]
 
@@ -129,39 +133,45 @@ def simplify(
     return simplify_take(settings, take_of(samples, sample_rate), bypass=bypass)
 
 
-@torch.inference_mode()
 @one_thread()
 @keep_rooms()
 def simplify_take(
-    settings: Mapping[str, float], take: Take, *, bypass: Collection[str] = ()
+    settings: Mapping[str, float],
+    take: Take,
+    *,
+    bypass: Collection[str] = (),
+    vocal: OneVocal | None = None,
 ) -> Simplified:
-    """Simplify the strip of a take that was analysed already, as :func:`simplify` does."""
+    """Simplify the strip of a take that was analysed already, as :func:`simplify` does.
+
+    With the `vocal` that the take is of, the strip that is returned has mostly been applied to it.
+    """
     for key, value in settings.items():
         if not math.isfinite(value):
             raise not_finite(key, value)
     full, off = dict(settings), frozenset(bypass) | missing_modules(settings)
     off |= _idle(full, off)
     fine = all_dialled(full, FINEST, full)
-    comparison = Comparison(take, full, off, PASSAGES, PASSAGE_SECONDS)
+    comparison = Comparison(take, full, off, PASSAGES, PASSAGE_SECONDS, vocal)
     if not comparison.is_audible:
         return Simplified(fine, off, 0.0)
-    longer = (
-        Comparison(take, full, off, CHECKED, CHECKED_SECONDS) if comparison.is_part else comparison
-    )
+    longer = comparison
+    if comparison.is_part:
+        longer = Comparison(take, full, off, CHECKED, CHECKED_SECONDS, vocal)
     share, most = FIRST_SHARE, (CERTAIN if longer.is_part else WHOLE) * SAME
     least = 0
     for number in range(SEARCHES):
         if number in NEW_BEGINNINGS:
             begun, least = _begun(comparison, full, off, share * SAME), 0
         found = _simplified(comparison, begun, share * SAME, least)
-        found = replace(found, distance=longer.distance(found.settings, found.bypass))
+        found = replace(found, distance=longer.checked(found.settings, found.bypass))
         if found.distance <= most:
             return found
         # Fewer bands than were found were too far away for a larger share already.
         share, least = share * NEXT_SHARE * most / found.distance, bands_of(found.bypass)
     for pre_delay_ms in (fine[PRE_DELAY], round(full[PRE_DELAY], 3), full[PRE_DELAY]):
         tried = {**fine, PRE_DELAY: pre_delay_ms}
-        distance = longer.distance(tried, off)
+        distance = longer.checked(tried, off)
         if distance <= SAME:
             return Simplified(tried, off, distance)
     return Simplified(full, off, 0.0)
@@ -197,7 +207,7 @@ def _begun(
     take = comparison.take
     low_end = low_end_of(take.mono[0], take.sample_rate)
     below_hz = np.empty(0) if low_end is None else below_of(low_end.lowest_hz)[::3]
-    audible = audible_of(comparison.full, comparison.sample_rate)
+    audible = audible_of(comparison.full, comparison.target, comparison.sample_rate)
     keep_high_pass = "eq.high_pass" not in off and _holds_rumble_back(
         settings, take, math.inf if low_end is None else low_end.lowest_hz
     )
@@ -232,7 +242,8 @@ def _fewest_modules(
         gain_db = 0.0
         if "output_gain" not in off:
             gain_db = 10.0 * math.log10(comparison.power / power_of(result))
-        if float(comparison.target.distance(result * 10.0 ** (gain_db / 20.0))) <= limit:
+        gain = np.float32(10.0 ** (gain_db / 20.0))
+        if comparison.target.distance(gain * result) <= limit:
             output_db = BY_KEY[OUTPUT].clip(settings[OUTPUT] + gain_db)
             settings, off = {**settings, OUTPUT: output_db}, off | {module}
     return settings, off
@@ -243,9 +254,7 @@ def _may_be_idle(comparison: Comparison, module: str, settings: Mapping[str, flo
     if module == "reverb":
         return settings["reverb.wet_db"] < WET_AUDIBLE_DB
     if module == "compressor":
-        rms_db = (
-            10.0 * math.log10(float(comparison.audio.square().mean()) + 1e-20) + settings[INPUT]
-        )
+        rms_db = 10.0 * math.log10(power_of(comparison.audio) + 1e-20) + settings[INPUT]
         over_db = rms_db - settings[THRESHOLD]
         return (1.0 - 1.0 / settings["compressor.ratio"]) * (over_db + PEAKS_DB) < REDUCED_DB
     return True
@@ -279,9 +288,10 @@ def _holds_rumble_back(settings: Mapping[str, float], take: Take, lowest_hz: flo
     length = min(round(RUMBLE_SECONDS * rate), len(voice))
     starts = window_starts(len(voice), length, RUMBLE_FRAMES)
     window = np.hanning(length).astype(np.float32)
-    power = np.zeros(length // 2 + 1)
-    for start in dict.fromkeys(starts.tolist()):
-        power += np.square(np.abs(np.fft.rfft(voice[start : start + length] * window)))
+    # Of a short vocal they would overlap by most of their length.
+    starts = starts[:: max(1, round(0.75 * length * len(starts) / len(voice)))]
+    frames = np.stack([voice[start : start + length] for start in starts]) * window
+    power = np.square(np.abs(to_spectrum(frames))).sum(axis=0, dtype=np.float64)
     freq_hz = np.fft.rfftfreq(length, 1.0 / rate)
     below = freq_hz < min(0.8 * lowest_hz, 2.0 * settings["eq.high_pass.freq_hz"])
     ratio = np.square(settings["eq.high_pass.freq_hz"] / np.maximum(freq_hz, 1e-3))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from diffconsole import Preset
-from diffconsole.console.render import clamped_frequencies, render
+from diffconsole.console import render as render_module
+from diffconsole.console.render import OneVocal, clamped_frequencies, render
 from diffconsole.errors import SettingsError
 from diffconsole.strip.parameters import EQ_BANDS, MODULES, PARAMETERS
 from diffconsole.strip.preset import factory_presets
@@ -237,3 +238,28 @@ def test_rounding_to_the_file_is_not_heard_in_the_reverb(seed):
     samples = voice(0.5)
     exact, rounded = (render(samples, RATE, p, tail_seconds=1).samples for p in (preset, written))
     assert reference.error_db(rounded, exact) < -60.0
+
+
+def test_one_vocal_is_not_rendered_again_by_a_strip_that_does_the_same(monkeypatch):
+    samples, made = voice(0.3), []
+    plain = render_module.run_strip
+
+    def counted(*arguments):
+        made.append(1)
+        return plain(*arguments)
+
+    monkeypatch.setattr(render_module, "run_strip", counted)
+    vocal = OneVocal(samples, RATE)
+    for gain_db, pan, times in ((3.0, 0.0, 1), (3.0, 0.5, 1), (2.0, 0.5, 2), (3.0, 0.0, 3)):
+        # A pan that is off may lie anywhere.
+        preset = Preset(
+            {
+                "eq": {"peak_1": {"gain_db": gain_db}},
+                "pan": {"enabled": False, "position": pan},
+                "reverb": REVERB,
+            }
+        )
+        found = vocal.render(preset).samples
+        assert len(made) == times
+        np.testing.assert_array_equal(found, render(samples, RATE, preset).samples)
+        made.pop()

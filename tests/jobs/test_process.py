@@ -9,13 +9,18 @@ import pytest
 import soundfile
 
 from diffconsole.errors import OutputError, SettingsError
+from diffconsole.jobs.options import AudioOptions
 from diffconsole.jobs.process import (
+    apply_file,
     plan_presets,
     plan_takes,
     predict_file,
+    process_take,
     split_bypass,
 )
+from diffconsole.simplify import comparison
 from diffconsole.strip.parameters import SWITCHES
+from diffconsole.strip.preset import Preset
 
 from ..commands import contents
 from ..synthetic import RATE, small_model, voice
@@ -96,3 +101,30 @@ def test_what_was_wrong_with_a_take_is_a_notice_and_in_the_preset(tmp_path):
     preset, notices = predict_file(small_model(3), "small", raw)
     assert notices == ()
     assert "take" not in preset.provenance
+
+
+@pytest.mark.parametrize("seconds", [3.0, 9.0])
+@pytest.mark.parametrize(
+    "options", [{}, {"amount": 0.5}, {"bypass": ("eq.low_shelf",)}, {"tail_seconds": 0.1}]
+)
+def test_the_audio_is_what_apply_makes_of_the_preset_byte_by_byte(
+    tmp_path, monkeypatch, seconds, options
+):
+    """Also where the search for the simplest strip has applied it already."""
+    raw = tmp_path / "take.wav"
+    soundfile.write(raw, voice(seconds, 1), RATE, subtype="FLOAT")
+    applied = []
+    checked = comparison.Comparison.checked
+
+    def counted(self, settings, off):
+        applied.append(self.vocal is not None)
+        return checked(self, settings, off)
+
+    monkeypatch.setattr(comparison.Comparison, "checked", counted)
+    (take,) = plan_takes([raw], tmp_path, False, plot=False, page=False)
+    process_take(small_model(3), "small", take, AudioOptions(**options))
+    assert applied and all(applied) == ("amount" not in options)
+    again = tmp_path / "again.wav"
+    tail = {k: v for k, v in options.items() if k == "tail_seconds"}
+    apply_file(raw, Preset.read(take.preset), again, AudioOptions(**tail))
+    assert again.read_bytes() == take.audio.read_bytes()

@@ -12,6 +12,7 @@ import torch
 from diffconsole.audio.take import take_of
 from diffconsole.cli.common import in_words
 from diffconsole.console import Console
+from diffconsole.console.arrays import ArrayConsole
 from diffconsole.export import formats
 from diffconsole.jobs.written import simple_strip, whole_strip
 from diffconsole.losses import MixTarget
@@ -284,13 +285,13 @@ def test_one_thread_of_torch_which_is_restored(monkeypatch):
     before = torch.get_num_threads()
     during = []
 
-    def rendering(self: Console, *arguments: object) -> torch.Tensor:
+    def rendering(self: ArrayConsole, *arguments: object) -> np.ndarray:
         during.append(torch.get_num_threads())
         if len(during) == 2:
             raise RuntimeError("stop")
-        return torch.full((1, 1, RATE), 0.1)
+        return np.full((1, 1, RATE), 0.1, np.float32)
 
-    monkeypatch.setattr(Console, "forward", rendering)
+    monkeypatch.setattr(ArrayConsole, "__call__", rendering)
     torch.set_num_threads(2)
     try:
         with pytest.raises(RuntimeError, match="stop"):

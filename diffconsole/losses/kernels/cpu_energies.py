@@ -26,6 +26,7 @@ __all__ = [
     "octaves_apart",
     "raise_to",
     "ratios_of",
+    "times_of",
 ]
 
 BLOCK = 256
@@ -40,6 +41,12 @@ class Times(NamedTuple):
     short: float
     long: float
     shift: int
+
+
+def times_of(short_ms: float, long_ms: float, sample_rate: float) -> Times:
+    """Return the steps of two averaging times, the long one taken half their difference later."""
+    short, long = (1.0 - math.exp(-2200.0 / ms / sample_rate) for ms in (short_ms, long_ms))
+    return Times(short, long, int(sample_rate * (long_ms - short_ms) * 0.0005))
 
 
 @compiled

@@ -30,11 +30,13 @@ __all__ = [
     "SLACK",
     "Frames",
     "compare",
+    "compare_padded",
     "each_run",
     "frames_of",
     "load_frames",
     "pad",
     "roots_of",
+    "roots_of_padded",
     "unpack",
 ]
 
@@ -49,7 +51,7 @@ SLACK = 4
 
 
 class Frames(NamedTuple):
-    """How a sound is cut into the frames of one size; the hop is a quarter of it."""
+    """How a sound is cut into the frames of one size, `overlap` of which hold each sample."""
 
     size: int
     frames: int
@@ -57,11 +59,12 @@ class Frames(NamedTuple):
     groups_a_run: int
     plan: Plan
     window: np.ndarray
+    overlap: int
 
     @property
     def hop(self) -> int:
         """Samples from a frame to the next."""
-        return self.size // 4
+        return self.size // self.overlap
 
     @property
     def bins(self) -> int:
@@ -89,14 +92,19 @@ class Frames(NamedTuple):
         return int(selected.sum()) * GROUP - (GROUP - last if selected[-1] else 0)
 
 
-def frames_of(samples: int, size: int, kind: np.dtype) -> Frames:
-    """Cut `samples` as ``torch.stft`` does: frames centred on multiples of the hop."""
-    frames = 1 + samples // (size // 4)
+def frames_of(samples: int, size: int, kind: np.dtype, overlap: int = 4) -> Frames:
+    """Cut `samples` as ``torch.stft`` does: frames centred on multiples of the hop.
+
+    The hop is the size over `overlap`, 2 or 4.
+    """
+    hop = size // overlap
+    frames = 1 + samples // hop
     groups = -(-frames // GROUP)
-    groups_a_run = max(1, RUN_SAMPLES // (GROUP * size // 4))
+    groups_a_run = max(1, RUN_SAMPLES // (GROUP * hop))
     # Two frames in one transform come apart as halves of sums, which the window brings along.
     window = 0.25 - 0.25 * np.cos(2.0 * np.pi * np.arange(size) / size)
-    return Frames(size, frames, groups, groups_a_run, plan_for(size, kind), window.astype(kind))
+    plan = plan_for(size, kind)
+    return Frames(size, frames, groups, groups_a_run, plan, window.astype(kind), overlap)
 
 
 @compiled
@@ -112,7 +120,10 @@ def _reflect(x, half, padded):
 
 
 def pad(audio: np.ndarray, frames: Frames) -> np.ndarray:
-    """Return the sound as its frames read it: mirrored at both ends, then silent."""
+    """Return the sound as its frames read it: mirrored at both ends, then silent.
+
+    Smaller frames may be read of the same, from half the difference of the sizes on.
+    """
     rows = audio.reshape(-1, audio.shape[-1])
     padded = np.empty((len(rows), max(frames.padded, rows.shape[1] + frames.size)), audio.dtype)
     run_tasks(lambda row: _reflect(rows[row], frames.size // 2, padded[row]), len(rows))
@@ -123,14 +134,14 @@ def pad(audio: np.ndarray, frames: Frames) -> np.ndarray:
 
 
 @compiled
-def load_frames(x, first, size, window, frames, turned, re, im):
+def load_frames(x, first, size, hop, window, frames, turned, re, im):
     """Windowed frames of a group that begins at sample `first`; those past `frames` are silent."""
-    hop = size // 4
-    for column in range(GROUP + 3):
+    overlap = size // hop
+    for column in range(GROUP + overlap - 1):
         start = first + column * hop
         for r in range(hop):
             turned[r * COLUMNS + column] = x[start + r]
-    for q in range(4):
+    for q in range(overlap):
         for r in range(hop):
             row, place, weight = q * hop + r, r * COLUMNS + q, window[q * hop + r]
             store(load(turned, place, 16) * weight, re, row * LANES)
@@ -176,18 +187,18 @@ def _masked(magnitude, other, masked):
 
 @compiled
 def _keep_roots(
-    x, size, window, frames, first, last, order, cosine, sine, masked, roots, squares
+    x, origin, size, hop, window, frames, first, last, order, cosine, sine, masked, roots, squares
 ):  # fmt: skip
     """Magnitudes of some groups, and the sums of their squares of sides, sum and difference."""
-    kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
+    kind, bins = x.dtype.type, size // 2 + 1
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
     floor, least = broadcast(kind(FLOOR), 16), broadcast(kind(masked), 16)
     for group in range(first, last):
         inside = min(frames - group * GROUP, GROUP)
         for side in range(2):
-            start = group * GROUP * hop
-            load_frames(x[side], start, size, window, inside, turned, re[side], im[side])
+            start = origin + group * GROUP * hop
+            load_frames(x[side], start, size, hop, window, inside, turned, re[side], im[side])
             to_bins(re[side], im[side], size, cosine, sine)
         sides = both = apart = broadcast(kind(0.0), 16)
         for k in range(bins):
@@ -218,17 +229,23 @@ def roots_of(
 
     Neither the sum's nor the difference's is lower than `masked` times the other.
     """
-    padded = pad(audio, frames)
-    roots = np.empty((len(audio), frames.groups * frames.bins * MEASURES * LANES), audio.dtype)
-    squares = np.empty((len(audio), frames.groups, 3))
+    return roots_of_padded(pad(audio, frames), 0, frames, masked)
+
+
+def roots_of_padded(
+    padded: np.ndarray, origin: int, frames: Frames, masked: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return :func:`roots_of` a sound that :func:`pad` extended; frames begin at `origin`."""
+    roots = np.empty((len(padded), frames.groups * frames.bins * MEASURES * LANES), padded.dtype)
+    squares = np.empty((len(padded), frames.groups, 3))
 
     def task(item: int, first: int, last: int) -> None:
         _keep_roots(
-            padded[item], frames.size, frames.window, frames.frames, first, last, *frames.plan,
-            masked, roots[item], squares[item],
+            padded[item], origin, frames.size, frames.hop, frames.window, frames.frames, first,
+            last, *frames.plan, masked, roots[item], squares[item],
         )  # fmt: skip
 
-    each_run(task, len(audio), frames)
+    each_run(task, len(padded), frames)
     return roots, squares
 
 
@@ -259,10 +276,11 @@ def _octaves(ours, theirs):
 
 @compiled
 def _compare(
-    x, size, window, frames, first, last, selected, order, cosine, sine, roots, masked, sums
+    x, origin, size, hop, window, frames, first, last, selected, order, cosine, sine, roots,
+    masked, sums
 ):  # fmt: skip
     """Sums by group: squared errors of sides, sum and difference, then their octaves apart."""
-    kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
+    kind, bins = x.dtype.type, size // 2 + 1
     turned = np.zeros(hop * COLUMNS, x.dtype)
     re, im = np.empty((2, size * LANES), x.dtype), np.empty((2, size * LANES), x.dtype)
     floor, least = broadcast(kind(FLOOR), 16), broadcast(kind(masked), 16)
@@ -271,8 +289,8 @@ def _compare(
             continue
         inside = min(frames - group * GROUP, GROUP)
         for side in range(2):
-            start = group * GROUP * hop
-            load_frames(x[side], start, size, window, inside, turned, re[side], im[side])
+            start = origin + group * GROUP * hop
+            load_frames(x[side], start, size, hop, window, inside, turned, re[side], im[side])
             to_bins(re[side], im[side], size, cosine, sine)
         e0 = e1 = e2 = d0 = d1 = d2 = broadcast(kind(0.0), 16)
         for k in range(bins):
@@ -311,14 +329,25 @@ def compare(
     Squared errors of the magnitudes of left and right, of their sum and of their difference,
     then the octaves that they lie apart. `masked` is that of :func:`roots_of`.
     """
-    padded = pad(audio, frames)
-    sums = np.zeros((len(audio), frames.groups, 6))
+    return compare_padded(pad(audio, frames), 0, frames, selected, roots, masked)
+
+
+def compare_padded(
+    padded: np.ndarray,
+    origin: int,
+    frames: Frames,
+    selected: np.ndarray,
+    roots: np.ndarray,
+    masked: float,
+) -> np.ndarray:
+    """Return :func:`compare` of a sound that :func:`pad` extended; frames begin at `origin`."""
+    sums = np.zeros((len(padded), frames.groups, 6))
 
     def task(item: int, first: int, last: int) -> None:
         _compare(
-            padded[item], frames.size, frames.window, frames.frames, first, last, selected,
-            *frames.plan, roots[item % len(roots)], masked, sums[item],
+            padded[item], origin, frames.size, frames.hop, frames.window, frames.frames, first,
+            last, selected, *frames.plan, roots[item % len(roots)], masked, sums[item],
         )  # fmt: skip
 
-    each_run(task, len(audio), frames)
+    each_run(task, len(padded), frames)
     return sums.sum(axis=1)

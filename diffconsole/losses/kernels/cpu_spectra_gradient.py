@@ -107,7 +107,7 @@ def _differentiate(
             continue
         inside, start = min(frames - group * GROUP, GROUP), group * GROUP * hop
         for side in range(2):
-            load_frames(x[side], start, size, window, inside, turned, re[side], im[side])
+            load_frames(x[side], start, size, hop, window, inside, turned, re[side], im[side])
             to_bins(re[side], im[side], size, cosine, sine)
         for k in range(bins):
             own, mirror = order[k], order[(size - k) % size]

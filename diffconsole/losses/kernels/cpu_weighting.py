@@ -31,11 +31,14 @@ def _filter(x, taps, y):
         store(d, y, n + 48)
 
 
-def weigh(audio: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """Filter ``(items, channels, samples)`` by a symmetric response: its own adjoint."""
+def weigh(audio: np.ndarray, taps: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Filter ``(items, channels, samples)`` by a symmetric response: its own adjoint.
+
+    Where `out` is given, ``(items·channels, samples)``, the result is written there.
+    """
     rows, half = audio.reshape(-1, audio.shape[-1]), len(taps) // 2
     taps, samples = taps.astype(audio.dtype), rows.shape[1]
-    weighed = np.empty_like(rows)
+    weighed = np.empty_like(rows) if out is None else out
     pieces = -(-samples // PIECE)
 
     def task(index: int) -> None:
@@ -49,4 +52,4 @@ def weigh(audio: np.ndarray, taps: np.ndarray) -> np.ndarray:
         weighed[row, first:stop] = result[: stop - first]
 
     run_tasks(task, len(rows) * pieces)
-    return weighed.reshape(audio.shape)
+    return weighed.reshape(audio.shape) if out is None else out

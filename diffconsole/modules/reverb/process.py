@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "band_decays",
     "impulse_response",
+    "mix_settings",
     "reverb",
     "send",
     "send_response",
@@ -213,6 +214,35 @@ def _scaled_response(
     spectrum, powers = room.room_spectrum(
         t60, sample_rate, decay_samples, seed, length, bins, room.audio_type(dtype)
     )
+    settings = mix_settings(powers, sample_rate, pre_delay, low_cut_hz, high_cut_hz, width, gain)
+    return room.room_response(spectrum, settings, length, decay_samples + ringing + most_delay)
+
+
+def mix_settings(
+    powers: Numbers,
+    sample_rate: float,
+    pre_delay: Numbers,
+    low_cut_hz: Numbers,
+    high_cut_hz: Numbers,
+    width: Numbers,
+    gain: Numbers,
+) -> Numbers:
+    """Return what :func:`.room.room_response` takes, ``(batch, 7)``.
+
+    Parameters
+    ----------
+    powers : Tensor or ndarray
+        ``(batch, 3)``, means of |M|², |S|² and Re(M·conj(S)) of the decaying noise.
+    sample_rate : float
+        Hz.
+    pre_delay : Tensor or ndarray
+        ``(batch,)``, samples.
+    low_cut_hz, high_cut_hz, width : Tensor or ndarray
+        ``(batch,)`` each; see the parameter table.
+    gain : Tensor or ndarray
+        ``(batch,)``.
+    """
+    m = math_of(width)
     spread, level = m.float64(width), m.float64(gain)
     middle, side, both = (powers[:, column] for column in range(3))
     alone, crossed = middle + spread * spread * side, 2.0 * spread * both
@@ -222,8 +252,7 @@ def _scaled_response(
         m.at_most(m.float64(freq_hz), HIGHEST_FREQUENCY * sample_rate) * (math.pi / sample_rate)
         for freq_hz in (low_cut_hz, high_cut_hz)
     ]
-    settings = m.stack((left, left * spread, right, -right * spread, pre_delay, *cuts), axis=-1)
-    return room.room_response(spectrum, settings, length, decay_samples + ringing + most_delay)
+    return m.stack((left, left * spread, right, -right * spread, pre_delay, *cuts), axis=-1)
 
 
 def _room(like: Numbers) -> ModuleType:

@@ -12,7 +12,7 @@ import pytest
 
 from diffconsole.errors import DiffconsoleError
 from diffconsole.jobs.many import InThisProcess, Task, Work
-from diffconsole.jobs.many.processes import Processes, cores, thread_limits
+from diffconsole.jobs.many.processes import Processes, cores, kept_memory, thread_limits
 
 from ...commands import QUIETER, contents, write_model, write_preset, write_take
 
@@ -201,3 +201,13 @@ def test_threads_are_divided(monkeypatch):
     assert set(many.values()) == {"1"} and "NUMBA_NUM_THREADS" in many
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert thread_limits(1)["OMP_NUM_THREADS"] == "1"
+
+
+def test_memory_is_kept_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("MALLOC_TOP_PAD_", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    found = kept_memory()
+    assert found["MALLOC_TRIM_THRESHOLD_"] == "131072"
+    # More than this glibc takes for none.
+    assert 0 < int(found["MALLOC_MMAP_THRESHOLD_"]) <= 1 << 25
+    assert int(found["MALLOC_TOP_PAD_"]) > 0
