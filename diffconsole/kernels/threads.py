@@ -11,13 +11,16 @@ import functools
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["lane_groups", "one_thread", "run_tasks", "thread_count"]
+__all__ = ["lane_groups", "loops_on", "one_thread", "run_tasks", "thread_count"]
 
 LANES = 8
+
+_own = threading.local()
 
 
 @functools.cache
@@ -28,6 +31,9 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 def thread_count() -> int:
     """Return how many threads may be used, at least 1."""
+    own: int | None = getattr(_own, "count", None)
+    if own is not None:
+        return own
     # While torch is being imported it has no such function yet.
     of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
     if of_torch is not None:
@@ -75,6 +81,17 @@ def lane_groups(count: int) -> list[slice]:
     groups = -(-count // min(LANES, -(-count // thread_count())))
     edges = [count * index // groups for index in range(groups + 1)]
     return [slice(first, stop) for first, stop in zip(edges, edges[1:], strict=False)]
+
+
+@contextlib.contextmanager
+def loops_on(threads: int) -> Iterator[None]:
+    """Let :func:`run_tasks` in the calling thread use so many threads, whatever torch may use."""
+    before = getattr(_own, "count", None)
+    _own.count = threads
+    try:
+        yield
+    finally:
+        _own.count = before
 
 
 @contextlib.contextmanager

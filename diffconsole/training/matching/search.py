@@ -35,6 +35,7 @@ from torch import Tensor
 from ...pairs import Pair
 from ...strip.later import LATER
 from ...strip.parameters import CHAIN, PARAMETERS
+from .beside import each, shared_threads
 from .descent import Adam, descent, take_step
 from .objective import HELD, INDEX, MatchObjective
 from .plan import Plan, Round, plan_for
@@ -104,11 +105,12 @@ def search(
     stopped : bool
         Whether Ctrl-C ended it: these are the best until then.
     """
-    run = _Search(pairs, plan, seconds, seed, device, report_progress, without)
-    try:
-        run.run()
-    except KeyboardInterrupt:
-        return run.found, True
+    with shared_threads(device):
+        run = _Search(pairs, plan, seconds, seed, device, report_progress, without)
+        try:
+            run.run()
+        except KeyboardInterrupt:
+            return run.found, True
     return run.found, False
 
 
@@ -374,21 +376,20 @@ def align_predelay(objective: MatchObjective, points: Tensor) -> Tensor:
 
 def refine_non_gradient(objective: MatchObjective, points: Tensor) -> Tensor:
     """Return each point, or a better one where gradients do not lead."""
+    return torch.stack(each(lambda point: _better(objective, point), list(points)))
+
+
+def _better(objective: MatchObjective, point: Tensor) -> Tensor:
     place = INDEX["reverb.pre_delay_ms"]
-    better = []
-    for point in points:
-        found_at = pre_delay_in_mix(objective, point)
-        # The point as it is, with other pre-delays, and with its idle bells moved.
-        others = (
-            torch.linspace(0.0, 1.0, PRE_DELAYS) if found_at is None else torch.tensor([found_at])
-        )
-        tried = point.repeat(len(others) + 1, 1)
-        tried[1:, place] = others
-        moved = move_idle_bells(objective, point)
-        distances = objective.distances(torch.cat((tried, moved[None])), part=(0, 2))
-        pre_delay = tried[int(distances[:-1].argmin()), place] if found_at is None else found_at
-        # A bell that has moved need not be better yet.
-        point = (moved if float(distances[-1]) < 1.01 * float(distances[0]) else point).clone()
-        point[place] = pre_delay
-        better.append(point)
-    return torch.stack(better)
+    found_at = pre_delay_in_mix(objective, point)
+    # The point as it is, with other pre-delays, and with its idle bells moved.
+    others = torch.linspace(0.0, 1.0, PRE_DELAYS) if found_at is None else torch.tensor([found_at])
+    tried = point.repeat(len(others) + 1, 1)
+    tried[1:, place] = others
+    moved = move_idle_bells(objective, point)
+    distances = objective.distances(torch.cat((tried, moved[None])), part=(0, 2))
+    pre_delay = tried[int(distances[:-1].argmin()), place] if found_at is None else found_at
+    # A bell that has moved need not be better yet.
+    point = (moved if float(distances[-1]) < 1.01 * float(distances[0]) else point).clone()
+    point[place] = pre_delay
+    return point
