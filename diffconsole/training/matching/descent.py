@@ -72,11 +72,9 @@ def take_step(
         Draws the frames that are compared.
     """
     part = (int(rng.integers(round_.part)), round_.part)
-    if len(objectives) == 1 and objectives[0].raw.device.type == "cpu":
-        groups = state.points.split(_together(objectives[0]))
-        found = each(lambda some: _gradient(objectives, some, [len(some)], part), groups)
-        gradient = torch.cat([one for one, _ in found])
-        distances = [torch.cat([one for _, (one,) in found])]
+    alone = [objective.raw is objectives[0].raw for objective in objectives]
+    if all(alone) and objectives[0].raw.device.type == "cpu":
+        gradient, distances = _by_groups(objectives, state.points, sizes, part)
     else:
         gradient, distances = _gradient(objectives, state.points, sizes, part)
     gradient = torch.nan_to_num(gradient) * _moved(objectives, sizes)
@@ -85,6 +83,27 @@ def take_step(
     parts = zip(objectives, state.points.split(sizes), strict=True)
     state.points = torch.cat([objective.in_the_middle(some) for objective, some in parts])
     return [float(one.min()) for one in distances]
+
+
+def _by_groups(
+    objectives: list[MatchObjective], points: Tensor, sizes: list[int], part: tuple[int, int]
+) -> tuple[Tensor, list[Tensor]]:
+    """:func:`_gradient` of one pair's points, beside each other."""
+    together = _together(objectives[0])
+    groups = [
+        (number, some)
+        for number, own in enumerate(points.split(sizes))
+        for some in own.split(together)
+    ]
+
+    def of_group(group: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
+        number, some = group
+        gradient, (distances,) = _gradient([objectives[number]], some, [len(some)], part)
+        return gradient, distances
+
+    found = each(of_group, groups)
+    gradient = torch.cat([one for one, _ in found])
+    return gradient, list(torch.cat([one for _, one in found]).split(sizes))
 
 
 def _together(objective: MatchObjective) -> int:

@@ -79,7 +79,7 @@ class MatchObjective:
     def __init__(
         self, pair: Pair, seconds: float, device: str, tried: frozenset[str] = frozenset()
     ) -> None:
-        self.tried = tried
+        self.tried, self.left_out = tried, frozenset[str]()
         self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
         both = np.broadcast_to(pair.raw, (2, pair.raw.shape[1]))
         # A strip that leaves the loudness alone then has nothing left to make up.
@@ -106,12 +106,18 @@ class MatchObjective:
 
     def off(self, more: frozenset[str] = frozenset()) -> frozenset[str]:
         """Return the switches that are off: of later modules that are not tried, and `more`."""
-        return more | (LATER - self.tried)
+        return more | self.left_out | (LATER - self.tried)
 
     def trying(self, tried: frozenset[str]) -> MatchObjective:
         """Return the same pair with other modules that take part."""
         other = copy.copy(self)
         other.tried = tried
+        return other
+
+    def leaving(self, off: frozenset[str]) -> MatchObjective:
+        """Return the same pair without these modules and bands."""
+        other = copy.copy(self)
+        other.left_out = off
         return other
 
     def beginning(self, seconds: float) -> MatchObjective:
@@ -170,7 +176,7 @@ class MatchObjective:
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
     """Render every objective's points: in one batch where shapes and modules are the same."""
     raws = [objective.raw for objective in objectives]
-    if len({(objective.raw.shape, objective.tried) for objective in objectives}) > 1:
+    if len({(objective.raw.shape, objective.off()) for objective in objectives}) > 1:
         return [s.render(p) for s, p in zip(objectives, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))

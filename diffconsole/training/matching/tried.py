@@ -151,7 +151,7 @@ def join_modules(
     Parameters
     ----------
     objective : MatchObjective
-        The pair; no module is tried yet.
+        The pair, with the modules that are on already.
     point : Tensor
         ``(parameters,)`` in 0…1, the best so far. It is returned as it is if nothing shows.
     without : collection of str
@@ -161,9 +161,10 @@ def join_modules(
     shown = [
         (module, points)
         for module in CHAIN
-        if module.key in tryable(without) and (points := starting_points(point, module, signals))
+        if module.key in tryable({*without, *objective.tried})
+        and (points := starting_points(point, module, signals))
     ]
-    tried: frozenset[str] = frozenset()
+    tried = objective.tried
     distance = float(objective.distances(point[None], part=(0, SCAN_PART)))
     for module, points in shown:
         here = objective.trying(tried | {module.key})
