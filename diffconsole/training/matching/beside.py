@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import torch
 
+from ...kernels.kept_memory import kept_memory
 from ...kernels.threads import loops_on, one_thread, run_tasks, thread_count
 
 __all__ = ["each", "shared_threads"]
@@ -27,14 +28,17 @@ _shared: contextvars.ContextVar[bool] = contextvars.ContextVar("shared", default
 
 @contextlib.contextmanager
 def shared_threads(device: str) -> Iterator[None]:
-    """Let :func:`each` and the compiled loops use torch's threads, and torch itself one."""
+    """Let :func:`each` and the compiled loops use torch's threads, and torch itself one.
+
+    On a CPU only; what a search allocates stays with the process until it ends.
+    """
     if device != "cpu":
         yield
         return
     token = _shared.set(True)
     try:
         threads = thread_count()
-        with one_thread(), loops_on(threads):
+        with kept_memory(), one_thread(), loops_on(threads):
             yield
     finally:
         _shared.reset(token)
