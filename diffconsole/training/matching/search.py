@@ -176,7 +176,8 @@ class _Search:
                 last = joined(self.objectives, points, frozenset(self.without))
                 self.keep_worthy(self.descend(last, round_, drops_idle=True))
             else:
-                self.remember(self.descend(self.all_of(points), round_).points)
+                points = self.descend(self.all_of(points), round_).points
+                self.remember(points)
         for number in self.exact:
             self.take(number)
         others = len(self.exact) < len(self.pairs)
