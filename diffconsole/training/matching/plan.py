@@ -58,9 +58,9 @@ class Plan:
 
 QUICK = Plan((Round(4.0, 30, 0.05, 8, 1),), thorough=False)
 USUAL = Plan(
-    (Round(5.0, 40, 0.05, 8, 4), Round(12.0, 50, 0.03, 6, 2), Round(12.0, 60, 0.02, 4, 2)),
-    trial=Round(12.0, 20, 0.01, 4, 1),
-    polish=Round(12.0, 30, 0.006, 3, 1),
+    (Round(5.0, 30, 0.05, 8, 4), Round(12.0, 30, 0.03, 6, 2), Round(12.0, 70, 0.02, 4, 2)),
+    trial=Round(12.0, 12, 0.01, 4, 1),
+    polish=Round(12.0, 20, 0.006, 3, 1),
 )
 
 

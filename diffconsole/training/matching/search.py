@@ -157,6 +157,7 @@ class _Search:
             align_predelay(objective, first_guesses(objective, many=many))
             for objective in self.at(rounds[0].seconds)
         ]
+        guesses = points
         self.remember([some[:1] for some in points])
         for number, round_ in enumerate(rounds):
             if number and self.spent() > SEARCH_SHARE:
@@ -173,6 +174,8 @@ class _Search:
                 if len(self.exact) == len(self.pairs):
                     break
                 self.say_alive(self.found[0])
+                if round_.keep > 1:
+                    points = self.beside_guesses(points, guesses)
                 last = joined(self.objectives, points, frozenset(self.without))
                 self.keep_worthy(self.descend(last, round_, drops_idle=True))
             else:
@@ -249,6 +252,18 @@ class _Search:
             return None
         distance = float(objective.trying(fit.tried).distances(fit.point[None]))
         return fit if distance < float(objective.distances(point[None])) else None
+
+    def beside_guesses(self, points: list[Tensor], guesses: list[Tensor]) -> list[Tensor]:
+        """Each pair's best guess in place of its last point.
+
+        Modules that join early, before the rest of the strip has made up for them, may lead to
+        other settings.
+        """
+        found = []
+        for objective, some, first in zip(self.objectives, points, guesses, strict=True):
+            guess = refine_non_gradient(objective, best_of(objective, first, 1))
+            found.append(torch.cat((some[: self.plan.rounds[-1].keep - 1], guess)))
+        return found
 
     def all_of(self, points: list[Tensor]) -> Alternatives:
         """Each pair's points, with the modules that are on."""

@@ -56,7 +56,7 @@ def test_results_come_in_order_from_several_threads_of_one_thread_each(two_threa
         assert (torch.get_num_threads(), thread_count()) == (1, 2), "what is alone has the loops"
         found = each(item, range(8))
     assert [number for number, *_ in found] == list(range(8))
-    assert {rest[1:] for _, *rest in found} == {(1, 1)}
+    assert {(own, loops) for *_, own, loops in found} == {(1, 1)}
     assert len({place for _, place, *_ in found}) == 2
     assert (torch.get_num_threads(), thread_count()) == (2, 2)
 
