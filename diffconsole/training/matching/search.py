@@ -11,11 +11,16 @@ makeup are of ordinary size. Six stages:
    they are blind: pre-delays are tried across the range, and bells that do nothing move to where
    the spectrum is still off.
 4. Before the last of these rounds: a module that came later is tried where the mix shows it, and
-   kept only where the distance falls by more than it is worth (:mod:`.tried`).
+   kept only where the distance falls by more than it is worth (:mod:`.tried`). This round begins
+   from the best point and from the best guess, and the better result is taken
+   (:mod:`.alternatives`).
 5. Where the mix shows the reverb's own noise, the samples themselves give the modules and the
    settings, and there is neither a trial nor a last round (:mod:`.pursuit`, :mod:`.polish`).
-6. What the result does without is switched off, and the uncertainty of the rest is
-   estimated (:mod:`.postprocess`).
+6. What the result does without is switched off, a few small steps make up for it, and the
+   uncertainty of the rest is estimated (:mod:`.postprocess`).
+
+Points run beside each other on the CPU's cores (:mod:`.beside`), with the same result on any number
+of them.
 
 The loss is the distance that is reported, on a random part of the frames at each step, and a pull
 towards ordinary settings that is weak beside anything audible.
