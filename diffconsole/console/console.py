@@ -29,9 +29,10 @@ class Console(nn.Module):
         Modules and EQ bands that are always off: ``{"reverb", "eq.low_pass"}``.
     reverb_seed : int
         Seed of the reverb's noise.
-    reverb_seconds : float, optional
+    reverb_seconds : float or mapping of str to float, optional
         Fixed length of the reverb's decay and of the delay's echoes, for training with fixed
-        shapes; by default each call takes what its settings need.
+        shapes; by default each call takes what its settings need. With a mapping only the modules
+        in it have a fixed length: ``{"reverb": 2.0}``.
 
     Raises
     ------
@@ -52,7 +53,7 @@ class Console(nn.Module):
         *,
         bypass: Collection[str] = (),
         reverb_seed: int = 0,
-        reverb_seconds: float | None = None,
+        reverb_seconds: float | Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         check_rate(sample_rate)
@@ -69,7 +70,9 @@ class Console(nn.Module):
         if self.reverb_seed:
             parts.append(f"reverb_seed={self.reverb_seed}")
         if self.reverb_seconds is not None:
-            parts.append(f"reverb_seconds={self.reverb_seconds:g}")
+            seconds = self.reverb_seconds
+            shown = f"{seconds!r}" if isinstance(seconds, Mapping) else f"{seconds:g}"
+            parts.append(f"reverb_seconds={shown}")
         return ", ".join(parts)
 
     def forward(

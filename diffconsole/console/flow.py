@@ -42,8 +42,8 @@ class Flow:
         Lets a module process.
     seed : int
         Of a module's noise.
-    seconds : float, optional
-        Fixed length of responses.
+    seconds : float or mapping of str to float, optional
+        Fixed length of responses, of all modules or by module.
     """
 
     sample_rate: float
@@ -51,7 +51,7 @@ class Flow:
     off: Collection[str]
     run: Run
     seed: int = 0
-    seconds: float | None = None
+    seconds: float | Mapping[str, float] | None = None
 
     def __call__(self, audio: Any) -> Any:
         """Process ``(batch, 1 or 2, samples)``, a tensor or an array like the settings."""
@@ -106,9 +106,10 @@ class Flow:
         else:
             level_db = own[module.gain_after]
             own[module.gain_after] = math_of(level_db).float64(level_db) + after_db
-        return Call(
-            self.sample_rate, own, off_bands, gain_db, self.seed, self.seconds, after_db
-        )  # fmt: skip
+        seconds = self.seconds
+        if isinstance(seconds, Mapping):
+            seconds = seconds.get(module.key)
+        return Call(self.sample_rate, own, off_bands, gain_db, self.seed, seconds, after_db)
 
     def _level(self, on: Sequence[Module], place: Place) -> Any:
         """Return the gain at an end of the chain, None if it is off."""

@@ -11,16 +11,16 @@ import functools
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["lane_groups", "one_thread", "run_tasks", "thread_count"]
+__all__ = ["lane_groups", "loops_on", "one_thread", "run_tasks", "thread_count"]
 
 LANES = 8
 
-_alone: ContextVar[bool] = ContextVar("the calling thread only", default=False)
+_own = threading.local()
 
 
 @functools.cache
@@ -31,12 +31,13 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 def thread_count() -> int:
     """Return how many threads may be used, at least 1."""
+    own: int | None = getattr(_own, "count", None)
+    if own is not None:
+        return own
     # While torch is being imported it has no such function yet.
     of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
     if of_torch is not None:
         return int(of_torch())
-    if _alone.get():
-        return 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
@@ -83,6 +84,17 @@ def lane_groups(count: int) -> list[slice]:
 
 
 @contextlib.contextmanager
+def loops_on(threads: int) -> Iterator[None]:
+    """Let :func:`run_tasks` in the calling thread use so many threads, whatever torch may use."""
+    before = getattr(_own, "count", None)
+    _own.count = threads
+    try:
+        yield
+    finally:
+        _own.count = before
+
+
+@contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Let :func:`run_tasks`, and torch if it is there, use the calling thread only.
 
@@ -91,12 +103,11 @@ def one_thread() -> Iterator[None]:
     """
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 0
-    token = _alone.set(True)
     if torch:
         torch.set_num_threads(1)
     try:
-        yield
+        with loops_on(1):
+            yield
     finally:
-        _alone.reset(token)
         if torch:
             torch.set_num_threads(before)

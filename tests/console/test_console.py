@@ -371,3 +371,4 @@ def test_it_is_shown_with_what_it_was_made_with():
     assert repr(Console(48000)) == "Console(48000)"
     shown = repr(Console(44100.0, bypass={"reverb", "eq.low_pass"}, reverb_seconds=0.5))
     assert shown == "Console(44100, bypass={'eq.low_pass', 'reverb'}, reverb_seconds=0.5)"
+    assert repr(Console(44100, reverb_seconds={"reverb": 0.5})).endswith("={'reverb': 0.5})")

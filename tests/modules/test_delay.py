@@ -232,27 +232,48 @@ def test_a_row_that_sends_on_names_its_setting_and_is_a_send():
 # --- gradients -----------------------------------------------------------------------------------
 
 
-def test_gradients_are_those_of_finite_differences():
-    audio = noise(2, 1, 400)
+@pytest.mark.parametrize("seconds", [None, 0.3], ids=["loop", "response"])
+def test_gradients_are_those_of_finite_differences(seconds):
+    audio = noise(2, 1, 300)
     names = list(OPEN)
-    numbers = {**OPEN, "time_ms": 22.3, "width": 0.6}
+    # Shorter than its range, so that there are several echoes in a few samples.
+    numbers = {**OPEN, "time_ms": 4.7, "width": 0.6}
     own = [values(numbers[n], numbers[n] * 0.95).requires_grad_() for n in names]
 
     def function(x: Tensor, *settings: Tensor) -> Tensor:
-        return delay(x, 16000, **dict(zip(names, settings, strict=True)), seconds=0.3)
+        return delay(x, 16000, **dict(zip(names, settings, strict=True)), seconds=seconds)
 
     assert torch.autograd.gradcheck(
         function, (audio.clone().requires_grad_(), *own), eps=1e-5, atol=1e-6, rtol=1e-3
     )
 
 
+def test_loop_and_response_have_the_same_gradients_in_single_precision():
+    audio = noise(2, 2, 9000).float()
+    weights = noise(2, 2, 9000).float()
+    found = []
+    for kernel in ("cpu", "generic"):
+        names = list(OPEN)
+        own = [values(OPEN[n], OPEN[n] * 0.9).requires_grad_() for n in names]
+        x = audio.clone().requires_grad_()
+        with use(kernel):
+            y = delay(x, 16000, **dict(zip(names, own, strict=True)))
+            found.append((y.detach(), *torch.autograd.grad((y * weights).sum(), (x, *own))))
+    for loop, response in zip(*found, strict=True):
+        assert error_db(loop.numpy(), response.numpy()) <= -80.0
+    with use("cpu"), torch.no_grad():
+        plain = delay(audio, 16000, **{n: v.detach() for n, v in zip(names, own, strict=True)})
+    torch.testing.assert_close(found[0][0], plain, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seconds", [None, 1.0], ids=["loop", "response"])
 @pytest.mark.parametrize("audio", [torch.zeros(1, 2, 2500).double(), square_wave(2500, 2)],
                          ids=["silence", "square"])  # fmt: skip
-def test_gradients_are_finite_at_the_ends_of_every_range(audio):
+def test_gradients_are_finite_at_the_ends_of_every_range(audio, seconds):
     middle = {name: (low + high) / 2 for name, (low, high) in RANGES.items()}
     ends = [middle | {name: end} for name, pair in RANGES.items() for end in pair]
     ends += [{name: pair[end] for name, pair in RANGES.items()} for end in (0, 1)]
-    assert_finite_with_gradients(lambda x, *s: delay(x, 16000, *s, seconds=1.0), ends, audio)
+    assert_finite_with_gradients(lambda x, *s: delay(x, 16000, *s, seconds=seconds), ends, audio)
 
 
 # --- words and plots -----------------------------------------------------------------------------

@@ -14,7 +14,8 @@ to the left, the second to the right. Of width 0 all lie in the middle. The send
 channels. The time is not rounded to samples: it has a gradient, and of whole samples it is a plain
 delay line. A level at the low end of its range, −60 dB, is none.
 
-Without gradients a compiled loop runs on the CPU (:mod:`.cpu_delay`); elsewhere the loop's impulse
+On the CPU a compiled loop runs, with gradients (:mod:`.cpu_delay_gradient`) and without
+(:mod:`.cpu_delay`); elsewhere, and where the response's length is fixed, the loop's impulse
 response is convolved.
 """
 
@@ -279,7 +280,38 @@ def _delayed(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
         from .cpu_delay import Loop
 
         return Loop(sample_rate, *own)(audio)
+    if is_looped(audio):
+        return _looped(audio, sample_rate, *own)
     return _convolved(audio, sample_rate, *own)
+
+
+def is_looped(audio: Numbers) -> bool:
+    """Return whether a compiled loop runs the delay with gradients, rather than its response."""
+    import torch
+
+    from ...kernels.operators import name_for
+
+    return not torch.compiler.is_compiling() and name_for(audio) == "cpu"
+
+
+def _looped(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
+    from .delay_operator import loop
+
+    m = math_of(audio)
+    time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db = (
+        m.float64(m.beside(setting, audio)) for setting in own
+    )
+    refuse_not_finite({"delay.time_ms": time_ms, "delay.feedback": feedback})
+    refuse_short(float(m.held(time_ms).min()), sample_rate)
+    sections = cut_sections(sample_rate, low_cut_hz, high_cut_hz)
+    # The numerators are (1 − z⁻¹)² and (1 + z⁻¹)² times their first coefficients.
+    gain = sections[:, :, 0].prod(1)
+    poles = (sections[:, place, column] for place in (0, 1) for column in (3, 4))
+    near, far = sides(width)
+    level = level_of(wet_db)
+    cuts = m.stack((gain, *poles), axis=-1)
+    late = time_ms * (sample_rate / 1000.0)
+    return loop(send(audio), late, cuts, feedback, level * near, level * far)
 
 
 def _convolved(

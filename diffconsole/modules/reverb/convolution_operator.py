@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.operators import NAMESPACE, _library, _needs_gradient, _operator, _refuse
+from ...kernels.row_transforms import to_samples, to_spectrum
 from .room import complex_type, groups, zero_padded
 
 __all__ = ["convolve"]
@@ -55,7 +56,7 @@ def _buffers(audio: Tensor, response: Tensor, length: int) -> tuple[list[slice],
 def _transform(rows: Tensor, buffer: Tensor) -> Tensor:
     part = zero_padded(rows, buffer[:, : rows.shape[1]])
     part[..., rows.shape[-1] :] = 0.0
-    return torch.fft.rfft(part)
+    return to_spectrum(part)
 
 
 @_operator("convolve", "(Tensor audio, Tensor response, int length, int step, bool keep)")
@@ -81,7 +82,7 @@ def _convolve(
             # In place if the response is not needed again: fresh pages cost more than a product.
             last = samples <= step and by_tap.shape[1] >= block.shape[1]
             product = by_tap.mul_(block) if last else block * by_tap
-            sound = torch.fft.irfft(product, length)[..., :room]
+            sound = to_samples(product, length)[..., :room]
             if samples > step:
                 convolved[part, :, first : first + room] += sound
             else:
@@ -109,7 +110,7 @@ def _convolve_backward(
     parts, buffer = _buffers(audio, response, length)
     for part in parts:
         by_tap = spectra[part, : response.shape[1]]
-        total = None
+        total: Any = None
         for first in range(0, samples, step):
             reach = first + min(length, step + taps - 1)
             error = _transform(gradient[part, :, first:reach], buffer)
@@ -117,12 +118,12 @@ def _convolve_backward(
                 block = spectra[part, response.shape[1] :]
             else:
                 block = _transform(audio[part, :, first : first + step], buffer).conj_physical_()
-            found = torch.fft.irfft(_over_channels(error * by_tap, audio.shape[1]), length)
+            found = to_samples(_over_channels(error * by_tap, audio.shape[1]), length)
             room = min(step, samples - first)
             by_audio[part, :, first : first + room] = found[..., :room]
             product = _over_channels(error.mul_(block), response.shape[1])
             total = product if total is None else total.add_(product)
-        by_response[part] = torch.fft.irfft(total, length)[..., :taps]
+        by_response[part] = to_samples(total, length)[..., :taps]
     return by_audio, by_response
 
 

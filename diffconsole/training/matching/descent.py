@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...pairs import PAIR_RATE
 from ...strip.parameters import PARAMETERS
+from .beside import each
 from .objective import HELD, INDEX, KEYS, SEARCHED, MatchObjective, render_all
 from .plan import Round
 from .starts import ordinary
@@ -17,6 +19,7 @@ __all__ = ["BLIND", "Adam", "descent", "take_step"]
 
 PULL = 0.02
 MOMENTUM, SMOOTHING, ADAM_EPS = 0.8, 0.95, 1e-4
+SHORT_SECONDS = 8.0
 BLIND = (*HELD, *(p.key for p in PARAMETERS if not p.has_gradient))
 """What gradients do not move: a sample more of pre-delay turns the phases of the whole return, so
 its gradient is large, and points anywhere."""
@@ -68,18 +71,56 @@ def take_step(
     rng : numpy.random.Generator
         Draws the frames that are compared.
     """
-    leaf = state.points.clone().requires_grad_()
     part = (int(rng.integers(round_.part)), round_.part)
-    rendered = render_all(objectives, leaf, sizes)
-    distances = [s.distance(r, part) for s, r in zip(objectives, rendered, strict=True)]
-    pull = PULL * (leaf - ordinary()).square().mean(dim=1) * (len(KEYS) / len(SEARCHED))
-    (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
+    alone = [objective.raw is objectives[0].raw for objective in objectives]
+    if all(alone) and objectives[0].raw.device.type == "cpu":
+        gradient, distances = _by_groups(objectives, state.points, sizes, part)
+    else:
+        gradient, distances = _gradient(objectives, state.points, sizes, part)
     gradient = torch.nan_to_num(gradient) * _moved(objectives, sizes)
     cosine = 0.5 + 0.5 * math.cos(math.pi * number / round_.steps)
     state.move(gradient, round_.step_size * (0.05 + 0.95 * cosine))
     parts = zip(objectives, state.points.split(sizes), strict=True)
     state.points = torch.cat([objective.in_the_middle(some) for objective, some in parts])
-    return [float(d.detach().min()) for d in distances]
+    return [float(one.min()) for one in distances]
+
+
+def _by_groups(
+    objectives: list[MatchObjective], points: Tensor, sizes: list[int], part: tuple[int, int]
+) -> tuple[Tensor, list[Tensor]]:
+    """:func:`_gradient` of one pair's points, beside each other."""
+    together = _together(objectives[0])
+    groups = [
+        (number, some)
+        for number, own in enumerate(points.split(sizes))
+        for some in own.split(together)
+    ]
+
+    def of_group(group: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
+        number, some = group
+        gradient, (distances,) = _gradient([objectives[number]], some, [len(some)], part)
+        return gradient, distances
+
+    found = each(of_group, groups)
+    gradient = torch.cat([one for one, _ in found])
+    return gradient, list(torch.cat([one for _, one in found]).split(sizes))
+
+
+def _together(objective: MatchObjective) -> int:
+    """Points that share each step, beside others: of a short excerpt two cost less together."""
+    return 2 if objective.raw.shape[-1] < SHORT_SECONDS * PAIR_RATE else 1
+
+
+def _gradient(
+    objectives: list[MatchObjective], points: Tensor, sizes: list[int], part: tuple[int, int]
+) -> tuple[Tensor, list[Tensor]]:
+    """The gradient at each point, and the distances of each pair's points."""
+    leaf = points.clone().requires_grad_()
+    rendered = render_all(objectives, leaf, sizes)
+    distances = [s.distance(r, part) for s, r in zip(objectives, rendered, strict=True)]
+    pull = PULL * (leaf - ordinary()).square().mean(dim=1) * (len(KEYS) / len(SEARCHED))
+    (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)
+    return gradient, [one.detach() for one in distances]
 
 
 def _moved(objectives: list[MatchObjective], sizes: list[int]) -> Tensor:

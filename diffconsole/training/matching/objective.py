@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ...audio import loudness_lufs
 from ...console import Console
+from ...kernels.operators import name_for
 from ...losses import MixTarget
 from ...model.predictor import level_gain_db
 from ...modules.reverb.process import band_decays
 from ...pairs import PAIR_RATE, Pair, loudest_start
 from ...strip.later import LATER, is_later
 from ...strip.parameters import CHAIN, PARAMETERS, denormalize
+from .beside import each
 
 __all__ = [
     "HELD",
@@ -48,8 +50,9 @@ WIDTHS = [INDEX[p.key] for p in PARAMETERS if p.name == "width"]
 LOSS_STRIDE = 32
 # Channels that differ by no more than this share of the peak are one.
 MONO = 1e-4
-# Points rendered together where nothing asks for a gradient.
-TOGETHER = 6
+# Points rendered together where nothing asks for a gradient: on the CPU, where others run beside
+# them and more together are no faster, and on a GPU.
+TOGETHER, TOGETHER_ON_GPU = 2, 6
 
 
 def places_of(tried: Collection[str]) -> list[int]:
@@ -76,7 +79,7 @@ class MatchObjective:
     def __init__(
         self, pair: Pair, seconds: float, device: str, tried: frozenset[str] = frozenset()
     ) -> None:
-        self.tried = tried
+        self.tried, self.left_out = tried, frozenset[str]()
         self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
         both = np.broadcast_to(pair.raw, (2, pair.raw.shape[1]))
         # A strip that leaves the loudness alone then has nothing left to make up.
@@ -103,12 +106,18 @@ class MatchObjective:
 
     def off(self, more: frozenset[str] = frozenset()) -> frozenset[str]:
         """Return the switches that are off: of later modules that are not tried, and `more`."""
-        return more | (LATER - self.tried)
+        return more | self.left_out | (LATER - self.tried)
 
     def trying(self, tried: frozenset[str]) -> MatchObjective:
         """Return the same pair with other modules that take part."""
         other = copy.copy(self)
         other.tried = tried
+        return other
+
+    def leaving(self, off: frozenset[str]) -> MatchObjective:
+        """Return the same pair without these modules and bands."""
+        other = copy.copy(self)
+        other.left_out = off
         return other
 
     def beginning(self, seconds: float) -> MatchObjective:
@@ -133,7 +142,7 @@ class MatchObjective:
     def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
         """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
         settings = denormalize(points.to(self.raw.device))
-        console = _console(points, self.raw.shape[-1], self.tried)
+        console = _console(points, self.raw, self.tried)
         return console(self.raw.expand(len(points), -1, -1), settings, self.off(off)).expand(
             -1, 2, -1
         )
@@ -157,38 +166,52 @@ class MatchObjective:
         self, points: Tensor, off: frozenset[str] = frozenset(), part: tuple[int, int] = (0, 1)
     ) -> Tensor:
         """Return each point's distance to the mix, ``(points,)``."""
-        found = [self.distance(self.render(some, off), part) for some in points.split(TOGETHER)]
+        together = TOGETHER if self.raw.device.type == "cpu" else TOGETHER_ON_GPU
+        found = each(
+            lambda some: self.distance(self.render(some, off), part), points.split(together)
+        )
         return torch.cat(found).cpu()
 
 
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
     """Render every objective's points: in one batch where shapes and modules are the same."""
     raws = [objective.raw for objective in objectives]
-    if len({(objective.raw.shape, objective.tried) for objective in objectives}) > 1:
+    if len({(objective.raw.shape, objective.off()) for objective in objectives}) > 1:
         return [s.render(p) for s, p in zip(objectives, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))
-    console = _console(points, rows.shape[-1], objectives[0].tried)
+    console = _console(points, rows, objectives[0].tried)
     rendered = console(rows, settings, objectives[0].off())
     return list(rendered.expand(-1, 2, -1).split(sizes))
 
 
 @functools.lru_cache(maxsize=32)
-def _console_for(reverb_seconds: float) -> Console:
-    return Console(PAIR_RATE, bypass=OFF, reverb_seconds=reverb_seconds)
+def _console_for(reverb_seconds: float, others: tuple[tuple[str, float], ...]) -> Console:
+    seconds = {"reverb": reverb_seconds, **dict(others)}
+    return Console(PAIR_RATE, bypass=OFF, reverb_seconds=seconds)
 
 
-def _console(points: Tensor, samples: int, tried: frozenset[str]) -> Console:
+def _console(points: Tensor, audio: Tensor, tried: frozenset[str]) -> Console:
     """The console with room for the longest of these responses, as far as the excerpt holds it.
 
-    In whole halves of a second: a new length at each step would make new noise each time.
+    In whole halves of a second: a new length at each step would make new noise each time. On the
+    CPU the other sends are loops, which take no time of their own for a long tail.
     """
     settings = denormalize(points.detach())
     names = ("decay_s", "low_ratio", "high_ratio")
-    longest = float(band_decays(*(settings[f"reverb.{name}"] for name in names)).max())
+    most = audio.shape[-1] / PAIR_RATE
+    decays = band_decays(*(settings[f"reverb.{name}"] for name in names))
+    others = []
     for module in (m for m in CHAIN if m.key in tried and m.place == "send"):
-        own = module.own(settings)
+        if name_for(audio) == "cpu":
+            continue
+        own, longest = module.own(settings), 0.0
         for row in zip(*(values.tolist() for values in own.values()), strict=True):
             tail = module.code().tail_samples(PAIR_RATE, dict(zip(own, row, strict=True)))
             longest = max(longest, tail / PAIR_RATE)
-    return _console_for(0.5 * math.ceil(2.0 * min(longest, samples / PAIR_RATE)))
+        others.append((module.key, _halves(min(longest, most))))
+    return _console_for(_halves(min(float(decays.max()), most)), tuple(others))
+
+
+def _halves(seconds: float) -> float:
+    return 0.5 * math.ceil(2.0 * seconds)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...strip.parameters import BY_KEY, EQ_BANDS
+from .beside import each
 from .objective import HELD, INDEX, KEYS, MatchObjective
 from .samples import fit_of
 
@@ -36,7 +37,7 @@ def levelled(objective: MatchObjective, point: Tensor) -> Tensor:
     result = objective.render(point[None])
     gains_db = torch.linspace(-2.0, 2.0, 9, device=result.device)
     distances = torch.cat(
-        [objective.distance(result * 10.0 ** (gain_db / 20.0)) for gain_db in gains_db]
+        each(lambda gain_db: objective.distance(result * 10.0 ** (gain_db / 20.0)), list(gains_db))
     )
     makeup = BY_KEY["compressor.makeup_db"]
     gain_db = float(gains_db[int(distances.argmin())])
@@ -86,7 +87,7 @@ def prune_inaudible(
     most = centre + least
     while True:
         left = [c for c in choices if not c <= off and not (c & EQ_SWITCHES and "eq" in off)]
-        without = {c: measured(off | c) for c in left}
+        without = dict(zip(left, each(lambda c: measured(off | c), left), strict=True))  # noqa: B023
         fine = sorted((c for c in left if without[c] <= most), key=lambda c: without[c])
         if not one_by_one:
             for choice in fine:
@@ -104,17 +105,15 @@ def estimate_sensitivity(
 ) -> dict[str, tuple[float, float]]:
     """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
     centre = float(objective.distances(point[None], off))
+    places = [place for place in objective.searched if KEYS[place] not in HELD]
+    values = point[places]
+    ends = torch.stack((values - PROBE, values + PROBE), dim=1).clamp(0.0, 1.0)
+    points = point.repeat(len(places), 2, 1)
+    points[torch.arange(len(places)), :, places] = ends
+    rises = objective.distances(points.flatten(0, 1), off).reshape(-1, 2) - centre
     found = {}
-    for place in objective.searched:
-        key = KEYS[place]
-        if key in HELD:
-            continue
-        value = float(point[place])
-        ends = torch.tensor([max(value - PROBE, 0.0), min(value + PROBE, 1.0)])
-        points = point.repeat(2, 1)
-        points[:, place] = ends
-        rises = objective.distances(points, off) - centre
-        curvature = max(float(rises.sum() / (ends - value).square().sum()), 1e-6)
+    for place, value, pair, rise in zip(places, values.tolist(), ends, rises, strict=True):
+        curvature = max(float(rise.sum() / (pair - value).square().sum()), 1e-6)
         width = math.sqrt(UNCERTAIN * centre / curvature)
-        found[key] = (max(value - width, 0.0), min(value + width, 1.0))
+        found[KEYS[place]] = (max(value - width, 0.0), min(value + width, 1.0))
     return found

@@ -11,11 +11,16 @@ makeup are of ordinary size. Six stages:
    they are blind: pre-delays are tried across the range, and bells that do nothing move to where
    the spectrum is still off.
 4. Before the last of these rounds: a module that came later is tried where the mix shows it, and
-   kept only where the distance falls by more than it is worth (:mod:`.tried`).
+   kept only where the distance falls by more than it is worth (:mod:`.tried`). This round begins
+   from the best point and from the best guess, and the better result is taken
+   (:mod:`.alternatives`).
 5. Where the mix shows the reverb's own noise, the samples themselves give the modules and the
    settings, and there is neither a trial nor a last round (:mod:`.pursuit`, :mod:`.polish`).
-6. What the result does without is switched off, and the uncertainty of the rest is
-   estimated (:mod:`.postprocess`).
+6. What the result does without is switched off, a few small steps make up for it, and the
+   uncertainty of the rest is estimated (:mod:`.postprocess`).
+
+Points run beside each other on the CPU's cores (:mod:`.beside`), with the same result on any number
+of them.
 
 The loss is the distance that is reported, on a random part of the frames at each step, and a pull
 towards ordinary settings that is weak beside anything audible.
@@ -25,6 +30,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 
@@ -33,28 +39,25 @@ import torch
 from torch import Tensor
 
 from ...pairs import Pair
-from ...strip.later import LATER
-from ...strip.parameters import CHAIN, PARAMETERS
+from .alternatives import Alternatives, joined
+from .beside import each, shared_threads
+from .between import align_predelay, best_of, perturb, refine_non_gradient
 from .descent import Adam, descent, take_step
-from .objective import HELD, INDEX, MatchObjective
+from .objective import MatchObjective
 from .plan import Plan, Round, plan_for
-from .polish import near_in_samples, pre_delay_in_mix, refine_least_squares
+from .polish import near_in_samples, refine_least_squares
 from .postprocess import estimate_sensitivity, levelled, prune_inaudible
 from .pursuit import pursue
 from .samples import Fit
 from .search_result import SearchResult
-from .starts import first_guesses, move_idle_bells, ordinary
-from .tried import drop_idle, join_modules, keep_worthy, realign
+from .starts import first_guesses, ordinary
+from .tried import keep_worthy, realign
 
 __all__ = ["SearchResult", "Plan", "Round", "plan_for", "search"]
 
 IDLE_AFTER = 0.2
 """Share of the last round's steps after which a module that does nothing moves along no more."""
 
-CHANGED = tuple(m.key for m in CHAIN if m.place in ("insert", "send") and m.key not in LATER)
-"""Modules of which a further search changes one, or all of them."""
-
-PRE_DELAYS = 8
 # Of a time budget; the rest is for what comes after the search.
 SEARCH_SHARE, SOLVE_UNTIL = 0.85, 0.95
 SHORT_SECONDS = 20.0
@@ -63,7 +66,7 @@ SHORT_SECONDS = 20.0
 SENSITIVE_SECONDS = 6.0
 """How far each setting may go shows in a part of the excerpt."""
 
-HOPS, HOP_STEPS, LAST_STEPS, KICK = 3, 50, 200, 0.15
+HOPS, HOP_STEPS, LAST_STEPS = 3, 50, 200
 
 
 def search(
@@ -104,11 +107,12 @@ def search(
     stopped : bool
         Whether Ctrl-C ended it: these are the best until then.
     """
-    run = _Search(pairs, plan, seconds, seed, device, report_progress, without)
-    try:
-        run.run()
-    except KeyboardInterrupt:
-        return run.found, True
+    with shared_threads(device):
+        run = _Search(pairs, plan, seconds, seed, device, report_progress, without)
+        try:
+            run.run()
+        except KeyboardInterrupt:
+            return run.found, True
     return run.found, False
 
 
@@ -128,7 +132,10 @@ class _Search:
         self.rng = np.random.default_rng(seed)
         self.began, self.seconds = time.monotonic(), seconds
         self.length = 0.0
+        self.thread, self.is_stopping = threading.get_ident(), False
         self.exact: dict[int, Fit] = {}
+        # Of these the samples gave the settings; the distance has nothing to add.
+        self.solved: set[int] = set()
         self.objectives: list[MatchObjective] = []
         objectives = self.at(plan.rounds[0].seconds)
         self.found = [SearchResult(ordinary(), s.input_db, s.output_db) for s in objectives]
@@ -155,6 +162,7 @@ class _Search:
             align_predelay(objective, first_guesses(objective, many=many))
             for objective in self.at(rounds[0].seconds)
         ]
+        guesses = points
         self.remember([some[:1] for some in points])
         for number, round_ in enumerate(rounds):
             if number and self.spent() > SEARCH_SHARE:
@@ -170,11 +178,14 @@ class _Search:
                 self.pursue(points)
                 if len(self.exact) == len(self.pairs):
                     break
-                points = self.join_modules(points)
-            points = self.descend(self.objectives, points, round_, drops_idle=tries)
-            self.remember(points)
-            if tries:
-                self.keep_worthy()
+                self.say_alive(self.found[0])
+                if round_.keep > 1:
+                    points = self.beside_guesses(points, guesses)
+                last = joined(self.objectives, points, frozenset(self.without))
+                self.keep_worthy(self.descend(last, round_, drops_idle=True))
+            else:
+                points = self.descend(self.all_of(points), round_).points
+                self.remember(points)
         for number in self.exact:
             self.take(number)
         others = len(self.exact) < len(self.pairs)
@@ -188,6 +199,8 @@ class _Search:
             found.point = found.point if exact else levelled(objective, found.point)
             alone = self.plan.thorough and self.spent() < 1.0
             found.off = prune_inaudible(objective, found.point, one_by_one=alone, of_samples=exact)
+            if self.plan.polish is not None and number not in self.solved:
+                self.polish(number, self.plan.polish)
             if self.plan.thorough and self.spent() < 1.0:
                 part = objective.beginning(SENSITIVE_SECONDS)
                 found.ranges = estimate_sensitivity(part, found.point, found.off)
@@ -198,6 +211,19 @@ class _Search:
         objective = self.objectives[number] = self.objectives[number].trying(fit.tried)
         found.tried, found.point = fit.tried, fit.point
         found.distance = float(objective.distances(fit.point[None]))
+        self.solved.add(number)
+
+    def polish(self, number: int, round_: Round) -> None:
+        """Let what is left on make up for what was switched off, by small steps."""
+        found = self.found[number]
+        here = self.objectives[number].leaving(found.off)
+        state, rng = Adam(found.point[None]), np.random.default_rng(self.seed)
+        for step in range(round_.steps):
+            if not self.may_continue_solving(found):
+                break
+            take_step([here], state, [1], round_, step, rng)
+        both = torch.cat((found.point[None], state.points))
+        found.point = both[int(here.distances(both).argmin())]
 
     def solve(self, number: int, *, looks: bool) -> None:
         """Let the samples of a pair say what they can, of the modules too if it looks for them."""
@@ -208,7 +234,10 @@ class _Search:
             self.take(number)
         else:
             may_continue = functools.partial(self.may_continue_solving, found)
-            found.point = refine_least_squares(objective, found.point, may_continue)
+            point = refine_least_squares(objective, found.point, may_continue)
+            if point is not found.point:
+                self.solved.add(number)
+            found.point = point
 
     def pursue(self, points: list[Tensor]) -> None:
         """Look in the samples of each pair whose mix was made by a console like this one."""
@@ -229,38 +258,50 @@ class _Search:
         distance = float(objective.trying(fit.tried).distances(fit.point[None]))
         return fit if distance < float(objective.distances(point[None])) else None
 
-    def join_modules(self, points: list[Tensor]) -> list[Tensor]:
-        """Switch on what each mix shows, at each pair's best point."""
-        results = []
-        for number, (objective, some) in enumerate(zip(self.objectives, points, strict=True)):
-            self.say_alive(self.found[number])
-            point, tried = join_modules(objective, some[0], self.without)
-            self.objectives[number] = objective.trying(tried)
-            self.found[number].tried = tried
-            results.append(torch.cat((point[None], some[1:])))
-        return results
+    def beside_guesses(self, points: list[Tensor], guesses: list[Tensor]) -> list[Tensor]:
+        """Each pair's best guess in place of its last point.
 
-    def drop_idle(self, state: Adam, sizes: list[int]) -> None:
-        """Switch off what does nothing for the pairs' points, in the middle of a round."""
-        points = list(state.points.split(sizes))
-        for number, objective in enumerate(self.objectives):
-            if not objective.tried:
-                continue
-            point, tried = drop_idle(objective, points[number][0])
-            points[number] = torch.cat((point[None], points[number][1:]))
-            self.objectives[number] = objective.trying(tried)
-            self.found[number].tried = tried
-        state.points = torch.cat(points)
+        Modules that join early, before the rest of the strip has made up for them, may lead to
+        other settings.
+        """
+        found = []
+        for objective, some, first in zip(self.objectives, points, guesses, strict=True):
+            guess = refine_non_gradient(objective, best_of(objective, first, 1))
+            found.append(torch.cat((some[: self.plan.rounds[-1].keep - 1], guess)))
+        return found
 
-    def keep_worthy(self) -> None:
-        """Switch off again what is not worth it."""
+    def all_of(self, points: list[Tensor]) -> Alternatives:
+        """Each pair's points, with the modules that are on."""
+        return Alternatives(list(range(len(points))), list(self.objectives), list(points))
+
+    def keep_worthy(self, last: Alternatives) -> None:
+        """Switch off again what is not worth it, of each point, and take the best point."""
         assert self.plan.trial is not None
-        for number, (objective, found) in enumerate(zip(self.objectives, self.found, strict=True)):
-            settle = functools.partial(self.settle, found, np.random.default_rng(self.seed))
-            point = realign(objective, found.point)
-            found.point, found.tried = keep_worthy(objective, point, self.plan.trial, settle)
-            self.objectives[number] = objective.trying(found.tried)
-            found.distance = float(self.objectives[number].distances(found.point[None]))
+        trial = self.plan.trial
+
+        def worthy(number: int) -> tuple[Tensor, frozenset[str]]:
+            rng = np.random.default_rng(self.seed)
+            settle = functools.partial(self.settle, self.found[last.owners[number]], rng)
+            objective = last.objectives[number]
+            try:
+                point = realign(objective, last.points[number][0])
+                return keep_worthy(objective, point, trial, settle)
+            except KeyboardInterrupt:
+                self.is_stopping = True
+                raise
+
+        for number, (point, tried) in enumerate(each(worthy, range(len(last.points)))):
+            last.points[number] = point[None]
+            last.objectives[number] = last.objectives[number].trying(tried)
+        self.remember_best(last)
+
+    def remember_best(self, last: Alternatives) -> None:
+        """Take each pair's best point and its modules."""
+        for number, found in enumerate(self.found):
+            distance, objective, point = last.best_of(number)
+            if distance < float(self.objectives[number].distances(found.point[None])):
+                self.objectives[number] = objective
+                found.distance, found.point, found.tried = distance, point, objective.tried
 
     def settle(
         self,
@@ -275,7 +316,11 @@ class _Search:
         return point if self.spent() > SEARCH_SHARE else descent(objective, point, round_, rng)
 
     def say_alive(self, found: SearchResult) -> None:
-        """Report what is known already; Ctrl-C ends the search here."""
+        """Report what is known already; Ctrl-C ends the search here, on every thread."""
+        if self.is_stopping:
+            raise KeyboardInterrupt
+        if threading.get_ident() != self.thread:
+            return
         share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
         self.report(min(share, 1.0), found.distance)
 
@@ -301,10 +346,10 @@ class _Search:
             points = [
                 refine_non_gradient(s, p) for s, p in zip(self.objectives, points, strict=True)
             ]
-            self.remember(self.descend(self.objectives, points, again))
+            self.remember(self.descend(self.all_of(points), again).points)
         points = [found.point[None] for found in self.found]
         settle = Round(round_.seconds, LAST_STEPS, 0.01, 2, 1)
-        self.remember(self.descend(self.objectives, points, settle))
+        self.remember(self.descend(self.all_of(points), settle).points)
 
     def may_continue_solving(self, found: SearchResult) -> bool:
         """Report that the search is alive; whether there is time left."""
@@ -312,83 +357,36 @@ class _Search:
         return self.spent() < SOLVE_UNTIL
 
     def descend(
-        self,
-        objectives: list[MatchObjective],
-        points: list[Tensor],
-        round_: Round,
-        *,
-        drops_idle: bool = False,
-    ) -> list[Tensor]:
+        self, moving: Alternatives, round_: Round, *, drops_idle: bool = False
+    ) -> Alternatives:
         """Adam, each point for itself, with steps that shrink; Ctrl-C keeps what it has."""
         most = 1.0
         if self.seconds:
             most = round_.seconds * round_.steps * round_.keep / self.work
             most = min(self.spent() + SEARCH_SHARE * most, SEARCH_SHARE)
-        state = Adam(torch.cat(points))
-        sizes = [len(some) for some in points]
+        sizes = [len(some) for some in moving.points]
+        state = Adam(torch.cat(moving.points))
         try:
             for step in range(round_.steps):
                 if drops_idle and step == round(IDLE_AFTER * round_.steps):
-                    self.drop_idle(state, sizes)
-                least = take_step(objectives, state, sizes, round_, step, self.rng)
-                for found, value in zip(self.found, least, strict=True):
+                    moving.without_idle()
+                    state.points = torch.cat(moving.points)
+                least = take_step(moving.objectives, state, sizes, round_, step, self.rng)
+                moving.points = list(state.points.split(sizes))
+                now = [math.inf] * len(self.found)
+                for owner, value in zip(moving.owners, least, strict=True):
+                    now[owner] = min(now[owner], value)
+                for found, value in zip(self.found, now, strict=True):
                     found.history.append(value)
                 self.done += round_.seconds * round_.keep
                 share = self.spent() / SEARCH_SHARE if self.seconds else self.done / self.work
-                self.report(min(share, 1.0), sum(least) / len(least))
+                self.report(min(share, 1.0), sum(now) / len(now))
                 if self.spent() > most:
                     break
         except KeyboardInterrupt:
-            self.remember(list(state.points.split(sizes)))
+            if drops_idle:
+                self.remember_best(moving)
+            else:
+                self.remember(moving.points)
             raise
-        return list(state.points.split(sizes))
-
-
-def best_of(objective: MatchObjective, points: Tensor, keep: int) -> Tensor:
-    """Return the best points, the best first."""
-    return points[objective.distances(points, part=(0, 2)).argsort()[:keep]]
-
-
-def perturb(objective: MatchObjective, point: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return a point with one of its modules, or all of it, changed at random."""
-    changed = (*CHANGED, *sorted(objective.tried - set(CHANGED)), "")
-    module = changed[int(rng.integers(len(changed)))]
-    size = KICK if module else KICK / 2.0
-    noise = torch.zeros_like(point)
-    places = objective.searched
-    noise[places] = torch.from_numpy(rng.normal(0.0, size, len(places))).to(point)
-    mine = torch.tensor(
-        [(p.module == module or not module) and p.key not in HELD for p in PARAMETERS]
-    )
-    return (point + noise * mine).clamp(0.0, 1.0)
-
-
-def align_predelay(objective: MatchObjective, points: Tensor) -> Tensor:
-    """Return the points with the pre-delay at which the best of them is found in the mix."""
-    found_at = pre_delay_in_mix(objective, points[0])
-    if found_at is not None:
-        points = points.clone()
-        points[:, INDEX["reverb.pre_delay_ms"]] = found_at
-    return points
-
-
-def refine_non_gradient(objective: MatchObjective, points: Tensor) -> Tensor:
-    """Return each point, or a better one where gradients do not lead."""
-    place = INDEX["reverb.pre_delay_ms"]
-    better = []
-    for point in points:
-        found_at = pre_delay_in_mix(objective, point)
-        # The point as it is, with other pre-delays, and with its idle bells moved.
-        others = (
-            torch.linspace(0.0, 1.0, PRE_DELAYS) if found_at is None else torch.tensor([found_at])
-        )
-        tried = point.repeat(len(others) + 1, 1)
-        tried[1:, place] = others
-        moved = move_idle_bells(objective, point)
-        distances = objective.distances(torch.cat((tried, moved[None])), part=(0, 2))
-        pre_delay = tried[int(distances[:-1].argmin()), place] if found_at is None else found_at
-        # A bell that has moved need not be better yet.
-        point = (moved if float(distances[-1]) < 1.01 * float(distances[0]) else point).clone()
-        point[place] = pre_delay
-        better.append(point)
-    return torch.stack(better)
+        return moving

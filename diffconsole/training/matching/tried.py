@@ -23,6 +23,7 @@ from ...pairs import PAIR_RATE
 from ...strip.later import is_later, rest_value
 from ...strip.module import Module
 from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS, denormalize
+from .beside import each
 from .objective import INDEX, MatchObjective
 from .plan import Round
 
@@ -98,8 +99,8 @@ def signals_of(objective: MatchObjective, point: Tensor) -> Signals:
     Its key and settings are those of no module yet.
     """
     sends = frozenset(module.key for module in CHAIN if module.place == "send")
-    rendered, dry = (
-        objective.render(point[None], off)[0].cpu().numpy() for off in (frozenset(), sends)
+    rendered, dry = each(
+        lambda off: objective.render(point[None], off)[0].cpu().numpy(), (frozenset(), sends)
     )
     raw, mixed = objective.raw[0].cpu().numpy(), objective.mix[0].cpu().numpy()
     return Signals(PAIR_RATE, raw, mixed, rendered, dry, key="", settings={})
@@ -129,8 +130,10 @@ def _as_loud(objective: MatchObjective, points: Tensor, module: Module, signals:
     key = f"{module.key}.{module.gain_after}"
     makeup, points = BY_KEY[key], points.clone()
     wanted = float(np.square(signals.rendered, dtype=np.float64).mean())
-    for row in points:
-        power = float(objective.render(row[None]).double().square().mean())
+    powers = each(
+        lambda row: float(objective.render(row[None]).double().square().mean()), list(points)
+    )
+    for row, power in zip(points, powers, strict=True):
         gain_db = 10.0 * math.log10((wanted + 1e-12) / (power + 1e-12))
         value = float(makeup.to_physical(float(row[INDEX[key]])))
         row[INDEX[key]] = makeup.to_normalised(makeup.clip(value + gain_db))
@@ -148,7 +151,7 @@ def join_modules(
     Parameters
     ----------
     objective : MatchObjective
-        The pair; no module is tried yet.
+        The pair, with the modules that are on already.
     point : Tensor
         ``(parameters,)`` in 0…1, the best so far. It is returned as it is if nothing shows.
     without : collection of str
@@ -158,9 +161,10 @@ def join_modules(
     shown = [
         (module, points)
         for module in CHAIN
-        if module.key in tryable(without) and (points := starting_points(point, module, signals))
+        if module.key in tryable({*without, *objective.tried})
+        and (points := starting_points(point, module, signals))
     ]
-    tried: frozenset[str] = frozenset()
+    tried = objective.tried
     distance = float(objective.distances(point[None], part=(0, SCAN_PART)))
     for module, points in shown:
         here = objective.trying(tried | {module.key})
@@ -234,10 +238,14 @@ def keep_worthy(
     certain: frozenset[str] = frozenset()
     while tried - certain:
         centre = float(objective.trying(tried).distances(point[None]))
-        rises = {}
-        for key in sorted(tried - certain):
-            other = at_rest(point, key)
-            rises[key] = float(objective.trying(tried - {key}).distances(other[None])) - centre
+
+        def rise(key: str) -> float:
+            other = at_rest(point, key)  # noqa: B023
+            rest = objective.trying(tried - {key})  # noqa: B023
+            return float(rest.distances(other[None])) - centre  # noqa: B023
+
+        keys = sorted(tried - certain)
+        rises = dict(zip(keys, each(rise, keys), strict=True))
         least = min(rises, key=lambda key: rises[key])
         if rises[least] > CERTAIN * worth(centre):
             break
