@@ -29,7 +29,7 @@ CHECKPOINT = "finetune.safetensors"
 LEAST_BETTER = 1e-4
 # Of the time, what may be gone when a stage ends.
 TIME_SHARE = {
-    "labels": 0.3, "studio": 0.4, "near": 0.8, "head": 0.9, "top": 1.0,
+    "labels": 0.3, "modules": 0.3, "studio": 0.4, "near": 0.8, "head": 0.9, "top": 1.0,
 }  # fmt: skip
 
 
@@ -78,6 +78,7 @@ class RunState:
             "by_pair": {},
             "weights": [],
             "amounts": {},
+            "modules": {},
             "crossed": {},
             "history": [],
         }
