@@ -7,8 +7,9 @@ the strips of voices of other people, which are compared with the studio's mixes
 the settings that made these. The audio of the voices is not part of the package.
 
 Run: ``python -m tests.benchmarks.house_strips [--studios slap,none] [--pairs 16] [--seconds 8]
-[--steps 90] [--json FILE]``. Exits with 1 where a studio has a module that the model does not
-predict, or one is predicted that it has not.
+[--steps 90] [--without] [--json FILE]``; ``--without`` does not look for modules.
+Exits with 1 where a studio has a module that the model does not predict, or one is predicted that
+it has not.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from diffconsole.model.predictor import Predictor, level_gain_db
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.pairs.evaluation import model_distance
 from diffconsole.strip.later import LATER, rest_settings
-from diffconsole.strip.parameters import BY_KEY
+from diffconsole.strip.parameters import BY_KEY, CHAIN
 from diffconsole.strip.preset import Preset
+from diffconsole.training.finetuning import finetune as finetune_module
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.training.finetuning.studio_modules import StudioModules
 from tests.benchmarks.finetune import BANDS_HZ, DATA, Studio, takes, tone_db
 
 Settings = Mapping[str, float]
@@ -103,8 +106,6 @@ def modules_of(settings: Settings) -> frozenset[str]:
     """Return which modules that came later do something in a strip, by its preset."""
     preset = Preset.from_settings(settings)
     whole, off = preset.settings(), preset.bypass()
-    from diffconsole.strip.parameters import CHAIN
-
     return frozenset(
         module.key
         for module in CHAIN
@@ -126,14 +127,18 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     train, held = split_pairs(pairs, options)
     model, began, worked = Predictor.load(), time.monotonic(), time.process_time()
     before = [model_distance(pair, model) for pair in test]
-    start, stages = time.process_time(), {}
-    last = ["labels", start]
+    start, stage = time.process_time(), "labels"
+    stages: dict[str, float] = {}
+    last = start
 
     def report(event: dict[str, Any]) -> None:
+        nonlocal stage, last
         now = time.process_time()
-        stages[last[0]] = stages.get(last[0], 0.0) + now - float(last[1])
-        last[:] = [event["stage"], now]
+        stages[stage] = stages.get(stage, 0.0) + now - last
+        stage, last = event["stage"], now
 
+    if arguments.without:
+        finetune_module.find_modules = lambda *_, **__: StudioModules()
     with tempfile.TemporaryDirectory() as folder:
         result = finetune(model, train, held, Path(folder), options, report=report)
     cpu = time.process_time() - start
@@ -141,19 +146,21 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     predictions = [model.predict(pair.raw, PAIR_RATE).settings for pair in test]
     found = [modules_of(settings) for settings in predictions]
     wanted = frozenset(BY_KEY[key].module for key in later)
+    every = sorted(wanted.union(*found))
     row: dict[str, Any] = {
         "studio": name, "wanted": sorted(wanted), "seconds": round(time.monotonic() - began, 1),
-        "cpu": round(cpu, 1), "stages": {k: round(v, 1) for k, v in stages.items()},
+        "cpu": round(cpu, 1),
+        "without": arguments.without, "stages": {k: round(v, 1) for k, v in stages.items()},
         "best": result.best, "scores": {k: round(v, 4) for k, v in result.scores.items()},
         "before": float(np.mean(before)), "after": float(np.mean(after)),
         "each": [round(d, 4) for d in after],
-        "modules": {m: sum(m in f for f in found) / len(found) for m in sorted(frozenset().union(*found, wanted))},
+        "modules": {m: sum(m in f for f in found) / len(found) for m in every},
         "history": result.history,
     }  # fmt: skip
     row["settings"] = {
         key: [round(float(p.get(key, np.nan)), 3) for p in predictions]
         for key in BY_KEY
-        if BY_KEY[key].module in wanted.union(*found) and (key in later or BY_KEY[key].module in LATER)
+        if BY_KEY[key].module in every and (key in later or BY_KEY[key].module in LATER)
     }  # fmt: skip
     row["truth"] = dict(later)
     row["cpu_all"] = round(time.process_time() - worked, 1)
@@ -171,6 +178,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--steps", type=int, default=90)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--without", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if not (DATA / "voices").is_dir():
@@ -189,9 +197,8 @@ def main() -> int:
             print(f"  {module}: in {100 * share:.0f} % of predictions")
         for key, values in row["settings"].items():
             truth = row["truth"].get(key, "default")
-            print(
-                f"  {key}: {np.nanmedian(values) if not all(np.isnan(values)) else 'none'} ({truth})"
-            )
+            middle = "none" if all(np.isnan(values)) else f"{np.nanmedian(values):.4g}"
+            print(f"  {key}: {middle} ({truth})")
         sys.stdout.flush()
         if arguments.json:
             with open(arguments.json, "a", encoding="utf-8") as file:

@@ -84,22 +84,23 @@ def kept_modules(
         distances = distances_of(trying_all(objectives, tried), here)
         rests, gains = {}, {}
         for key in sorted(tried - nearer.keys()):
-            fewer = trying_all(objectives, tried - {key})
             rests[key] = _at_rest(objectives, here, tried, key)
-            gains[key] = np.log(distances_of(fewer, rests[key]) / distances)
+            others = trying_all(objectives, tried - {key})
+            gains[key] = np.log(distances_of(others, rests[key]) / distances)
         least = min(gains, key=lambda key: trimmed_mean(gains[key].tolist()))
         if trimmed_mean(gains[least].tolist()) > CERTAIN and np.all(gains[least] > 0.0):
             nearer |= {key: int((gain > 0.0).sum()) for key, gain in gains.items()}
             break
-        rest = _settled(objectives, rests[least], tried - {least}, seed)
-        best = distances_of(trying_all(objectives, tried - {least}), rest)
-        if tried == {least}:
-            best = np.minimum(best, lowest)
-        gain = np.log(best / distances)
-        if trimmed_mean(gain.tolist()) > WORTH and np.mean(gain > 0.0) >= MOST_NEARER:
-            nearer[least] = int((gain > 0.0).sum())
-        else:
-            here, tried = rest, tried - {least}
+        fewer, rest = tried - {least}, rests[least]
+        if trimmed_mean(gains[least].tolist()) > 0.0:
+            rest = _settled(objectives, rest, fewer, seed)
+            best = distances_of(trying_all(objectives, fewer), rest)
+            best = best if fewer else np.minimum(best, lowest)
+            gain = np.log(best / distances)
+            if trimmed_mean(gain.tolist()) > WORTH and np.mean(gain > 0.0) >= MOST_NEARER:
+                nearer[least] = int((gain > 0.0).sum())
+                continue
+        here, tried = rest, fewer
     return Kept(here, without, nearer)
 
 

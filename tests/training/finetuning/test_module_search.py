@@ -16,7 +16,7 @@ from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.later import FIRST_PARAMETERS, rest_settings
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings
 from diffconsole.training.finetuning import finetune as finetune_module
-from diffconsole.training.finetuning import module_search
+from diffconsole.training.finetuning import module_search, module_trial
 from diffconsole.training.finetuning.finetune import (
     CHECKPOINT,
     FinetuneOptions,
@@ -55,7 +55,8 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("EVIDENCE_SECONDS", 3.0), ("SECONDS", 2.0), ("MOST_PAIRS", 6)):
         monkeypatch.setattr(module_search, name, seconds)
     monkeypatch.setattr(module_search, "FIT", Round(2.0, 8, 0.05, 8, 1))
-    monkeypatch.setattr(module_search, "SETTLE", Round(2.0, 4, 0.03, 8, 1))
+    monkeypatch.setattr(module_trial, "SETTLE", Round(2.0, 4, 0.03, 8, 1))
+    monkeypatch.setattr(module_trial, "FINISH", Round(2.0, 4, 0.03, 8, 1))
 
 
 @pytest.mark.usefixtures("few_steps")
