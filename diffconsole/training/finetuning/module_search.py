@@ -32,7 +32,7 @@ from ...strip.parameters import PARAMETERS
 from ..matching.objective import INDEX, MatchObjective, places_of
 from ..matching.plan import Round
 from ..matching.tried import TRIED, as_loud, signals_of, starting_points
-from .module_trial import finished, kept_modules, module_of, trying_all
+from .module_trial import finished, kept_modules, module_of, trying_all, without_idle
 from .shared_settings import (
     common_level,
     descend,
@@ -52,7 +52,9 @@ LEAST_SHARE = 0.5
 """Of the mixes that have to show a module."""
 
 EVIDENCE_SECONDS, SECONDS = 8.0, 4.0
-FIT = Round(SECONDS, 20, 0.05, 8, 1)
+FIT = Round(SECONDS, 6, 0.05, 8, 1), Round(SECONDS, 14, 0.04, 8, 1)
+"""Steps of what is common to half of the pairs, before idle modules leave and after."""
+
 SCANNED, SCAN_PART = 3, 8
 """Pairs by which the settings to begin from are chosen, and one frame of so many."""
 
@@ -183,9 +185,8 @@ def _common(
     places = places_of({module.key})
     blind = [place for place in places if not PARAMETERS[place].has_gradient]
     groups: list[list[tuple[int, Tensor]]]
-    flat = [(number, start) for number, own in enumerate(starts) for start in own]
     if blind:
-        groups = _alike(flat, blind, needed)
+        groups = _alike(starts, blind, needed)
     else:
         most = max(map(len, starts))
         groups = [
@@ -203,28 +204,31 @@ def _common(
 
 
 def _alike(
-    starts: Sequence[tuple[int, Tensor]], blind: list[int], needed: float
+    starts: Sequence[Sequence[Tensor]], blind: list[int], needed: float
 ) -> list[list[tuple[int, Tensor]]]:
-    """Groups of settings whose blind ones are the same in enough pairs, one group a time.
+    """Groups of the settings whose blind ones most pairs show, one of each pair in each group.
 
-    Of the settings that one pair offers at a time each makes a group with those of the others.
+    An evidence offers first what stands out most: the n-th that a pair offers counts 1/n.
     """
-    left, found = list(starts), []
-    while left:
-        around = [[each for each in left if _near(each[1], start, blind)] for _, start in left]
-        best = max(around, key=lambda group: len({number for number, _ in group}))
-        if len({number for number, _ in best}) < needed:
-            break
-        by_pair: dict[int, list[Tensor]] = {}
-        for number, start in best:
-            by_pair.setdefault(number, []).append(start)
-        most = max(map(len, by_pair.values()))
-        found += [
-            [(number, own[min(i, len(own) - 1)]) for number, own in by_pair.items()]
-            for i in range(most)
-        ]
-        left = [each for each in left if not any(each[1] is other[1] for other in best)]
-    return found
+    flat = [
+        (number, place, start)
+        for number, own in enumerate(starts)
+        for place, start in enumerate(own)
+    ]
+    best, most = [], 0.0
+    for _, _, middle in flat:
+        group = [each for each in flat if _near(each[2], middle, blind)]
+        first = {number: place for number, place, _ in reversed(group)}
+        score = sum(1.0 / (1 + place) for place in first.values())
+        if len(first) >= needed and score > most:
+            best, most = group, score
+    by_pair: dict[int, list[Tensor]] = {}
+    for number, _, start in best:
+        by_pair.setdefault(number, []).append(start)
+    return [
+        [(number, own[min(i, len(own) - 1)]) for number, own in by_pair.items()]
+        for i in range(max(map(len, by_pair.values()), default=0))
+    ]
 
 
 def _near(one: Tensor, other: Tensor, places: list[int]) -> bool:
@@ -240,28 +244,50 @@ def _fitted(
     report: ReportProgress,
 ) -> tuple[Tensor, frozenset[str]] | None:
     """Settings that the gradient finds for all modules together, and which these are."""
-    tried: frozenset[str] = frozenset()
+    points, tried = _begun(objectives, points, shown, half)
+    for round_, (first, share) in zip(FIT, ((0.35, 0.1), (0.45, 0.15)), strict=True):
+        if not tried:
+            return None
+        shared = shared_places(places_of(tried))
+        moved = descend(
+            trying_all(objectives, tried), points, round_, rng, shared=shared, moves_shared=True,
+            report_progress=lambda done, loss, a=first, b=share: report(a + b * done, loss),  # type: ignore[misc]
+        )  # fmt: skip
+        points = torch.where(shared, moved[:1], moved)
+        if round_ is FIT[0]:
+            points, tried = without_idle(objectives, points, tried)
+    return points[0], tried
+
+
+def _begun(
+    objectives: Sequence[MatchObjective], points: Tensor, shown: Sequence[_Shown], half: int
+) -> tuple[Tensor, frozenset[str]]:
+    """The points with the settings to begin from, and which modules they have.
+
+    The module that brings the pairs nearest comes first, the others beside those that are on.
+    """
     scanned = min(SCANNED, half)
-    here = [objective.trying(tried) for objective in objectives]
-    usual = distances_of(here[:scanned], points[:scanned], (0, SCAN_PART)).sum()
-    for module, starts in shown:
-        also = [objective.trying(tried | {module.key}) for objective in objectives]
+
+    def total(tried: frozenset[str], some: Tensor) -> float:
+        here = trying_all(objectives[:scanned], tried)
+        return float(distances_of(here, some[:scanned], (0, SCAN_PART)).sum())
+
+    def with_module(module: Module, start: Tensor, at: Tensor) -> Tensor:
         own = [INDEX[p.key] for p in module.parameters]
-        every = points.repeat(len(starts), 1, 1)
-        every[:, :, own] = starts[:, :half][:, :, own]
-        totals = [
-            distances_of(also[:scanned], some[:scanned], (0, SCAN_PART)).sum() for some in every
-        ]
+        found = at.clone()
+        found[:, own] = start[:half][:, own]
+        return found
+
+    ranked = []
+    for module, starts in shown:
+        alone = frozenset({module.key})
+        totals = [total(alone, with_module(module, start, points)) for start in starts]
         least = int(np.argmin(totals))
-        if totals[least] > (1.0 + FARTHER) * usual:
-            continue
-        points, tried, usual = every[least], also[0].tried, min(usual, totals[least])
-    if not tried:
-        return None
-    places = places_of(tried)
-    shared = shared_places(places)
-    moved = descend(
-        trying_all(objectives, tried), points, FIT, rng, shared=shared, moves_shared=True,
-        report_progress=lambda share, loss: report(0.35 + 0.25 * share, loss),
-    )  # fmt: skip
-    return torch.where(shared, moved[0], points[0]), tried
+        ranked.append((totals[least], module, starts[least]))
+    usual, tried = total(frozenset(), points), frozenset[str]()
+    for _, module, start in sorted(ranked, key=lambda each: each[0]):
+        other = with_module(module, start, points)
+        found = total(tried | {module.key}, other)
+        if found <= (1.0 + FARTHER) * usual:
+            points, tried, usual = other, tried | {module.key}, min(usual, found)
+    return points, tried

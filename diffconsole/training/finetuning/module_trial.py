@@ -24,15 +24,19 @@ from .selection import trimmed_mean
 from .shared_settings import MAKEUP, OUTPUT, descend, distances_of, shared_places
 from .studio_modules import StudioModules, later_keys
 
-__all__ = ["finished", "kept_modules", "module_of", "trying_all"]
+__all__ = ["finished", "kept_modules", "module_of", "trying_all", "without_idle"]
 
 SETTLE, FINISH = Round(4.0, 8, 0.03, 8, 1), Round(4.0, 10, 0.03, 8, 1)
 """Steps of the rest of the strip before a module counts, and of all in the end."""
 
-WORTH, MOST_NEARER = 0.012, 0.65
+WORTH, MOST_NEARER = 0.012, 0.7
 """A module is kept if the distances fall by this share, and those of so many of the pairs do."""
 
-CERTAIN = 0.1
+IDLE = 0.004
+"""A module without which the distances rise by less than this share, when the gradient has moved it
+for a while, moves along no more."""
+
+CERTAIN = 0.2
 """A module without which the distances rise by this share stays without a trial."""
 
 ReportProgress = Callable[[float, float], None]
@@ -71,37 +75,64 @@ def kept_modules(
     report : callable
         Called with the share of the work done and a distance.
     """
-    without = _settled(objectives, points, frozenset(), seed)
-    lowest = distances_of(trying_all(objectives, frozenset()), without)
     places = places_of(tried)
     on = points.clone()
     on[:, places] = settings[places]
-    here = _settled(objectives, on, tried, seed)
-    nearer: dict[str, int] = {}
-    count = len(tried)
-    while tried - nearer.keys():
-        report(0.6 + 0.2 * len(nearer) / count, float(lowest.mean()))
-        distances = distances_of(trying_all(objectives, tried), here)
-        rests, gains = {}, {}
-        for key in sorted(tried - nearer.keys()):
-            rests[key] = _at_rest(objectives, here, tried, key)
-            others = trying_all(objectives, tried - {key})
-            gains[key] = np.log(distances_of(others, rests[key]) / distances)
+
+    def settled(modules: frozenset[str]) -> tuple[Tensor, np.ndarray]:
+        # From where all begin: what one trial has moved is of no use to the next.
+        there = on.clone()
+        for key in tried - modules:
+            there = torch.stack([at_rest(point, key) for point in there])
+        moved = _settled(objectives, there, modules, seed)
+        both = [distances_of(trying_all(objectives, modules), some) for some in (there, moved)]
+        # Some were as close as a few steps bring them.
+        nearest = torch.from_numpy(both[1] < both[0])[:, None]
+        return torch.where(nearest, moved, there), np.minimum(*both)
+
+    without, lowest = settled(frozenset())
+    here, distances = settled(tried)
+    left, nearer = tried, dict[str, int]()
+    while left - nearer.keys():
+        report(0.6 + 0.2 * len(nearer) / len(tried), float(distances.mean()))
+        gains = {}
+        for key in sorted(left - nearer.keys()):
+            others = trying_all(objectives, left - {key})
+            rest = _at_rest(objectives, here, left, key)
+            gains[key] = np.log(distances_of(others, rest) / distances)
         least = min(gains, key=lambda key: trimmed_mean(gains[key].tolist()))
         if trimmed_mean(gains[least].tolist()) > CERTAIN and np.all(gains[least] > 0.0):
             nearer |= {key: int((gain > 0.0).sum()) for key, gain in gains.items()}
             break
-        fewer, rest = tried - {least}, rests[least]
-        if trimmed_mean(gains[least].tolist()) > 0.0:
-            rest = _settled(objectives, rest, fewer, seed)
-            best = distances_of(trying_all(objectives, fewer), rest)
-            best = best if fewer else np.minimum(best, lowest)
-            gain = np.log(best / distances)
-            if trimmed_mean(gain.tolist()) > WORTH and np.mean(gain > 0.0) >= MOST_NEARER:
-                nearer[least] = int((gain > 0.0).sum())
-                continue
-        here, tried = rest, fewer
+        fewer = left - {least}
+        rest, best = settled(fewer) if fewer else (without, lowest)
+        gain = np.log(best / distances)
+        if trimmed_mean(gain.tolist()) > WORTH and np.mean(gain > 0.0) >= MOST_NEARER:
+            nearer[least] = int((gain > 0.0).sum())
+        else:
+            here, distances, left = rest, best, fewer
     return Kept(here, without, nearer)
+
+
+def without_idle(
+    objectives: Sequence[MatchObjective], points: Tensor, tried: frozenset[str]
+) -> tuple[Tensor, frozenset[str]]:
+    """Return the points without the modules that do next to nothing for them, and the others.
+
+    For the steps that follow: each module that moves along costs its time, and disturbs the others.
+    """
+    while tried:
+        distances = distances_of(trying_all(objectives, tried), points)
+        rests, gains = {}, {}
+        for key in sorted(tried):
+            rests[key] = _at_rest(objectives, points, tried, key)
+            others = distances_of(trying_all(objectives, tried - {key}), rests[key])
+            gains[key] = trimmed_mean(np.log(others / distances).tolist())
+        least = min(gains, key=lambda key: gains[key])
+        if gains[least] > IDLE:
+            break
+        points, tried = rests[least], tried - {least}
+    return points, tried
 
 
 def _at_rest(
