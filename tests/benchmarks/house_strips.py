@@ -7,7 +7,8 @@ the strips of voices of other people, which are compared with the studio's mixes
 the settings that made these. The audio of the voices is not part of the package.
 
 Run: ``python -m tests.benchmarks.house_strips [--studios slap,none] [--pairs 16] [--seconds 8]
-[--steps 90] [--without] [--json FILE]``; ``--without`` does not look for modules.
+[--steps 90] [--without] [--labels FOLDER] [--json FILE]``; ``--without`` does not look for modules,
+``--labels`` keeps the labels for another run, which then does not search them.
 Exits with 1 where a studio has a module that the model does not predict, or one is predicted that
 it has not.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -35,6 +37,7 @@ from diffconsole.strip.parameters import BY_KEY, CHAIN
 from diffconsole.strip.preset import Preset
 from diffconsole.training.finetuning import finetune as finetune_module
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune, split_pairs
+from diffconsole.training.finetuning.labels import LABELS
 from diffconsole.training.finetuning.studio_modules import StudioModules
 from tests.benchmarks.finetune import BANDS_HZ, DATA, Studio, takes, tone_db
 
@@ -139,8 +142,14 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.without:
         finetune_module.find_modules = lambda *_, **__: StudioModules()
-    with tempfile.TemporaryDirectory() as folder:
-        result = finetune(model, train, held, Path(folder), options, report=report)
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder)
+        if arguments.labels and (arguments.labels / LABELS).exists():
+            shutil.copy(arguments.labels / LABELS, folder / LABELS)
+        result = finetune(model, train, held, folder, options, report=report)
+        if arguments.labels:
+            arguments.labels.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / LABELS, arguments.labels / LABELS)
     cpu = time.process_time() - start
     after = [model_distance(pair, model) for pair in test]
     predictions = [model.predict(pair.raw, PAIR_RATE).settings for pair in test]
@@ -179,6 +188,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=90)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--without", action="store_true")
+    parser.add_argument("--labels", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if not (DATA / "voices").is_dir():

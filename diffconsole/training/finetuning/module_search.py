@@ -8,9 +8,9 @@ settings for all of them:
 1. The evidence of every pair; a module counts where at least half of the mixes show it, and a
    time that no gradient moves, as a delay's, where at least half of them show the same.
 2. Of the settings to begin from, medians over the pairs, those at the lowest distance are taken.
-3. The gradient moves them, common to a half of the pairs, beside each pair's own strip
+3. The gradient moves them, common to some of the pairs, beside each pair's own strip
    (:mod:`.shared_settings`).
-4. The other half decides, whose settings they were not fitted to: a module is kept if their
+4. Other pairs decide, whose settings they were not fitted to: a module is kept if their
    distances fall by more than it is worth, when the rest of the strip has had the same steps with
    it and without it, and if those of most pairs do.
 
@@ -45,15 +45,16 @@ from .studio_modules import StudioModules
 
 __all__ = ["FEWEST_PAIRS", "find_modules"]
 
-FEWEST_PAIRS, MOST_PAIRS = 4, 8
-"""Labelled pairs from which modules are looked for, and how many of them are asked."""
+FEWEST_PAIRS, MOST_FITTED, MOST_PAIRS = 4, 4, 10
+"""Labelled pairs from which modules are looked for; how many of them the settings are fitted to,
+and how many there are with those that decide."""
 
 LEAST_SHARE = 0.5
 """Of the mixes that have to show a module."""
 
 EVIDENCE_SECONDS, SECONDS = 8.0, 4.0
 FIT = Round(SECONDS, 6, 0.05, 8, 1), Round(SECONDS, 14, 0.04, 8, 1)
-"""Steps of what is common to half of the pairs, before idle modules leave and after."""
+"""Steps of what is common to the pairs, before idle modules leave and after."""
 
 SCANNED, SCAN_PART = 3, 8
 """Pairs by which the settings to begin from are chosen, and one frame of so many."""
@@ -107,7 +108,6 @@ def find_modules(
         return StudioModules()
     rng = np.random.default_rng((seed, 23))
     chosen = rng.permutation(known)[:MOST_PAIRS]
-    chosen = chosen[: len(chosen) // 2 * 2]
     objectives = common_level([MatchObjective(pairs[n], SECONDS, device) for n in chosen])
     points = torch.stack(
         [
@@ -118,7 +118,7 @@ def find_modules(
     shown = _shown([pairs[n] for n in chosen], labels[chosen], objectives, points, device, report)
     if not shown:
         return StudioModules()
-    half = len(chosen) // 2
+    half = min(len(chosen) // 2, MOST_FITTED)
     fitted = _fitted(objectives[:half], points[:half], shown, half, rng, report)
     if fitted is None:
         return StudioModules()

@@ -29,8 +29,9 @@ __all__ = ["finished", "kept_modules", "module_of", "trying_all", "without_idle"
 SETTLE, FINISH = Round(4.0, 8, 0.03, 8, 1), Round(4.0, 10, 0.03, 8, 1)
 """Steps of the rest of the strip before a module counts, and of all in the end."""
 
-WORTH, MOST_NEARER = 0.012, 0.7
-"""A module is kept if the distances fall by this share, and those of so many of the pairs do."""
+WORTH, MOST_FARTHER = 0.012, 0.25
+"""A module is kept if the distances fall by this share, and those of at most so many of the pairs
+rise by it."""
 
 IDLE = 0.004
 """A module without which the distances rise by less than this share, when the gradient has moved it
@@ -106,12 +107,27 @@ def kept_modules(
             break
         fewer = left - {least}
         rest, best = settled(fewer) if fewer else (without, lowest)
-        gain = np.log(best / distances)
-        if trimmed_mean(gain.tolist()) > WORTH and np.mean(gain > 0.0) >= MOST_NEARER:
-            nearer[least] = int((gain > 0.0).sum())
+        if _is_worth(best, distances):
+            # Nor does the strip get there from what the module has led it to.
+            others = trying_all(objectives, fewer)
+            again = _settled(objectives, _at_rest(objectives, here, left, least), fewer, seed)
+            best = np.minimum(best, distances_of(others, again))
+        if _is_worth(best, distances):
+            nearer[least] = int((best > distances).sum())
         else:
-            here, distances, left = rest, best, fewer
+            here, left = rest, fewer
+            distances = distances_of(trying_all(objectives, fewer), here)
     return Kept(here, without, nearer)
+
+
+def _is_worth(without: np.ndarray, distances: np.ndarray) -> bool:
+    """Whether distances are enough below those without a module."""
+    gain = np.log(without / distances)
+    return bool(
+        trimmed_mean(gain.tolist()) > WORTH
+        and np.mean(gain > 0.0) >= 0.5
+        and np.mean(gain < -WORTH) <= MOST_FARTHER
+    )
 
 
 def without_idle(

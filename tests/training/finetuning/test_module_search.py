@@ -52,7 +52,7 @@ def labels_of(pairs: Sequence[Pair]) -> Tensor:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A third of the steps, on excerpts of two seconds."""
-    for name, seconds in (("EVIDENCE_SECONDS", 3.0), ("SECONDS", 2.0), ("MOST_PAIRS", 6)):
+    for name, seconds in (("EVIDENCE_SECONDS", 3.0), ("SECONDS", 2.0), ("MOST_FITTED", 3)):
         monkeypatch.setattr(module_search, name, seconds)
     monkeypatch.setattr(
         module_search, "FIT", (Round(2.0, 4, 0.05, 8, 1), Round(2.0, 6, 0.04, 8, 1))
