@@ -1,17 +1,14 @@
 """Fine-tuning on a studio's pairs, in stages that each have to prove themselves.
 
 1. ``labels``: a quick match of pairs, at most 40: more say little more of what is common to them.
-2. ``modules``: those that came later and that most of the mixes show, with the same settings for
-   all of them; kept where pairs come nearer by them that they were not fitted to
-   (:mod:`.module_search`).
+2. ``modules``: those that came later, where most of the mixes show them (:mod:`.module_search`).
 3. ``studio``: one strip for every vocal, from the labels' middle, moved by the distance of the
    console's output to the mixes. It is most of a studio's sound.
 4. ``near``: for each pair the settings closest to that strip that make its mix (maximum a
    posteriori estimates).
 5. ``ridge``: their offsets from it by the voice, in closed form, with a prior over engineers
-   (:mod:`.engineers`). Labels are weighed by the confidence in them
-   (:mod:`.label_confidence`); by which amounts the offsets are applied is decided by pairs that
-   they were not fitted to (:mod:`.amounts`).
+   (:mod:`.engineers`). Labels are weighed by the confidence in them (:mod:`.label_confidence`);
+   pairs that the offsets were not fitted to decide by which amounts they apply (:mod:`.amounts`).
 6. ``head``: strip and offsets together, by the distance through the console.
 7. ``top``: the encoder's top stages too, at a low rate.
 
@@ -143,9 +140,7 @@ def finetune(
     for layer in (model.head.skip, model.head.voice):
         layer.requires_grad_(False)
     model.eval()
-    best = run.best()
-    modules = {} if best == "before" else run.modules.own_settings(run.work.strip())
-    return FinetuneResult.of_progress(run.progress, best, modules)
+    return FinetuneResult.of_progress(run.progress, run.best(), run.found)
 
 
 class _Run(RunState):
@@ -170,6 +165,7 @@ class _Run(RunState):
         self.crossed = len(train) == len(held) and all(map(operator.is_, train, held))
         self.shifts: Tensor | None = None
         self.modules, self.first = StudioModules(), model.known
+        self.found: dict[str, dict[str, float]] = {}
         self.work = Work(model, train, held, options, device, workers)
         self.began = time.monotonic()
 
@@ -181,16 +177,11 @@ class _Run(RunState):
         else:
             self.measure("before")
             self.save()
+        own = {"labels": self.label, "modules": self.look, "near": self.estimate, "ridge": self.fit}
         while self.progress["stage"] != "done":
             stage = self.progress["stage"]
-            if stage == "labels":
-                self.label()
-            elif stage == "modules":
-                self.find_modules()
-            elif stage == "near":
-                self.estimate()
-            elif stage == "ridge":
-                self.fit()
+            if stage in own:
+                own[stage]()
             elif stage == "studio" or not self.crossed:
                 self.epochs(stage)
             elif stage == "head":
@@ -201,6 +192,8 @@ class _Run(RunState):
         self.restore(self.best())
         if self.best() == "before":
             self.model.known = self.first
+        else:
+            self.found = self.modules.own_settings(self.work.strip())
         if self.best() == "top":
             # It knows the encoder as it was.
             self.model.style = None
@@ -213,17 +206,16 @@ class _Run(RunState):
         count = int((~labels.isnan().any(dim=1)).sum())
         self.note({"stage": "labels", "labelled": count, "pairs": len(labels)})
 
-    def find_modules(self) -> None:
+    def look(self) -> None:
         """Look for the modules that the mixes have besides, as far as there is time."""
         over, labels = self.is_over("modules"), self.labels()
-        found = StudioModules()
         if self.workers.is_first and not over:
-            found = find_modules(
+            self.modules = find_modules(
                 self.pairs, labels, seed=self.options.seed, device=self.device,
-                report=self.progress_of("modules"),
+                over=lambda: self.time_is_up("modules"), report=self.progress_of("modules"),
             )  # fmt: skip
         # By one process: they are the same for all then, to the last digit.
-        self.use(self.workers.broadcast(found))
+        self.use(self.workers.broadcast(self.modules))
         self.progress["modules"] = self.modules.to_progress()
         if self.modules.on:
             self.note(self.modules.to_log())

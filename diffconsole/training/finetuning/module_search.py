@@ -81,6 +81,7 @@ def find_modules(
     *,
     seed: int = 0,
     device: str = "cpu",
+    over: Callable[[], bool] = lambda: False,
     report: ReportProgress = lambda *_: None,
 ) -> StudioModules:
     """Look for the later modules of a studio in the mixes of its pairs.
@@ -95,6 +96,8 @@ def find_modules(
         Of the pairs that are asked, and of the frames that are compared.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    over : callable
+        Whether the time for it is spent; what was not decided by then is left out.
     report : callable
         Called with the share of the work done, 0…1, and a distance.
 
@@ -116,16 +119,16 @@ def find_modules(
         ]
     )
     shown = _shown([pairs[n] for n in chosen], labels[chosen], objectives, points, device, report)
-    if not shown:
+    if not shown or over():
         return StudioModules()
     half = min(len(chosen) // 2, MOST_FITTED)
     fitted = _fitted(objectives[:half], points[:half], shown, half, rng, report)
-    if fitted is None:
+    if fitted is None or over():
         return StudioModules()
     settings, tried = fitted
     checked = int(rng.integers(2**31))
     kept = kept_modules(objectives[half:], points[half:], settings, tried, checked, report)
-    if not kept.nearer:
+    if not kept.nearer or over():
         return StudioModules()
     return finished(objectives, points, settings, kept, rng, report)
 
