@@ -282,7 +282,7 @@ def _record(
     modules = {
         key: each
         for entry in shown
-        for key, each in modules_record(result.modules, entry["nearer"], entry["asked"]).items()
+        for key, each in modules_record(result.modules, entry["closer"], entry["asked"]).items()
     }
     changed = {
         each.name: getattr(options, each.name)

@@ -3,7 +3,7 @@
 Real voices, mixed by a house strip (:mod:`tests.benchmarks.finetune`) that has a delay, a gate, a
 de-esser, a second compressor, a saturation, a dry share of the first compressor, or none of them,
 at the same settings in every mix. The model is fine-tuned on the studio's pairs; then it predicts
-the strips of voices of other people, which are compared with the studio's mixes of them and with
+the strips of voices of other singers, which are compared with the studio's mixes of them and with
 the settings that made these. The audio of the voices is not part of the package.
 
 Run: ``python -m tests.benchmarks.house_strips [--studios slap,none] [--pairs 16] [--seconds 8]
@@ -67,7 +67,7 @@ STUDIOS: dict[str, Settings] = {
 
 
 def house_pairs(
-    later: Settings, count: int, seconds: float, seed: int, people: str = "studio"
+    later: Settings, count: int, seconds: float, seed: int, whose: str = "studio"
 ) -> tuple[list[Pair], list[dict[str, float]]]:
     """Return pairs of a studio and the settings that made their mixes.
 
@@ -77,14 +77,14 @@ def house_pairs(
         Settings by key of modules that came later; the others of these are off.
     count, seconds, seed : int, float, int
         Of the voices.
-    people : str
+    whose : str
         ``"studio"`` or ``"test"``: these have none in common.
     """
     studio = Studio(seed)
     share = takes(DATA / "voices", 4 * count, seconds, seed + 50)
     names, raws = zip(*share, strict=True)
     is_test = [sum(name.rpartition("_")[0].encode()) % 4 == 0 for name in names]
-    chosen = [n for n, test in enumerate(is_test) if test == (people == "test")][:count]
+    chosen = [n for n, test in enumerate(is_test) if test == (whose == "test")][:count]
     rng = np.random.default_rng((seed, 3))
     levelled = [raws[n] * 10.0 ** (level_gain_db(raws[n], PAIR_RATE)[0] / 20.0) for n in chosen]
     tones = [tone_db(take) for take in levelled]

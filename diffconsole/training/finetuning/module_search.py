@@ -128,7 +128,7 @@ def find_modules(
     settings, tried = fitted
     checked = int(rng.integers(2**31))
     kept = kept_modules(objectives[half:], points[half:], settings, tried, checked, report)
-    if not kept.nearer or over():
+    if not kept.closer or over():
         return StudioModules()
     return finished(objectives, points, settings, kept, rng, report)
 
@@ -267,7 +267,7 @@ def _begun(
 ) -> tuple[Tensor, frozenset[str]]:
     """The points with the settings to begin from, and which modules they have.
 
-    The module that brings the pairs nearest comes first, the others beside those that are on.
+    The module that brings the pairs closest comes first, the others beside those that are on.
     """
     scanned = min(SCANNED, half)
 

@@ -1,4 +1,4 @@
-"""Whether pairs are nearer with the modules of a studio that they were not fitted to.
+"""Whether pairs are closer with the modules of a studio that they were not fitted to.
 
 Modules are left out one after the other, the one first whose absence is missed least, as in the
 search of a match (:mod:`diffconsole.training.matching.tried`); here all pairs decide together.
@@ -48,7 +48,7 @@ class Kept(NamedTuple):
 
     points: Tensor
     without: Tensor
-    nearer: dict[str, int]
+    closer: dict[str, int]
 
 
 def kept_modules(
@@ -59,7 +59,7 @@ def kept_modules(
     seed: int,
     report: ReportProgress,
 ) -> Kept:
-    """Return the modules with which pairs are nearer that they were not fitted to.
+    """Return the modules with which pairs are closer that they were not fitted to.
 
     Parameters
     ----------
@@ -88,22 +88,22 @@ def kept_modules(
         moved = _settled(objectives, there, modules, seed)
         both = [distances_of(trying_all(objectives, modules), some) for some in (there, moved)]
         # Some were as close as a few steps bring them.
-        nearest = torch.from_numpy(both[1] < both[0])[:, None]
-        return torch.where(nearest, moved, there), np.minimum(*both)
+        closest = torch.from_numpy(both[1] < both[0])[:, None]
+        return torch.where(closest, moved, there), np.minimum(*both)
 
     without, lowest = settled(frozenset())
     here, distances = settled(tried)
-    left, nearer = tried, dict[str, int]()
-    while left - nearer.keys():
-        report(0.6 + 0.2 * len(nearer) / len(tried), float(distances.mean()))
+    left, closer = tried, dict[str, int]()
+    while left - closer.keys():
+        report(0.6 + 0.2 * len(closer) / len(tried), float(distances.mean()))
         gains = {}
-        for key in sorted(left - nearer.keys()):
+        for key in sorted(left - closer.keys()):
             others = trying_all(objectives, left - {key})
             rest = _at_rest(objectives, here, left, key)
             gains[key] = np.log(distances_of(others, rest) / distances)
         least = min(gains, key=lambda key: trimmed_mean(gains[key].tolist()))
         if trimmed_mean(gains[least].tolist()) > CERTAIN and np.all(gains[least] > 0.0):
-            nearer |= {key: int((gain > 0.0).sum()) for key, gain in gains.items()}
+            closer |= {key: int((gain > 0.0).sum()) for key, gain in gains.items()}
             break
         fewer = left - {least}
         rest, best = settled(fewer) if fewer else (without, lowest)
@@ -113,11 +113,11 @@ def kept_modules(
             again = _settled(objectives, _at_rest(objectives, here, left, least), fewer, seed)
             best = np.minimum(best, distances_of(others, again))
         if _is_worth(best, distances):
-            nearer[least] = int((best > distances).sum())
+            closer[least] = int((best > distances).sum())
         else:
             here, left = rest, fewer
             distances = distances_of(trying_all(objectives, fewer), here)
-    return Kept(here, without, nearer)
+    return Kept(here, without, closer)
 
 
 def _is_worth(without: np.ndarray, distances: np.ndarray) -> bool:
@@ -195,7 +195,7 @@ def finished(
     report : callable
         Called with the share of the work done and a distance.
     """
-    tried = frozenset(kept.nearer)
+    tried = frozenset(kept.closer)
     keys, places = later_keys(tried), places_of(tried)
     own = points.clone()
     own[len(own) - len(kept.points) :] = kept.points
@@ -216,7 +216,7 @@ def finished(
     return StudioModules(
         {p.key: float(on[INDEX[p.key]]) for p in PARAMETERS if p.key in keys},
         {p.key: float(change[INDEX[p.key]]) for p in PARAMETERS if p.key not in keys},
-        kept.nearer,
+        kept.closer,
         len(kept.points),
     )
 

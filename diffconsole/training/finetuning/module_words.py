@@ -11,7 +11,7 @@ __all__ = ["modules_record"]
 
 
 def modules_record(
-    modules: Mapping[str, Mapping[str, float]], nearer: Mapping[str, int], asked: int
+    modules: Mapping[str, Mapping[str, float]], closer: Mapping[str, int], asked: int
 ) -> dict[str, dict[str, Any]]:
     """Return what the record of a run holds of the modules that were found.
 
@@ -19,15 +19,15 @@ def modules_record(
     ----------
     modules : mapping
         By module, its settings for the mean voice, physical, by short name.
-    nearer : mapping of str to int
-        By module, how many of the mixes that decided come nearer by it.
+    closer : mapping of str to int
+        By module, how many of the mixes that decided it brings closer.
     asked : int
         How many decided.
 
     Returns
     -------
     dict
-        By module ``settings``, ``nearer``, ``asked`` and ``words``:
+        By module ``settings``, ``closer``, ``asked`` and ``words``:
         ``"Delay: in all mixes, echoes every 120 ms at −18 dB, each 10 % of the one before"``.
     """
     found = {}
@@ -38,12 +38,12 @@ def modules_record(
             name: BY_KEY[f"{module.key}.{name}"].clip(value)
             for name, value in modules[module.key].items()
         }
-        count = nearer.get(module.key, 0)
+        count = closer.get(module.key, 0)
         share = "all mixes" if count == asked else f"{count} of {asked} mixes"
         words = ", ".join(module.sentence(settings, frozenset()) if module.sentence else ())
         found[module.key] = {
             "settings": {name: float(f"{value:.4g}") for name, value in settings.items()},
-            "nearer": count,
+            "closer": count,
             "asked": asked,
             "words": f"{module.title}: in {share}" + (f", {words}" if words else ""),
         }

@@ -32,27 +32,27 @@ class StudioModules:
         behind the makeup; empty where there are none.
     change : dict of str to float
         By how much the settings of the labels move when these modules are on, by key.
-    nearer : dict of str to int
-        By module, how many of the mixes that decided come nearer by it.
+    closer : dict of str to int
+        By module, how many of the mixes that decided it brings closer.
     asked : int
         How many decided.
     """
 
     settings: dict[str, float] = field(default_factory=dict)
     change: dict[str, float] = field(default_factory=dict)
-    nearer: dict[str, int] = field(default_factory=dict)
+    closer: dict[str, int] = field(default_factory=dict)
     asked: int = 0
 
     @property
     def on(self) -> tuple[str, ...]:
         """The modules, in the order of the chain."""
-        return tuple(m.key for m in CHAIN if m.key in self.nearer)
+        return tuple(m.key for m in CHAIN if m.key in self.closer)
 
     def to_progress(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         return {
             "settings": dict(self.settings), "change": dict(self.change),
-            "nearer": dict(self.nearer), "asked": self.asked,
+            "closer": dict(self.closer), "asked": self.asked,
         }  # fmt: skip
 
     def own_settings(self, strip: Tensor) -> dict[str, dict[str, float]]:
@@ -61,12 +61,12 @@ class StudioModules:
         return {
             module.key: {name: float(value) for name, value in module.own(every).items()}
             for module in CHAIN
-            if module.key in self.nearer
+            if module.key in self.closer
         }
 
     def to_log(self) -> dict[str, Any]:
         """Return the entry of a run's history."""
-        return {"stage": "modules", "nearer": dict(self.nearer), "asked": self.asked}
+        return {"stage": "modules", "closer": dict(self.closer), "asked": self.asked}
 
     @classmethod
     def of_progress(cls, kept: Mapping[str, Any]) -> StudioModules:
@@ -80,8 +80,8 @@ class StudioModules:
         if not kept:
             # The stage has not been there yet.
             return cls()
-        parts = [kept.get(name) for name in ("settings", "change", "nearer")]
-        settings, change, nearer = (each if isinstance(each, dict) else {} for each in parts)
+        parts = [kept.get(name) for name in ("settings", "change", "closer")]
+        settings, change, closer = (each if isinstance(each, dict) else {} for each in parts)
         asked = kept.get("asked")
         if None in parts or type(asked) is not int:
             raise ValueError("the modules are damaged")
@@ -90,12 +90,12 @@ class StudioModules:
             all(type(v) in (int, float) and -1.0 <= v <= 1.0 for v in values)
             and all(v >= 0.0 for v in settings.values())
             and all(key in BY_KEY for key in (*settings, *change))
-            and nearer.keys() <= set(TRIED)
-            and settings.keys() - {OUTPUT} == later_keys(nearer)
+            and closer.keys() <= set(TRIED)
+            and settings.keys() - {OUTPUT} == later_keys(closer)
         )
         if not whole:
             raise ValueError("the modules are damaged")
-        return cls(settings, change, nearer, asked)
+        return cls(settings, change, closer, asked)
 
     def with_modules(self, labels: Tensor) -> Tensor:
         """Return labels ``(pairs, parameters)`` as they are with these modules; NaN stays NaN."""

@@ -67,7 +67,7 @@ def test_a_delay_of_all_mixes_comes_back() -> None:
     shares: list[float] = []
     found = find_modules(pairs, labels_of(pairs), report=lambda share, _: shares.append(share))
     assert found.on == ("delay",)
-    assert found.nearer == {"delay": 3}
+    assert found.closer == {"delay": 3}
     assert found.asked == 3
     time_ms, wet_db = (
         float(BY_KEY[key].to_physical(found.settings[key]))
@@ -139,7 +139,7 @@ def test_they_are_kept_with_the_progress() -> None:
         {"settings": {}},
         {"settings": {**FOUND.settings, "delay.wet_db": 2.0}},
         {"settings": {**FOUND.settings, "delay.wet_db": None}},
-        {"nearer": {"reverb": 3}},
+        {"closer": {"reverb": 3}},
         {"change": {"nothing.gain_db": 0.1}},
         {"asked": "3"},
     ],
@@ -201,7 +201,7 @@ def test_a_model_predicts_what_the_studio_has(found_at_once: list[int], tmp_path
     model, result = run(pairs, tmp_path)
     assert found_at_once == [4]
     assert result.best != "before"
-    assert {"stage": "modules", "nearer": {"delay": 3}, "asked": 3} in result.history
+    assert {"stage": "modules", "closer": {"delay": 3}, "asked": 3} in result.history
     assert result.modules["delay"]["time_ms"] == pytest.approx(120.0, rel=1e-3)
     model.save(tmp_path / "model", {})
     for each in (model, Predictor.load(tmp_path / "model")):
