@@ -30,7 +30,7 @@ def is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:
     """Whether a run's progress names stages that there are, with a state for each score."""
     scores, history = progress["scores"], progress["history"]
     try:
-        StudioModules.of_progress(progress["modules"])
+        StudioModules.of_progress(progress.get("modules", {}))
     except ValueError:
         return False
     return (
