@@ -110,6 +110,7 @@ REASONS: dict[str, str] = {
     "training/finetuning/labels.py":
         "values of a label at which a module changes nothing; level goes to the make-up",
     "training/finetuning/ridge.py": "which features of a voice count how much for which module",
+    "training/finetuning/shared_settings.py": "the gains in which a label holds the mix's level",
     "training/finetuning/studio_strip.py":
         "the middle of several strips, by their EQ and compressor curves",
     "training/matching/search_result.py":

@@ -31,6 +31,7 @@ from ..training.finetuning.finetune import (
     finetune,
     split_pairs,
 )
+from ..training.finetuning.module_words import modules_record
 from ..training.pretraining.card import finetune_card
 from .evaluate import choose_factory_preset, no_progress
 from .model_folder import check_model_folder, stopped
@@ -40,8 +41,8 @@ __all__ = ["FinetunedModel", "check_finetune_folder", "finetune_on_pairs"]
 CURVES = "finetune.png"
 
 STAGE_SHARES = {
-    "labels": (0.0, 0.25), "studio": (0.25, 0.35), "near": (0.35, 0.75), "head": (0.75, 0.85),
-    "top": (0.85, 1.0),
+    "labels": (0.0, 0.22), "modules": (0.22, 0.27), "studio": (0.27, 0.35), "near": (0.35, 0.75),
+    "head": (0.75, 0.85), "top": (0.85, 1.0),
 }  # fmt: skip
 """Of the bar, by what the stages take on a hundred pairs."""
 
@@ -49,7 +50,8 @@ RECORDED = {"held_out", "minutes", "steps", "seed"}
 """Options that the record of a run names in fields of their own."""
 
 STAGE_WORDS = {
-    "studio": "mean settings", "near": "estimates", "ridge": "offsets by voice", "top": "encoder",
+    "modules": "modules in the mixes", "studio": "mean settings", "near": "estimates",
+    "ridge": "offsets by voice", "top": "encoder",
 }  # fmt: skip
 """How the bar names stages whose names in logs say less."""
 
@@ -214,6 +216,8 @@ def finetune_on_pairs(
         model.to("cpu")
         distances = _distances(model, train, held, before, result, progress)
         info = _record(base or "unnamed model", options, train, held, result, distances)
+        for each in info.get("modules", {}).values():
+            messages(f"found in the mixes: {each['words']}")
         # What the curves show is a robust distance: no single pair decides it.
         baselines = {
             name: mean_and_median(values)[1]
@@ -247,7 +251,7 @@ def _distances(
     if _is_crossed(train, held) and result.best == "before":
         after = before
     elif result.crossed:
-        strips = map(Preset.from_settings, settings_of(result.crossed, held))
+        strips = map(Preset.from_settings, settings_of(result.crossed, held, model.off))
         after = [preset_distance(p, strip) for p, strip in zip(held, strips, strict=True)]
     return {
         "level only": [row["level_only"] for row in measured],
@@ -274,6 +278,12 @@ def _record(
     table = {name: mean_and_median(values) for name, values in distances.items()}
     labelled = [entry["labelled"] for entry in result.history if entry["stage"] == "labels"]
     by_steps = options.steps is not None
+    shown = [entry for entry in result.history if entry["stage"] == "modules"]
+    modules = {
+        key: each
+        for entry in shown
+        for key, each in modules_record(result.modules, entry["closer"], entry["asked"]).items()
+    }
     changed = {
         each.name: getattr(options, each.name)
         for each in fields(options)
@@ -293,6 +303,7 @@ def _record(
         "scores": {name: round(value, 4) for name, value in result.scores.items()},
         "best": result.best,
         "labelled": sum(labelled),
+        **({"modules": modules} if modules else {}),
         "epochs": result.epochs,
         "steps": result.steps,
         "budget": {"steps": options.steps} if by_steps else {"minutes": options.minutes},

@@ -94,6 +94,10 @@ class Known:
         """Return what is known without the parameters that no label of a fine-tuning moves."""
         return Known(self.unknown | UNTRAINED, self.ignored)
 
+    def with_also(self, keys: Collection[str]) -> Known:
+        """Return what is known with parameters that a fine-tuning found in the mixes."""
+        return Known(self.unknown.difference(keys), self.ignored)
+
     def notices(self) -> tuple[str, ...]:
         """Say in a line each what of the strip the model does not know, and what it has beyond."""
         titles = ", ".join(section_name(module) for module in MODULES if module in self.off)

@@ -16,7 +16,7 @@ from diffconsole.pairs import Pair
 from diffconsole.pairs.evaluation import model_distance
 from diffconsole.strip.preset import find_preset
 from diffconsole.training.finetuning import labels
-from diffconsole.training.finetuning.finetune import STATE_FILES, FinetuneOptions
+from diffconsole.training.finetuning.finetune import STATE_FILES, FinetuneOptions, FinetuneResult
 
 from ..synthetic import pair
 from ..training.finetuning.helpers import base_model, known_labels, short_windows
@@ -61,6 +61,35 @@ def test_a_python_call_writes_the_model_and_returns_its_distances(tmp_path: Path
     read = Predictor.load(tmp_path / "studio")
     # Weights are written in half precision.
     assert model_distance(held, read) == pytest.approx(after, rel=0.02)
+
+
+def test_modules_that_the_mixes_showed_are_named(tmp_path: Path, pairs, monkeypatch):
+    """On the terminal, in the record that `models info` prints, and in the card."""
+    own = {"time_ms": 120.0, "feedback": 0.1, "low_cut_hz": 200.0, "high_cut_hz": 6000.0,
+           "width": 0.0, "wet_db": -18.0, "reverb_send_db": -60.0}  # fmt: skip
+    history = [
+        {"stage": "before", "held_out": 1.0},
+        {"stage": "labels", "labelled": 3, "pairs": 3},
+        {"stage": "modules", "closer": {"delay": 2}, "asked": 3},
+        {"stage": "studio", "epoch": 0, "held_out": 0.5},
+    ]
+    scores = {"before": 1.0, "studio": 0.5}
+
+    def done(*_args, **_kwargs) -> FinetuneResult:
+        return FinetuneResult(history, 0, 1.0, scores, modules={"delay": own})
+
+    monkeypatch.setattr(finetune, "finetune", done)
+    lines: list[str] = []
+    made = finetune_on_pairs(
+        pairs, tmp_path / "studio", OPTIONS, model=base_model(), messages=lines.append
+    )
+    words = "Delay: in 2 of 3 mixes, echoes every 120 ms at −18 dB, each 10 % of the one before"
+    assert lines[-1] == f"found in the mixes: {words}"
+    assert made is not None
+    kept = json.loads((made.folder / "model.json").read_text(encoding="utf-8"))["info"]["modules"]
+    assert kept == {"delay": {"settings": own, "closer": 2, "asked": 3, "words": words}}
+    card = (made.folder / "README.md").read_text(encoding="utf-8")
+    assert f"\n\nModules that the mixes showed:\n\n- {words}\n\n" in card
 
 
 def test_a_finished_model_is_replaced_on_request_only(tmp_path: Path, pairs, monkeypatch):

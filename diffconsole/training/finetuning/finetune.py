@@ -1,16 +1,16 @@
 """Fine-tuning on a studio's pairs, in stages that each have to prove themselves.
 
 1. ``labels``: a quick match of pairs, at most 40: more say little more of what is common to them.
-2. ``studio``: one strip for every vocal, from the labels' middle, moved by the distance of the
+2. ``modules``: those that came later, where most of the mixes show them (:mod:`.module_search`).
+3. ``studio``: one strip for every vocal, from the labels' middle, moved by the distance of the
    console's output to the mixes. It is most of a studio's sound.
-3. ``near``: for each pair the settings closest to that strip that make its mix (maximum a
+4. ``near``: for each pair the settings closest to that strip that make its mix (maximum a
    posteriori estimates).
-4. ``ridge``: their offsets from it by the voice, in closed form, with a prior over engineers
-   (:mod:`.engineers`). Labels are weighed by the confidence in them
-   (:mod:`.label_confidence`); by which amounts the offsets are applied is decided by pairs that
-   they were not fitted to (:mod:`.amounts`).
-5. ``head``: strip and offsets together, by the distance through the console.
-6. ``top``: the encoder's top stages too, at a low rate.
+5. ``ridge``: their offsets from it by the voice, in closed form, with a prior over engineers
+   (:mod:`.engineers`). Labels are weighed by the confidence in them (:mod:`.label_confidence`);
+   pairs that the offsets were not fitted to decide by which amounts they apply (:mod:`.amounts`).
+6. ``head``: strip and offsets together, by the distance through the console.
+7. ``top``: the encoder's top stages too, at a low rate.
 
 A part of the pairs is held out: each stage stops by them, the next begins at the best state so far,
 and the best of all counts, the model as it was included. Fewer than 20 pairs are all learnt from,
@@ -36,7 +36,6 @@ from ...audio.windows import spread_evenly
 from ...model.predictor import Predictor
 from ...pairs import Pair
 from ...strip.parameters import PARAMETERS
-from ..by_key import in_table_order
 from ..distributed import SINGLE_PROCESS, Workers
 from ..log import LOG
 from .cross_validation import (
@@ -50,6 +49,7 @@ from .cross_validation import (
 from .finetune_options import FinetuneOptions, FinetuneResult
 from .finetune_state import STAGES, rounded, run_fingerprint
 from .labels import LABELS, fingerprint_of, labels_of
+from .module_search import find_modules
 from .offsets import (
     apply_offsets,
     confidence_at,
@@ -60,6 +60,7 @@ from .offsets import (
 from .run_state import CHECKPOINT, LEAST_BETTER, RunState
 from .selection import relative_score, split_pairs
 from .stages import MOST_STEPS, Work
+from .studio_modules import StudioModules, later_keys
 from .voice_clusters import cluster_voices
 
 __all__ = [
@@ -92,8 +93,8 @@ def finetune(
 ) -> FinetuneResult:
     """Fine-tune `model` in place and leave it in its best state.
 
-    Modules that the labels do without, whatever the model knew of them, are off in what it predicts
-    then.
+    Of the modules that came later those are on in what it predicts then that the pairs' mixes show,
+    whatever the model knew of them.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def finetune(
     ModelError
         The folder holds the checkpoint of another run.
     """
-    # The labels are without them: how they follow the voice cannot be learnt from these pairs.
+    # Known again are those that these pairs show.
     known = model.known.without_untrained()
     if known.unknown != model.known.unknown:
         model.forget(known)
@@ -139,18 +140,7 @@ def finetune(
     for layer in (model.head.skip, model.head.voice):
         layer.requires_grad_(False)
     model.eval()
-    history = run.progress["history"]
-    epochs = sum(entry.get("epoch", 0) > 0 for entry in history)
-    progress = run.progress
-    return FinetuneResult(
-        history,
-        epochs,
-        progress["seconds"],
-        progress["scores"],
-        progress["by_pair"],
-        progress["steps"],
-        [in_table_order(each) or [] for each in progress["crossed"].get(run.best(), [])],
-    )
+    return FinetuneResult.of_progress(run.progress, run.best(), run.found)
 
 
 class _Run(RunState):
@@ -174,6 +164,8 @@ class _Run(RunState):
         self.pairs, self.prints = train, prints
         self.crossed = len(train) == len(held) and all(map(operator.is_, train, held))
         self.shifts: Tensor | None = None
+        self.modules, self.first = StudioModules(), model.known
+        self.found: dict[str, dict[str, float]] = {}
         self.work = Work(model, train, held, options, device, workers)
         self.began = time.monotonic()
 
@@ -181,17 +173,15 @@ class _Run(RunState):
         """Go through the stages from where the run is."""
         if self.workers.broadcast((self.folder / CHECKPOINT).exists()):
             self.resume(self.work.optimizer)
+            self.use(StudioModules.of_progress(self.progress["modules"]))
         else:
             self.measure("before")
             self.save()
+        own = {"labels": self.label, "modules": self.look, "near": self.estimate, "ridge": self.fit}
         while self.progress["stage"] != "done":
             stage = self.progress["stage"]
-            if stage == "labels":
-                self.label()
-            elif stage == "near":
-                self.estimate()
-            elif stage == "ridge":
-                self.fit()
+            if stage in own:
+                own[stage]()
             elif stage == "studio" or not self.crossed:
                 self.epochs(stage)
             elif stage == "head":
@@ -200,6 +190,10 @@ class _Run(RunState):
             self.optimizer = None
             self.save()
         self.restore(self.best())
+        if self.best() == "before":
+            self.model.known = self.first
+        else:
+            self.found = self.modules.own_settings(self.work.strip())
         if self.best() == "top":
             # It knows the encoder as it was.
             self.model.style = None
@@ -211,6 +205,27 @@ class _Run(RunState):
         labels = self.labels(over=lambda: self.is_over("labels"))
         count = int((~labels.isnan().any(dim=1)).sum())
         self.note({"stage": "labels", "labelled": count, "pairs": len(labels)})
+
+    def look(self) -> None:
+        """Look for the modules that the mixes have besides, as far as there is time."""
+        over, labels = self.is_over("modules"), self.labels()
+        if self.workers.is_first and not over:
+            self.modules = find_modules(
+                self.pairs, labels, seed=self.options.seed, device=self.device,
+                over=lambda: self.time_is_up("modules"), report=self.progress_of("modules"),
+            )  # fmt: skip
+        # By one process: they are the same for all then, to the last digit.
+        self.use(self.workers.broadcast(self.modules))
+        self.progress["modules"] = self.modules.to_progress()
+        if self.modules.on:
+            self.note(self.modules.to_log())
+
+    def use(self, modules: StudioModules) -> None:
+        """Have modules in the strip from here on."""
+        self.modules = modules
+        if modules.on:
+            self.model.known = self.first.with_also(later_keys(modules.on))
+            self.work.use_later(later_keys(modules.on))
 
     def estimate(self) -> None:
         """Estimate the settings around the strip, as far as there is time."""
@@ -339,11 +354,12 @@ class _Run(RunState):
         """The labels that are there, and before the time is over those that are not."""
         some = spread_evenly(len(self.pairs), MOST_LABELS)
         labels = torch.full((len(self.pairs), len(PARAMETERS)), float("nan"))
-        labels[torch.from_numpy(some)] = labels_of(
+        found = labels_of(
             [self.pairs[i] for i in some], [self.prints[i] for i in some], self.folder,
             seed=self.options.seed, device=self.device, workers=self.workers, over=over,
             report=self.progress_of("labels"),
         )  # fmt: skip
+        labels[torch.from_numpy(some)] = self.modules.with_modules(found)
         return labels
 
     def map_estimates(self, over: Callable[[], bool] = lambda: True) -> Tensor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..by_key import in_table_order
 
 __all__ = ["FinetuneOptions", "FinetuneResult"]
 
@@ -83,6 +86,23 @@ class FinetuneResult:
     crossed: list[list[float]] = field(default_factory=list)
     """Where no pair was held out: settings of each, in 0…1 for the raw at −18 LUFS, as the others
     predict them in the best state."""
+
+    modules: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Modules that the studio's mixes showed and that the best state has, by key: their settings
+    for the mean voice, by short name."""
+
+    @classmethod
+    def of_progress(
+        cls, progress: Mapping[str, Any], best: str, modules: dict[str, dict[str, float]]
+    ) -> FinetuneResult:
+        """Return what came out of a run whose best state is this stage's."""
+        history = progress["history"]
+        epochs = sum(entry.get("epoch", 0) > 0 for entry in history)
+        crossed = [in_table_order(each) or [] for each in progress["crossed"].get(best, [])]
+        return cls(
+            history, epochs, progress["seconds"], progress["scores"], progress["by_pair"],
+            progress["steps"], crossed, modules,
+        )  # fmt: skip
 
     @property
     def best(self) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 from ...model.predictor import Predictor
 from ...model.rows import file_names, row_tensors, taken_out
 from .finetune_options import FinetuneOptions
+from .studio_modules import StudioModules
 
 __all__ = ["STAGES", "is_whole", "rounded", "run_fingerprint"]
 
-STAGES = ("labels", "studio", "near", "ridge", "head", "top", "done")
+STAGES = ("labels", "modules", "studio", "near", "ridge", "head", "top", "done")
 
-VERSION = 2
+VERSION = 3
 """Of what the stages do: a run resumes as it began, or not at all."""
 
 
@@ -28,6 +29,10 @@ def rounded(shares: Mapping[str, float]) -> dict[str, float]:
 def is_whole(progress: Mapping[str, Any], states: Mapping[str, Any]) -> bool:
     """Whether a run's progress names stages that there are, with a state for each score."""
     scores, history = progress["scores"], progress["history"]
+    try:
+        StudioModules.of_progress(progress.get("modules", {}))
+    except ValueError:
+        return False
     return (
         progress["stage"] in STAGES
         and set(scores) <= set(states)

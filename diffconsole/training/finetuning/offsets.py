@@ -18,7 +18,6 @@ from .label_confidence import confidence_of
 from .map_estimates import spread_places
 from .ridge import ALPHAS, FEWEST, OffsetFit, blend, fit
 from .selection import relative_score
-from .stages import SEEN
 from .studio_strip import MAX_STD, MIN_STD
 from .voice_clusters import cluster_voices
 
@@ -74,7 +73,7 @@ def fit_offsets(
     voice_features = work.voice_features.to(head.voice_mean.device)
     voice_features = head.standardise_voice(voice_features).cpu()[known]
     prior = prior_at_strip(shipped_prior(), strip, head.voice_std)
-    moves = (estimates[known] - strip) * SEEN
+    moves = (estimates[known] - strip) * work.seen
     groups = cluster_voices(work.voice_features[known], GROUPS) if bool(known.any()) else None
     return fit(encoder_features, voice_features, moves, alpha, prior, confidence[known], groups)
 
@@ -99,7 +98,7 @@ def confidence_at(work: Work, estimates: Tensor) -> Tensor:
 def apply_offsets(work: Work, found: OffsetFit, amounts: Mapping[str, float]) -> None:
     """Make the head predict the strip plus the fitted offsets times these amounts, by module."""
     head, strip = work.model.head, work.strip()
-    by_logit = _by_logit(strip, amounts).unsqueeze(1)
+    by_logit = _by_logit(strip, amounts, work.seen).unsqueeze(1)
     with torch.no_grad():
         deviation = (head.log_variance.bias / 2.0).exp()
         side = deviation.new_tensor([ESTIMATE_BIAS_STD.get(p.key, 0.0) for p in PARAMETERS])
@@ -112,17 +111,17 @@ def apply_offsets(work: Work, found: OffsetFit, amounts: Mapping[str, float]) ->
         head.log_variance.bias.copy_(2.0 * less.log())
 
 
-def _by_logit(strip: Tensor, amounts: Mapping[str, float]) -> Tensor:
+def _by_logit(strip: Tensor, amounts: Mapping[str, float], seen: Tensor) -> Tensor:
     """From shares of the range to logits, on the tangent at the strip, ``(parameters,)``."""
     amount = torch.tensor([amounts.get(p.module, 1.0) for p in PARAMETERS])
-    return SEEN * amount / (strip * (1.0 - strip)).clamp(min=0.05)
+    return seen * amount / (strip * (1.0 - strip)).clamp(min=0.05)
 
 
 def offset_points(
     work: Work, strips: Tensor, moved: Tensor, amounts: Mapping[str, float]
 ) -> Tensor:
     """Return settings in 0…1: strips plus offsets, which are in shares of the range."""
-    by_logit = _by_logit(work.strip(), amounts)
+    by_logit = _by_logit(work.strip(), amounts, work.seen)
     return torch.sigmoid(torch.logit(strips.clamp(0.005, 0.995)) + moved * by_logit)
 
 

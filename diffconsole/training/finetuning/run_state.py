@@ -29,7 +29,7 @@ CHECKPOINT = "finetune.safetensors"
 LEAST_BETTER = 1e-4
 # Of the time, what may be gone when a stage ends.
 TIME_SHARE = {
-    "labels": 0.3, "studio": 0.4, "near": 0.8, "head": 0.9, "top": 1.0,
+    "labels": 0.3, "modules": 0.38, "studio": 0.45, "near": 0.8, "head": 0.9, "top": 1.0,
 }  # fmt: skip
 
 
@@ -78,6 +78,7 @@ class RunState:
             "by_pair": {},
             "weights": [],
             "amounts": {},
+            "modules": {},
             "crossed": {},
             "history": [],
         }
@@ -112,8 +113,12 @@ class RunState:
         self.progress["seconds"] = time.monotonic() - self.began
         if self.options.steps is not None:
             return stage in TRAINED and self.steps_left(stage) <= 0
+        return self.workers.broadcast(self.time_is_up(stage))
+
+    def time_is_up(self, stage: str) -> bool:
+        """The same of the time, as this process alone has it."""
         limit = self.options.minutes * 60.0 * TIME_SHARE[stage]
-        return self.workers.broadcast(self.progress["seconds"] > limit)
+        return self.options.steps is None and time.monotonic() - self.began > limit
 
     def steps_left(self, stage: str) -> int:
         """Steps until a stage has to leave the rest to the next ones."""

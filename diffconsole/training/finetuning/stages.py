@@ -51,7 +51,8 @@ PRIOR_VOICES = 8.0
 
 MOST_CLIPPED = 5.0
 SEEN = torch.tensor([p.key not in BLIND and not is_later(p) for p in PARAMETERS])
-"""Settings that gradients move; the other gains are the makeup's, the pre-delay the labels'."""
+"""Settings that gradients move; the other gains are the makeup's, the pre-delay the labels'. Those
+of later modules that a studio has are moved too."""
 
 
 def reset_to_constant(head: Head, strip: Tensor, deviation: Tensor) -> None:
@@ -113,7 +114,7 @@ class Work:
         self.train, self.held = SegmentLoader(train, model), SegmentLoader(held, model)
         self.places = {variant: places_of(train, variant) for variant in range(VARIANTS)}
         self.held_places = places_of(held)
-        self.console = Console(PAIR_RATE, bypass=model.off, reverb_seconds=WINDOW_SECONDS)
+        self.console, self.seen = self._console(), SEEN
         self.lead = int(LEAD_SECONDS * PAIR_RATE)
         self.voice_features = torch.stack(
             [extract_voice_features(t.mono, PAIR_RATE) for t in self.train.takes]
@@ -129,6 +130,14 @@ class Work:
         # Convolutions of weights that await a gradient differ in the last digits: a run that goes
         # on must not begin with them.
         model.eval().requires_grad_(False)
+
+    def _console(self) -> Console:
+        return Console(PAIR_RATE, bypass=self.model.off, reverb_seconds=WINDOW_SECONDS)
+
+    def use_later(self, keys: Collection[str]) -> None:
+        """Take parameters of these keys into the strip, which the model knows by now."""
+        moved = [p.key in keys and p.key not in BLIND for p in PARAMETERS]
+        self.console, self.seen = self._console(), SEEN | torch.tensor(moved)
 
     # Features
 
@@ -193,8 +202,8 @@ class Work:
     ) -> Tensor:
         """The settings closest to the strip that make each pair's mix."""
         return map_estimates_of(
-            self.train, self.places[0], prints, self.strip(), SEEN, self.console, self.lead, folder,
-            device=self.device, workers=self.workers, over=over, report=report,
+            self.train, self.places[0], prints, self.strip(), self.seen, self.console, self.lead,
+            folder, device=self.device, workers=self.workers, over=over, report=report,
         )  # fmt: skip
 
     def means(self) -> Tensor:
@@ -339,7 +348,7 @@ class Work:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parameters = [p for g in optimizer.param_groups for p in g["params"]]
-        seen = SEEN.to(self.device)
+        seen = self.seen.to(self.device)
         head = self.model.head
         for parameter in (head.mean.bias, head.skip.weight, head.voice.weight):
             if parameter.grad is not None:

@@ -29,12 +29,14 @@ from .plan import Round
 
 __all__ = [
     "TRIED",
+    "as_loud",
     "at_rest",
     "drop_idle",
     "join_modules",
     "keep_worthy",
     "realign",
     "signals_of",
+    "starting_points",
     "tryable",
     "worth",
 ]
@@ -107,7 +109,7 @@ def signals_of(objective: MatchObjective, point: Tensor) -> Signals:
 
 
 def starting_points(point: Tensor, module: Module, signals: Signals) -> list[Tensor]:
-    """Return the point with each of a module's settings to begin from."""
+    """Return a point with each of a module's settings to begin from; none where nothing shows."""
     found = []
     now = {key: float(value) for key, value in denormalize(point).items()}
     asked = signals._replace(key=module.key, settings=module.own(now))
@@ -123,8 +125,8 @@ def starting_points(point: Tensor, module: Module, signals: Signals) -> list[Ten
 
 
 @torch.no_grad()
-def _as_loud(objective: MatchObjective, points: Tensor, module: Module, signals: Signals) -> Tensor:
-    """The points with the gain behind the module that gives the level of before."""
+def as_loud(objective: MatchObjective, points: Tensor, module: Module, signals: Signals) -> Tensor:
+    """Return points with the gain behind the module that gives the level of before."""
     if not module.gain_after:
         return points
     key = f"{module.key}.{module.gain_after}"
@@ -171,7 +173,7 @@ def join_modules(
         every = point.repeat(len(points), 1)
         own = [INDEX[p.key] for p in module.parameters]
         every[:, own] = torch.stack(points)[:, own]
-        every = _as_loud(here, here.in_the_middle(every), module, signals)
+        every = as_loud(here, here.in_the_middle(every), module, signals)
         distances = here.distances(every, part=(0, SCAN_PART))
         least = int(distances.argmin())
         if float(distances[least]) > distance + FARTHER * worth(distance):

@@ -52,7 +52,7 @@ Fine-tuned from `{info["base"]}` on {info["pairs"]} raw/mixed pairs of one studi
 {_held(info)}; {info["labelled"]} matched for labels,
 {info["epochs"]} epochs, {info["steps"]} steps, {info["seconds"]:.0f} s, seed {info["seed"]}.
 Budget: {_budget(info["budget"])}.
-
+{_found_modules(info)}
 Distance to the mixes {_whose(info)} (lower is better):
 
 | pair | {" | ".join(columns)} |
@@ -78,6 +78,12 @@ they chose it: expect new mixes to lie a little further.
 Use: `diffconsole process take.wav --model FOLDER`. The weights know the sound of the pairs they
 were trained on: treat them as you treat the pairs.
 """
+
+
+def _found_modules(info: Mapping[str, Any]) -> str:
+    """Which modules the mixes showed, a line each."""
+    lines = [f"- {each['words']}" for each in info.get("modules", {}).values()]
+    return "\n".join(["", "Modules that the mixes showed:", "", *lines, ""]) if lines else ""
 
 
 def _held(info: Mapping[str, Any]) -> str:

@@ -29,7 +29,9 @@ from diffconsole.training.finetuning import (
     stages,
     studio_strip,
 )
+from diffconsole.training.finetuning import finetune as finetune_module
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
+from diffconsole.training.finetuning.studio_modules import StudioModules
 from diffconsole.training.matching import plan
 from diffconsole.training.matching.plan import Plan, Round
 
@@ -43,8 +45,17 @@ def short_windows(patch: Callable[[Any, str, Any], None]) -> None:
     patch(stages, "LEAD_SECONDS", 0.25)
 
 
+def no_later_modules(patch: Callable[[Any, str, Any], None]) -> None:
+    """Modules that came later are not looked for in the mixes."""
+    patch(finetune_module, "find_modules", lambda *_, **__: StudioModules())
+
+
 def coarse_amounts(patch: Callable[[Any, str, Any], None]) -> None:
-    """A quarter of the steps for the strip, all or nothing of it, a third for the estimates."""
+    """A quarter of the steps for the strip, all or nothing of it, a third for the estimates.
+
+    Later modules are not looked for.
+    """
+    no_later_modules(patch)
     patch(studio_strip, "STEPS", 25)
     patch(amounts, "LADDER", (0.0, 1.0))
     patch(map_estimates, "STEPS", 5)

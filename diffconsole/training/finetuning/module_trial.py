@@ -1,0 +1,246 @@
+"""Whether pairs are closer with the modules of a studio that they were not fitted to.
+
+Modules are left out one after the other, the one first whose absence is missed least, as in the
+search of a match (:mod:`diffconsole.training.matching.tried`); here all pairs decide together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...strip.module import Module
+from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS
+from ..matching.objective import INDEX, MatchObjective, places_of
+from ..matching.plan import Round
+from ..matching.search_result import LEVEL_DEPENDENT
+from ..matching.tried import at_rest
+from .selection import trimmed_mean
+from .shared_settings import MAKEUP, OUTPUT, descend, distances_of, shared_places
+from .studio_modules import StudioModules, later_keys
+
+__all__ = ["finished", "kept_modules", "module_of", "trying_all", "without_idle"]
+
+SETTLE, FINISH = Round(4.0, 8, 0.03, 8, 1), Round(4.0, 10, 0.03, 8, 1)
+"""Steps of the rest of the strip before a module counts, and of all in the end."""
+
+WORTH, MOST_FARTHER = 0.012, 0.25
+"""A module is kept if the distances fall by this share, and those of at most so many of the pairs
+rise by it."""
+
+IDLE = 0.004
+"""A module without which the distances rise by less than this share, when the gradient has moved it
+for a while, moves along no more."""
+
+CERTAIN = 0.2
+"""A module without which the distances rise by this share stays without a trial."""
+
+ReportProgress = Callable[[float, float], None]
+
+
+class Kept(NamedTuple):
+    """Points of the pairs that decided, with what is kept and without modules, and what that is."""
+
+    points: Tensor
+    without: Tensor
+    closer: dict[str, int]
+
+
+def kept_modules(
+    objectives: Sequence[MatchObjective],
+    points: Tensor,
+    settings: Tensor,
+    tried: frozenset[str],
+    seed: int,
+    report: ReportProgress,
+) -> Kept:
+    """Return the modules with which pairs are closer that they were not fitted to.
+
+    Parameters
+    ----------
+    objectives : sequence of MatchObjective
+        The pairs that decide.
+    points : Tensor
+        ``(pairs, parameters)`` in 0…1, their strips without later modules.
+    settings : Tensor
+        ``(parameters,)``, the modules' settings are of this point.
+    tried : frozenset of str
+        The modules.
+    seed : int
+        Of the frames that are compared: the same for all trials.
+    report : callable
+        Called with the share of the work done and a distance.
+    """
+    places = places_of(tried)
+    on = points.clone()
+    on[:, places] = settings[places]
+
+    def settled(modules: frozenset[str]) -> tuple[Tensor, np.ndarray]:
+        # From where all begin: what one trial has moved is of no use to the next.
+        there = on.clone()
+        for key in tried - modules:
+            there = torch.stack([at_rest(point, key) for point in there])
+        moved = _settled(objectives, there, modules, seed)
+        both = [distances_of(trying_all(objectives, modules), some) for some in (there, moved)]
+        # Some were as close as a few steps bring them.
+        closest = torch.from_numpy(both[1] < both[0])[:, None]
+        return torch.where(closest, moved, there), np.minimum(*both)
+
+    without, lowest = settled(frozenset())
+    here, distances = settled(tried)
+    left, closer = tried, dict[str, int]()
+    while left - closer.keys():
+        report(0.6 + 0.2 * len(closer) / len(tried), float(distances.mean()))
+        gains = {}
+        for key in sorted(left - closer.keys()):
+            others = trying_all(objectives, left - {key})
+            rest = _at_rest(objectives, here, left, key)
+            gains[key] = np.log(distances_of(others, rest) / distances)
+        least = min(gains, key=lambda key: trimmed_mean(gains[key].tolist()))
+        if trimmed_mean(gains[least].tolist()) > CERTAIN and np.all(gains[least] > 0.0):
+            closer |= {key: int((gain > 0.0).sum()) for key, gain in gains.items()}
+            break
+        fewer = left - {least}
+        rest, best = settled(fewer) if fewer else (without, lowest)
+        if _is_worth(best, distances):
+            # Nor does the strip get there from what the module has led it to.
+            others = trying_all(objectives, fewer)
+            again = _settled(objectives, _at_rest(objectives, here, left, least), fewer, seed)
+            best = np.minimum(best, distances_of(others, again))
+        if _is_worth(best, distances):
+            closer[least] = int((best > distances).sum())
+        else:
+            here, left = rest, fewer
+            distances = distances_of(trying_all(objectives, fewer), here)
+    return Kept(here, without, closer)
+
+
+def _is_worth(without: np.ndarray, distances: np.ndarray) -> bool:
+    """Whether distances are enough below those without a module."""
+    gain = np.log(without / distances)
+    return bool(
+        trimmed_mean(gain.tolist()) > WORTH
+        and np.mean(gain > 0.0) >= 0.5
+        and np.mean(gain < -WORTH) <= MOST_FARTHER
+    )
+
+
+def without_idle(
+    objectives: Sequence[MatchObjective], points: Tensor, tried: frozenset[str]
+) -> tuple[Tensor, frozenset[str]]:
+    """Return the points without the modules that do next to nothing for them, and the others.
+
+    For the steps that follow: each module that moves along costs its time, and disturbs the others.
+    """
+    while tried:
+        distances = distances_of(trying_all(objectives, tried), points)
+        rests, gains = {}, {}
+        for key in sorted(tried):
+            rests[key] = _at_rest(objectives, points, tried, key)
+            others = distances_of(trying_all(objectives, tried - {key}), rests[key])
+            gains[key] = trimmed_mean(np.log(others / distances).tolist())
+        least = min(gains, key=lambda key: gains[key])
+        if gains[least] > IDLE:
+            break
+        points, tried = rests[least], tried - {least}
+    return points, tried
+
+
+def _at_rest(
+    objectives: Sequence[MatchObjective], points: Tensor, tried: frozenset[str], key: str
+) -> Tensor:
+    """The points without a module, as loud as with it where it has a gain of its own."""
+    found = torch.stack([at_rest(point, key) for point in points])
+    if not module_of(key).gain_after:
+        return found
+    makeup = BY_KEY[MAKEUP]
+    for objective, point, other in zip(objectives, points, found, strict=True):
+        power = [
+            float(objective.trying(on).render(each[None]).double().square().mean())
+            for on, each in ((tried, point), (tried - {key}, other))
+        ]
+        gain_db = 10.0 * math.log10((power[0] + 1e-12) / (power[1] + 1e-12))
+        value = float(makeup.to_physical(float(other[INDEX[MAKEUP]])))
+        other[INDEX[MAKEUP]] = makeup.to_normalised(makeup.clip(value + gain_db))
+    return found
+
+
+def finished(
+    objectives: Sequence[MatchObjective],
+    points: Tensor,
+    settings: Tensor,
+    kept: Kept,
+    rng: np.random.Generator,
+    report: ReportProgress,
+) -> StudioModules:
+    """Return what is kept, moved once more by all pairs.
+
+    Parameters
+    ----------
+    objectives : sequence of MatchObjective
+        All pairs, those that decided last.
+    points : Tensor
+        ``(pairs, parameters)`` in 0…1, their strips without later modules.
+    settings : Tensor
+        ``(parameters,)``, the modules' settings are of this point.
+    kept : Kept
+        The modules.
+    rng : numpy.random.Generator
+        Draws the frames that are compared.
+    report : callable
+        Called with the share of the work done and a distance.
+    """
+    tried = frozenset(kept.closer)
+    keys, places = later_keys(tried), places_of(tried)
+    own = points.clone()
+    own[len(own) - len(kept.points) :] = kept.points
+    own[:, places] = settings[places]
+    moved = descend(
+        trying_all(objectives, tried), own, FINISH, rng, shared=shared_places(places),
+        moves_shared=True, report_progress=lambda share, loss: report(0.8 + 0.2 * share, loss),
+    )  # fmt: skip
+    # By what the same steps change without modules, the labels need not move.
+    change = (kept.points - kept.without).median(dim=0).values
+    on = moved[0].clone()
+    if not tried.isdisjoint(LEVEL_DEPENDENT):
+        # They need the level that was searched: the rest of it lies behind the strip.
+        output_db, keys = objectives[0].output_db, keys | {OUTPUT}
+        on[INDEX[OUTPUT]] = BY_KEY[OUTPUT].to_normalised(BY_KEY[OUTPUT].clip(output_db))
+        makeup = BY_KEY[MAKEUP]
+        change[INDEX[MAKEUP]] -= output_db / (makeup.high - makeup.low)
+    return StudioModules(
+        {p.key: float(on[INDEX[p.key]]) for p in PARAMETERS if p.key in keys},
+        {p.key: float(change[INDEX[p.key]]) for p in PARAMETERS if p.key not in keys},
+        kept.closer,
+        len(kept.points),
+    )
+
+
+def trying_all(objectives: Sequence[MatchObjective], tried: frozenset[str]) -> list[MatchObjective]:
+    """Return the pairs with other modules that take part."""
+    return [objective.trying(tried) for objective in objectives]
+
+
+def _settled(
+    objectives: Sequence[MatchObjective], points: Tensor, tried: frozenset[str], seed: int
+) -> Tensor:
+    """The points after a few steps of the rest of the strip, the same frames for each."""
+    shared = shared_places(places_of(tried))
+    return descend(
+        trying_all(objectives, tried),
+        points,
+        SETTLE,
+        np.random.default_rng(seed),
+        shared=shared,
+        moves_shared=False,
+    )
+
+
+def module_of(key: str) -> Module:
+    """Return the module of this key."""
+    return next(module for module in CHAIN if module.key == key)
