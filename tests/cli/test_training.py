@@ -23,6 +23,7 @@ from diffconsole.training.pretraining import pretrain as pretraining
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
 from ..synthetic import RATE, STUDIO, mixed, small_encoders, voice, write_people
 from ..training.finetuning.helpers import coarse_searches, short_windows
+from ..training.pretraining.short_examples import short_examples
 
 LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
 """What a run that has ended leaves in its folder."""
@@ -34,6 +35,7 @@ ROWS = ("level only", "one preset", "before", "after")
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found is not looked at, only that the commands do and say it."""
     coarse_searches(monkeypatch.setattr)
+    short_windows(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +208,6 @@ def test_evaluate(tmp_path, folders, model):
 @pytest.mark.usefixtures("two_presets")
 def test_evaluate_measures_as_finetune_does(tmp_path, folders, model, monkeypatch):
     """The same part of a long pair, by the same function: equal figures for equal models."""
-    short_windows(monkeypatch.setattr)
     monkeypatch.setattr("diffconsole.pairs.evaluation.WHOLE_SECONDS", 1.0)
     raw, mix = folders
     where = ("--raw", raw, "--mixed", mix)
@@ -283,6 +284,7 @@ def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     statistics = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
     monkeypatch.setattr(pretraining, "fit_model_statistics", statistics)
     small_encoders(monkeypatch.setattr)
+    short_examples(monkeypatch.setattr)
 
 
 @pytest.mark.slow
