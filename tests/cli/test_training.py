@@ -17,12 +17,13 @@ import soundfile
 
 from diffconsole import Predictor
 from diffconsole.strip.preset import find_preset
+from diffconsole.training.finetuning import labels
 from diffconsole.training.finetuning.finetune import CHECKPOINT, STATE_FILES
 from diffconsole.training.pretraining import pretrain as pretraining
 
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
 from ..synthetic import RATE, STUDIO, mixed, small_encoders, voice, write_people
-from ..training.finetuning.helpers import coarse_searches, short_windows
+from ..training.finetuning.helpers import coarse_searches, known_labels, short_windows
 from ..training.pretraining.short_examples import short_examples
 
 LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
@@ -32,10 +33,17 @@ ROWS = ("level only", "one preset", "before", "after")
 
 
 @pytest.fixture(autouse=True)
-def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+def coarse(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """What is found is not looked at, only that the commands do and say it."""
     coarse_searches(monkeypatch.setattr)
     short_windows(monkeypatch.setattr)
+    if "real_labels" not in request.fixturenames:
+        monkeypatch.setattr(labels, "_search", known_labels)
+
+
+@pytest.fixture
+def real_labels() -> None:
+    """The labels are searched for."""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +83,7 @@ def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("two_presets")
+@pytest.mark.usefixtures("two_presets", "real_labels")
 def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "new" / "studio"

@@ -65,7 +65,7 @@ def known_labels(
     first = torch.tensor([p.key in FIRST_PARAMETERS for p in PARAMETERS])
     found = []
     for each in pairs:
-        noise = torch.Generator().manual_seed(int(each.name.split("_")[1]))
+        noise = torch.Generator().manual_seed(int("".join(filter(str.isdigit, each.name))))
         label = point.clone()
         label[first] += 0.02 * torch.randn(len(FIRST_PARAMETERS), generator=noise)
         found.append(label.clamp(0.0, 1.0))
