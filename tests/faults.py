@@ -243,11 +243,12 @@ def short_work() -> Iterator[None]:
     """Replace searches, training and drawings, which have tests of their own, by stand-ins.
 
     Every file is written by the functions that always write it. A strip is simplified once for a
-    take and a prediction.
+    take and a prediction, and a pair of files is aligned once for what they hold.
     """
     import diffconsole.jobs.finetune
     import diffconsole.jobs.predict
     import diffconsole.pairs.evaluation
+    import diffconsole.pairs.pairs
     import diffconsole.pairs.residual
     import diffconsole.plots
     import diffconsole.plots.match
@@ -292,8 +293,17 @@ def short_work() -> Iterator[None]:
             found[which] = simple_strip(prediction, take, bypass)
         return found[which]
 
+    pair_of, aligned = diffconsole.pairs.pairs.pair_of, dict[Any, Any]()
+
+    def align_once(name: str, raw: Any, mixed: Any, **more: Any) -> Any:
+        which = name, raw.shape, raw.tobytes(), mixed.shape, mixed.tobytes(), repr(more)
+        if which not in aligned:
+            aligned[which] = pair_of(name, raw, mixed, **more)
+        return aligned[which]
+
     modules: dict[Any, dict[str, Any]] = {
         diffconsole.jobs.predict: {"simple_strip": simplify_once},
+        diffconsole.pairs.pairs: {"pair_of": align_once},
         diffconsole.plots: {
             "plot_presets": lambda _v, path, *, force, **_: draw(path, force),
         },

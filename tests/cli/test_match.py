@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -46,16 +47,24 @@ def write_pair(folder: Path, seed: int = 0, stem: str = "song", seconds: float =
     soundfile.write(folder / "mixed" / f"{stem} {seed} mix.wav", mix.T, RATE, subtype="FLOAT")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pairs, for copies that a test may change."""
+    folder = tmp_path_factory.mktemp("written")
     for seed in range(3):
-        write_pair(tmp_path, seed)
-    return tmp_path
+        write_pair(folder, seed)
+    return folder
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> tuple[Path, Path]:
-    write_pair(tmp_path)
+def folder(tmp_path: Path, written: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture
+def one(tmp_path: Path, written: Path) -> tuple[Path, Path]:
+    others = shutil.ignore_patterns("song [12]*")
+    shutil.copytree(written, tmp_path, ignore=others, dirs_exist_ok=True)
     return tmp_path / "raw" / "song 0.wav", tmp_path / "mixed" / "song 0 mix.wav"
 
 
@@ -421,7 +430,7 @@ def _heed_ctrl_c() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems send Ctrl-C to a process")
 def test_ctrl_c_in_a_child(folder):
     """With the real search: the pairs that are done stay, the one in work keeps its best."""
-    command = in_folders(folder, "--seconds", "6")
+    command = in_folders(folder, "--seconds", "3")
     with subprocess.Popen(
         [*PROGRAM, *map(str, command)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c,
@@ -431,7 +440,7 @@ def test_ctrl_c_in_a_child(folder):
         while not first.exists() and time.monotonic() < patience:
             assert process.poll() is None, "ended before its first preset"
             time.sleep(0.02)
-        time.sleep(2.0)
+        time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1

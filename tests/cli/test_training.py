@@ -17,12 +17,14 @@ import soundfile
 
 from diffconsole import Predictor
 from diffconsole.strip.preset import find_preset
+from diffconsole.training.finetuning import labels
 from diffconsole.training.finetuning.finetune import CHECKPOINT, STATE_FILES
 from diffconsole.training.pretraining import pretrain as pretraining
 
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_model, write_take
 from ..synthetic import RATE, STUDIO, mixed, small_encoders, voice, write_people
-from ..training.finetuning.helpers import coarse_searches, short_windows
+from ..training.finetuning.helpers import coarse_searches, known_labels, short_windows
+from ..training.pretraining.short_examples import short_examples
 
 LEFT = {"model.json", "model.safetensors", "README.md", "finetune.jsonl", "finetune.png"}
 """What a run that has ended leaves in its folder."""
@@ -31,9 +33,17 @@ ROWS = ("level only", "one preset", "before", "after")
 
 
 @pytest.fixture(autouse=True)
-def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+def coarse(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """What is found is not looked at, only that the commands do and say it."""
     coarse_searches(monkeypatch.setattr)
+    short_windows(monkeypatch.setattr)
+    if "real_labels" not in request.fixturenames:
+        monkeypatch.setattr(labels, "_search", known_labels)
+
+
+@pytest.fixture
+def real_labels() -> None:
+    """The labels are searched for."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,7 @@ def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("two_presets")
+@pytest.mark.usefixtures("two_presets", "real_labels")
 def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "new" / "studio"
@@ -206,7 +216,6 @@ def test_evaluate(tmp_path, folders, model):
 @pytest.mark.usefixtures("two_presets")
 def test_evaluate_measures_as_finetune_does(tmp_path, folders, model, monkeypatch):
     """The same part of a long pair, by the same function: equal figures for equal models."""
-    short_windows(monkeypatch.setattr)
     monkeypatch.setattr("diffconsole.pairs.evaluation.WHOLE_SECONDS", 1.0)
     raw, mix = folders
     where = ("--raw", raw, "--mixed", mix)
@@ -283,6 +292,7 @@ def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     statistics = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
     monkeypatch.setattr(pretraining, "fit_model_statistics", statistics)
     small_encoders(monkeypatch.setattr)
+    short_examples(monkeypatch.setattr)
 
 
 @pytest.mark.slow

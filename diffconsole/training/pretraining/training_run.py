@@ -31,6 +31,9 @@ __all__ = ["Report", "TrainingRun"]
 KEEP_SECONDS = 120.0
 """Between checkpoints."""
 
+PREFETCHED = 8
+"""Steps for which each process that makes examples is ahead."""
+
 DROPOUT_SEED = 4
 
 Report = Callable[[dict[str, Any]], None]
@@ -139,8 +142,9 @@ class TrainingRun:
             About how many there are over the run.
         """
         loader = DataLoader(
-            stream, None, num_workers=makers, prefetch_factor=8, worker_init_fn=_start_maker
-        )
+            stream, None, num_workers=makers, prefetch_factor=PREFETCHED,
+            worker_init_fn=_start_maker,
+        )  # fmt: skip
         self.trained.share_batch(self.part)
         wrapped = self.workers.wrap(self.trained, self.device)
         pool = Pool(self.schedule)

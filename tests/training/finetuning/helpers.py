@@ -1,13 +1,8 @@
-"""What the tests of fine-tuning share, in this process and in others that they start.
-
-``python -m tests.training.finetuning.helpers FOLDER`` is a run in a process of its own, or in one
-of several, by torchrun's environment; the first leaves ``end.safetensors`` and ``end.json``.
-"""
+"""What the tests of fine-tuning share, in this process and in others that they start."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +76,7 @@ def known_labels(
     first = torch.tensor([p.key in FIRST_PARAMETERS for p in PARAMETERS])
     found = []
     for each in pairs:
-        noise = torch.Generator().manual_seed(int(each.name.split("_")[1]))
+        noise = torch.Generator().manual_seed(int("".join(filter(str.isdigit, each.name))))
         label = point.clone()
         label[first] += 0.02 * torch.randn(len(FIRST_PARAMETERS), generator=noise)
         found.append(label.clamp(0.0, 1.0))
@@ -102,8 +97,13 @@ def base_model() -> Predictor:
     return model
 
 
-def main(folder: Path) -> None:
-    """Fine-tune much as test_finetune's whole run does."""
+def main(name: str) -> None:
+    """Fine-tune much as test_finetune's whole run does, in one of the processes that share it.
+
+    The first leaves ``end.safetensors`` and ``end.json`` in the folder.
+    """
+    folder = Path(name)
+    folder.mkdir(exist_ok=True)
     quick_runs(setattr)
     pairs = [pair(seed, seconds=1.0) for seed in range(5)]
     options = FinetuneOptions(
@@ -117,7 +117,3 @@ def main(folder: Path) -> None:
         if workers.is_first:
             save_file(model.state_dict(), folder / "end.safetensors")
             (folder / "end.json").write_text(json.dumps(result.history))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -107,13 +108,26 @@ def run(
     return model, finetune(model, train, held, folder, options, report=report)
 
 
+class Course(NamedTuple):
+    """A run that nothing stopped, and what a process leaves that is killed in one of its stages."""
+
+    model: Predictor
+    result: FinetuneResult
+    killed: dict[str, Path]
+
+
 @pytest.fixture(scope="module")
-def whole(
-    studio: list[Pair], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Predictor, FinetuneResult]:
+def whole(studio: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Course:
+    base, killed = tmp_path_factory.mktemp("whole"), dict[str, Path]()
+
+    def report(event: dict[str, Any]) -> None:
+        stage = event["stage"]
+        if "loss" in event and event["fraction"] > 0.4 and stage not in killed:
+            killed[stage] = Path(shutil.copytree(base / "run", base / stage))
+
     with pytest.MonkeyPatch.context() as patch:
         quick_runs(patch.setattr)
-        return run(studio, tmp_path_factory.mktemp("whole"))
+        return Course(*run(studio, base / "run", report=report), killed)
 
 
 def test_few_pairs_are_not_split(studio: list[Pair]) -> None:
@@ -126,9 +140,9 @@ def test_few_pairs_are_not_split(studio: list[Pair]) -> None:
 
 
 def test_every_pair_is_learnt_from_and_measured(
-    studio: list[Pair], whole: tuple[Predictor, FinetuneResult]
+    studio: list[Pair], whole: Course
 ) -> None:
-    _, result = whole
+    result = whole.result
     assert result.history[1] == {"stage": "labels", "labelled": 5, "pairs": 5}
     stages = [entry["stage"] for entry in result.history]
     assert "top" not in stages, "what cannot be measured on left out pairs is not trained"
@@ -144,22 +158,16 @@ def test_every_pair_is_learnt_from_and_measured(
 
 @pytest.mark.parametrize("stage", ["near", "head"])
 def test_a_killed_run_ends_as_it_would_have(
-    studio: list[Pair], tmp_path: Path, whole: tuple[Predictor, FinetuneResult], stage: str
+    studio: list[Pair], tmp_path: Path, whole: Course, stage: str
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def report(event: dict[str, Any]) -> None:
-        if event["stage"] == stage and "loss" in event and event["fraction"] > 0.4:
-            raise Killed
-
-    with pytest.raises(Killed):
-        run(studio, tmp_path, report=report)
-    model, result = run(studio, tmp_path)
-    expected = whole[0].state_dict()
+    folder = Path(shutil.copytree(whole.killed[stage], tmp_path / "run"))
+    told: list[str] = []
+    model, result = run(studio, folder, report=lambda event: told.append(event["stage"]))
+    assert told[0] == stage, "only what was missing is done"
+    expected = whole.model.state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in model.state_dict().items())
-    assert result.history == whole[1].history
-    assert result.crossed == whole[1].crossed
+    assert result.history == whole.result.history
+    assert result.crossed == whole.result.crossed
 
 
 def test_steps_bound_the_trainings_of_the_folds(studio: list[Pair], tmp_path: Path) -> None:

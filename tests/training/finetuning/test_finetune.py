@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from diffconsole.errors import ModelError, PairError
 from diffconsole.model.predictor import Predictor
@@ -79,6 +81,65 @@ class Killed(BaseException):
     """Nothing in the run may catch it and tidy up."""
 
 
+class Course(NamedTuple):
+    """A run that nothing stopped.
+
+    Attributes
+    ----------
+    killed : dict of str to Path
+        What a process leaves that is killed in the middle of a stage's last epoch.
+    weights : dict of str to dict
+        Those of the model there.
+    ends : dict of str to dict
+        Those after the last step of each stage.
+    drawn : Tensor
+        The random number that is drawn next.
+    """
+
+    model: Predictor
+    result: FinetuneResult
+    folder: Path
+    killed: dict[str, Path]
+    weights: dict[str, dict[str, torch.Tensor]]
+    ends: dict[str, dict[str, torch.Tensor]]
+    drawn: torch.Tensor
+
+
+@pytest.fixture(scope="module")
+def whole(studio: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Course:
+    base = tmp_path_factory.mktemp("whole")
+    folder = base / "run"
+    folder.mkdir()
+    killed: dict[str, Path] = {}
+    weights, ends = dict[str, dict[str, torch.Tensor]](), dict[str, dict[str, torch.Tensor]]()
+    model = base_model()
+
+    def report(event: dict[str, Any]) -> None:
+        if "loss" not in event:
+            return
+        stage = event["stage"]
+        ends[stage] = weights_of(model)
+        if event["fraction"] > 0.5 and stage not in killed:
+            killed[stage] = Path(shutil.copytree(folder, base / stage))
+            weights[stage] = ends[stage]
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick_runs(patch.setattr)
+        torch.manual_seed(5)
+        result = finetune(model, studio[1:], studio[:1], folder, QUICK, report=report)
+    return Course(model, result, folder, killed, weights, ends, torch.rand(1))
+
+
+def kept_in(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, bytes]]:
+    """All that a run keeps, but the time that it took."""
+    with safe_open(folder / CHECKPOINT, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = {name: json.loads(value) for name, value in file.metadata().items()}
+    assert facts["progress"].pop("seconds") > 0.0
+    others = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CHECKPOINT}
+    return tensors, facts, others
+
+
 def killer(stage: str) -> Callable[[dict[str, Any]], None]:
     """A report that ends the run in the middle of a stage's last epoch."""
 
@@ -108,15 +169,8 @@ def test_a_studios_sound_is_learnt(tmp_path: Path) -> None:
     assert ours < 0.6 * theirs
 
 
-def test_each_stage_is_told_and_the_best_counts(studio: list[Pair], tmp_path: Path) -> None:
-    start, seen = weights_of(base_model()), {}
-    model = base_model()
-
-    def report(event: dict[str, Any]) -> None:
-        if "loss" in event:
-            seen[event["stage"]] = weights_of(model)
-
-    result = finetune(model, studio[1:], studio[:1], tmp_path, QUICK, report=report)
+def test_each_stage_is_told_and_the_best_counts(whole: Course) -> None:
+    start, model, result = weights_of(base_model()), whole.model, whole.result
     stages = [entry["stage"] for entry in result.history]
     assert stages == ["before", "labels", "studio", "studio", "near", "ridge",
                       "head", "head", "top"]  # fmt: skip
@@ -135,11 +189,11 @@ def test_each_stage_is_told_and_the_best_counts(studio: list[Pair], tmp_path: Pa
     # First the head, then the top, and never the bottom.
     for name, value in start.items():
         if name.startswith("encoder.project"):
-            assert torch.equal(seen["head"][name], value), name
-            assert not torch.equal(seen["top"][name], value), name
+            assert torch.equal(whole.ends["head"][name], value), name
+            assert not torch.equal(whole.ends["top"][name], value), name
         elif name.startswith("encoder."):
-            assert torch.equal(seen["top"][name], value), name
-    lines = (tmp_path / LOG).read_text().splitlines()
+            assert torch.equal(whole.ends["top"][name], value), name
+    lines = (whole.folder / LOG).read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.history
 
 
@@ -162,30 +216,36 @@ def test_no_time_is_no_training(studio: list[Pair], tmp_path: Path) -> None:
 # Interruption
 
 
-@pytest.fixture(scope="module")
-def whole(
-    studio: list[Pair], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Predictor, FinetuneResult]:
-    """A run that nothing stopped."""
-    with pytest.MonkeyPatch.context() as patch:
-        quick_runs(patch.setattr)
-        return run(studio, tmp_path_factory.mktemp("whole"))
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_run_ends_as_it_would_have(
-    studio: list[Pair], tmp_path: Path, whole: tuple[Predictor, FinetuneResult], stage: str
+    studio: list[Pair], tmp_path: Path, whole: Course, stage: str
 ) -> None:
-    with pytest.raises(Killed):
-        run(studio, tmp_path, QUICK, killer(stage))
-    assert (tmp_path / CHECKPOINT).is_file()
+    """Up to where the next kill would find it, from where the next of these tests goes on."""
+    folder = Path(shutil.copytree(whole.killed[stage], tmp_path / "run"))
+    assert (folder / CHECKPOINT).is_file()
+    following = dict(zip(STAGES, STAGES[1:], strict=False)).get(stage)
+    stop = killer(following) if following else lambda _: None
+    model, told = base_model(), list[str]()
+
+    def report(event: dict[str, Any]) -> None:
+        told.append(event["stage"])
+        stop(event)
+
     torch.manual_seed(99)
-    told: list[str] = []
-    model, result = run(studio, tmp_path, report=lambda e: told.append(e["stage"]))
+    if following is None:
+        result = finetune(model, studio[1:], studio[:1], folder, QUICK, report=report)
+        assert same(weights_of(model), weights_of(whole.model))
+        assert result.history == whole.result.history
+        assert result.scores == whole.result.scores
+    else:
+        with pytest.raises(Killed):
+            finetune(model, studio[1:], studio[:1], folder, QUICK, report=report)
+        assert same(weights_of(model), whole.weights[following])
+        ours, theirs = kept_in(folder), kept_in(whole.killed[following])
+        assert ours[0].keys() == theirs[0].keys()
+        assert same(ours[0], theirs[0])
+        assert ours[1:] == theirs[1:]
     assert told[0] == stage, "only what was missing is done"
-    assert same(weights_of(model), weights_of(whole[0]))
-    assert result.history == whole[1].history
-    assert result.scores == whole[1].scores
 
 
 def test_a_killed_run_keeps_its_labels(
@@ -214,21 +274,16 @@ def test_a_killed_run_keeps_its_labels(
         return known_labels(pairs, *rest)
 
     monkeypatch.setattr(labels, "_search", again)
-    _, result = run(studio, tmp_path, replace(QUICK, head_epochs=2))
+    with pytest.raises(Killed):
+        run(studio, tmp_path, QUICK, killer("studio"))
     assert found == ["take_1", "take_2"]
     assert names == ["take_3", "take_4", "take_5"]
-    assert result.history[1]["labelled"] == 5
+    assert json.loads((tmp_path / LOG).read_text().splitlines()[1])["labelled"] == 5
 
 
-def test_the_callers_random_numbers_are_left_alone(studio: list[Pair], tmp_path: Path) -> None:
+def test_the_callers_random_numbers_are_left_alone(whole: Course) -> None:
     torch.manual_seed(5)
-    model = base_model()
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    options = replace(QUICK, head_epochs=1, top_epochs=0)
-    finetune(model, studio[2:], studio[:1], tmp_path, options)
-    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(torch.rand(1), whole.drawn)
 
 
 @pytest.mark.parametrize("what", ["pairs", "options", "model"])

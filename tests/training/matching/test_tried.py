@@ -143,7 +143,7 @@ def short() -> Plan:
 
 
 def test_the_search_is_the_same_again_and_its_preset_has_what_it_found(short: Plan) -> None:
-    pair = noisy_pair({**STUDIO, **DELAY}, seconds=2.0)
+    pair = noisy_pair({**STUDIO, **DELAY}, seconds=1.4)
     (found,), stopped = search([pair], short, seed=2)
     (again,), _ = search([pair], short, seed=2)
     assert not stopped

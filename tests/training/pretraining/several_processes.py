@@ -1,7 +1,6 @@
 """One process of a pretraining run on few voices, as torchrun starts it; for tests.
 
-Run: ``python -m tests.training.pretraining.several_processes VOICES FOLDER STEPS [KILL_AT]`` with
-the variables that torchrun sets. It keeps its state after every step; with a step to kill at, the
+:func:`main` wants the variables that torchrun sets. The run keeps its state after every step; with a step to kill at, the
 last process kills itself with SIGKILL after it. What it ends with is beside the folder, in
 ``FOLDER.end.safetensors``, the numbers of each step's examples in ``FOLDER.SIZE.RANK.jsonl``.
 """
@@ -11,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +22,24 @@ from diffconsole.training.pretraining import training_run
 from diffconsole.training.pretraining.examples import Pool
 from diffconsole.training.pretraining.pretrain import PretrainOptions, pretrain
 
+from ...synthetic import small_encoders
+from .short_examples import short_examples
 
-def main() -> None:
+
+def main(voices: str, name: str, steps: str, kill_at: str = "") -> None:
+    """Train on voices into the folder of a name, for some steps; perhaps be killed at one."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    voices, folder, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    kill_at = int(sys.argv[4]) if len(sys.argv) > 4 else None
+    folder = Path(name)
+    small_encoders(setattr)
+    short_examples(setattr)
     pretraining.VALIDATIONS = 2
     training_run.KEEP_SECONDS = 0.0
     options = PretrainOptions(
         voices,
         held_out=("ben",),
         batch=24,
-        steps=steps,
+        steps=int(steps),
         style_strips=0,
         module_examples=0,
         learning_rate=1e-3,
@@ -57,7 +60,7 @@ def main() -> None:
 
         def report(event: dict[str, Any]) -> None:
             last = processes.rank == processes.size - 1
-            if last and event.get("step") == kill_at and "loss" in event:
+            if last and str(event.get("step")) == kill_at and "loss" in event:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         def finish(run: Any, *_: Any) -> dict[str, Any]:
@@ -69,7 +72,3 @@ def main() -> None:
 
         pretraining._finish = finish  # type: ignore[assignment]
         pretrain(options, folder, device=device, report=report, validation=3, processes=processes)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,19 @@ from diffconsole.training.pretraining.pretrain import PretrainOptions, pretrain
 from diffconsole.training.pretraining.simulate import Voices, load_voices
 from diffconsole.training.pretraining.strips import Strips
 
-from ...synthetic import RATE, voice, write_people
+from ...synthetic import RATE, small_encoders, voice, write_people
+from .short_examples import short_examples
 
 MODULES = ("gate", "deesser")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
+    """How well they are learnt is not looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        small_encoders(patch.setattr)
+        short_examples(patch.setattr)
+        yield
 
 
 def new_model() -> Predictor:

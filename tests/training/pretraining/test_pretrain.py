@@ -31,6 +31,7 @@ from diffconsole.training.pretraining.pretrain import (
 from diffconsole.training.pretraining.simulate import load_voices
 
 from ...synthetic import RATE, small_encoders, voice, write_people
+from .short_examples import short_examples
 
 FIGURES = {"total", "likelihood", "error", "curve_db"}
 TASKS = {"listen", "style", "match", "sum"}
@@ -56,6 +57,7 @@ def quick_runs() -> Iterator[None]:
         short = functools.partial(pretraining.fit_model_statistics, seconds=2.0)
         patch.setattr(pretraining, "fit_model_statistics", short)
         small_encoders(patch.setattr)
+        short_examples(patch.setattr)
         yield
 
 

@@ -16,7 +16,8 @@ from diffconsole.training.pretraining import pretrain as pretraining
 from diffconsole.training.pretraining.examples import Pool, Schedule, Stream
 from diffconsole.training.pretraining.pretrain import PretrainOptions, pretrain
 
-from ...synthetic import write_people
+from ...synthetic import small_encoders, write_people
+from .short_examples import short_examples
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
@@ -69,6 +70,8 @@ def test_a_stopped_run_ends_as_it_would_have(
 ) -> None:
     """With three processes that make examples; stopped twice."""
     monkeypatch.setattr(pretraining, "VALIDATIONS", 2)
+    small_encoders(monkeypatch.setattr)
+    short_examples(monkeypatch.setattr)
     voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "carla": 3})
     options = PretrainOptions(
         str(voices), held_out=("ben",), batch=8, steps=5, style_strips=0, module_examples=0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from safetensors.torch import load_file
 from diffconsole.training.pretraining.pretrain import CHECKPOINT
 from diffconsole.training.pretraining.pretrain_model import PretrainModel
 
-from ...synthetic import write_people
-from ..launch import start_processes
+from ...synthetic import small_encoders, write_people
+from ..forked import Runs, runs_of
 
 STEPS = 5
 HELPER = "tests.training.pretraining.several_processes"
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,10 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_people(folder, {"anna": 1, "ben": 2, "carla": 3})
 
 
-def run(size: int, voices: Path, folder: Path, *more: str) -> list[int]:
-    processes = start_processes(size, ["-m", HELPER, str(voices), str(folder), str(STEPS), *more])
-    return [process.wait(timeout=600) for process in processes]
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    with runs_of(HELPER) as runs:
+        yield runs
 
 
 def seen(folder: Path, size: int) -> dict[int, list[tuple[int, float]]]:
@@ -45,9 +49,9 @@ def seen(folder: Path, size: int) -> dict[int, list[tuple[int, float]]]:
 
 
 @pytest.fixture(scope="module")
-def alone(voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(runs: Runs, voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone") / "model"
-    assert run(1, voices, folder) == [0]
+    assert runs.run(1, voices, folder, STEPS) == [0]
     return folder
 
 
@@ -58,12 +62,15 @@ def differ_by(one: Path, other: Path) -> float:
 
 
 @pytest.mark.slow
-def test_two_end_with_the_weights_of_one(voices: Path, alone: Path, tmp_path: Path) -> None:
-    assert run(2, voices, tmp_path / "model") == [0, 0]
+def test_two_end_with_the_weights_of_one(
+    runs: Runs, voices: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs.run(2, voices, tmp_path / "model", STEPS) == [0, 0]
     assert seen(tmp_path / "model", 2) == seen(alone, 1)
     assert sorted(seen(alone, 1)) == list(range(STEPS))
     assert differ_by(alone, tmp_path / "model") < 1e-5
     # They have moved by far more than that.
+    small_encoders(monkeypatch.setattr)
     torch.manual_seed(0)
     start, end = PretrainModel(False).state_dict(), load_file(f"{alone}.end.safetensors")
     name = "model.encoder.blocks.0.0.weight"
@@ -72,15 +79,15 @@ def test_two_end_with_the_weights_of_one(voices: Path, alone: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_killed_process_ends_all_and_the_run_resumes(
-    voices: Path, alone: Path, tmp_path: Path
+    runs: Runs, voices: Path, alone: Path, tmp_path: Path
 ) -> None:
     """The second of two dies by SIGKILL; the first ends too; one process finishes the run."""
     folder = tmp_path / "model"
-    ends = run(2, voices, folder, "3")
+    ends = runs.run(2, voices, folder, STEPS, 3)
     assert ends[1] == -signal.SIGKILL
     assert ends[0] not in (0, -signal.SIGKILL)
     assert (folder / CHECKPOINT).exists()
-    assert run(1, voices, folder) == [0]
+    assert runs.run(1, voices, folder, STEPS) == [0]
     whole, before, after = seen(alone, 1), seen(folder, 2), seen(folder, 1)
     assert 2 <= min(after) <= 3, "the state of the last whole step"
     assert max(after) == STEPS - 1

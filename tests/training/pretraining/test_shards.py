@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,19 @@ from diffconsole.training.pretraining.simulate import SAMPLE_RATE, _spectrum_db
 from diffconsole.training.pretraining.strips import Strips
 from diffconsole.training.pretraining.write_shards import main, write_shards
 
-from ...synthetic import RATE, voice, write_people
+from ...synthetic import RATE, small_encoders, voice, write_people
+from .short_examples import short_examples
 
 PEOPLE = {f"p{i:02d}": i for i in range(10)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
+    """What is learnt is not looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        small_encoders(patch.setattr)
+        short_examples(patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="module")
