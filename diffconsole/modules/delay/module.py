@@ -31,7 +31,27 @@ def _own(call: Call) -> dict[str, Any]:
 
 def run(audio: Numbers, call: Call) -> Numbers:
     """Return the echoes; see :func:`.process.delay`. The console sends them on."""
-    return loop.delay(audio, call.sample_rate, **_own(call), seconds=call.seconds)
+    return loop.delay(audio, call.sample_rate, **_own(call), seconds=_seconds(audio, call))
+
+
+def _seconds(audio: Numbers, call: Call) -> float | None:
+    """How long the response is in training: as fixed, or until the echoes are gone.
+
+    In whole halves of a second. Of a slap, five seconds would be silence, and as slow as echoes.
+    """
+    seconds = call.seconds
+    if seconds is None or is_array(audio):
+        return seconds
+    import torch
+
+    # A graph has the same shapes for all settings.
+    if torch.compiler.is_compiling():
+        return seconds
+    both = (call.settings[name].detach().flatten().tolist() for name in ("time_ms", "feedback"))
+    rows = list(zip(*both, strict=False))
+    if not all(math.isfinite(value) for row in rows for value in row):
+        return seconds
+    return min(seconds, 0.5 * math.ceil(2.0 * loop.silent_after(rows)))
 
 
 def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:

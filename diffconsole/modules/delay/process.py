@@ -22,6 +22,7 @@ response is convolved.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ...errors import SettingsError
 from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
@@ -209,7 +210,7 @@ def delay_response(
         if not all(map(math.isfinite, (value for row in rows for value in row))):
             refuse_not_finite({"delay.time_ms": time_ms, "delay.feedback": feedback})
         refuse_short(min(ms for ms, _ in rows), sample_rate)
-        longest = max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
+        longest = silent_after(rows)
     else:
         longest = seconds
     taps = max(math.ceil(longest * sample_rate), 1)
@@ -227,6 +228,17 @@ def delay_response(
     both = m.stack((near * odd + far * even, far * odd + near * even), axis=1)
     places = m.arange(0, taps, 1, time_ms)
     return m.irfft(both, length)[..., :taps] * shrink**-places
+
+
+def silent_after(rows: Sequence[tuple[float, float]]) -> float:
+    """Return after how many seconds all rows of echoes have fallen by 120 dB.
+
+    Parameters
+    ----------
+    rows : sequence of tuple of float
+        Time in ms and feedback of each.
+    """
+    return max(echoes(g, EXACT_DB) * ms / 1000.0 for ms, g in rows) + CUT_SILENT_SECONDS
 
 
 def send(audio: Numbers) -> Numbers:
