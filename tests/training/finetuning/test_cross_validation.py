@@ -139,9 +139,7 @@ def test_few_pairs_are_not_split(studio: list[Pair]) -> None:
     assert (len(train), len(held)) == (16, 4)
 
 
-def test_every_pair_is_learnt_from_and_measured(
-    studio: list[Pair], whole: Course
-) -> None:
+def test_every_pair_is_learnt_from_and_measured(studio: list[Pair], whole: Course) -> None:
     result = whole.result
     assert result.history[1] == {"stage": "labels", "labelled": 5, "pairs": 5}
     stages = [entry["stage"] for entry in result.history]

@@ -1,8 +1,9 @@
 """One process of a pretraining run on few voices, as torchrun starts it; for tests.
 
-:func:`main` wants the variables that torchrun sets. The run keeps its state after every step; with a step to kill at, the
-last process kills itself with SIGKILL after it. What it ends with is beside the folder, in
-``FOLDER.end.safetensors``, the numbers of each step's examples in ``FOLDER.SIZE.RANK.jsonl``.
+:func:`main` wants the variables that torchrun sets. The run keeps its state after every step; with
+a step to kill at, the last process kills itself with SIGKILL after it. What it ends with is beside
+the folder, in ``FOLDER.end.safetensors``, the numbers of each step's examples in
+``FOLDER.SIZE.RANK.jsonl``.
 """
 
 from __future__ import annotations
