@@ -2,7 +2,7 @@
 
 Samples are float32 arrays ``(channels, samples)``, full scale at ±1.0. Reading is in
 :mod:`diffconsole.audio.read`; it and writing use libsndfile (soundfile), resampling soxr; each is
-imported when it is first needed.
+imported when it is first needed. The loudness of more than two channels is pyloudnorm's.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 _MAX_WRITE_BYTES = 2**32 - 2**16
 _NORMALIZED_PEAK_DBFS = -1.0
 _LOUDNESS_BLOCK_S = 0.4
-_CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)
+_MOST_CHANNELS = 5
 _LARGEST_SQUARED = 1e6
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".aiff": "AIFF", ".aif": "AIFF"}
@@ -260,9 +260,10 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
         The array has not two dimensions, or more than five channels.
     """
     _check_dimensions(samples)
-    if len(samples) > len(_CHANNEL_WEIGHTS):
-        most = len(_CHANNEL_WEIGHTS)
-        raise AudioError(f"loudness is defined for up to {most} channels, not for {len(samples)}")
+    if len(samples) > _MOST_CHANNELS:
+        raise AudioError(
+            f"loudness is defined for up to {_MOST_CHANNELS} channels, not for {len(samples)}"
+        )
     if not np.any(samples):
         return -math.inf
     # Squares of single precision overflow far above full scale, where float files may reach.
@@ -271,10 +272,15 @@ def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
         return loudness_lufs(samples / np.float32(peak), sample_rate) + 20.0 * math.log10(peak)
     shortest = math.ceil(_LOUDNESS_BLOCK_S * sample_rate)
     samples = repeated(samples, shortest)
+    if len(samples) > 2:
+        # Takes have one channel or two, and pyloudnorm's import takes half a second.
+        import pyloudnorm
+
+        surround = pyloudnorm.Meter(sample_rate, block_size=_LOUDNESS_BLOCK_S)
+        return float(surround.integrated_loudness(samples.T.astype(np.float64)))
     meter = LoudnessMeter(sample_rate, *samples.shape)
     meter.add(samples)
-    weights = np.array(_CHANNEL_WEIGHTS[: len(samples)])
-    return gated_loudness_lufs(weights[:, None] * meter.mean_squares())
+    return gated_loudness_lufs(meter.mean_squares())
 
 
 def peak_dbfs(samples: np.ndarray) -> float:

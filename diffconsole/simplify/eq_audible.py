@@ -134,17 +134,27 @@ def _power(spectrum: np.ndarray) -> np.ndarray:
 
 def _motion(energy: np.ndarray, hop_seconds: float) -> np.ndarray:
     """Shares of short-term less those of long-term energy, of ``(points, frames)``."""
-    import scipy.signal
-
     energy = energy.astype(np.float64) + 1e-12
     rows = []
     for times_ms in ENERGY_TIMES_MS:
         shares = []
         for time_ms in times_ms:
             step = 1.0 - math.exp(-2200.0 * hop_seconds / time_ms)
-            smooth = scipy.signal.lfilter([step], [1.0, step - 1.0], energy, axis=1)
+            smooth = _smoothed(energy, step)
             shares.append(smooth / smooth.sum(axis=0))
         shift = int((times_ms[1] - times_ms[0]) * 0.0005 / hop_seconds)
         difference = (shares[0] - np.roll(shares[1], -shift, axis=1)).T
         rows.append(difference[:: -(-len(difference) // MOST_TIMES)])
     return np.ascontiguousarray(np.concatenate(rows))
+
+
+def _smoothed(energy: np.ndarray, step: float) -> np.ndarray:
+    """A one-pole over the frames of ``(points, frames)``, from 0.
+
+    ``s[n] = s[n−1] + step·(e[n] − s[n−1])``
+    """
+    found, state = np.empty_like(energy.T), np.zeros(len(energy))
+    for frame, now in enumerate(np.ascontiguousarray(energy.T)):
+        state += step * (now - state)
+        found[frame] = state
+    return found.T

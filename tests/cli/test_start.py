@@ -35,6 +35,8 @@ def loaded(*args: object) -> set[str]:
         ("export", "lead_vocal_pop", "--to", "reaper", "-o", "folder"),
         ("predict", RAW, "-o", "out.json", "--full"),
         ("predict", RAW, "-o", "folder", "--full", "--jobs", 1),
+        ("predict", RAW, "-o", "out.json"),
+        ("process", RAW, "-o", "folder"),
         ("process", RAW, "-o", "folder", "--full"),
         ("plot", "lead_vocal_pop", "-o", "out.png"),
         ("plot", "lead_vocal_pop", "rap", "--raw", RAW, "-o", "out.png"),
