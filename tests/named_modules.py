@@ -118,8 +118,8 @@ REASONS: dict[str, str] = {
     "training/matching/objective.py": "gains are found beside the search; what makes two sides",
     "training/matching/polish.py": "the reverb's return alone is compared to find its pre-delay",
     "training/matching/samples.py": "'pan' is a place in the signal flow",
-    "training/matching/search.py":
-        "level goes to the make-up; the search kicks modules one by one",
+    "training/matching/between.py":
+        "the return's pre-delay is tried; the search kicks modules one by one",
     "training/matching/starts.py":
         "where the search begins, by the spectrum and the decay of the mix",
     "training/matching/postprocess.py": "in which order modules and bands are tried without",
