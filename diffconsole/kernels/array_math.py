@@ -46,6 +46,7 @@ __all__ = [
     "sinc",
     "sqrt",
     "stack",
+    "taken",
     "tan",
     "tanh",
     "turned",
@@ -199,3 +200,8 @@ def normal_share(deviations: Array) -> Array:
     shares = _ERFC(-deviations * math.sqrt(0.5))
     found: Array = np.asarray(0.5 * shares, deviations.dtype)
     return found
+
+
+def taken(values: Array, dim: int, places: list[int]) -> Array:
+    """Return the numbers at some places along a dimension."""
+    return np.take(values, places, axis=dim)

@@ -62,6 +62,7 @@ __all__ = [
     "sinc",
     "sqrt",
     "stack",
+    "taken",
     "tan",
     "tanh",
     "turned",
@@ -168,3 +169,8 @@ def normal_share(deviations: Tensor) -> Tensor:
     """Return the share of a normal distribution that lies below so many deviations."""
     found: Tensor = torch.special.ndtr(deviations)
     return found
+
+
+def taken(values: Tensor, dim: int, places: list[int]) -> Tensor:
+    """Return the numbers at some places along a dimension."""
+    return values.index_select(dim, torch.tensor(places, device=values.device))

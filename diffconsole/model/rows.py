@@ -10,7 +10,7 @@ that answer the parameter's rest value, surely, for every voice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..kernels.arrays import Numbers, math_of
 from ..strip.later import normalised_rest
@@ -99,12 +99,10 @@ def at_places(value: Numbers, rows: tuple[str, int], names: Names, padded: Numbe
     if tuple(names[kind]) == tuple(TABLE[kind]):
         return value
     there = {name: place for place, name in enumerate(names[kind])}
-    both = [(place, there[name]) for place, name in enumerate(TABLE[kind]) if name in there]
-    ours, theirs = (list(places) for places in zip(*both, strict=True))
+    behind = len(names[kind])
+    places = [there.get(name, behind + place) for place, name in enumerate(TABLE[kind])]
     m = math_of(value)
-    found = m.copied(m.cast(padded, value))
-    found[_along(dim, ours)] = value[_along(dim, theirs)]
-    return found
+    return m.taken(m.concatenate((value, m.cast(padded, value)), dim), dim, places)
 
 
 def taken_out(value: Numbers, rows: tuple[str, int], names: Names) -> Numbers:
@@ -112,12 +110,8 @@ def taken_out(value: Numbers, rows: tuple[str, int], names: Names) -> Numbers:
     kind, dim = rows
     if tuple(names[kind]) == tuple(TABLE[kind]):
         return value
-    return value[_along(dim, [TABLE[kind].index(name) for name in names[kind]])]
-
-
-def _along(dim: int, places: list[int]) -> tuple[Any, ...]:
-    """What selects places along a dimension."""
-    return (*[slice(None)] * dim, places)
+    places = [TABLE[kind].index(name) for name in names[kind]]
+    return math_of(value).taken(value, dim, places)
 
 
 def padding(name: str, like: Numbers) -> Numbers:

@@ -73,7 +73,7 @@ def _edges() -> tuple[list[float], list[float]]:
 def is_on(normalised: Numbers) -> Numbers:
     """Return which switches known settings ``(…, parameters)`` turn on, ``(…, switches)`` bool."""
     low, high = (math_of(normalised).like(edge, normalised) for edge in _edges())
-    value = normalised[..., _PLACES]
+    value = math_of(normalised).taken(normalised, -1, _PLACES)
     return (value < low) | (value > high)
 
 
@@ -93,7 +93,8 @@ def likely_on(mean: Numbers, deviation: Numbers, line: Numbers) -> Numbers:
 def _log_odds(mean: Numbers, deviation: Numbers) -> Numbers:
     m = math_of(mean)
     low, high = (m.like(edge, mean) for edge in _edges())
-    value, std = mean[..., _PLACES], m.at_least(deviation[..., _PLACES], 1e-6)
+    value = m.taken(mean, -1, _PLACES)
+    std = m.at_least(m.taken(deviation, -1, _PLACES), 1e-6)
     off = m.normal_share((high - value) / std) - m.normal_share((low - value) / std)
     return m.logit(m.at_most(m.at_least(1.0 - off, LEAST), 1.0 - LEAST))
 

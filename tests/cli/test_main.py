@@ -181,7 +181,7 @@ def test_quiet_says_nothing(tmp_path, take, model):
     assert len(contents(tmp_path / "out")) == 4
 
 
-@pytest.mark.parametrize("moment", ["jobs.process.render", "plots.plot_presets"])
+@pytest.mark.parametrize("moment", ["jobs.process.OneVocal.render", "plots.plot_presets"])
 def test_interrupt_leaves_nothing(tmp_path, take, model, monkeypatch, moment):
     def stop(*_args, **_options):
         raise KeyboardInterrupt
