@@ -141,6 +141,7 @@ def test_the_python_works_as_printed(folder, monkeypatch, capsys):
     found = [block for path in (README, *pages()) for block in blocks(path, "python")]
     assert len(found) >= 3
     monkeypatch.chdir(folder)
+    coarse_searches(monkeypatch.setattr)
     for block in found:
         exec(compile(block, "<printed>", "exec"), {"__name__": "__main__"})
         # Gradients, samples, mean and median of a distance, or what became of a file.
