@@ -50,6 +50,12 @@ def nearby(objective: MatchObjective) -> torch.Tensor:
     return point
 
 
+@pytest.fixture(scope="module")
+def solved(objective: MatchObjective) -> torch.Tensor:
+    """Where the settings end that begin nearby."""
+    return refine_least_squares(objective, nearby(objective))
+
+
 def test_the_pre_delay_is_heard_to_a_fraction_of_a_sample(objective: MatchObjective) -> None:
     heard = pre_delay_in_mix(objective, nearby(objective))
     assert heard is not None
@@ -68,12 +74,12 @@ def test_no_pre_delay_is_heard_in_another_reverb() -> None:
     assert pre_delay_in_mix(other, nearby(other)) is None
 
 
-def test_the_settings_of_this_console_are_solved(objective: MatchObjective) -> None:
-    start = nearby(objective)
-    assert error_db(objective, start) > -20.0
-    found = refine_least_squares(objective, start)
-    assert error_db(objective, found) < -40.0
-    ours, known = denormalize(found.double()), denormalize(point_of(KNOWN, objective).double())
+def test_the_settings_of_this_console_are_solved(
+    objective: MatchObjective, solved: torch.Tensor
+) -> None:
+    assert error_db(objective, nearby(objective)) > -20.0
+    assert error_db(objective, solved) < -40.0
+    ours, known = denormalize(solved.double()), denormalize(point_of(KNOWN, objective).double())
     for key, factor in (("ratio", 1.05), ("attack_ms", 1.1), ("release_ms", 1.1)):
         ratio = float(ours[f"compressor.{key}"] / known[f"compressor.{key}"])
         assert 1.0 / factor < ratio < factor
@@ -93,14 +99,14 @@ def test_a_foreign_mix_keeps_its_point() -> None:
     assert torch.equal(refine_least_squares(foreign, point), point)
 
 
-def test_it_never_ends_farther_from_the_mix(objective: MatchObjective) -> None:
-    start = nearby(objective)
-    found = refine_least_squares(objective, start)
-    before, after = objective.distances(torch.stack((start, found))).tolist()
+def test_it_never_ends_farther_from_the_mix(
+    objective: MatchObjective, solved: torch.Tensor
+) -> None:
+    before, after = objective.distances(torch.stack((nearby(objective), solved))).tolist()
     assert after < before
 
 
-def test_it_stops_when_told(objective: MatchObjective) -> None:
+def test_it_stops_when_told(objective: MatchObjective, solved: torch.Tensor) -> None:
     start = nearby(objective)
     asked = []
 
@@ -110,6 +116,4 @@ def test_it_stops_when_told(objective: MatchObjective) -> None:
 
     one_step = refine_least_squares(objective, start, may_continue)
     assert len(asked) == 2
-    assert error_db(objective, refine_least_squares(objective, start)) < error_db(
-        objective, one_step
-    )
+    assert error_db(objective, solved) < error_db(objective, one_step)

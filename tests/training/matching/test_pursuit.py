@@ -23,10 +23,12 @@ from diffconsole.training.matching.samples import (
     slopes_of,
 )
 
-from ...synthetic import STUDIO, mixed, voice
+from ... import synthetic
+from ...synthetic import mixed, voice
 from .test_polish import point_of
 
-SECONDS = 2.0
+STUDIO = {**synthetic.STUDIO, "reverb.decay_s": 0.4}
+SECONDS = 1.2
 DELAY = {
     "delay.time_ms": 231.7,
     "delay.feedback": 0.35,
