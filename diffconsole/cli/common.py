@@ -91,8 +91,9 @@ class Program(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
         make_writable()
-        # What is loaded stays: looking for garbage in it takes a tenth of the time to start.
+        # What is loaded stays: looking for garbage in it takes a tenth of the start.
         gc.set_threshold(20_000, 20, 20)
+        os.environ["MPLBACKEND"] = "agg"  # pictures are drawn without a screen
         # Where no settings folder can be written, matplotlib says so in its own words.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         try:
@@ -220,7 +221,8 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., None]], click.
             if report.failed:
                 raise click.exceptions.Exit(1)
 
-        first_line = (function.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        # Python leaves docstrings out with -OO.
+        first_line = (function.__doc__ or name).strip().splitlines()[0].rstrip(".")
         heading = "Example:" if len(examples) == 1 else "Examples:"
         epilog = "\n  ".join((f"\b\n{heading}", *examples))
         made = click.command(name, epilog=epilog, short_help=first_line)(run)

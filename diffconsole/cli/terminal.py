@@ -60,6 +60,9 @@ def flushed(code: int) -> int:
     What cannot be written, on a full disk, Python would try again at its end, and complain in its
     own words.
     """
+    if sys.stdout is None:
+        # It was closed before the program began: nothing was to be read.
+        return code
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

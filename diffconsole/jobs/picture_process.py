@@ -31,6 +31,8 @@ START = (
 """Python puts the working folder first; a file of that name there must not be run."""
 
 LONGEST_LINE, LARGEST_PICTURE = 1 << 20, 1 << 28
+LONGEST_SECONDS, LEAVING_SECONDS = 60.0, 1.0
+"""How long a picture is waited for, and the process at its end."""
 
 
 @contextlib.contextmanager
@@ -117,7 +119,10 @@ class PictureProcess:
 
     def finished(self) -> bytes | None:
         """Return the last picture as a PNG file has it, once it is drawn; None where it was not."""
-        return self._answer.get()
+        try:
+            return self._answer.get(timeout=LONGEST_SECONDS)
+        except queue.Empty:
+            return None
 
     def _exchange(
         self, line: bytes, arrays: list[np.ndarray], answer: queue.SimpleQueue[bytes | None]
@@ -146,6 +151,12 @@ class PictureProcess:
 
     def close(self) -> None:
         """End the process, whatever it does."""
+        given = self._process.stdin
+        if given is not None and self._free.acquire(blocking=False):
+            # It has nothing to do, and time to remove what matplotlib keeps for a while.
+            with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                given.close()
+                self._process.wait(LEAVING_SECONDS)
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):

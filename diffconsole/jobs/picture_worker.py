@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import queue
@@ -71,4 +72,6 @@ def _read(source: BufferedReader, requests: queue.SimpleQueue[Request]) -> None:
                 os._exit(0)
             arrays.append(array)
         requests.put((head, arrays))
+    # At once: the other thread may be loading or drawing. Matplotlib removes a folder of its own.
+    atexit._run_exitfuncs()
     os._exit(0)

@@ -63,6 +63,7 @@ def fewest_bands(
     limit: float,
     rounded_limit: float,
     keep_high_pass: bool,
+    has_offset: bool,
 ) -> Curve | None:
     """Find the curve with the fewest bands within a distance.
 
@@ -81,13 +82,15 @@ def fewest_bands(
         Largest distance, before values are rounded and after.
     keep_high_pass : bool
         Whether every curve has the high-pass.
+    has_offset : bool
+        Whether what is rendered has the curve's offset, or there is no gain to take it up.
 
     Returns
     -------
     Curve or None
         None where all bands are needed as they are.
     """
-    trial = _Trial(wanted, distance_of, limit, rounded_limit)
+    trial = _Trial(wanted, distance_of, limit, rounded_limit, has_offset)
     for size in range(max(int(keep_high_pass), least), most):
         choices = _choices(size, wanted, keep_high_pass)
         starts = np.repeat(wanted.point[None], len(choices), axis=0)
@@ -169,8 +172,9 @@ class _Trial:
         distance_of: Callable[[Curve], float],
         limit: float,
         rounded_limit: float,
+        has_offset: bool,
     ) -> None:
-        self.wanted, self.distance_of = wanted, distance_of
+        self.wanted, self.distance_of, self.has_offset = wanted, distance_of, has_offset
         self.limit, self.rounded_limit = limit, rounded_limit
         self.far: list[tuple[np.ndarray, float]] = []
 
@@ -202,7 +206,9 @@ class _Trial:
         """Whether a fit is within a distance; it is not if a far one makes the same curve."""
         audible = self.wanted.audible
         curves_db = band_curves_db(one.points, audible.freq_hz, self.wanted.sample_rate)[0]
-        curve_db = one.on[0] @ curves_db + one.offset_db[0]
+        curve_db = one.on[0] @ curves_db
+        if self.has_offset:
+            curve_db = curve_db + one.offset_db[0]
         for far_db, far in self.far:
             if far - MOST_ESTIMATE * float(audible.distance(curve_db - far_db)) > limit:
                 return False

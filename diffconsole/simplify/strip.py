@@ -278,6 +278,7 @@ def _fewest_bands(
         limit=SHARE_EQ * limit,
         rounded_limit=SHARE_EQ_ROUNDED * limit,
         keep_high_pass=begun.keep_high_pass,
+        has_offset="input_gain" not in off,
     )
     return (all_dialled(settings, FINEST, EQ_KEYS), off) if best is None else strip(best)
 

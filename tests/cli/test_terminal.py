@@ -206,3 +206,15 @@ def test_words_of_others_pass_the_filter(capfd):
     with without_decoder_words("WAV"):
         os.write(2, b"Note: not filtered\n")
     assert capfd.readouterr().err == "words of somebody else\nNote: not filtered\n"
+
+
+def test_closed_streams_and_a_backend_that_does_not_exist(tmp_path):
+    take = write_take(tmp_path / "take.wav", 0.3)
+    words = f"{sys.executable} -OO -m diffconsole process {take.name} -o out"
+    finished = subprocess.run(
+        ["sh", "-c", f"{words} <&- >&-"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "MPLBACKEND": "nonsense", "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 4

@@ -130,6 +130,31 @@ def test_nothing_is_left_after_an_error(tmp_path, model, monkeypatch):
     assert [path.name for path in tmp_path.glob("take*")] == ["take.wav"]
 
 
+def test_matplotlib_leaves_no_folder(tmp_path, monkeypatch):
+    """Where no settings folder can be written it makes one, and removes it at the end."""
+    expected = drawn_here("one")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "file" / "no_folder"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    process = PictureProcess()
+    begin(process, "one")
+    assert process.finished() == expected
+    assert any((tmp_path / "temporary").iterdir())
+    process.close()
+    assert not any((tmp_path / "temporary").iterdir())
+
+
+def test_a_process_that_hangs_is_not_waited_for_without_end(monkeypatch):
+    hanging = PictureProcess()
+    os.kill(hanging._process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(picture_process, "LONGEST_SECONDS", 0.2)
+    begin(hanging, "one")
+    assert hanging.finished() is None
+    hanging.close()
+    assert gone(hanging._process.pid, 1.0)
+
+
 def test_it_is_started_where_it_saves_time(monkeypatch):
     with pictures_beside(True) as beside:
         assert beside is None, "matplotlib is loaded here"

@@ -16,7 +16,7 @@ from diffconsole.console.arrays import ArrayConsole
 from diffconsole.export import formats
 from diffconsole.jobs.written import simple_strip, whole_strip
 from diffconsole.losses import MixTarget
-from diffconsole.model.predictor import Prediction
+from diffconsole.model.predictor import Prediction, Predictor
 from diffconsole.simplify import SAME, Simplified, bands_of, simplify
 from diffconsole.simplify.low_end import below_of, curve_db, low_end_of
 from diffconsole.strip.channel_strip import ChannelStrip
@@ -380,6 +380,14 @@ def test_a_bypassed_gain_takes_nothing_up(switch):
     assert switch in found.bypass
     assert bands_of(found.bypass) < len(EQ_BANDS)
     assert distance(full, found, take(), frozenset({switch})) <= SAME
+
+
+def test_without_the_input_gain_curves_of_another_level_are_no_longer_alike():
+    """What is too far away for its level rules out no curve that has the level itself."""
+    sound = np.clip(20.0 * voice(0.6, 4), -0.05, 0.05).astype(np.float32)[None]
+    settings = Predictor.load().predict(sound, RATE).settings
+    found = simplify(settings, sound, RATE, bypass=["input_gain"])
+    assert bands_of(found.bypass) < len(EQ_BANDS) - 1
 
 
 @pytest.mark.parametrize(
