@@ -16,7 +16,7 @@ GAIN_DB = 1.9997
 
 @functools.lru_cache(maxsize=8)
 def a_weighting_taps(sample_rate: float) -> np.ndarray:
-    """Return the symmetric filter whose response is nearest to the curve A, ``(101,)`` float64.
+    """Return the symmetric filter that approximates the curve A best, ``(101,)`` float64.
 
     The curve is that of the analogue filter after the bilinear transform, which maps ``ω`` to
     ``2·fs·tan(ω/2fs)``. It is a straight line within each of 256 bands, and the error's square is

@@ -159,9 +159,9 @@ def test_a_killed_run_ends_as_it_would_have(
     studio: list[Pair], tmp_path: Path, whole: Course, stage: str
 ) -> None:
     folder = Path(shutil.copytree(whole.killed[stage], tmp_path / "run"))
-    told: list[str] = []
-    model, result = run(studio, folder, report=lambda event: told.append(event["stage"]))
-    assert told[0] == stage, "only what was missing is done"
+    reported: list[str] = []
+    model, result = run(studio, folder, report=lambda event: reported.append(event["stage"]))
+    assert reported[0] == stage, "only what was missing is done"
     expected = whole.model.state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in model.state_dict().items())
     assert result.history == whole.result.history

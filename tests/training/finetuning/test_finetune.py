@@ -225,10 +225,10 @@ def test_a_killed_run_ends_as_it_would_have(
     assert (folder / CHECKPOINT).is_file()
     following = dict(zip(STAGES, STAGES[1:], strict=False)).get(stage)
     stop = killer(following) if following else lambda _: None
-    model, told = base_model(), list[str]()
+    model, reported = base_model(), list[str]()
 
     def report(event: dict[str, Any]) -> None:
-        told.append(event["stage"])
+        reported.append(event["stage"])
         stop(event)
 
     torch.manual_seed(99)
@@ -245,7 +245,7 @@ def test_a_killed_run_ends_as_it_would_have(
         assert ours[0].keys() == theirs[0].keys()
         assert same(ours[0], theirs[0])
         assert ours[1:] == theirs[1:]
-    assert told[0] == stage, "only what was missing is done"
+    assert reported[0] == stage, "only what was missing is done"
 
 
 def test_a_killed_run_keeps_its_labels(
