@@ -154,9 +154,12 @@ class PictureProcess:
         given = self._process.stdin
         if given is not None and self._free.acquire(blocking=False):
             # It has nothing to do, and time to remove what matplotlib keeps for a while.
-            with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
-                given.close()
-                self._process.wait(LEAVING_SECONDS)
+            try:
+                with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                    given.close()
+                    self._process.wait(LEAVING_SECONDS)
+            finally:
+                self._free.release()
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import compiled_exactly
+from .lanes import TINY
 from .threads import run_tasks
 
 __all__ = ["follow", "follow_backward"]
-
-# States below this become 0: subnormal numbers are some 40 times slower.
-TINY = 1e-60
 
 
 @compiled_exactly

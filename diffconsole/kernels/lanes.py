@@ -21,11 +21,13 @@ from numba.extending import intrinsic
 
 __all__ = [
     "LANES",
+    "TINY",
     "add_carried_block",
     "adjoint_block",
     "adjoint_block_only",
     "carry_block",
     "detect_block",
+    "hold_block",
     "peaks_to_rows",
     "section_block",
     "to_rows",
@@ -34,6 +36,8 @@ __all__ = [
 
 LANES = 8
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+# States below this become 0: subnormal numbers are some 40 times slower.
+TINY = 1e-60
 # A product and the sum after it may become one fused operation; nothing else is relaxed.
 _CONTRACT = ("contract",)
 
@@ -341,6 +345,45 @@ def detect_block(typing: Any, rows: Any, state: Any, settings: Any, count: Any) 
             risen = builder.fcmp_ordered(">", level, old)
             w.store(builder.select(risen, builder.fsub(zero, level), level), rows, loop.index)
         w.store(builder.load(s), state, 0)
+        return context.get_dummy_value()
+
+    return types.void(rows, state, settings, count), generate
+
+
+@intrinsic
+def hold_block(typing: Any, rows: Any, state: Any, settings: Any, count: Any) -> Any:
+    """``hold_block(rows, state, settings, count)``: a detector with a hold, in place.
+
+    With the rows a, 1 − a, r, 1 − r, e, 1 − e and H of `settings` it is the recursion of
+    :mod:`.envelope`, e the coefficient at the end of a hold of H samples; the rows of `state` are
+    the level and what is left of the hold. Rounded as written where the function around it is,
+    so that a lane has the bits of one loop; levels below `TINY` become 0.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        w = _Writer(context, builder, signature, arguments)
+        rows, state = w.rows(0), w.rows(1)
+        *pairs, hold = w.several(2, 7)
+        level, left = w.variable(w.load(state, 0)), w.variable(w.load(state, 1))
+        zero, one, tiny = (ir.Constant(_VECTOR, [c] * LANES) for c in (0.0, 1.0, TINY))
+        with cgutils.for_range(builder, arguments[3]) as loop:
+            v, before, rest = w.load(rows, loop.index), builder.load(level), builder.load(left)
+            attack, release, ending = (
+                builder.fadd(builder.fmul(k, before), builder.fmul(by, v))
+                for k, by in zip(pairs[::2], pairs[1::2], strict=True)
+            )
+            falling = builder.select(builder.fcmp_ordered(">", rest, zero), ending, release)
+            falling = builder.select(builder.fcmp_ordered("<", falling, tiny), zero, falling)
+            lasts = builder.fcmp_ordered(">=", rest, one)
+            rises = builder.fcmp_ordered(">", v, before)
+            now = builder.select(lasts, before, falling)
+            now = builder.select(rises, attack, now)
+            rest = builder.select(lasts, builder.fsub(rest, one), zero)
+            builder.store(now, level)
+            builder.store(builder.select(rises, hold, rest), left)
+            w.store(now, rows, loop.index)
+        w.store(builder.load(level), state, 0)
+        w.store(builder.load(left), state, 1)
         return context.get_dummy_value()
 
     return types.void(rows, state, settings, count), generate

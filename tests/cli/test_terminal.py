@@ -210,7 +210,7 @@ def test_words_of_others_pass_the_filter(capfd):
 
 def test_closed_streams_and_a_backend_that_does_not_exist(tmp_path):
     take = write_take(tmp_path / "take.wav", 0.3)
-    words = f"{sys.executable} -OO -m diffconsole process {take.name} -o out"
+    words = f"{sys.executable} -m diffconsole process {take.name} -o out"
     finished = subprocess.run(
         ["sh", "-c", f"{words} <&- >&-"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "MPLBACKEND": "nonsense", "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -218,3 +218,11 @@ def test_closed_streams_and_a_backend_that_does_not_exist(tmp_path):
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_python_without_docstrings(tmp_path):
+    """A picture needs no compiled loops, which Python would compile again without docstrings."""
+    words = [sys.executable, "-OO", "-m", "diffconsole", "plot", "warm_intimate", "-o", "warm.png"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "warm.png").read_bytes().startswith(b"\x89PNG")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from diffconsole.kernels.cpu_envelope import follow
 from diffconsole.kernels.operators import use
+from diffconsole.kernels.threads import loops_on
 from diffconsole.modules.call import Call
+from diffconsole.modules.gate import cpu_gate
 from diffconsole.modules.gate.module import curve, stream
-from diffconsole.modules.gate.process import gate
+from diffconsole.modules.gate.process import change_db, gate, gate_settings, turned
 from diffconsole.modules.gate.row import GATE
 from tests.reference import error_db, expand
 
@@ -21,6 +25,7 @@ MIDDLE = {
     "threshold_db": -40.0, "ratio": 3.0, "range_db": 20.0,
     "attack_ms": 1.0, "hold_ms": 12.3, "release_ms": 60.0,
 }  # fmt: skip
+TIMES = ("attack", "hold", "release")
 
 
 def run(audio: Tensor, rate: float = 44100, **changes: float) -> Tensor:
@@ -51,6 +56,39 @@ def test_with_and_without_gradients_it_is_the_same(kernel):
         plain = run(audio)
         tracked = run(audio.requires_grad_())
     assert torch.allclose(plain, tracked, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch, channels", [(1, 1), (1, 2), (3, 1), (11, 2)])
+def test_segments_side_by_side_have_the_bits_of_one_loop(monkeypatch, kind, batch, channels):
+    """Digital silence that is longer than a segment, in which no level can be met, included."""
+    monkeypatch.setattr(cpu_gate, "SEGMENT", 4096)
+    audio = bursts(60000, channels).to(kind).expand(batch, -1, -1).clone()
+    audio[:, :, 20000:32000] = 0.0
+    audio *= torch.linspace(0.1, 1.0, batch).to(kind)[:, None, None]
+    rows = {key: values(*[value] * batch) for key, value in MIDDLE.items()}
+    rows["hold_ms"] = torch.linspace(0.0, 40.0, batch, dtype=torch.float64)
+    arrays = {key: value.numpy() for key, value in rows.items()}
+    times = np.stack(gate_settings(44100, *[arrays[f"{n}_ms"] for n in TIMES]), axis=-1)
+    level, _ = follow(audio.abs().amax(dim=1).numpy(), times, np.zeros((batch, 2)))
+    curve_settings = [arrays[key] for key in ("threshold_db", "ratio", "range_db")]
+    want = turned(audio.numpy(), level, *curve_settings)
+    for threads in (1, 2, 5):
+        with loops_on(threads):
+            found = gate(audio.numpy(), 44100, **arrays)
+        assert np.array_equal(found, want)
+
+
+@pytest.mark.parametrize("ratio, range_db", [(1.0, 20.0), (1.0005, 20.0), (4.0, 0.0), (8.0, 60.0)])
+def test_blocks_at_rest_have_the_gain_of_the_curve(ratio, range_db):
+    """Above the threshold nothing changes a bit; far below it is the range."""
+    audio = bursts(40000).float()
+    level = audio.abs()[:, 0] * 0.0 + torch.linspace(0.0, 0.5, 40000)
+    found = turned(audio, level, values(-20.0), values(ratio), values(range_db))
+    assert torch.equal(found[..., 16384:], audio[..., 16384:])
+    change = change_db(level.double(), *(values(v)[:, None] for v in (-20.0, ratio, range_db)))
+    want = audio.double() * 10.0 ** (change / 20.0)
+    assert error_db(found[0].numpy(), want[0].numpy()) <= -120.0
 
 
 def test_points_of_the_curve():

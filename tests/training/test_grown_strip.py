@@ -123,7 +123,10 @@ def test_the_shipped_model_predicts_what_it_did(found: dict[str, Any]) -> None:
         "does not know Shade, Shine, Compressor 2, Saturation, Delay: off in what it predicts",
         "does not know compressor.mix, pan.spread: at its default in what it predicts",
     ]
-    assert grown["settings"] == {**ours["settings"], "pan.spread": 0.25}
+    # The processor's matrix product may round a row's last bit by how many rows there are.
+    last_bit = float(np.finfo(np.float32).eps)
+    expected = {**ours["settings"], "pan.spread": 0.25}
+    assert grown["settings"] == pytest.approx(expected, rel=4.0 * last_bit, abs=0.0)
     assert set(grown["strip"]) == set(ours["strip"]), "what is absent is off"
     assert set(grown["off"]) == {*ours["off"], *grown_strip.ADDED}
     assert without_new(grown["simple"]) == ours["simple"]

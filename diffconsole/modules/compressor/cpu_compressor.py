@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.jit import compiled
-from ...kernels.lanes import LANES, detect_block, peaks_to_rows, to_rows, to_slab
+from ...kernels.lanes import LANES, detect_block, to_slab
+from ...kernels.peaks import peaks_of_block
 from ...kernels.prefetch import expect, expect_written
 from ...kernels.threads import lane_groups, run_tasks
 from .cpu_curve import (
@@ -31,7 +32,6 @@ from .cpu_curve import (
     above_low,
     apply_mono,
     apply_stereo,
-    find_peaks,
     prepare_settings,
     segments_of,
 )
@@ -54,27 +54,6 @@ def _detectors(settings, lanes):
         own[2, k], own[3, k] = item[RELEASE], (1.0 - item[RELEASE]) * item[MIRROR]
         own[4, k] = item[MIRROR]
     return own
-
-
-@compiled
-def _levels_in(x, lanes, block, length, slab, rows):
-    """Rows of the lanes' peaks in one block."""
-    left, right = np.zeros((1, LANES), np.int64), np.zeros((1, LANES), np.int64)
-    channels, samples = x.shape[1], x.shape[2]
-    last = 0
-    for k in range(lanes.shape[0]):
-        first = lanes[k, 1] * length + block * BLOCK
-        left[0, k] = lanes[k, 0] * channels * samples + first
-        right[0, k] = left[0, k] + (channels - 1) * samples
-        last = max(last, first + BLOCK)
-    if last <= samples:
-        peaks_to_rows(x, left, right, rows, BLOCK)
-        return
-    for k in range(lanes.shape[0]):
-        first = lanes[k, 1] * length + block * BLOCK
-        stop = max(first, min(first + BLOCK, samples))
-        find_peaks(x[lanes[k, 0]], first, stop, slab[k])
-    to_rows(slab, rows, BLOCK)
 
 
 @compiled
@@ -138,7 +117,7 @@ def _run(x, settings, lanes, length, start, at_least, meet, states, y, saved, re
         state[0, k] = start[k]
         reached[k] = length
     for block in range(length // BLOCK):
-        _levels_in(x, lanes, block, length, slab, rows)
+        peaks_of_block(x, lanes, block, length, slab, rows)
         detect_block(rows, state, own, BLOCK)
         to_slab(rows, slab, BLOCK)
         left = 0

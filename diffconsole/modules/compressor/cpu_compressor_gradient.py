@@ -12,6 +12,7 @@ import numpy as np
 
 from ...kernels.jit import compiled, compiled_sums
 from ...kernels.lanes import LANES, add_carried_block, carry_block, to_rows, to_slab
+from ...kernels.peaks import find_peaks
 from ...kernels.prefetch import expect, expect_written
 from ...kernels.threads import run_tasks
 from .cpu_curve import (
@@ -23,7 +24,6 @@ from .cpu_curve import (
     TINY,
     WET,
     derivatives,
-    find_peaks,
     prepare_settings,
     segments_of,
 )

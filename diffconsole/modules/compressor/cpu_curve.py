@@ -19,7 +19,6 @@ __all__ = [
     "apply_mono",
     "apply_stereo",
     "derivatives",
-    "find_peaks",
     "prepare_settings",
     "segments_of",
 ]
@@ -64,19 +63,6 @@ def segments_of(samples: int) -> tuple[int, int]:
     segments = max(1, round(samples / SEGMENT))
     length = -(-samples // (segments * BLOCK)) * BLOCK
     return -(-samples // length), length
-
-
-# A whole item comes as `x`, (channels, samples), and a block as `first` and `stop`: slices of its
-# rows are contiguous to the compiler, a slice across them is not.
-
-
-@compiled
-def find_peaks(x, first, stop, peaks):
-    """Loudest channel of each sample; silence where the block has ended."""
-    left, right = x[0, first:stop], x[x.shape[0] - 1, first:stop]
-    for n in range(left.shape[0]):
-        peaks[n] = max(abs(left[n]), abs(right[n]))
-    peaks[left.shape[0] :] = 0.0
 
 
 @compiled

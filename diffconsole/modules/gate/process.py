@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.envelope import envelope, peak_level
 from ...kernels.shapes import check_audio
@@ -91,6 +93,11 @@ def gate(
     """
     check_audio(audio)
     attack, release, hold = gate_settings(sample_rate, attack_ms, hold_ms, release_ms)
+    if is_array(audio):
+        from .cpu_gate import gate_forward
+
+        times = np.stack((attack, release, hold), axis=-1)
+        return gate_forward(audio, times, threshold_db, ratio, range_db)
     level = envelope(peak_level(audio), attack, release, hold)
     return turned(audio, level, threshold_db, ratio, range_db)
 
