@@ -14,7 +14,7 @@ from ..progress import steps
 
 __all__ = ["Warmup", "warm_up"]
 
-RATE, SAMPLES = 44100, 4096
+RATE, SAMPLES, ROWS = 44100, 4096, 8
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def warm_up(*, silent: bool = True) -> Warmup:
     """
     began = time.perf_counter()
     jobs: list[Callable[[], None]] = [
-        _render_mono, _render_stereo, _differentiate, _compare, _simplify,
+        _render_mono, _render_stereo, _render_rows, _differentiate, _compare, _simplify,
     ]  # fmt: skip
     for job in steps(jobs, "compile", silent=silent):
         job()
@@ -88,6 +88,17 @@ def _settings() -> dict[str, float]:
     from ..strip.parameters import PARAMETERS
 
     return {parameter.key: parameter.default for parameter in PARAMETERS}
+
+
+def _render_rows() -> None:
+    """Run the loops that take several rows, or segments of a long one, side by side."""
+    import torch
+
+    from ..console import Console
+
+    settings = {key: torch.tensor([value] * ROWS) for key, value in _settings().items()}
+    with torch.inference_mode():
+        Console(RATE)(torch.from_numpy(_noise(ROWS))[:, None], settings)
 
 
 def _differentiate() -> None:
