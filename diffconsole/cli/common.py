@@ -52,9 +52,13 @@ class FileName(click.Path):
     """A file or a folder; what is wrong with it is said where it is used, in one line."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Convert as click does, and refuse what no system takes as a name."""
+        """Convert as click does; refuse what no system takes as a name, and a pipe."""
         if "\0" in os.fspath(value):
             self.fail("A name cannot hold a NUL character.", param, ctx)
+        if os.fspath(value) == "-":
+            self.fail(
+                "Pipes are not read or written; give a file (./- if it is called -).", param, ctx
+            )
         return super().convert(value, param, ctx)
 
 

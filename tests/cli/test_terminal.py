@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from diffconsole.errors import AudioError, PresetError
 from diffconsole.files.spreadsheet import as_text
 from diffconsole.model.predictor import level_gain_db
 
-from ..commands import call, done, refused, write_model, write_preset, write_take
+from ..commands import QUIETER, call, done, refused, write_model, write_preset, write_take
 from ..synthetic import RATE, voice
 from .test_match import write_pair
 
@@ -102,6 +103,17 @@ def test_control_codes_in_names_are_never_printed(tmp_path, monkeypatch):
         for line in (result.stdout + result.stderr).split("\n"):
             assert line.isprintable(), line
         assert "\\x1b" in result.stderr
+
+
+def test_a_pipe_is_refused_and_a_file_of_that_name_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    preset = write_preset(tmp_path / "strip.json", QUIETER)
+    take = write_take(tmp_path / "take.wav", 0.2)
+    for command in (("apply", take, preset, "-o", "-"), ("plot", "-", "-o", "curves.png")):
+        assert "give a file" in refused(*command, code=2)
+    assert not (tmp_path / "-").exists()
+    shutil.copy(preset, "-")
+    done("apply", take, "./-", "-o", "out.wav")
 
 
 def test_a_nul_in_a_name_is_one_line(tmp_path):
