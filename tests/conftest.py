@@ -10,6 +10,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(_name, str(max(1, (os.cpu_count() or 1) // _processes)))
 
+import contextlib
+import importlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +82,22 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts the tests in the background makes them deaf to Ctrl-C, which some send.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Of all tests, each process imports a share first, whose assertions it rewrites for all."""
+    tests = Path(__file__).parent
+    asked = {Path(argument).resolve() for argument in session.config.args}
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker or not asked <= {tests, tests.parent}:
+        return
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    for path in sorted(tests.rglob("test_*.py"))[int(worker.removeprefix("gw")) :: count]:
+        name = ".".join(path.relative_to(tests.parent).with_suffix("").parts)
+        # What cannot be imported, or is skipped here, says so when it is collected.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
