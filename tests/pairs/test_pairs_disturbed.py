@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def mix(take: np.ndarray) -> np.ndarray:
     return mixed(take[0], STUDIO)
 
 
+@pytest.fixture(scope="module")
+def disturbed(mix: np.ndarray) -> Callable[[str], np.ndarray]:
+    """The mix with one of the disturbances, each of which is made once: a vocoder takes a while."""
+    return functools.cache(lambda kind: SAME_TIME[kind](mix, 3))
+
+
 def loaded(folder: Path, raw: np.ndarray, mix: np.ndarray, rate: int = PAIR_RATE) -> Pair:
     return load_pair(written(folder, raw, mix, rate))
 
@@ -57,9 +64,13 @@ def written(folder: Path, raw: np.ndarray, mix: np.ndarray, rate: int = PAIR_RAT
 @pytest.mark.parametrize("seconds", [0.0, 0.007, -0.9])
 @pytest.mark.parametrize("kind", KEPT)
 def test_lag_where_the_waveform_is_kept(
-    mix: np.ndarray, take: np.ndarray, tmp_path: Path, kind: str, seconds: float
+    disturbed: Callable[[str], np.ndarray],
+    take: np.ndarray,
+    tmp_path: Path,
+    kind: str,
+    seconds: float,
 ) -> None:
-    pair = loaded(tmp_path, take, later(SAME_TIME[kind](mix, 3), seconds))
+    pair = loaded(tmp_path, take, later(disturbed(kind), seconds))
     assert pair.lag_seconds == pytest.approx(seconds, abs=0.001)
     assert pair.polarity == 1
     assert pair.lag_uncertain_seconds == 0.0
@@ -70,11 +81,15 @@ def test_lag_where_the_waveform_is_kept(
     ("kind", "polarity"), [("retuned", 1), ("stretched", -1), ("retuned, stretched", 1)]
 )
 def test_lag_where_the_waveform_is_another(
-    mix: np.ndarray, take: np.ndarray, tmp_path: Path, kind: str, seconds: float, polarity: int
+    disturbed: Callable[[str], np.ndarray],
+    take: np.ndarray,
+    tmp_path: Path,
+    kind: str,
+    seconds: float,
+    polarity: int,
 ) -> None:
     """Found, or called uncertain; then 0 where that is as good, and never far off."""
-    disturbed = polarity * later(SAME_TIME[kind](mix, 3), seconds)
-    pair = loaded(tmp_path, take, disturbed)
+    pair = loaded(tmp_path, take, polarity * later(disturbed(kind), seconds))
     off = abs(pair.lag_seconds - seconds)
     assert off < 0.001 or pair.lag_uncertain_seconds > 0.0
     assert off < 0.008
@@ -87,11 +102,11 @@ def test_lag_where_the_waveform_is_another(
 
 @pytest.mark.parametrize("polarity", [1, -1])
 def test_polarity_where_the_waveform_is_another(
-    mix: np.ndarray, take: np.ndarray, tmp_path: Path, polarity: int
+    disturbed: Callable[[str], np.ndarray], take: np.ndarray, tmp_path: Path, polarity: int
 ) -> None:
     """Behind steep filters it may be anything: then it stays, and is called uncertain."""
     for kind in ("retuned", "retuned, doubled, band-limited, noise"):
-        pair = loaded(tmp_path, take, polarity * SAME_TIME[kind](mix, 3))
+        pair = loaded(tmp_path, take, polarity * disturbed(kind))
         if any("polarity is uncertain" in line for line in pair.messages):
             assert pair.polarity == 1
         else:
@@ -186,12 +201,17 @@ def song() -> np.ndarray:
     return np.concatenate(parts)[None].astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def song_mix(song: np.ndarray) -> np.ndarray:
+    return mixed(song[0], STUDIO)
+
+
 EXCERPT = slice(20 * PAIR_RATE, 32 * PAIR_RATE)
 
 
 @pytest.mark.parametrize("kind", ["alone", "in silence", "with its neighbours at the wrong place"])
-def test_a_mix_of_a_part(song: np.ndarray, tmp_path: Path, kind: str) -> None:
-    whole = mixed(song[0], STUDIO)
+def test_a_mix_of_a_part(song: np.ndarray, song_mix: np.ndarray, tmp_path: Path, kind: str) -> None:
+    whole = song_mix
     mix, lag = whole[:, EXCERPT], -20.0
     if kind == "in silence":
         mix, lag = np.zeros_like(whole), 0.0
@@ -210,8 +230,8 @@ def test_a_mix_of_a_part(song: np.ndarray, tmp_path: Path, kind: str) -> None:
     assert any("only this is used" in line for line in pair.messages)
 
 
-def test_a_raw_vocal_of_a_part(song: np.ndarray, tmp_path: Path) -> None:
-    whole = mixed(song[0], STUDIO)
+def test_a_raw_vocal_of_a_part(song: np.ndarray, song_mix: np.ndarray, tmp_path: Path) -> None:
+    whole = song_mix
     pair = loaded(tmp_path, song[:, EXCERPT], whole)
     assert pair.lag_seconds == pytest.approx(20.0, abs=0.001)
     assert np.array_equal(pair.raw, song[:, EXCERPT])
@@ -219,10 +239,9 @@ def test_a_raw_vocal_of_a_part(song: np.ndarray, tmp_path: Path) -> None:
     assert np.abs(pair.mixed - whole[:, EXCERPT]).max() < 1e-3
 
 
-def test_an_overlap_of_a_third(song: np.ndarray, tmp_path: Path) -> None:
+def test_an_overlap_of_a_third(song: np.ndarray, song_mix: np.ndarray, tmp_path: Path) -> None:
     """Neither file holds the other: the share of the shorter one says nothing against it."""
-    whole = mixed(song[0], STUDIO)
-    pair = loaded(tmp_path, song[:, : 32 * PAIR_RATE], whole[:, 20 * PAIR_RATE :])
+    pair = loaded(tmp_path, song[:, : 32 * PAIR_RATE], song_mix[:, 20 * PAIR_RATE :])
     assert pair.lag_seconds == pytest.approx(-20.0, abs=0.001)
     assert pair.raw.shape[1] == pytest.approx(12 * PAIR_RATE, abs=4410)
 
@@ -241,12 +260,20 @@ def test_no_padding_in_excerpts(song: np.ndarray) -> None:
 # Clocks, rates, codecs
 
 
+@pytest.fixture(scope="module")
+def part(song: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Thirty seconds, and the mix of them."""
+    raw = song[:, 12 * PAIR_RATE : 42 * PAIR_RATE]
+    return raw, mixed(raw[0], STUDIO)
+
+
 @pytest.mark.parametrize("seconds", [0.0, -0.9])
 @pytest.mark.parametrize("ppm", [-300.0, 100.0, 1000.0])
-def test_clocks_that_drift(song: np.ndarray, tmp_path: Path, ppm: float, seconds: float) -> None:
-    part = song[:, 12 * PAIR_RATE : 42 * PAIR_RATE]
-    mix = mixed(part[0], STUDIO)
-    pair = loaded(tmp_path, part, -later(at_other_speed(mix, ppm), seconds))
+def test_clocks_that_drift(
+    part: tuple[np.ndarray, np.ndarray], tmp_path: Path, ppm: float, seconds: float
+) -> None:
+    raw, mix = part
+    pair = loaded(tmp_path, raw, -later(at_other_speed(mix, ppm), seconds))
     assert pair.drift_ppm == pytest.approx(ppm, abs=10.0)
     assert pair.lag_seconds == pytest.approx(seconds, abs=0.001)
     assert pair.polarity == -1
@@ -265,8 +292,10 @@ def test_no_drift_is_no_news(mix: np.ndarray, take: np.ndarray, tmp_path: Path) 
     assert pair.messages == ()
 
 
-def test_a_film_at_another_speed_is_named(song: np.ndarray, tmp_path: Path) -> None:
-    mix = at_other_speed(mixed(song[0], STUDIO), 1e6 * (24.0 / 25.0 - 1.0))
+def test_a_film_at_another_speed_is_named(
+    song: np.ndarray, song_mix: np.ndarray, tmp_path: Path
+) -> None:
+    mix = at_other_speed(song_mix, 1e6 * (24.0 / 25.0 - 1.0))
     with pytest.raises(PairError, match=r"another speed: 24 frames played as 25"):
         loaded(tmp_path, song, mix)
 
