@@ -71,7 +71,7 @@ def test_in_parts_it_is_the_same(kernel, hold):
 @pytest.mark.parametrize("hold", [0.0, 12.3])
 def test_gradients_are_those_of_finite_differences(kernel, hold):
     # A burst's end and a pause.
-    v = signal(400)[:, 200:].clone().requires_grad_()
+    v = signal(380)[:, 250:].clone().requires_grad_()
     own = [s.requires_grad_() for s in settings(0.9, 0.99, hold)]
     inputs = (v, *own[: 2 if hold == 0.0 else 3])
 

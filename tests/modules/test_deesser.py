@@ -98,7 +98,7 @@ def test_the_split_is_three_decibels_down_at_its_frequency():
 
 
 def test_gradients_are_those_of_finite_differences():
-    audio = voice(400, 2, 16000) + 1e-4 * noise(1, 2, 400)
+    audio = voice(200, 2, 16000) + 1e-4 * noise(1, 2, 200)
     names = list(MIDDLE)
     own = [values(MIDDLE[n]).requires_grad_() for n in names]
 

@@ -234,10 +234,10 @@ def test_a_row_that_sends_on_names_its_setting_and_is_a_send():
 
 @pytest.mark.parametrize("seconds", [None, 0.3], ids=["loop", "response"])
 def test_gradients_are_those_of_finite_differences(seconds):
-    audio = noise(2, 1, 300)
+    audio = noise(2, 1, 150)
     names = list(OPEN)
     # Shorter than its range, so that there are several echoes in a few samples.
-    numbers = {**OPEN, "time_ms": 4.7, "width": 0.6}
+    numbers = {**OPEN, "time_ms": 2.35, "width": 0.6}
     own = [values(numbers[n], numbers[n] * 0.95).requires_grad_() for n in names]
 
     def function(x: Tensor, *settings: Tensor) -> Tensor:

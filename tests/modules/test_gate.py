@@ -125,7 +125,7 @@ def test_the_louder_channel_opens_both():
 
 
 def test_gradients_are_those_of_finite_differences():
-    audio = bursts(700, 2) + 1e-3
+    audio = bursts(350, 2) + 1e-3
     names = list(MIDDLE)
     own = [values(MIDDLE[n] if n != "hold_ms" else 1.23).requires_grad_() for n in names]
 
