@@ -17,10 +17,9 @@ PAGE = ROOT / "diffconsole" / "docs" / "pages" / "extend.md"
 
 START = """\
 import json, sys
-from dataclasses import replace
 from tilt.row import TILT
 from diffconsole.strip import chain
-chain.insert({row}, after="eq")
+chain.insert(TILT, after="eq")
 import torch
 torch.set_num_threads(1)
 """
@@ -62,7 +61,7 @@ def write_tilt(folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def run_with_tilt(folder: Path, script: str, *, row: str = "TILT", given: str = "") -> Any:
+def run_with_tilt(folder: Path, script: str, *, given: str = "") -> Any:
     """Run Python in a process whose chain has a tilt after the EQ; return the JSON it prints.
 
     Parameters
@@ -71,15 +70,13 @@ def run_with_tilt(folder: Path, script: str, *, row: str = "TILT", given: str = 
         Where the module's file is written, and where the script runs.
     script : str
         Its last line of output is the result.
-    row : str
-        The module's row, in terms of ``TILT``.
     given : str
         What the process finds on stdin.
     """
     write_tilt(folder)
     path = os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-c", START.format(row=row) + script],
+        [sys.executable, "-c", START + script],
         cwd=folder, env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
         input=given, capture_output=True, text=True, encoding="utf-8", timeout=300,
     )  # fmt: skip

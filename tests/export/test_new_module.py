@@ -10,7 +10,7 @@ from diffconsole.export import formats
 from diffconsole.export.base import Strip
 from diffconsole.strip.preset import find_preset
 
-from ..new_module import run_with_tilt
+from ..new_module import run_each_with_tilt
 
 SCRIPT = """
 from hashlib import sha256
@@ -44,13 +44,28 @@ for form in formats().values():
     said["formats"][form.key] = found
 print(json.dumps(said))
 """
+WORDLESS = """
+import os
+os.mkdir("wordless")
+os.chdir("wordless")
+from dataclasses import replace
+chain.CHAIN = tuple(
+    replace(module, sentence=None) if module.key == "tilt" else module for module in chain.CHAIN
+)
+"""
 SENTENCE = "tilted by +3.0 dB around 800 Hz"
 SHEETS = ("csv", "markdown")
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
-    return run_with_tilt(tmp_path_factory.mktemp("tilt"), SCRIPT)
+def printed(tmp_path_factory):
+    scripts = {"said": SCRIPT, "wordless": WORDLESS + SCRIPT}
+    return run_each_with_tilt(tmp_path_factory.mktemp("tilt"), "", scripts)
+
+
+@pytest.fixture(scope="module")
+def said(printed):
+    return printed["said"]
 
 
 def test_every_format_carries_it_or_leaves_it_out_in_its_own_words(said):
@@ -101,8 +116,8 @@ def test_the_sheet_and_the_terminal_name_it(said):
     assert gain[:4] == ["Tilt", "gain", "3.0", "dB"]
 
 
-def test_without_words_of_its_own_its_values_are_named(tmp_path):
-    said = run_with_tilt(tmp_path, SCRIPT, row="replace(TILT, sentence=None)")
+def test_without_words_of_its_own_its_values_are_named(printed):
+    said = printed["wordless"]
     assert ", tilt (frequency 800 Hz, gain +3.0 dB), 4:1 above" in said["sentence"]
     assert ", tilt (800 Hz, +3.0 dB), compressor" in said["short"]
     losses = said["formats"]["ffmpeg"]["losses"]
