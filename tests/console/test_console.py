@@ -281,7 +281,7 @@ def test_gradcheck_of_the_whole_chain(kernel):
     def run(x: torch.Tensor, *settings: torch.Tensor) -> torch.Tensor:
         return console(x, dict(zip(KEYS, settings, strict=True)))
 
-    check_gradients(run, KEYS, noise(1, 1, 12, level=0.1), 0.45)
+    check_gradients(run, KEYS, noise(1, 1, 8, level=0.1), 0.45)
 
 
 @pytest.mark.parametrize("sound", ["silence", "square"])

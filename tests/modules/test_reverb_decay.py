@@ -13,7 +13,7 @@ from diffconsole.console import impulse_response
 
 from .helpers import values
 
-SEEDS = 10
+SEEDS = 6
 CENTRES_HZ = (63, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
 TOLERANCE = 0.07
 ROOMS = [
