@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from dataclasses import replace
@@ -69,20 +70,33 @@ def test_factory_presets_are_written_and_come_back(key, tmp_path):
             assert isinstance(back, Preset)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """By format: the files of a strip with a plain name, and the settings that come back."""
+
+    @functools.cache
+    def made(key):
+        path = tmp_path_factory.mktemp("plain") / f"plain{FORMATS[key].ending}"
+        files, _ = export_preset(hostile(find_preset("lead_vocal_pop"), "plain"), key, path)
+        back = FORMATS[key].read and import_preset(path, key)[0].settings()
+        return files, back
+
+    return made
+
+
 @pytest.mark.parametrize("key", FORMATS)
 @pytest.mark.parametrize("place", range(len(HOSTILE_NAMES)))
-def test_no_name_breaks_out(key, place, tmp_path, monkeypatch):
+def test_no_name_breaks_out(key, place, tmp_path, monkeypatch, plain):
     form = FORMATS[key]
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
     preset = hostile(find_preset("lead_vocal_pop"), HOSTILE_NAMES[place])
     files, _ = export_preset(preset, key, target(form, folder))
-    plain_path = tmp_path / f"plain{form.ending}"
-    plain, _ = export_preset(hostile(preset, "plain"), key, plain_path)
+    others, settings = plain(key)
     # A name that gets into a file's name is harmless there, and adds no line to a text.
-    assert len(files) == len(plain)
-    for file, other in zip(files, plain, strict=True):
+    assert len(files) == len(others)
+    for file, other in zip(files, others, strict=True):
         assert file.resolve().is_relative_to(folder)
         assert file.suffix == other.suffix
         assert not set(file.name) & set("\\/:*?\"'<>|$`;&{}\n\r\t")
@@ -93,8 +107,7 @@ def test_no_name_breaks_out(key, place, tmp_path, monkeypatch):
     if form.read is not None:
         back, _ = import_preset(target(form, folder), key)
         assert "\n" not in back.name
-        other, _ = import_preset(plain_path, key)
-        assert back.settings() == other.settings()
+        assert back.settings() == settings
 
 
 @pytest.fixture(scope="module")

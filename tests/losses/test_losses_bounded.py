@@ -29,8 +29,8 @@ def test_loops_do_what_torch_does(
     stride: int, part: tuple[int, int], sides_db: tuple[float, float]
 ) -> None:
     pytest.importorskip("numba", reason="the loops are compiled by numba")
-    ours = torch.cat([with_side(sides_db[0], seed) for seed in (1, 2)])
-    theirs = torch.cat([with_side(sides_db[1], seed) for seed in (3, 4)])
+    ours = torch.cat([with_side(sides_db[0], seed, 0.5) for seed in (1, 2)])
+    theirs = torch.cat([with_side(sides_db[1], seed, 0.5) for seed in (3, 4)])
     found = []
     for prepare in (
         MixTarget(theirs, RATE, stride=stride, bounded=True)._compute,
