@@ -44,16 +44,20 @@ def compile_only(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **named:
 
 
 def main() -> None:
-    """Run both operators, forward and backward, for many chunks and for one."""
+    """Run both operators, forward and backward, for many chunks and for one.
+
+    The console has eight sections, whose code takes longest to compile.
+    """
     triton.runtime.jit.JITFunction.run = compile_only
-    for channels, kind, samples in (
-        (1, torch.float32, 3000),
-        (2, torch.float64, 3000),
-        (2, torch.float32, 100),
-        (1, torch.float32, 1),
+    for channels, kind, samples, count in (
+        (1, torch.float32, 3000, 8),
+        (2, torch.float64, 3000, 3),
+        (2, torch.float32, 100, 2),
+        (1, torch.float32, 1, 1),
     ):
         x = noise(1, channels, samples).to(kind).requires_grad_()
-        coefficients = torch.tensor([[[1.0, 0.5, 0.1, -0.4, 0.2]] * 8]).double().requires_grad_()
+        section = [1.0, 0.5, 0.1, -0.4, 0.2]
+        coefficients = torch.tensor([[section] * count]).double().requires_grad_()
         settings = [values(v).requires_grad_() for v in (0.98, 0.9995, -20.0, -0.75, 6.0, 2.0)]
         with kernels.use("gpu"):
             y = compress(run_sections(x, coefficients, 100), *settings)
