@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffconsole.training.finetuning import map_estimates
+
 from .benchmarks import gpu
+from .training.finetuning.helpers import few_candidates
 
 
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +22,11 @@ def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_rehearsal_runs_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rehearsal_runs_every_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_candidates(monkeypatch.setattr)
+    monkeypatch.setattr(map_estimates, "STEPS", 2)
     code = gpu.main(["--rehearse", "--json", str(tmp_path / "found.json")])
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["failed"] == [], capsys.readouterr().out

@@ -27,13 +27,14 @@ from diffconsole.strip.parameters import DEFAULT_PARAMETERS, PARAMETERS, denorma
 from diffconsole.strip.preset import Preset
 from diffconsole.training.finetuning import labels, map_estimates, offsets
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
-from diffconsole.training.matching import search, starts
+from diffconsole.training.matching import postprocess, search, starts
 from diffconsole.training.matching.match import MatchOptions, match
 from diffconsole.training.pretraining.pretrain import PretrainOptions, pretrain
 
 from ..pretend_gpu import MixedDevicesError, WaitingError, pretend_gpu
-from ..synthetic import RATE, mixed, pair, small_model, voice, write_people
-from .finetuning.helpers import base_model, coarse_amounts, short_windows
+from ..synthetic import RATE, mixed, pair, small_encoders, small_model, voice, write_people
+from .finetuning.helpers import base_model, coarse_amounts, few_candidates, short_windows
+from .pretraining.short_examples import short_examples
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,6 +63,10 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     with pretend_gpu() as name:
         yield name
+
+
+SECONDS = 0.45
+"""Of each take: little more than a block of the loudness."""
 
 
 def small_reference_model() -> Predictor:
@@ -163,7 +168,7 @@ def test_all_modules_together(device: str) -> None:
 
 def test_prediction(device: str) -> None:
     model = small_reference_model()
-    raw, finished = voice(1.5, 1)[None], mixed(voice(1.5, 2), {})
+    raw, finished = voice(0.8, 1)[None], mixed(voice(0.8, 2), {})
     reference = [Reference("finished", finished, RATE, 1.0)]
     expected = model.predict(raw, RATE), predict_towards(model, raw, RATE, reference, steps=2)
     model.to(device)
@@ -179,11 +184,15 @@ def test_prediction(device: str) -> None:
 def test_rendering(device: str) -> None:
     preset = Preset.from_settings({p.key: p.default for p in PARAMETERS})
     raw = voice(0.5, 1)[None]
-    here, there = (render(raw, RATE, preset, device=d).samples for d in ("cpu", device))
+    here, there = (
+        render(raw, RATE, preset, device=d, tail_seconds=0.5).samples for d in ("cpu", device)
+    )
     assert np.abs(here - there).max() < 1e-4
 
 
-def test_pretraining(device: str, tmp_path: Path) -> None:
+def test_pretraining(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_encoders(monkeypatch.setattr)
+    short_examples(monkeypatch.setattr)
     voices = write_people(tmp_path / "voices", {"anna": 1, "ben": 2, "carla": 3})
     options = PretrainOptions(
         str(voices), held_out=("ben",), batch=3, steps=2, style_strips=0, module_examples=0
@@ -215,16 +224,17 @@ def test_finetuning(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(labels, "plan_for", lambda _: short_plan(thorough=False))
     # What matching tests on its own, once.
     monkeypatch.setattr(search, "prune_inaudible", lambda *_, **__: frozenset())
+    monkeypatch.setattr(search, "levelled", lambda _, point: point)
     monkeypatch.setattr(offsets, "ALPHAS", (1.0,))
-    pairs = [pair(seed, seconds=0.6) for seed in range(4)]
+    pairs = [pair(seed, seconds=SECONDS) for seed in range(3)]
     options = FinetuneOptions(
-        studio_epochs=1, head_epochs=1, top_epochs=1, batch=3, top_stages=1, steps=3
+        studio_epochs=1, head_epochs=1, top_epochs=1, batch=2, top_stages=1, steps=3
     )
     result = finetune(base_model(), pairs[1:], pairs[:1], tmp_path, options, device=device)
     stages = [entry["stage"] for entry in result.history]
     assert {"before", "labels", "studio", "near", "ridge", "head", "top"} <= set(stages)
     assert result.steps == 3
-    assert result.history[1]["labelled"] == 3
+    assert result.history[1]["labelled"] == 2
 
 
 def short_plan(*, thorough: bool) -> search.Plan:
@@ -232,14 +242,12 @@ def short_plan(*, thorough: bool) -> search.Plan:
 
 
 @pytest.fixture
-def few_starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A search that begins at few strips."""
+def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that begins at few strips, and looks at few of their settings in the end."""
+    few_candidates(monkeypatch.setattr)
     monkeypatch.setattr(starts, "EQ_STEPS", 2)
-    monkeypatch.setattr(starts, "FROM_STATISTICS", 1)
-    monkeypatch.setattr(starts, "factory_presets", dict)
-    starts._known_strips.cache_clear()
-    yield
-    starts._known_strips.cache_clear()
+    held = tuple(key for key in postprocess.KEYS if key not in ("eq.peak_1.q", "reverb.decay_s"))
+    monkeypatch.setattr(postprocess, "HELD", held)
 
 
 @pytest.mark.usefixtures("few_starts")
@@ -255,6 +263,6 @@ def test_matching(device: str, thorough: bool, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(search, "prune_inaudible", lambda *_, **__: frozenset())
     # As near as the samples' differences want it, so that they are taken.
     monkeypatch.setattr(polish, "NEAR_WITHOUT_RETURN", 1e9)
-    (found,) = match([pair(1, seconds=0.6)], MatchOptions(quick=not thorough), device=device)
+    (found,) = match([pair(1, seconds=SECONDS)], MatchOptions(quick=not thorough), device=device)
     assert np.isfinite(found.distance)
     assert not found.stopped

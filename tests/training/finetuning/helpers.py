@@ -20,6 +20,7 @@ from diffconsole.training.finetuning import (
     amounts,
     labels,
     map_estimates,
+    offsets,
     segments,
     stages,
     studio_strip,
@@ -27,7 +28,7 @@ from diffconsole.training.finetuning import (
 from diffconsole.training.finetuning import finetune as finetune_module
 from diffconsole.training.finetuning.finetune import FinetuneOptions, finetune
 from diffconsole.training.finetuning.studio_modules import StudioModules
-from diffconsole.training.matching import plan
+from diffconsole.training.matching import plan, postprocess, starts
 from diffconsole.training.matching.plan import Plan, Round
 
 from ...synthetic import STUDIO, pair, small_model
@@ -48,17 +49,31 @@ def no_later_modules(patch: Callable[[Any, str, Any], None]) -> None:
 def coarse_amounts(patch: Callable[[Any, str, Any], None]) -> None:
     """A quarter of the steps for the strip, all or nothing of it, a third for the estimates.
 
-    Later modules are not looked for.
+    Two penalties of the offsets are tried, not three. Later modules are not looked for.
     """
     no_later_modules(patch)
     patch(studio_strip, "STEPS", 25)
     patch(amounts, "LADDER", (0.0, 1.0))
+    patch(offsets, "ALPHAS", (0.5, 8.0))
     patch(map_estimates, "STEPS", 5)
 
 
+def few_candidates(patch: Callable[[Any, str, Any], None]) -> None:
+    """Searches begin at few strips, and try to do without two bands in the end, not all."""
+    patch(starts, "EQ_STEPS", 12)
+    for name in ("THRESHOLDS_AND_RATIOS", "WETS_DB", "DECAYS_S"):
+        patch(starts, name, getattr(starts, name)[:1])
+    known = starts._known_strips
+    patch(starts, "_known_strips", lambda: known()[:2])
+    patch(postprocess, "EQ_BANDS", postprocess.EQ_BANDS[:2])
+
+
 def coarse_searches(patch: Callable[[Any, str, Any], None]) -> None:
-    """Coarse amounts, and labels that are searched in a few steps."""
+    """Coarse amounts, one penalty, and labels that are searched in a few steps from few strips."""
     coarse_amounts(patch)
+    few_candidates(patch)
+    patch(studio_strip, "STEPS", 8)
+    patch(offsets, "ALPHAS", offsets.ALPHAS[:1])
     patch(map_estimates, "STEPS", 2)
     patch(plan, "QUICK", Plan((Round(1.0, 4, 0.05, 8, 1),), thorough=False))
 
