@@ -28,7 +28,14 @@ from diffconsole.training.finetuning.finetune import (
 from diffconsole.training.log import LOG
 
 from ...synthetic import pair, small_model
-from .helpers import base_model, coarse_amounts, known_labels, quick_runs, short_windows
+from .helpers import (
+    base_model,
+    coarse_amounts,
+    few_candidates,
+    known_labels,
+    quick_runs,
+    short_windows,
+)
 
 QUICK = FinetuneOptions(
     studio_epochs=1, head_epochs=2, top_epochs=1, batch=2, top_stages=1, top_rate=1e-3
@@ -42,6 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
     if "real_labels" in request.fixturenames:
         short_windows(monkeypatch.setattr)
         coarse_amounts(monkeypatch.setattr)
+        few_candidates(monkeypatch.setattr)
     else:
         quick_runs(monkeypatch.setattr)
 

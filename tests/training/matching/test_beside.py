@@ -21,19 +21,20 @@ from diffconsole.training.matching.search import search
 from diffconsole.training.matching.search_result import SearchResult
 
 from ...synthetic import STUDIO, mixed, voice
+from ..finetuning.helpers import few_candidates
 from .test_polish import point_of
 
 PLAN = Plan(
-    (Round(1.0, 2, 0.05, 8, 3), Round(1.5, 2, 0.03, 4, 2)),
+    (Round(0.5, 2, 0.05, 8, 3), Round(0.8, 2, 0.03, 4, 2)),
     thorough=False,
-    trial=Round(1.5, 1, 0.01, 4, 1),
-    polish=Round(1.5, 2, 0.006, 2, 1),
+    trial=Round(0.8, 1, 0.01, 4, 1),
+    polish=Round(0.8, 2, 0.006, 2, 1),
 )
 
 
 @pytest.fixture(scope="module")
 def pair() -> Pair:
-    raw = voice(1.6, 5)
+    raw = voice(0.9, 5)
     rng = np.random.default_rng(0)
     noise = 0.01 * rng.standard_normal((2, len(raw))).astype(np.float32)
     # Of another desk: the noise is in no sample of the strip's result.
@@ -95,7 +96,10 @@ def searched(pair: Pair, threads: int) -> SearchResult:
     return found
 
 
-def test_a_search_is_the_same_on_any_number_of_threads(pair: Pair, two_threads: None) -> None:
+def test_a_search_is_the_same_on_any_number_of_threads(
+    pair: Pair, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_candidates(monkeypatch.setattr)
     first, second = (searched(pair, threads) for threads in (1, 2))
     assert torch.equal(first.point, second.point)
     assert (first.tried, first.off) == (second.tried, second.off)

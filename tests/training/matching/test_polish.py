@@ -30,7 +30,7 @@ def point_of(settings: dict[str, float], objective: MatchObjective) -> torch.Ten
 
 @pytest.fixture(scope="module")
 def objective() -> MatchObjective:
-    return MatchObjective(pair(11, KNOWN, seconds=4.0), 4.0, "cpu")
+    return MatchObjective(pair(11, KNOWN, seconds=2.0), 2.0, "cpu")
 
 
 def error_db(objective: MatchObjective, point: torch.Tensor) -> float:

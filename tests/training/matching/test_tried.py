@@ -29,6 +29,7 @@ from diffconsole.training.matching.tried import (
 )
 
 from ...synthetic import STUDIO, mixed, voice
+from ..finetuning.helpers import few_candidates
 from .test_polish import point_of
 
 LAST = Round(6.0, 25, 0.02, 4, 1)
@@ -138,10 +139,17 @@ def test_a_quick_search_tries_nothing_and_a_usual_one_does() -> None:
 
 @pytest.fixture(scope="module")
 def short() -> Plan:
-    rounds = (Round(2.0, 10, 0.05, 8, 1), Round(3.0, 10, 0.02, 4, 1))
+    rounds = (Round(2.0, 4, 0.05, 8, 1), Round(3.0, 4, 0.02, 4, 1))
     return Plan(rounds, thorough=False, trial=Round(3.0, 3, 0.01, 4, 1))
 
 
+@pytest.fixture
+def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the search begins is not the point."""
+    few_candidates(monkeypatch.setattr)
+
+
+@pytest.mark.usefixtures("few_starts")
 def test_the_search_is_the_same_again_and_its_preset_has_what_it_found(short: Plan) -> None:
     pair = noisy_pair({**STUDIO, **DELAY}, seconds=1.4)
     (found,), stopped = search([pair], short, seed=2)
@@ -156,6 +164,7 @@ def test_the_search_is_the_same_again_and_its_preset_has_what_it_found(short: Pl
     assert "delay.time_ms" not in without.settings()
 
 
+@pytest.mark.usefixtures("few_starts")
 def test_without_any_the_search_is_that_of_the_first_version(short: Plan) -> None:
     pair = noisy_pair({**STUDIO, **DELAY}, seconds=1.4)
     with_none = search([pair], short, seed=2, without=TRIED)[0][0]
