@@ -14,10 +14,11 @@ import pytest
 
 from diffconsole.audio import read_audio, write_audio
 from diffconsole.console.render import render
+from diffconsole.model.reference import descent
 from diffconsole.strip.preset import find_preset
 from tests.commands import call
 from tests.docs.documents import README, ROOT, blocks, commands, documents, named, pages
-from tests.training.finetuning.helpers import coarse_searches
+from tests.training.finetuning.helpers import coarse_searches, short_windows
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,13 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+def few_steps(patch):
+    """What is learnt or found in few steps, on short windows, is made and written as ever."""
+    coarse_searches(patch)
+    short_windows(patch)
+    patch(descent, "STEPS", 4)
+
+
 @pytest.fixture(scope="module")
 def printed(folder):
     """Runs the commands of a document in that folder, those that another printed not again.
@@ -72,7 +80,7 @@ def printed(folder):
             if words[0] == "diffconsole" and not alone:
                 with pytest.MonkeyPatch.context() as patch:
                     patch.chdir(folder)
-                    coarse_searches(patch.setattr)
+                    few_steps(patch.setattr)
                     result = call(*words[1:])
                 code, stderr = result.exit_code, result.stderr
             else:
@@ -141,7 +149,7 @@ def test_the_python_works_as_printed(folder, monkeypatch, capsys):
     found = [block for path in (README, *pages()) for block in blocks(path, "python")]
     assert len(found) >= 3
     monkeypatch.chdir(folder)
-    coarse_searches(monkeypatch.setattr)
+    few_steps(monkeypatch.setattr)
     for block in found:
         exec(compile(block, "<printed>", "exec"), {"__name__": "__main__"})
         # Gradients, samples, mean and median of a distance, or what became of a file.

@@ -17,7 +17,7 @@ from ..commands import contents, done, refused, write_model, write_take
 from ..encoders.tiny import RATE as ENCODER_RATE
 from ..encoders.tiny import Convolutions, network, scripted, write
 from ..synthetic import RATE, STUDIO, mixed, voice
-from ..training.finetuning.helpers import coarse_searches
+from ..training.finetuning.helpers import coarse_searches, short_windows
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("name", ["logmel", "wav2vec2", "wavlm", "script"])
 def test_finetune_on_each_family(tmp_path, folders, monkeypatch, name):
     coarse_searches(monkeypatch.setattr)
+    short_windows(monkeypatch.setattr)
     choice = {"rock_lead": find_preset("rock_lead")}
     monkeypatch.setattr("diffconsole.jobs.evaluate.factory_presets", lambda: choice)
     source = tmp_path / "source"

@@ -29,6 +29,7 @@ from diffconsole.training.matching.match import TRIED, Match, MatchOptions
 from ..benchmarks.disturbances import at_other_speed
 from ..commands import PROGRAM, call, contents, done, one_error, refused, write_take
 from ..synthetic import RATE, STUDIO, mixed, voice
+from ..training.finetuning.helpers import few_candidates
 
 LAG = 300
 COLUMNS = [
@@ -213,8 +214,9 @@ def test_explained_is_a_share_or_nothing(before, after, explained):
     assert figures("a", Path("a.preset.json"), preset)["explained"] == explained
 
 
-def test_what_alignment_found_is_said(tmp_path):
+def test_what_alignment_found_is_said(tmp_path, monkeypatch):
     """Not by the stand-in, which knows nothing of it."""
+    few_candidates(monkeypatch.setattr)
     sung = voice(9.0, 3)
     mix = at_other_speed(mixed(sung, STUDIO), 300.0)
     raw, mixed_file = tmp_path / "a.wav", tmp_path / "a mix.wav"

@@ -84,7 +84,7 @@ def two_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("two_presets", "real_labels")
-def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
+def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model, monkeypatch):
     raw, mix = folders
     studio = tmp_path / "new" / "studio"
     options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.02")
@@ -113,6 +113,8 @@ def test_finetune_ends_with_a_table_and_a_model(tmp_path, folders, model):
     before = contents(studio)
     assert "holds a model already; add --force" in refused("finetune", *options, "-o", studio)
     assert contents(studio) == before
+    # Searching once is enough.
+    monkeypatch.setattr(labels, "_search", known_labels)
     again = done("finetune", *options, "-o", studio, "--force", "--json", "--seed", "3")
     data = json.loads(again.stdout)
     assert data["model"] == str(studio)
@@ -136,7 +138,7 @@ def test_ctrl_c_and_the_same_command_go_on(tmp_path, folders, model):
     raw, mix = folders
     studio = tmp_path / "studio"
     options = ("--raw", raw, "--mixed", mix, "--model", model, "--minutes", "0.2",
-               "--steps", "12", "-o", studio)  # fmt: skip
+               "--steps", "5", "-o", studio)  # fmt: skip
     with subprocess.Popen(
         [*PROGRAM, "finetune", *map(str, options)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c,
