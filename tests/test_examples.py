@@ -17,7 +17,7 @@ from diffconsole import Predictor, Preset
 from diffconsole.audio import loudness_lufs
 
 from .commands import contents, samples_of
-from .training.finetuning.helpers import coarse_searches, short_windows
+from .training.finetuning.helpers import coarse_searches, one_factory_preset, short_windows
 
 ROOT = Path(__file__).parents[1]
 
@@ -111,6 +111,7 @@ def test_plot_curves(tmp_path):
 def test_finetune_on_pairs_without_pairs_of_ones_own(tmp_path, run, monkeypatch):
     coarse_searches(monkeypatch.setattr)
     short_windows(monkeypatch.setattr)
+    one_factory_preset(monkeypatch.setattr)
     lines = run("finetune_on_pairs.py", "--minutes", "0.02", "-o", tmp_path / "studio")
     assert "5 pairs trained on, 1 held out" in lines[0]
     figures = {line.split("  ")[1].strip(): float(line.split()[-1]) for line in lines[2:]}

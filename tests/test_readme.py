@@ -18,7 +18,7 @@ from diffconsole.model.reference import descent
 from diffconsole.strip.preset import find_preset
 from tests.commands import call
 from tests.docs.documents import README, ROOT, blocks, commands, documents, named, pages
-from tests.training.finetuning.helpers import coarse_searches, short_windows
+from tests.training.finetuning.helpers import coarse_searches, one_factory_preset, short_windows
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,7 @@ def few_steps(patch):
     """What is learnt or found in few steps, on short windows, is made and written as ever."""
     coarse_searches(patch)
     short_windows(patch)
+    one_factory_preset(patch)
     patch(descent, "STEPS", 4)
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from diffconsole.jobs import evaluate
 from diffconsole.model import predictor
 from diffconsole.model.predictor import Predictor
 from diffconsole.pairs import Pair
 from diffconsole.strip.later import FIRST_PARAMETERS
 from diffconsole.strip.parameters import PARAMETERS, default_settings
+from diffconsole.strip.preset import find_preset
 from diffconsole.training.distributed import process_group
 from diffconsole.training.finetuning import (
     amounts,
@@ -76,6 +78,11 @@ def coarse_searches(patch: Callable[[Any, str, Any], None]) -> None:
     patch(offsets, "ALPHAS", offsets.ALPHAS[:1])
     patch(map_estimates, "STEPS", 2)
     patch(plan, "QUICK", Plan((Round(1.0, 4, 0.05, 8, 1),), thorough=False))
+
+
+def one_factory_preset(patch: Callable[[Any, str, Any], None]) -> None:
+    """One factory preset to choose from: hearing all of them takes longer than training."""
+    patch(evaluate, "factory_presets", lambda: {"rap": find_preset("rap")})
 
 
 def known_labels(
