@@ -16,8 +16,8 @@ from diffconsole.strip.parameters import EQ_BANDS, SWITCHES
 from .test_reaper import BLOCK, chain_of, effect, slider_values
 
 RATE = 44100
-LENGTH = 12000
-OFF, ON = 4000, 8000
+LENGTH = 9000
+OFF, ON = 2500, 5000
 SETTINGS = {
     "eq.high_pass.freq_hz": 400.0, "eq.high_pass.q": 4.0, "eq.low_pass.freq_hz": 4000.0,
     "eq.low_pass.q": 4.0, "eq.low_shelf.gain_db": 12.0, "eq.high_shelf.gain_db": 12.0,
@@ -110,7 +110,7 @@ def test_the_delays_time_glides(tmp_path: Path) -> None:
         slider_values(chain_of(Strip(Preset.from_settings(s), RATE, 2))) for s in settings
     )
     place = next(n for n in values if values[n] != end[n])
-    tone = 0.5 * np.sin(2.0 * np.pi * 100.0 / RATE * np.arange(2 * LENGTH))
+    tone = 0.5 * np.sin(2.0 * np.pi * 100.0 / RATE * np.arange(24000))
     audio = np.stack((tone, tone))
     # At the borders of blocks: sliders are read there.
     first, second = 3 * BLOCK, 3 * BLOCK + BLOCK

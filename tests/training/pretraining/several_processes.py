@@ -39,7 +39,7 @@ def main(voices: str, name: str, steps: str, kill_at: str = "") -> None:
     options = PretrainOptions(
         voices,
         held_out=("ben",),
-        batch=24,
+        batch=16,
         steps=int(steps),
         style_strips=0,
         module_examples=0,
@@ -72,4 +72,4 @@ def main(voices: str, name: str, steps: str, kill_at: str = "") -> None:
             return {}
 
         pretraining._finish = finish  # type: ignore[assignment]
-        pretrain(options, folder, device=device, report=report, validation=3, processes=processes)
+        pretrain(options, folder, device=device, report=report, validation=2, processes=processes)
