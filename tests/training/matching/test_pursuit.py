@@ -28,7 +28,7 @@ from ...synthetic import mixed, voice
 from .test_polish import point_of
 
 STUDIO = {**synthetic.STUDIO, "reverb.decay_s": 0.4}
-SECONDS = 1.2
+SECONDS = 0.9
 DELAY = {
     "delay.time_ms": 231.7,
     "delay.feedback": 0.35,

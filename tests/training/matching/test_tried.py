@@ -74,7 +74,7 @@ def noisy_pair(settings: Mapping[str, float], seed: int = 3, seconds: float = 4.
 
 def tried_on(extra: Mapping[str, float]) -> tuple[MatchObjective, Tensor, frozenset[str]]:
     """From the right settings of version 1.0: the pair, and what the stages find beside them."""
-    objective = MatchObjective(noisy_pair({**STUDIO, **extra}, seconds=3.0), 6.0, "cpu")
+    objective = MatchObjective(noisy_pair({**STUDIO, **extra}, seconds=2.4), 6.0, "cpu")
     point = point_of(start_settings() | STUDIO, objective)
     steps = functools.partial(descent, rng=np.random.default_rng(1))
     point, tried = join_modules(objective, point, ())
@@ -151,7 +151,7 @@ def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_starts")
 def test_the_search_is_the_same_again_and_its_preset_has_what_it_found(short: Plan) -> None:
-    pair = noisy_pair({**STUDIO, **DELAY}, seconds=1.4)
+    pair = noisy_pair({**STUDIO, **DELAY}, seconds=1.0)
     (found,), stopped = search([pair], short, seed=2)
     (again,), _ = search([pair], short, seed=2)
     assert not stopped
@@ -166,7 +166,7 @@ def test_the_search_is_the_same_again_and_its_preset_has_what_it_found(short: Pl
 
 @pytest.mark.usefixtures("few_starts")
 def test_without_any_the_search_is_that_of_the_first_version(short: Plan) -> None:
-    pair = noisy_pair({**STUDIO, **DELAY}, seconds=1.4)
+    pair = noisy_pair({**STUDIO, **DELAY}, seconds=1.0)
     with_none = search([pair], short, seed=2, without=TRIED)[0][0]
     first = search([pair], Plan(short.rounds, thorough=False), seed=2)[0][0]
     assert torch.equal(with_none.point, first.point)
