@@ -12,7 +12,7 @@ from diffconsole.training.pretraining.simulate import simulate
 __all__ = ["short_examples"]
 
 
-def short_examples(patch: Callable[[Any, str, Any], None], seconds: float = 1.5) -> None:
+def short_examples(patch: Callable[[Any, str, Any], None], seconds: float = 1.0) -> None:
     """Passages of so many seconds instead of five or twelve, few of them made ahead of their step.
 
     Modules that are learnt apart get a tenth of the steps.
