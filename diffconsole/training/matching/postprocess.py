@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ...strip.parameters import BY_KEY, EQ_BANDS
+from ...strip.parameters import BY_KEY, EQ_BANDS, PARAMETERS
 from .beside import each
 from .objective import HELD, INDEX, KEYS, MatchObjective
 from .samples import fit_of
@@ -105,15 +105,18 @@ def estimate_sensitivity(
 ) -> dict[str, tuple[float, float]]:
     """Return how far each setting goes before the distance rises by 1 %, by its curvature."""
     centre = float(objective.distances(point[None], off))
-    places = [place for place in objective.searched if KEYS[place] not in HELD]
+    # A setting of what is off changes nothing, whatever its value.
+    idle = [p.key for p in PARAMETERS if p.module in off or p.section in off]
+    still = [KEYS[place] for place in objective.searched if KEYS[place] in idle]
+    places = [place for place in objective.searched if KEYS[place] not in (*HELD, *still)]
     values = point[places]
     ends = torch.stack((values - PROBE, values + PROBE), dim=1).clamp(0.0, 1.0)
     points = point.repeat(len(places), 2, 1)
     points[torch.arange(len(places)), :, places] = ends
     rises = objective.distances(points.flatten(0, 1), off).reshape(-1, 2) - centre
-    found = {}
+    found = dict.fromkeys(still, (0.0, 1.0))
     for place, value, pair, rise in zip(places, values.tolist(), ends, rises, strict=True):
         curvature = max(float(rise.sum() / (pair - value).square().sum()), 1e-6)
         width = math.sqrt(UNCERTAIN * centre / curvature)
         found[KEYS[place]] = (max(value - width, 0.0), min(value + width, 1.0))
-    return found
+    return {key: found[key] for key in KEYS if key in found}
