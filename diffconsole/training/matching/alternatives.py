@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from .beside import each
+from .between import refine_times
 from .objective import MatchObjective
-from .tried import drop_idle, join_modules
+from .starts import move_idle_bells
+from .tried import drop_idle, join_modules, realign
 
 __all__ = ["Alternatives", "joined"]
 
@@ -43,6 +45,35 @@ class Alternatives:
                 self.objectives[number] = objective.trying(tried)
 
         each(fewer, range(len(self.points)))
+
+    def beside_refined(self) -> Alternatives:
+        """Return each point with better times, and beside it the same with its idle bells moved.
+
+        A bell that has moved begins with a higher distance: whether it was worth it is known after
+        some steps only.
+        """
+
+        def both(number: int) -> list[Tensor]:
+            objective = self.objectives[number]
+            point = refine_times(objective, realign(objective, self.points[number][0]))
+            refined = move_idle_bells(objective, point)
+            both = [point] if torch.equal(point, refined) else [point, refined]
+            return [one[None] for one in both]
+
+        found = each(both, range(len(self.points)))
+        places = [number for number, some in enumerate(found) for _ in some]
+        return Alternatives(
+            [self.owners[number] for number in places],
+            [self.objectives[number] for number in places],
+            [point for some in found for point in some],
+        )
+
+    def best(self) -> Alternatives:
+        """Return each pair's best point alone."""
+        owners = sorted(set(self.owners))
+        found = [self.best_of(owner) for owner in owners]
+        objectives = [objective for _, objective, _ in found]
+        return Alternatives(owners, objectives, [point[None] for *_, point in found])
 
     def best_of(self, owner: int) -> tuple[float, MatchObjective, Tensor]:
         """Return a pair's least distance, and the objective and the point that have it."""

@@ -12,7 +12,9 @@ makeup are of ordinary size. Six stages:
    the spectrum is still off.
 4. Before the last of these rounds: a module that came later is tried where the mix shows it, and
    kept only where the distance falls by more than it is worth (:mod:`.tried`). This round begins
-   from the best point and from the best guess, and the better result is taken
+   from the best point and from the best guess. Of the better one of them, echoes and the reverb's
+   return are moved to the times nearby at which the distance is lowest (:mod:`.between`), and it
+   takes the last steps as it is and with its idle bells moved; the better result is taken
    (:mod:`.alternatives`).
 5. Where the mix shows the reverb's own noise, the samples themselves give the modules and the
    settings, and there is neither a trial nor a last round (:mod:`.pursuit`, :mod:`.polish`).
@@ -41,7 +43,14 @@ from torch import Tensor
 from ...pairs import Pair
 from .alternatives import Alternatives, joined
 from .beside import each, shared_threads
-from .between import align_predelay, best_of, perturb, refine_non_gradient
+from .between import (
+    SHORT_REACHES_MS,
+    align_predelay,
+    best_of,
+    perturb,
+    refine_non_gradient,
+    refine_times,
+)
 from .descent import Adam, descent, take_step
 from .objective import MatchObjective
 from .plan import Plan, Round, plan_for
@@ -139,7 +148,7 @@ class _Search:
         self.objectives: list[MatchObjective] = []
         objectives = self.at(plan.rounds[0].seconds)
         self.found = [SearchResult(ordinary(), s.input_db, s.output_db) for s in objectives]
-        self.work = sum(r.seconds * r.steps * r.keep for r in plan.rounds)
+        self.work = sum(r.work for r in (*plan.rounds, plan.last) if r is not None)
         self.done = 0.0
 
     def at(self, seconds: float) -> list[MatchObjective]:
@@ -182,7 +191,8 @@ class _Search:
                 if round_.keep > 1:
                     points = self.beside_guesses(points, guesses)
                 last = joined(self.objectives, points, frozenset(self.without))
-                self.keep_worthy(self.descend(last, round_, drops_idle=True))
+                last = self.descend(last, round_, joined=True, drops_idle=True)
+                self.keep_worthy(self.settled(last))
             else:
                 points = self.descend(self.all_of(points), round_).points
                 self.remember(points)
@@ -274,8 +284,20 @@ class _Search:
         """Each pair's points, with the modules that are on."""
         return Alternatives(list(range(len(points))), list(self.objectives), list(points))
 
+    def settled(self, last: Alternatives) -> Alternatives:
+        """Each pair's best point with better times, after more steps."""
+        round_, last = self.plan.last, last.best()
+        if round_ is None or self.spent() > SEARCH_SHARE:
+            return last
+        try:
+            both = last.beside_refined()
+        except KeyboardInterrupt:
+            self.remember_best(last)
+            raise
+        return self.descend(both, round_, joined=True).best()
+
     def keep_worthy(self, last: Alternatives) -> None:
-        """Switch off again what is not worth it, of each point, and take the best point."""
+        """Switch off again what is not worth it, and take what is left if it is the best."""
         assert self.plan.trial is not None
         trial = self.plan.trial
 
@@ -285,6 +307,7 @@ class _Search:
             objective = last.objectives[number]
             try:
                 point = realign(objective, last.points[number][0])
+                point = refine_times(objective, point, SHORT_REACHES_MS)
                 return keep_worthy(objective, point, trial, settle)
             except KeyboardInterrupt:
                 self.is_stopping = True
@@ -357,17 +380,22 @@ class _Search:
         return self.spent() < SOLVE_UNTIL
 
     def descend(
-        self, moving: Alternatives, round_: Round, *, drops_idle: bool = False
+        self,
+        moving: Alternatives,
+        round_: Round,
+        *,
+        joined: bool = False,
+        drops_idle: bool = False,
     ) -> Alternatives:
         """Adam, each point for itself, with steps that shrink; Ctrl-C keeps what it has."""
         most = 1.0
         if self.seconds:
-            most = round_.seconds * round_.steps * round_.keep / self.work
+            most = round_.work / self.work
             most = min(self.spent() + SEARCH_SHARE * most, SEARCH_SHARE)
         sizes = [len(some) for some in moving.points]
         state = Adam(torch.cat(moving.points))
         try:
-            for step in range(round_.steps):
+            for step in range(round_.done):
                 if drops_idle and step == round(IDLE_AFTER * round_.steps):
                     moving.without_idle()
                     state.points = torch.cat(moving.points)
@@ -384,7 +412,7 @@ class _Search:
                 if self.spent() > most:
                     break
         except KeyboardInterrupt:
-            if drops_idle:
+            if joined:
                 self.remember_best(moving)
             else:
                 self.remember(moving.points)

@@ -25,8 +25,9 @@ from ..finetuning.helpers import few_candidates
 from .test_polish import point_of
 
 PLAN = Plan(
-    (Round(0.5, 2, 0.05, 8, 3), Round(0.8, 2, 0.03, 4, 2)),
+    (Round(0.5, 2, 0.05, 8, 3), Round(0.8, 3, 0.03, 4, 2, until=2)),
     thorough=False,
+    last=Round(0.8, 2, 0.01, 4, 2),
     trial=Round(0.8, 1, 0.01, 4, 1),
     polish=Round(0.8, 2, 0.006, 2, 1),
 )
