@@ -78,7 +78,7 @@ def refine_times(
 
     An echo, and the return of a reverb, agree with those of a mix in phase only within a fraction
     of a millisecond. What correlations say is often off by that much, and the distance has a narrow
-    valley there: times nearby are tried, nearer and nearer.
+    valley there: times around it are tried, closer and closer.
     """
     distance = float(objective.distances(point[None]))
     for parameter in TIMES:
