@@ -307,7 +307,8 @@ class _Search:
             objective = last.objectives[number]
             try:
                 point = realign(objective, last.points[number][0])
-                point = refine_times(objective, point, SHORT_REACHES_MS)
+                if self.plan.last is not None:
+                    point = refine_times(objective, point, SHORT_REACHES_MS)
                 return keep_worthy(objective, point, trial, settle)
             except KeyboardInterrupt:
                 self.is_stopping = True
