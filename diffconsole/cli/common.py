@@ -59,7 +59,9 @@ class FileName(click.Path):
             self.fail(
                 "Pipes are not read or written; give a file (./- if it is called -).", param, ctx
             )
-        return super().convert(value, param, ctx)
+        made = super().convert(value, param, ctx)
+        # Without its folder libsndfile takes the name for a pipe.
+        return Path.cwd() / "-" if os.fspath(made) == "-" else made
 
 
 PATH = FileName(path_type=Path, readable=False)

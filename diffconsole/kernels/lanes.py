@@ -288,7 +288,9 @@ def peaks_to_rows(typing: Any, x: Any, left: Any, right: Any, rows: Any, count: 
                     value.align = 4
                     size = builder.and_(builder.bitcast(value, bits), without_sign)
                     sides.append(builder.bitcast(size, vector))
-                louder = builder.fcmp_ordered(">", *sides)
+                # What is no number stays, on whichever side it is, as it does elsewhere.
+                no_number = builder.fcmp_unordered("uno", sides[0], sides[0])
+                louder = builder.or_(builder.fcmp_ordered(">", *sides), no_number)
                 peaks.append(builder.select(louder, *sides))
             for k, value in enumerate(w.transposed(peaks)):
                 wide = value if vector == _VECTOR else builder.fpext(value, _VECTOR)

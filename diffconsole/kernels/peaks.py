@@ -15,10 +15,11 @@ __all__ = ["find_peaks", "peaks_of_block"]
 
 @compiled
 def find_peaks(x, first, stop, peaks):
-    """Loudest channel of each sample; silence where the block has ended."""
+    """Loudest channel of each sample, NaN where one is; silence where the block has ended."""
     left, right = x[0, first:stop], x[x.shape[0] - 1, first:stop]
     for n in range(left.shape[0]):
-        peaks[n] = max(abs(left[n]), abs(right[n]))
+        one, other = abs(left[n]), abs(right[n])
+        peaks[n] = one if one > other or one != one else other
     peaks[left.shape[0] :] = 0.0
 
 

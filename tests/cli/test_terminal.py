@@ -114,6 +114,9 @@ def test_a_pipe_is_refused_and_a_file_of_that_name_is_not(tmp_path, monkeypatch)
     assert not (tmp_path / "-").exists()
     shutil.copy(preset, "-")
     done("apply", take, "./-", "-o", "out.wav")
+    shutil.copy(take, "-")
+    done("apply", "./-", preset, "-o", "again.wav")
+    assert Path("again.wav").read_bytes() == Path("out.wav").read_bytes()
 
 
 def test_a_nul_in_a_name_is_one_line(tmp_path):

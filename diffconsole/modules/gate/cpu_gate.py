@@ -233,15 +233,11 @@ def gate_forward(
         ``(batch,)``.
     """
     x = np.ascontiguousarray(audio)
-    batch, channels, samples = x.shape
+    batch, _, samples = x.shape
     most = -(-LANES * thread_count() // batch)
     segments = max(1, min(most, samples // SEGMENT))
     if batch * segments < LEAST_LANES:
-        peaks = np.abs(x[:, 0])
-        if channels == 2:
-            np.maximum(peaks, np.abs(x[:, 1]), out=peaks)
-        level, _ = follow(peaks, times, np.zeros((batch, 2)))
-        return turn_down(x, level, threshold_db, ratio, range_db)
+        return _in_turn(x, times, threshold_db, ratio, range_db)
     curves, y = _curves(threshold_db, ratio, range_db), np.empty_like(x)
     length = -(-samples // (segments * BLOCK)) * BLOCK
     segments = -(-samples // length)
@@ -265,4 +261,22 @@ def gate_forward(
     for item, segment in rest[rest[:, 1] > 1]:
         if not np.array_equal(states[item, segment - 1, -1], ends[item, segment - 1]):
             run(np.array([[item, segment]]), states[item, segment - 1, -1:])
+    if np.isnan(states[:, :, -1]).any():
+        # A level that is no number has no gain that vectors and one loop agree on.
+        return _in_turn(x, times, threshold_db, ratio, range_db)
     return y
+
+
+def _in_turn(
+    x: np.ndarray,
+    times: np.ndarray,
+    threshold_db: np.ndarray,
+    ratio: np.ndarray,
+    range_db: np.ndarray,
+) -> np.ndarray:
+    """Gate with one loop a row for the detector."""
+    peaks = np.abs(x[:, 0])
+    if x.shape[1] == 2:
+        np.maximum(peaks, np.abs(x[:, 1]), out=peaks)
+    level, _ = follow(peaks, times, np.zeros((len(x), 2)))
+    return turn_down(x, level, threshold_db, ratio, range_db)
