@@ -112,13 +112,13 @@ def test_the_command_line_knows_both(place: Path, tmp_path: Path) -> None:
     listed = run(place, "encoders", "list", "--json")
     assert json.loads(listed.stdout)["encoders"][-1]["name"] == "tiny", listed.stderr
     out = tmp_path / "strip.tiny"
-    told, formats_, _ = said(
+    listed, formats_, _ = said(
         place,
         ["encoders", "info", "tiny"],
         ["export", "--list"],
         ["export", "rap", "--to", "tinytext", "-o", str(out)],
     )
-    assert "level and brightness" in told
+    assert "level and brightness" in listed
     assert "tinytext" in formats_
     assert out.read_text().startswith("ratio ")
 
