@@ -218,7 +218,7 @@ def move_idle_bells(objective: MatchObjective, point: Tensor) -> Tensor:
     """Return the point with its unused bells moved to where the spectrum is most off."""
     point = point.clone()
     settings = denormalize(point[None])
-    freq_hz, result_db = spectrum_db(objective.render(point[None]))
+    freq_hz, result_db = spectrum_db(objective.render_near(point))
     _, mix_db = spectrum_db(objective.mix)
     off_db = mix_db - result_db
     off_db = off_db - off_db.median()
