@@ -6,6 +6,9 @@ time. A room is kept at 0 dB, as the bins of one transform that suits both its n
 (:mod:`diffconsole.kernels.stepped_transforms`). :func:`.process.reverb` takes the noise's powers at
 other bins: the returns differ by less than −95 dB. Where the signal ends before the decay does, the
 rest of it is left out of the powers too, and the return is louder by hundredths of a decibel.
+
+Where a search follows gradients (:class:`Rooms`), the reverb goes the same way in its steps
+(:mod:`.stepped_operator`), so that a step and a comparison mean the same return.
 """
 
 from __future__ import annotations
@@ -81,9 +84,11 @@ class Rooms:
 _kept: ContextVar[Rooms | None] = ContextVar("rooms that are kept", default=None)
 
 
-def keep_rooms(keep: bool = True) -> Any:
+@contextmanager
+def keep_rooms(keep: bool = True) -> Iterator[None]:
     """Keep the last few rooms while the block runs, or none."""
-    return rooms_from(Rooms() if keep else None)
+    with rooms_from(Rooms() if keep else None):
+        yield
 
 
 @contextmanager
