@@ -80,9 +80,9 @@ USUAL = Plan(
         Round(12.0, 30, 0.03, 6, 2),
         Round(12.0, 70, 0.02, 4, 2, until=40),
     ),
-    last=Round(12.0, 30, 0.012, 4, 2),
+    last=Round(12.0, 40, 0.012, 4, 2),
     trial=Round(12.0, 12, 0.01, 4, 1),
-    polish=Round(12.0, 20, 0.006, 3, 1),
+    polish=Round(12.0, 40, 0.008, 3, 1),
 )
 
 
