@@ -61,7 +61,7 @@ def places_of(tried: Collection[str]) -> list[int]:
 
 
 class MatchObjective:
-    """A pair, or its loudest part, at the levels at which the search works.
+    """A pair, or a part of it, at the levels at which the search works.
 
     Parameters
     ----------
@@ -74,10 +74,17 @@ class MatchObjective:
     tried : frozenset of str
         Modules whose later settings take part; a module that came later and is not among them is
         off.
+    start : int, optional
+        Sample at which the part begins; by default the loudest one is taken.
     """
 
     def __init__(
-        self, pair: Pair, seconds: float, device: str, tried: frozenset[str] = frozenset()
+        self,
+        pair: Pair,
+        seconds: float,
+        device: str,
+        tried: frozenset[str] = frozenset(),
+        start: int | None = None,
     ) -> None:
         self.tried, self.left_out = tried, frozenset[str]()
         self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
@@ -87,7 +94,8 @@ class MatchObjective:
             loudness_lufs(both, PAIR_RATE) + self.input_db
         )
         length = int(seconds * PAIR_RATE)
-        start = loudest_start(pair.raw, length, mixed=pair.mixed)
+        if start is None:
+            start = loudest_start(pair.raw, length, mixed=pair.mixed)
         part = slice(start, start + length)
         raw = np.ascontiguousarray(pair.raw[:, part]) * np.float32(10.0 ** (self.input_db / 20.0))
         mix = np.ascontiguousarray(pair.mixed[:, part])
