@@ -27,8 +27,8 @@ LEAST_ENERGY = 0.25
 LEVEL_STEP_DB, DEEPEST_DB = 3.0, 75.0
 """Levels that count as one, and below the loudest frames those that count as silence."""
 
-LEAST_ACTING = 0.5
-"""Of what a module changes in the part in which it changes most."""
+LEAST_ACTING, LEAST_CHANGE_DB = 0.5, 0.05
+"""Of what a module changes in the part in which it changes most; a smaller mean change is none."""
 
 
 def varied_start(pair: Pair, length: int) -> int:
@@ -60,7 +60,8 @@ def varied_start(pair: Pair, length: int) -> int:
     most = round(DEEPEST_DB / LEVEL_STEP_DB)
     held = [_in_windows(counts & (kinds == kind), length) for kind in range(most)]
     shares = np.stack(held) / max(length // FRAME, 1)
-    entropy = -(shares * np.log(shares + 1e-12)).sum(axis=0)
+    # Of what is not silent, times how much of the part this is.
+    entropy = -(shares * np.log((shares + 1e-12) / (shares.sum(axis=0) + 1e-12))).sum(axis=0)
     entropy[energy < LEAST_ENERGY * energy.max()] = -1.0
     return int(np.argmax(entropy)) * STEP * FRAME
 
@@ -93,7 +94,8 @@ def acting_start(raw: np.ndarray, changes_db: Sequence[np.ndarray], length: int)
     for change in changes_db:
         # A plain gain is nothing that one part shows more than another.
         sums = _in_windows(np.abs(change - np.median(change)), length)
-        acting = np.minimum(acting, sums / max(float(sums.max()), 1e-9))
+        if sums.max() >= LEAST_CHANGE_DB * (length // FRAME):
+            acting = np.minimum(acting, sums / sums.max())
     enough = acting >= min(LEAST_ACTING, float(acting.max()))
     return int(np.argmax(np.where(enough, energy, -1.0))) * STEP * FRAME
 

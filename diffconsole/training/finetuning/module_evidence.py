@@ -163,7 +163,7 @@ def ask_pairs(
 def shown_by(asked: Sequence[Asked]) -> list[Shown]:
     """Return the modules that enough of the mixes show which can show them."""
     found = []
-    for key in TRIED:
+    for key in asked[0].starts:
         module, starts = module_of(key), [each.starts[key] for each in asked]
         most = max(FEWEST_SHOWN, math.ceil(LEAST_SHARE * len(asked)))
         if sum(map(bool, starts)) < FEWEST_SHOWN:

@@ -39,6 +39,10 @@ FEWEST_FELT = 2
 """Pairs that decide: those for which a module changes so little that it cannot bring them closer
 by what it has to say nothing of it."""
 
+RISING_SECONDS = 0.25
+"""For so long a detector may rise from rest at the beginning of an excerpt: that is no change that
+a mix could show."""
+
 IDLE = 0.004
 """A module without which the distances rise by less than this share, when the gradient has moved it
 for a while, moves along no more."""
@@ -151,7 +155,7 @@ def _is_worth(without: np.ndarray, distances: np.ndarray) -> bool:
     return bool(
         len(gain) >= FEWEST_FELT
         and trimmed_mean(gain.tolist()) > WORTH
-        and np.mean(gain > 0.0) >= 0.5
+        and np.mean(gain > 0.0) > 0.5
         and np.mean(gain < -WORTH) <= MOST_FARTHER
     )
 
@@ -178,9 +182,10 @@ def felt_by(
     share : float
         Of the distance to the mix.
     """
-    part, found = (0, 2), []
+    part, found, rising = (0, 2), [], int(RISING_SECONDS * PAIR_RATE)
     for objective, point, other, rest in zip(objectives, points, others, rests, strict=True):
         with_it, without = objective.render(point[None]), other.render(rest[None])
+        with_it[..., :rising] = without[..., :rising]
         target = MixTarget(other.level * without, PAIR_RATE, stride=LOSS_STRIDE)
         change = float(target.distance(objective.level * with_it, part=part))
         found.append(change >= share * float(other.distance(without, part)))
