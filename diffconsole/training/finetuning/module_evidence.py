@@ -97,7 +97,7 @@ class Asked(NamedTuple):
                 for audio in (result, self.signals.rendered)
             )
             changes.append(with_it - without)
-        start = self.start + acting_start(self.signals.raw, changes, length)
+        start = self.start + acting_start(self.signals.raw, self.signals.mixed, changes, length)
         found = MatchObjective(self.pair, seconds, str(self.objective.raw.device), start=start)
         return with_output(found, self.objective.output_db)
 
