@@ -35,6 +35,9 @@ LEAST_SHARE, FEWEST_SHOWN = 0.5, 2
 SECONDS = 8.0
 """Of the part that is asked."""
 
+LEAD_SECONDS = 2.0
+"""Before a part: what is sung there rings on in it."""
+
 SCANNED, SCAN_PART = 3, 8
 """Pairs by which the settings to begin from are chosen, and one frame of so many."""
 
@@ -98,7 +101,8 @@ class Asked(NamedTuple):
             )
             changes.append(with_it - without)
         start = self.start + acting_start(self.signals.raw, self.signals.mixed, changes, length)
-        found = MatchObjective(self.pair, seconds, str(self.objective.raw.device), start=start)
+        device = str(self.objective.raw.device)
+        found = MatchObjective(self.pair, seconds, device, start=start, lead=LEAD_SECONDS)
         return with_output(found, self.objective.output_db)
 
 
@@ -147,7 +151,10 @@ def ask_pairs(
     length = int(SECONDS * PAIR_RATE)
     starts = [varied_start(pair, length) for pair in pairs]
     objectives = common_level(
-        [MatchObjective(p, SECONDS, device, start=s) for p, s in zip(pairs, starts, strict=True)]
+        [
+            MatchObjective(pair, SECONDS, device, start=start, lead=LEAD_SECONDS)
+            for pair, start in zip(pairs, starts, strict=True)
+        ]
     )
     found = []
     for number, (objective, label) in enumerate(zip(objectives, labels, strict=True)):

@@ -76,6 +76,9 @@ class MatchObjective:
         off.
     start : int, optional
         Sample at which the part begins; by default the loudest one is taken.
+    lead : float
+        Seconds before the part that are rendered along and not compared: what they leave in the
+        detectors, echoes and rooms is there when the part begins.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class MatchObjective:
         device: str,
         tried: frozenset[str] = frozenset(),
         start: int | None = None,
+        lead: float = 0.0,
     ) -> None:
         self.tried, self.left_out = tried, frozenset[str]()
         self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
@@ -97,15 +101,24 @@ class MatchObjective:
         if start is None:
             start = loudest_start(pair.raw, length, mixed=pair.mixed)
         part = slice(start, start + length)
-        raw = np.ascontiguousarray(pair.raw[:, part]) * np.float32(10.0 ** (self.input_db / 20.0))
+        gain = np.float32(10.0 ** (self.input_db / 20.0))
+        before = pair.raw[:, max(start - int(lead * PAIR_RATE), 0) : start] * gain
+        raw = np.ascontiguousarray(pair.raw[:, part]) * gain
         mix = np.ascontiguousarray(pair.mixed[:, part])
         mix = mix * np.float32(10.0 ** (-self.output_db / 20.0))
-        self.raw, self.mix = (torch.from_numpy(a)[None].to(device) for a in (raw, mix))
+        self.before, self.raw, self.mix = (
+            torch.from_numpy(audio)[None].to(device) for audio in (before, raw, mix)
+        )
         apart = float((self.mix[:, 0] - self.mix[:, 1]).abs().max())
         self.is_mono = apart <= MONO * float(self.mix.abs().max())
         # The distance has a floor of its own: what counts is at the level of the files.
         self.level = 10.0 ** (self.output_db / 20.0)
         self.target = MixTarget(self.level * self.mix, PAIR_RATE, stride=LOSS_STRIDE)
+
+    @property
+    def played(self) -> Tensor:
+        """The raw vocal that is rendered: the part, and what comes before it."""
+        return torch.cat((self.before, self.raw), dim=-1) if self.before.shape[-1] else self.raw
 
     @property
     def searched(self) -> list[int]:
@@ -150,15 +163,14 @@ class MatchObjective:
     def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
         """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
         settings = denormalize(points.to(self.raw.device))
-        console = _console(points, self.raw, self.tried)
-        return console(self.raw.expand(len(points), -1, -1), settings, self.off(off)).expand(
-            -1, 2, -1
-        )
+        console, raw = _console(points, self.played, self.tried), self.played
+        rendered = console(raw.expand(len(points), -1, -1), settings, self.off(off))
+        return rendered.expand(-1, 2, -1)[..., self.before.shape[-1] :]
 
     def response(self, point: Tensor) -> Tensor:
         """Return what becomes of an impulse behind the inserts, ``(2, samples)``."""
         other = copy.copy(self)
-        other.raw = torch.zeros_like(self.raw[:, :1])
+        other.raw, other.before = torch.zeros_like(self.raw[:, :1]), self.before[:, :1, :0]
         other.raw[..., 0] = 1.0
         return other.render(point[None], INSERTS)[0]
 
@@ -183,14 +195,16 @@ class MatchObjective:
 
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
     """Render every objective's points: in one batch where shapes and modules are the same."""
-    raws = [objective.raw for objective in objectives]
-    if len({(objective.raw.shape, objective.off()) for objective in objectives}) > 1:
+    raws = [objective.played for objective in objectives]
+    shapes = {(o.before.shape, o.raw.shape, o.off()) for o in objectives}
+    if len(shapes) > 1:
         return [s.render(p) for s, p in zip(objectives, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))
     console = _console(points, rows, objectives[0].tried)
     rendered = console(rows, settings, objectives[0].off())
-    return list(rendered.expand(-1, 2, -1).split(sizes))
+    rendered = rendered.expand(-1, 2, -1)[..., objectives[0].before.shape[-1] :]
+    return list(rendered.split(sizes))
 
 
 @functools.lru_cache(maxsize=32)

@@ -19,7 +19,7 @@ from diffconsole.training.finetuning.module_evidence import Asked, ask_pairs, sh
 from diffconsole.training.finetuning.module_search import _dealt
 from diffconsole.training.finetuning.module_trial import Kept, _is_worth, kept_modules
 from diffconsole.training.finetuning.shared_settings import common_level, from_label
-from diffconsole.training.matching.objective import MatchObjective
+from diffconsole.training.matching.objective import MatchObjective, render_all
 from diffconsole.training.matching.plan import Round
 
 from ...synthetic import STUDIO, mixed, voice
@@ -123,5 +123,19 @@ def test_pairs_that_do_not_feel_a_module_do_not_decide(
     gated: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module_trial, "SETTLE", Round(SECONDS, 1, 0.01, 8, 1))
-    kept = tried_on(gated[:4])
+    kept = tried_on([gated[0], gated[1], gated[3]])
     assert (kept.closer, kept.asked) == ({"gate": 2}, {"gate": 2})
+
+
+def test_what_comes_before_a_part_rings_on_in_it() -> None:
+    echoing = {**STUDIO, "reverb.wet_db": -6.0, "reverb.decay_s": 1.5}
+    made, point = levelled(raws()[1], echoing), point_of(echoing)
+    cut, led = (MatchObjective(made, 1.0, "cpu", start=PAIR_RATE, lead=lead) for lead in (0.0, 5.0))
+    points = torch.stack([from_label(point, each) for each in (cut, led)])
+    assert torch.equal(cut.raw, led.raw)
+    assert torch.equal(cut.mix, led.mix)
+    (lacking,), (whole,) = (o.distances(p[None]) for o, p in zip((cut, led), points, strict=True))
+    assert float(whole) < 0.01 < 0.1 * float(lacking)
+    together = render_all([led, led], points, [1, 1])
+    assert torch.equal(together[1], led.render(points[1:]))
+    assert together[0].shape == led.mix.shape
