@@ -25,9 +25,18 @@ from ..matching.objective import INDEX, MatchObjective, places_of
 from ..matching.tried import TRIED, as_loud, signals_of, starting_points
 from .excerpts import FRAME_MS, acting_start, varied_start
 from .module_trial import module_of
-from .shared_settings import common_level, from_label, with_output
+from .shared_settings import common_level, from_label
 
-__all__ = ["SCANNED", "SCAN_PART", "Asked", "Shown", "ask_pairs", "begun_with", "shown_by"]
+__all__ = [
+    "SCANNED",
+    "SCAN_PART",
+    "Asked",
+    "Shown",
+    "ask_pairs",
+    "begun_with",
+    "parts_of",
+    "shown_by",
+]
 
 LEAST_SHARE, FEWEST_SHOWN = 0.5, 2
 """Of the mixes that can show a module, those that have to; so many at least."""
@@ -88,8 +97,8 @@ class Asked(NamedTuple):
         return bool(starting_points(self.point, module, self.signals._replace(mixed=mixed)))
 
     @torch.no_grad()
-    def excerpt(self, shown: Sequence[Shown], seconds: float) -> MatchObjective:
-        """Return the loudest part of what was asked in which these modules act."""
+    def excerpt_start(self, shown: Sequence[Shown], seconds: float) -> int:
+        """Return where the loudest part of what was asked begins in which these modules act."""
         length = int(seconds * PAIR_RATE)
         changes = []
         for each in shown if self.signals.raw.shape[-1] > length else ():
@@ -100,10 +109,7 @@ class Asked(NamedTuple):
                 for audio in (result, self.signals.rendered)
             )
             changes.append(with_it - without)
-        start = self.start + acting_start(self.signals.raw, self.signals.mixed, changes, length)
-        device = str(self.objective.raw.device)
-        found = MatchObjective(self.pair, seconds, device, start=start, lead=LEAD_SECONDS)
-        return with_output(found, self.objective.output_db)
+        return self.start + acting_start(self.signals.raw, self.signals.mixed, changes, length)
 
 
 class Shown(NamedTuple):
@@ -150,12 +156,7 @@ def ask_pairs(
     """
     length = int(SECONDS * PAIR_RATE)
     starts = [varied_start(pair, length) for pair in pairs]
-    objectives = common_level(
-        [
-            MatchObjective(pair, SECONDS, device, start=start, lead=LEAD_SECONDS)
-            for pair, start in zip(pairs, starts, strict=True)
-        ]
-    )
+    objectives = parts_of(pairs, starts, SECONDS, device)
     found = []
     for number, (objective, label) in enumerate(zip(objectives, labels, strict=True)):
         point = objective.in_the_middle(from_label(label, objective))
@@ -165,6 +166,20 @@ def ask_pairs(
         rendered = torch.from_numpy(signals.rendered)[None].to(device)
         report((number + 1) / len(pairs), float(objective.distance(rendered, (0, SCAN_PART))))
     return found
+
+
+def parts_of(
+    pairs: Sequence[Pair], starts: Sequence[int], seconds: float, device: str
+) -> list[MatchObjective]:
+    """Return parts of the pairs at one level, with what comes before them, if anything does."""
+    # One for all: parts of one shape are rendered together.
+    lead = min(LEAD_SECONDS, max(starts) / PAIR_RATE)
+    return common_level(
+        [
+            MatchObjective(pair, seconds, device, start=start, lead=lead)
+            for pair, start in zip(pairs, starts, strict=True)
+        ]
+    )
 
 
 def shown_by(asked: Sequence[Asked]) -> list[Shown]:

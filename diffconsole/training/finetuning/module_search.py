@@ -31,7 +31,7 @@ from ...pairs import Pair
 from ...strip.module import Module
 from ..matching.objective import INDEX, MatchObjective, places_of
 from ..matching.plan import Round
-from .module_evidence import SCAN_PART, SCANNED, Shown, ask_pairs, begun_with, shown_by
+from .module_evidence import SCAN_PART, SCANNED, Shown, ask_pairs, begun_with, parts_of, shown_by
 from .module_trial import finished, kept_modules, trying_all, without_idle
 from .shared_settings import descend, distances_of, from_label, shared_places
 from .studio_modules import StudioModules
@@ -99,7 +99,8 @@ def find_modules(
         return StudioModules()
     half = min(len(chosen) // 2, MOST_FITTED)
     order = _dealt(shown, half)
-    objectives = [each.excerpt(shown, SECONDS) for each in asked]
+    begin = [each.excerpt_start(shown, SECONDS) for each in asked]
+    objectives = parts_of([pairs[n] for n in chosen], begin, SECONDS, device)
     points = torch.stack(
         [
             objective.in_the_middle(from_label(labels[n], objective))

@@ -78,7 +78,7 @@ class MatchObjective:
         Sample at which the part begins; by default the loudest one is taken.
     lead : float
         Seconds before the part that are rendered along and not compared: what they leave in the
-        detectors, echoes and rooms is there when the part begins.
+        detectors, echoes and rooms is there when the part begins. Before the file there is silence.
     """
 
     def __init__(
@@ -102,7 +102,9 @@ class MatchObjective:
             start = loudest_start(pair.raw, length, mixed=pair.mixed)
         part = slice(start, start + length)
         gain = np.float32(10.0 ** (self.input_db / 20.0))
+        missing = max(int(lead * PAIR_RATE) - start, 0)
         before = pair.raw[:, max(start - int(lead * PAIR_RATE), 0) : start] * gain
+        before = np.pad(before, ((0, 0), (missing, 0)))
         raw = np.ascontiguousarray(pair.raw[:, part]) * gain
         mix = np.ascontiguousarray(pair.mixed[:, part])
         mix = mix * np.float32(10.0 ** (-self.output_db / 20.0))
