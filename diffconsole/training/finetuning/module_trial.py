@@ -185,7 +185,7 @@ def felt_by(
     part, found, rising = (0, 2), [], int(RISING_SECONDS * PAIR_RATE)
     for objective, point, other, rest in zip(objectives, points, others, rests, strict=True):
         with_it, without = objective.render(point[None]), other.render(rest[None])
-        with_it[..., :rising] = without[..., :rising]
+        with_it = torch.cat((without[..., :rising], with_it[..., rising:]), dim=-1)
         target = MixTarget(other.level * without, PAIR_RATE, stride=LOSS_STRIDE)
         change = float(target.distance(objective.level * with_it, part=part))
         found.append(change >= share * float(other.distance(without, part)))
