@@ -25,7 +25,7 @@ def shape_for(samples: int) -> tuple[int, int]:
     return ROWS, scipy.fft.next_fast_len(max(-(-samples // ROWS), 2))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _turns(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """``exp(−2πi·k₁·n₂/N)``, ``(rows/2 + 1, columns)`` complex64, and their conjugates."""
     turns = np.outer(np.arange(rows // 2 + 1), np.arange(columns)) / (rows * columns)

@@ -35,22 +35,25 @@ class _Spectra:
     def __init__(
         self, target: np.ndarray, taps: np.ndarray, sizes: tuple[int, ...], masked_db: float | None
     ) -> None:
-        self.taps = taps
+        self.taps, self.samples = taps, target.shape[-1]
         self.masked = 0.0 if masked_db is None else 10.0 ** (masked_db / 20.0)
         weighed = weigh(target, taps)
         self.sizes = [cpu_spectra.frames_of(target.shape[-1], size, target.dtype) for size in sizes]
         self.kept = [cpu_spectra.roots_of(weighed, frames, self.masked) for frames in self.sizes]
 
     def compare(
-        self, weighed: np.ndarray, part: tuple[int, int]
+        self, padded: np.ndarray, origins: list[int], part: tuple[int, int]
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return both terms, ``(items, 2)``, and the weights of each size's sums for them."""
-        terms, weights = np.zeros((len(weighed), 2)), []
+        """Return both terms, ``(items, 2)``, and the weights of each size's sums for them.
+
+        The sound is as :func:`.kernels.cpu_spectra.pad_for` returns it.
+        """
+        terms, weights = np.zeros((len(padded), 2)), []
         # Sum and difference count a half each.
         share = np.array([1.0, 0.5, 0.5]) / len(self.sizes)
-        for frames, (roots, squares) in zip(self.sizes, self.kept, strict=True):
+        for frames, origin, (roots, squares) in zip(self.sizes, origins, self.kept, strict=True):
             selected = frames.selected(*part)
-            sums = cpu_spectra.compare(weighed, frames, selected, roots, self.masked)
+            sums = cpu_spectra.compare_padded(padded, origin, frames, selected, roots, self.masked)
             error = np.sqrt(sums[:, :3])
             norm = np.sqrt(squares[:, selected].sum(axis=1))
             count = frames.frames_in(selected) * frames.bins * np.array([2.0, 1.0, 1.0])
@@ -61,12 +64,17 @@ class _Spectra:
         return terms, weights
 
     def gradient(
-        self, weighed: np.ndarray, part: tuple[int, int], weights: list[np.ndarray]
+        self,
+        padded: np.ndarray,
+        origins: list[int],
+        part: tuple[int, int],
+        weights: list[np.ndarray],
     ) -> np.ndarray:
-        gradient = np.zeros_like(weighed)
-        for frames, (roots, _), weight in zip(self.sizes, self.kept, weights, strict=True):
+        gradient = np.zeros((*padded.shape[:2], self.samples), padded.dtype)
+        every = zip(self.sizes, origins, self.kept, weights, strict=True)
+        for frames, origin, (roots, _), weight in every:
             selected = frames.selected(*part)
-            pieces = differentiate(weighed, frames, selected, roots, weight, self.masked)
+            pieces = differentiate(padded, origin, frames, selected, roots, weight, self.masked)
             add_frames(pieces, frames, gradient)
         return weigh(gradient, self.taps)
 
@@ -77,18 +85,19 @@ class _SpectralTerms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, audio: Tensor, target: _Spectra, part: tuple[int, int]) -> Tensor:
         weighed = weigh(_array(audio), target.taps)
-        terms, ctx.weights = target.compare(weighed, part)
+        padded, ctx.origins = cpu_spectra.pad_for(weighed, target.sizes)
+        terms, ctx.weights = target.compare(padded, ctx.origins, part)
         ctx.target, ctx.part = target, part
-        ctx.save_for_backward(torch.from_numpy(weighed))
+        ctx.save_for_backward(torch.from_numpy(padded))
         return torch.from_numpy(terms).to(audio.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        (weighed,) = ctx.saved_tensors
+        (padded,) = ctx.saved_tensors
         by_term = gradient.numpy()[:, [0, 1, 1, 0, 1, 1]]
         weights = [by_term * weight for weight in ctx.weights]
-        found = ctx.target.gradient(weighed.numpy(), ctx.part, weights)
+        found = ctx.target.gradient(padded.numpy(), ctx.origins, ctx.part, weights)
         return torch.from_numpy(found), None, None
 
 

@@ -7,7 +7,9 @@ energy. A module that was not found is off by infinity. ``--drawn`` says which m
 with ``none`` every module that a match switches on is one too many.
 
 Run: ``python -m tests.benchmarks.match_modules [--cases N] [--drawn delay,gate|none]
-[--seconds-long S] [--json]``. Exits with 1 where a bar is missed.
+[--seconds-long S] [--kept FILE] [--json]``. Fifty cases take an hour and a half: ``--kept`` writes
+each result to a file and does not search for what is in it already, so that a run that was stopped
+goes on. Exits with 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +30,7 @@ from diffconsole.pairs import Pair
 from diffconsole.strip import statistics
 from diffconsole.strip.later import LATER
 from diffconsole.strip.parameters import BY_KEY
-from diffconsole.training.matching.match import MatchOptions, match
+from diffconsole.training.matching.match import Match, MatchOptions, match
 from tests.benchmarks.match import VOICES, Row, Talk, written
 from tests.benchmarks.match_cases import raw_vocals, rendered
 from tests.reference import error_db
@@ -128,6 +132,39 @@ def cases(count: int, drawn: list[str], seconds: float) -> list[Case]:
     return found
 
 
+def measured(case: Case, result: Match) -> dict[str, Any]:
+    """Return what is kept of a result, as JSON holds it; infinity is none there."""
+    preset = written(result)
+    return {
+        "name": result.name, "distance": result.distance, "seconds": result.seconds,
+        "on": sorted(LATER - preset.bypass()),
+        "errors": {key: off if math.isfinite(off) else None
+                   for key, off in case.errors(preset).items()},
+    }  # fmt: skip
+
+
+def search(
+    known: list[Case], kept: Path | None, conditions: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield each case's result, from the file where it is there already."""
+    before = []
+    if kept is not None and kept.exists():
+        first, *before = map(json.loads, kept.read_text("utf-8").splitlines())
+        if first != conditions:
+            raise SystemExit(f"{kept}: of a run with {first}, not with {conditions}")
+    elif kept is not None:
+        kept.write_text(json.dumps(conditions) + "\n", "utf-8")
+    yield from before[: len(known)]
+    rest = known[len(before) :]
+    found = match([case.pair for case in rest], MatchOptions())
+    for case, result in zip(rest, found, strict=True):
+        each = measured(case, result)
+        if kept is not None:
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(each) + "\n")
+        yield each
+
+
 def main() -> int:
     """Measure and print; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(
@@ -136,6 +173,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=COUNT)
     parser.add_argument("--drawn", default=",".join(DRAWN), help="modules by commas, or none")
     parser.add_argument("--seconds-long", type=float, default=LONG_SECONDS)
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="results, to go on from")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     arguments = parser.parse_args()
     drawn = [] if arguments.drawn == "none" else arguments.drawn.split(",")
@@ -148,17 +186,17 @@ def main() -> int:
     known = cases(arguments.cases, drawn, arguments.seconds_long)
     errors: dict[str, list[float]] = {"rendered_db": [], **{key: [] for key in BARS}}
     right, wrong = 0, 0
-    found = match([case.pair for case in known], MatchOptions())
-    for case, result in zip(known, found, strict=True):
-        preset = written(result)
-        on = sorted(LATER - preset.bypass())
+    conditions = {"drawn": drawn, "seconds": arguments.seconds_long}
+    for result in search(known, arguments.kept, conditions):
+        on = result["on"]
         right += len(set(on) & set(drawn))
         wrong += len(set(on) - set(drawn))
-        off = case.errors(preset)
+        off = {k: math.inf if value is None else value for k, value in result["errors"].items()}
         for key, value in off.items():
             errors[key].append(value)
         listed = ", ".join(f"{key} {value:.2f}" for key, value in off.items())
-        say(f"{result.name}: {result.distance:.3f} in {result.seconds:.0f} s; on {on}; {listed}")
+        took, distance = result["seconds"], result["distance"]
+        say(f"{result['name']}: {distance:.3f} in {took:.0f} s; on {on}; {listed}")
     rows = [Row("modules", "rendered, dB", len(known), float(np.median(errors["rendered_db"])),
                 RENDERED_BAR_DB)]  # fmt: skip
     rows += [

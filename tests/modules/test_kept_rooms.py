@@ -90,3 +90,14 @@ def test_only_where_it_is_asked_for(monkeypatch):
                 assert renders(0.5) == 3
     with torch.inference_mode():
         assert renders(0.5) == 3
+
+
+def test_a_function_keeps_rooms_for_one_call_only():
+    @kept.keep_rooms()
+    def rooms() -> kept.Rooms | None:
+        return kept._kept.get()
+
+    first = rooms()
+    assert isinstance(first, kept.Rooms)
+    assert rooms() is not first
+    assert kept._kept.get() is None

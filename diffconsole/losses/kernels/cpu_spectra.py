@@ -12,7 +12,7 @@ difference; of a lane, those of its first frame and then those of its second.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
     "frames_of",
     "load_frames",
     "pad",
+    "pad_for",
     "roots_of",
     "roots_of_padded",
     "unpack",
@@ -124,9 +125,22 @@ def pad(audio: np.ndarray, frames: Frames) -> np.ndarray:
 
     Smaller frames may be read of the same, from half the difference of the sizes on.
     """
+    length = max(frames.padded, audio.shape[-1] + frames.size)
+    return _padded(audio, frames.size // 2, length)
+
+
+def pad_for(audio: np.ndarray, frames: Sequence[Frames]) -> tuple[np.ndarray, list[int]]:
+    """Return the sound as frames of several sizes read it, and where those of each begin."""
+    half = max(own.size for own in frames) // 2
+    origins = [half - own.size // 2 for own in frames]
+    reach = max(origin + own.padded for origin, own in zip(origins, frames, strict=True))
+    return _padded(audio, half, max(reach, audio.shape[-1] + 2 * half)), origins
+
+
+def _padded(audio: np.ndarray, half: int, length: int) -> np.ndarray:
     rows = audio.reshape(-1, audio.shape[-1])
-    padded = np.empty((len(rows), max(frames.padded, rows.shape[1] + frames.size)), audio.dtype)
-    run_tasks(lambda row: _reflect(rows[row], frames.size // 2, padded[row]), len(rows))
+    padded = np.empty((len(rows), length), audio.dtype)
+    run_tasks(lambda row: _reflect(rows[row], half, padded[row]), len(rows))
     return padded.reshape(*audio.shape[:-1], -1)
 
 

@@ -17,7 +17,6 @@ from .cpu_spectra import (
     Frames,
     each_run,
     load_frames,
-    pad,
     unpack,
 )
 
@@ -88,7 +87,8 @@ def _pack(ar, ai, br, bi, own, mirror, re, im):
 
 @compiled
 def _differentiate(
-    x, size, window, frames, first, last, selected, order, cosine, sine, roots, masked, weights, y
+    x, origin, size, window, frames, first, last, selected, order, cosine, sine, roots, masked,
+    weights, y
 ):  # fmt: skip
     """Gradient by the samples from the first group's first on."""
     kind, bins, hop = x.dtype.type, size // 2 + 1, size // 4
@@ -105,7 +105,7 @@ def _differentiate(
     for group in range(first, last):
         if not selected[group]:
             continue
-        inside, start = min(frames - group * GROUP, GROUP), group * GROUP * hop
+        inside, start = min(frames - group * GROUP, GROUP), origin + group * GROUP * hop
         for side in range(2):
             load_frames(x[side], start, size, hop, window, inside, turned, re[side], im[side])
             to_bins(re[side], im[side], size, cosine, sine)
@@ -125,7 +125,8 @@ def _differentiate(
 
 
 def differentiate(
-    audio: np.ndarray,
+    padded: np.ndarray,
+    origin: int,
     frames: Frames,
     selected: np.ndarray,
     roots: np.ndarray,
@@ -134,21 +135,22 @@ def differentiate(
 ) -> np.ndarray:
     """Return the gradient of ``Σ weights · sums``, by runs: :func:`add_frames` joins them.
 
+    The sound is `padded`, as :func:`.cpu_spectra.pad_for` does; frames begin at `origin`.
+
     The first three of `weights`, ``(items, 6)``, are those of half the squared errors, the
     others those of the natural logarithms' distances. `masked` is that of :func:`roots_of`.
     """
-    padded = pad(audio, frames)
     length = (frames.groups_a_run * GROUP + SLACK) * frames.hop
-    pieces = np.empty((len(audio), frames.runs, 2, length), audio.dtype)
+    pieces = np.empty((len(padded), frames.runs, 2, length), padded.dtype)
 
     def task(item: int, first: int, last: int) -> None:
         _differentiate(
-            padded[item], frames.size, frames.window, frames.frames, first, last, selected,
+            padded[item], origin, frames.size, frames.window, frames.frames, first, last, selected,
             *frames.plan, roots[item % len(roots)], masked, weights[item],
             pieces[item, first // frames.groups_a_run],
         )  # fmt: skip
 
-    each_run(task, len(audio), frames)
+    each_run(task, len(padded), frames)
     return pieces
 
 

@@ -3,7 +3,8 @@
 The formula is that of :mod:`.cpu_color`, the order that of
 :mod:`diffconsole.kernels.stepped_transforms`. Bin ``k₁ + N₁·k₂`` of N lies at row k₁ and column k₂;
 those above N/2 are the negative frequencies ``k − N``. Sines and cosines follow from one table of
-the rows and one of the columns.
+the rows and one of the columns. The first and the last row hold each frequency twice, the others
+one of the two.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from ...kernels.threads import run_tasks
 from .cpu_color import _constants
 from .cpu_room import compiled, real_pairs
 
-__all__ = ["color_stepped", "numbers_of_bins"]
+__all__ = ["ROWS_A_TASK", "color_stepped", "numbers_of_bins", "powers_stepped", "tables_of"]
+
+ROWS_A_TASK = 64
 
 
 def numbers_of_bins(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -24,6 +27,22 @@ def numbers_of_bins(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = shape
     along = np.arange(columns)
     return np.arange(rows // 2 + 1), rows * np.where(2 * along >= columns, along - columns, along)
+
+
+def tables_of(settings: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return cosine and sine of half the angle, then of the pre-delay's phase.
+
+    By row, ``(rows/2 + 1, 4)``, and by column, ``(4, columns)``.
+    """
+    size = shape[0] * shape[1]
+    tables = []
+    for numbers in numbers_of_bins(shape):
+        half = math.pi / size * numbers
+        turns = settings[4] / size * numbers
+        angle = -2.0 * math.pi * (turns - np.floor(turns))
+        table = np.stack((np.cos(half), np.sin(half), np.cos(angle), np.sin(angle)))
+        tables.append(table.astype(np.float32))
+    return np.ascontiguousarray(tables[0].T), tables[1]
 
 
 @compiled
@@ -79,23 +98,56 @@ def color_stepped(noise: np.ndarray, settings: np.ndarray, shape: tuple[int, int
     ndarray
         ``(2, rows/2 + 1, columns)`` complex64.
     """
-    size = shape[0] * shape[1]
-    tables = []
-    for numbers in numbers_of_bins(shape):
-        half = math.pi / size * numbers
-        turns = settings[4] / size * numbers
-        angle = -2.0 * math.pi * (turns - np.floor(turns))
-        table = np.stack((np.cos(half), np.sin(half), np.cos(angle), np.sin(angle)))
-        tables.append(table.astype(np.float32))
-    rows, columns = np.ascontiguousarray(tables[0].T), tables[1]
+    rows, columns = tables_of(settings, shape)
     pairs = real_pairs(noise)
     cuts, mix = _constants(settings, pairs), settings[:4].astype(np.float32)
     target = np.empty_like(pairs)
-    count, step = len(rows), 64
+    count = len(rows)
 
     def task(index: int) -> None:
-        first, stop = index * step, min((index + 1) * step, count)
+        first, stop = index * ROWS_A_TASK, min((index + 1) * ROWS_A_TASK, count)
         _color_rows(pairs, mix, cuts, rows, columns, first, stop, target)
 
-    run_tasks(task, -(-count // step))
+    run_tasks(task, -(-count // ROWS_A_TASK))
     return target.view(np.complex64)
+
+
+@compiled
+def _row_powers(middle, side, weights, sums):
+    zero = middle.dtype.type(0.0)
+    one, other, both = zero, zero, zero
+    for k in range(weights.shape[0]):
+        mr, mi, sr, si = middle[2 * k], middle[2 * k + 1], side[2 * k], side[2 * k + 1]
+        one += weights[k] * (mr * mr + mi * mi)
+        other += weights[k] * (sr * sr + si * si)
+        both += weights[k] * (mr * sr + mi * si)
+    sums[0] += one
+    sums[1] += other
+    sums[2] += both
+
+
+@compiled
+def _powers(noise, weights, first, stop, sums):
+    for k in range(first, stop):
+        _row_powers(noise[0, k], noise[1, k], weights[k], sums)
+
+
+def powers_stepped(noise: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sums of |M|², |S|² and Re(M·conj(S)), ``(3,)``.
+
+    Parameters
+    ----------
+    noise : ndarray
+        ``(2, rows/2 + 1, columns)`` complex64: middle and side.
+    weights : ndarray
+        ``(rows/2 + 1, columns)`` float32.
+    """
+    pairs, count = real_pairs(noise), len(weights)
+    sums = np.zeros((-(-count // ROWS_A_TASK), 3))
+
+    def task(index: int) -> None:
+        first, stop = index * ROWS_A_TASK, min((index + 1) * ROWS_A_TASK, count)
+        _powers(pairs, weights, first, stop, sums[index])
+
+    run_tasks(task, len(sums))
+    return sums.sum(axis=0)

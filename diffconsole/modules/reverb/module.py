@@ -9,7 +9,7 @@ from ...kernels.arrays import Numbers, math_of, without_gradient
 from ..call import Call
 from . import process as room
 from .convolution import convolve
-from .kept import through_kept_room
+from .kept import through_kept_room, through_room_of_search
 
 __all__ = ["run", "stream", "tail_samples", "takes_arrays"]
 
@@ -18,9 +18,10 @@ takes_arrays = True
 
 def run(audio: Numbers, call: Call) -> Numbers:
     """Return the reverb's return; see :func:`.process.reverb`."""
-    kept = through_kept_room(audio, call)
-    if kept is not None:
-        return kept
+    for kept in (through_kept_room, through_room_of_search):
+        wet = kept(audio, call)
+        if wet is not None:
+            return wet
     return room.reverb(
         audio, call.sample_rate, **call.settings, seed=call.seed, seconds=call.seconds
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from ...pairs import PAIR_RATE, Pair, loudest_start
 from ...strip.later import LATER, is_later
 from ...strip.parameters import CHAIN, PARAMETERS, denormalize
 from .beside import each
+from .kept_results import KeptResults, render_kept
 
 __all__ = [
     "HELD",
@@ -50,9 +51,8 @@ WIDTHS = [INDEX[p.key] for p in PARAMETERS if p.name == "width"]
 LOSS_STRIDE = 32
 # Channels that differ by no more than this share of the peak are one.
 MONO = 1e-4
-# Points rendered together where nothing asks for a gradient: on the CPU, where others run beside
-# them and more together are no faster, and on a GPU.
-TOGETHER, TOGETHER_ON_GPU = 2, 6
+# Points rendered together on a GPU where nothing asks for a gradient.
+TOGETHER_ON_GPU = 6
 
 
 def places_of(tried: Collection[str]) -> list[int]:
@@ -116,6 +116,8 @@ class MatchObjective:
         # The distance has a floor of its own: what counts is at the level of the files.
         self.level = 10.0 ** (self.output_db / 20.0)
         self.target = MixTarget(self.level * self.mix, PAIR_RATE, stride=LOSS_STRIDE)
+        # Shared with what :meth:`trying` and :meth:`leaving` return: the raw vocal is the same.
+        self.results = KeptResults()
 
     @property
     def played(self) -> Tensor:
@@ -149,6 +151,7 @@ class MatchObjective:
         samples = int(seconds * PAIR_RATE)
         other.raw, other.mix = self.raw[..., :samples], self.mix[..., :samples]
         other.target = MixTarget(self.level * other.mix, PAIR_RATE, stride=LOSS_STRIDE)
+        other.results = KeptResults()
         return other
 
     def in_the_middle(self, points: Tensor) -> Tensor:
@@ -164,9 +167,32 @@ class MatchObjective:
 
     def render(self, points: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
         """Return what the strip makes of the raw vocal, ``(points, 2, samples)``."""
+        if len(points) == 1 and self._keeps_results():
+            return self._render_kept(points[0], off)
         settings = denormalize(points.to(self.raw.device))
-        console, raw = _console(points, self.played, self.tried), self.played
+        raw = self.played
+        console = _console(settings, raw, self.tried)
         rendered = console(raw.expand(len(points), -1, -1), settings, self.off(off))
+        return rendered.expand(-1, 2, -1)[..., self.before.shape[-1] :]
+
+    def render_near(self, point: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
+        """Return :meth:`render` of one point, ``(1, 2, samples)``, but for rounding.
+
+        For comparing many points without a gradient, with rooms that are kept (see
+        :mod:`diffconsole.modules.reverb.kept`): on the CPU the reverb's return differs by less
+        than −95 dB.
+        """
+        if self._keeps_results():
+            return self._render_kept(point, off, is_near=True)
+        return self.render(point[None], off)
+
+    def _keeps_results(self) -> bool:
+        return not torch.is_grad_enabled() and name_for(self.raw) == "cpu"
+
+    def _render_kept(self, point: Tensor, off: frozenset[str], *, is_near: bool = False) -> Tensor:
+        settings, raw = denormalize(point[None]), self.played
+        seconds, off = _reverb_seconds(settings, raw), OFF | self.off(off)
+        rendered = render_kept(raw, point, settings, off, self.results, seconds, keep_rooms=is_near)
         return rendered.expand(-1, 2, -1)[..., self.before.shape[-1] :]
 
     def response(self, point: Tensor) -> Tensor:
@@ -174,6 +200,7 @@ class MatchObjective:
         other = copy.copy(self)
         other.raw, other.before = torch.zeros_like(self.raw[:, :1]), self.before[:, :1, :0]
         other.raw[..., 0] = 1.0
+        other.results = KeptResults()
         return other.render(point[None], INSERTS)[0]
 
     def distance(self, result: Tensor, part: tuple[int, int] = (0, 1)) -> Tensor:
@@ -188,11 +215,16 @@ class MatchObjective:
         self, points: Tensor, off: frozenset[str] = frozenset(), part: tuple[int, int] = (0, 1)
     ) -> Tensor:
         """Return each point's distance to the mix, ``(points,)``."""
-        together = TOGETHER if self.raw.device.type == "cpu" else TOGETHER_ON_GPU
-        found = each(
-            lambda some: self.distance(self.render(some, off), part), points.split(together)
-        )
+        if self._keeps_results():
+            one = functools.partial(self._distance_near, off=off, part=part)
+            return torch.cat(each(one, list(points)))
+        found = [
+            self.distance(self.render(some, off), part) for some in points.split(TOGETHER_ON_GPU)
+        ]
         return torch.cat(found).cpu()
+
+    def _distance_near(self, point: Tensor, off: frozenset[str], part: tuple[int, int]) -> Tensor:
+        return self.distance(self.render_near(point, off), part)
 
 
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
@@ -203,7 +235,7 @@ def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int
         return [s.render(p) for s, p in zip(objectives, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))
-    console = _console(points, rows, objectives[0].tried)
+    console = _console(settings, rows, objectives[0].tried)
     rendered = console(rows, settings, objectives[0].off())
     rendered = rendered.expand(-1, 2, -1)[..., objectives[0].before.shape[-1] :]
     return list(rendered.split(sizes))
@@ -215,26 +247,30 @@ def _console_for(reverb_seconds: float, others: tuple[tuple[str, float], ...]) -
     return Console(PAIR_RATE, bypass=OFF, reverb_seconds=seconds)
 
 
-def _console(points: Tensor, audio: Tensor, tried: frozenset[str]) -> Console:
+def _console(settings: Mapping[str, Tensor], audio: Tensor, tried: frozenset[str]) -> Console:
     """The console with room for the longest of these responses, as far as the excerpt holds it.
 
     In whole halves of a second: a new length at each step would make new noise each time. On the
     CPU the other sends are loops, which take no time of their own for a long tail.
     """
-    settings = denormalize(points.detach())
-    names = ("decay_s", "low_ratio", "high_ratio")
     most = audio.shape[-1] / PAIR_RATE
-    decays = band_decays(*(settings[f"reverb.{name}"] for name in names))
     others = []
     for module in (m for m in CHAIN if m.key in tried and m.place == "send"):
         if name_for(audio) == "cpu":
             continue
-        own, longest = module.own(settings), 0.0
+        own, longest = {k: v.detach() for k, v in module.own(settings).items()}, 0.0
         for row in zip(*(values.tolist() for values in own.values()), strict=True):
             tail = module.code().tail_samples(PAIR_RATE, dict(zip(own, row, strict=True)))
             longest = max(longest, tail / PAIR_RATE)
         others.append((module.key, _halves(min(longest, most))))
-    return _console_for(_halves(min(float(decays.max()), most)), tuple(others))
+    return _console_for(_reverb_seconds(settings, audio), tuple(others))
+
+
+def _reverb_seconds(settings: Mapping[str, Tensor], audio: Tensor) -> float:
+    """Length of the longest of these reverbs, as far as the excerpt holds it."""
+    names = ("decay_s", "low_ratio", "high_ratio")
+    decays = band_decays(*(settings[f"reverb.{name}"].detach() for name in names))
+    return _halves(min(float(decays.max()), audio.shape[-1] / PAIR_RATE))
 
 
 def _halves(seconds: float) -> float:

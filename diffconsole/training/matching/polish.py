@@ -46,8 +46,8 @@ def pre_delay_in_mix(objective: MatchObjective, point: Tensor) -> float | None:
     place = INDEX[PRE_DELAY.key]
     at_once = point.clone()
     at_once[place] = PRE_DELAY.to_normalised(PRE_DELAY.low)
-    dry = objective.render(point[None], frozenset({"reverb"}))
-    wet = objective.render(at_once[None]) - dry
+    dry = objective.render_near(point, frozenset({"reverb"}))
+    wet = objective.render_near(at_once) - dry
     length = 2 * wet.shape[-1]
     # Between the sides lies next to nothing but the return.
     ours, theirs = (

@@ -34,7 +34,7 @@ def levelled(objective: MatchObjective, point: Tensor) -> Tensor:
     A few steps of a search leave the level off by a decibel, which is audible at once and costs one
     rendering to put right.
     """
-    result = objective.render(point[None])
+    result = objective.render_near(point)
     gains_db = torch.linspace(-2.0, 2.0, 9, device=result.device)
     distances = torch.cat(
         each(lambda gain_db: objective.distance(result * 10.0 ** (gain_db / 20.0)), list(gains_db))

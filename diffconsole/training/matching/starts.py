@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["first_guesses", "move_idle_bells", "ordinary"]
 
 INDEX = {p.key: place for place, p in enumerate(PARAMETERS)}
-EQ_PLACES = [INDEX[p.key] for p in PARAMETERS if p.section.startswith("eq.")]
+EQ_KEYS = [p.key for p in PARAMETERS if p.section.startswith("eq.")]
+EQ_PLACES = [INDEX[key] for key in EQ_KEYS]
 BELLS = ("eq.peak_1", "eq.peak_2", "eq.peak_3", "eq.peak_4")
 ORDINARY = {
     "eq.high_pass.freq_hz": 30.0,
@@ -44,7 +45,7 @@ ORDINARY = {
 
 LOWEST_HZ, HIGHEST_HZ, POINTS = 60.0, 16000.0, 36
 FRAME = 4096
-EQ_STEPS = 120
+EQ_STEPS, EQ_STEP = 120, 0.02
 THRESHOLDS_AND_RATIOS = ((-14.0, 2.5), (-20.0, 3.0), (-26.0, 4.0), (-32.0, 6.0))
 ATTACKS_AND_RELEASES_MS = ((0.5, 60.0), (2.0, 200.0), (15.0, 100.0), (8.0, 500.0))
 WETS_DB, DECAYS_S, WIDTHS = (-34.0, -24.0, -15.0), (0.4, 1.2, 2.6), (0.5, 1.0)
@@ -95,20 +96,23 @@ def _equalized(
     share = weight / weight.sum()
     wanted_db = wanted_db - (wanted_db * share).sum()
     start = point[EQ_PLACES]
-    eq = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([eq], lr=0.02)
-    places = torch.tensor(EQ_PLACES)
-    for _ in range(steps):
-        settings = denormalize(point.index_copy(0, places, eq)[None])
+    eq = start.clone()
+    mean, square = torch.zeros_like(eq), torch.zeros_like(eq)
+    for step in range(1, steps + 1):
+        eq.requires_grad_()
+        settings = {key: BY_KEY[key].to_physical(eq[None, n]) for n, key in enumerate(EQ_KEYS)}
         gains = response(equalizer_sections(PAIR_RATE, settings), PAIR_RATE, freq_hz).abs()
         curve_db = 20.0 * gains.clamp(min=1e-6).log10().sum(dim=1)[0].float()
         error = ((curve_db - (curve_db * share).sum() - wanted_db).abs() * share).sum()
-        optimizer.zero_grad()
-        (error + 2.0 * (eq - start).square().sum()).backward()
-        optimizer.step()
-        with torch.no_grad():
-            eq.clamp_(0.02, 0.98)
-    return point.index_copy(0, places, eq.detach())
+        error = error + 2.0 * (eq - start).square().sum()
+        (gradient,) = torch.autograd.grad(error, eq)
+        # Adam, not torch's: that imports a compiler; see :class:`.descent.Adam`.
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient.square()
+        spread = (square / (1.0 - 0.999**step)).sqrt() + 1e-8
+        eq = eq.detach() - EQ_STEP / (1.0 - 0.9**step) * mean / spread
+        eq = eq.clamp(0.02, 0.98)
+    return point.index_copy(0, torch.tensor(EQ_PLACES), eq)
 
 
 def first_guesses(objective: MatchObjective, *, many: bool = True) -> Tensor:
@@ -218,7 +222,7 @@ def move_idle_bells(objective: MatchObjective, point: Tensor) -> Tensor:
     """Return the point with its unused bells moved to where the spectrum is most off."""
     point = point.clone()
     settings = denormalize(point[None])
-    freq_hz, result_db = spectrum_db(objective.render(point[None]))
+    freq_hz, result_db = spectrum_db(objective.render_near(point))
     _, mix_db = spectrum_db(objective.mix)
     off_db = mix_db - result_db
     off_db = off_db - off_db.median()

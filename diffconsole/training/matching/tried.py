@@ -102,7 +102,7 @@ def signals_of(objective: MatchObjective, point: Tensor) -> Signals:
     """
     sends = frozenset(module.key for module in CHAIN if module.place == "send")
     rendered, dry = each(
-        lambda off: objective.render(point[None], off)[0].cpu().numpy(), (frozenset(), sends)
+        lambda off: objective.render_near(point, off)[0].cpu().numpy(), (frozenset(), sends)
     )
     raw, mixed = objective.raw[0].cpu().numpy(), objective.mix[0].cpu().numpy()
     return Signals(PAIR_RATE, raw, mixed, rendered, dry, key="", settings={})
@@ -133,7 +133,7 @@ def as_loud(objective: MatchObjective, points: Tensor, module: Module, signals: 
     makeup, points = BY_KEY[key], points.clone()
     wanted = float(np.square(signals.rendered, dtype=np.float64).mean())
     powers = each(
-        lambda row: float(objective.render(row[None]).double().square().mean()), list(points)
+        lambda row: float(objective.render_near(row).double().square().mean()), list(points)
     )
     for row, power in zip(points, powers, strict=True):
         gain_db = 10.0 * math.log10((wanted + 1e-12) / (power + 1e-12))
