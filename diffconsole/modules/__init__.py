@@ -34,7 +34,9 @@ only the first is needed:
     (:mod:`diffconsole.training.pretraining.module_rows`).
 ``starts(signals)``
     Settings by short name from which a match begins to search it, a list; empty where the mix shows
-    nothing of it (:mod:`diffconsole.modules.evidence`). Without it the module stays off in a match.
+    nothing of it (:mod:`diffconsole.modules.evidence`). Without it the module stays off in a match
+    and in fine-tuning. A mix counts as one that can show the module where this function shows it in
+    the strip's own result with the module in it.
 
 Beside that code lie its twins, whose file names stand in the row: ``script``, for the audition page
 (its functions stand in ``diffconsole/audition/chain.js``), and ``effect``, for REAPER (its sections

@@ -2,7 +2,9 @@
 
 A module's own ``starts(signals)`` reads a pair's :class:`Signals` and returns settings from which a
 search for it begins, or none where the mix shows nothing of it. It may be wrong in both directions:
-what is found is searched, and kept only if the distance to the mix falls by enough.
+what is found is searched, and kept only if the distance to the mix falls by enough. Fine-tuning
+asks it also of the strip's own result with the module in it: where even this shows nothing, the mix
+says nothing for or against the module (:mod:`diffconsole.training.finetuning.module_evidence`).
 """
 
 from __future__ import annotations

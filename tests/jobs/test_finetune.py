@@ -70,7 +70,7 @@ def test_modules_that_the_mixes_showed_are_named(tmp_path: Path, pairs, monkeypa
     history = [
         {"stage": "before", "held_out": 1.0},
         {"stage": "labels", "labelled": 3, "pairs": 3},
-        {"stage": "modules", "closer": {"delay": 2}, "asked": 3},
+        {"stage": "modules", "closer": {"delay": 2}, "asked": {"delay": 3}},
         {"stage": "studio", "epoch": 0, "held_out": 0.5},
     ]
     scores = {"before": 1.0, "studio": 0.5}

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...losses import MixTarget
+from ...pairs import PAIR_RATE
 from ...strip.module import Module
 from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS
-from ..matching.objective import INDEX, MatchObjective, places_of
+from ..matching.objective import INDEX, LOSS_STRIDE, MatchObjective, places_of
 from ..matching.plan import Round
 from ..matching.search_result import LEVEL_DEPENDENT
 from ..matching.tried import at_rest
@@ -24,7 +26,7 @@ from .selection import trimmed_mean
 from .shared_settings import MAKEUP, OUTPUT, descend, distances_of, shared_places
 from .studio_modules import StudioModules, later_keys
 
-__all__ = ["finished", "kept_modules", "module_of", "trying_all", "without_idle"]
+__all__ = ["felt_by", "finished", "kept_modules", "module_of", "trying_all", "without_idle"]
 
 SETTLE, FINISH = Round(4.0, 8, 0.03, 8, 1), Round(4.0, 10, 0.03, 8, 1)
 """Steps of the rest of the strip before a module counts, and of all in the end."""
@@ -32,6 +34,14 @@ SETTLE, FINISH = Round(4.0, 8, 0.03, 8, 1), Round(4.0, 10, 0.03, 8, 1)
 WORTH, MOST_FARTHER = 0.012, 0.25
 """A module is kept if the distances fall by this share, and those of at most so many of the pairs
 rise by it."""
+
+FEWEST_FELT = 2
+"""Pairs that decide: those for which a module changes so little that it cannot bring them closer
+by what it has to say nothing of it."""
+
+RISING_SECONDS = 0.25
+"""For so long a detector may rise from rest at the beginning of an excerpt: that is no change that
+a mix could show."""
 
 IDLE = 0.004
 """A module without which the distances rise by less than this share, when the gradient has moved it
@@ -44,11 +54,21 @@ ReportProgress = Callable[[float, float], None]
 
 
 class Kept(NamedTuple):
-    """Points of the pairs that decided, with what is kept and without modules, and what that is."""
+    """What is kept, and the pairs that decided.
+
+    Attributes
+    ----------
+    points, without : Tensor
+        ``(pairs, parameters)`` in 0…1, with what is kept and without modules.
+    closer, asked : dict of str to int
+        By module that is kept, how many of the pairs it brings closer, and for how many it changes
+        anything.
+    """
 
     points: Tensor
     without: Tensor
     closer: dict[str, int]
+    asked: dict[str, int]
 
 
 def kept_modules(
@@ -93,41 +113,83 @@ def kept_modules(
 
     without, lowest = settled(frozenset())
     here, distances = settled(tried)
-    left, closer = tried, dict[str, int]()
+    left, closer, asked = tried, dict[str, int](), dict[str, int]()
     while left - closer.keys():
         report(0.6 + 0.2 * len(closer) / len(tried), float(distances.mean()))
-        gains = {}
+        gains, felts = {}, {}
         for key in sorted(left - closer.keys()):
             others = trying_all(objectives, left - {key})
             rest = _at_rest(objectives, here, left, key)
-            gains[key] = np.log(distances_of(others, rest) / distances)
-        least = min(gains, key=lambda key: trimmed_mean(gains[key].tolist()))
-        if trimmed_mean(gains[least].tolist()) > CERTAIN and np.all(gains[least] > 0.0):
+            felts[key] = felt_by(trying_all(objectives, left), here, others, rest, WORTH)
+            gains[key] = np.log(distances_of(others, rest) / distances)[felts[key]]
+        means = {key: _mean(gain) for key, gain in gains.items()}
+        least = min(means, key=lambda key: means[key])
+        enough = all(len(gain) >= FEWEST_FELT for gain in gains.values())
+        if means[least] > CERTAIN and enough and np.all(gains[least] > 0.0):
             closer |= {key: int((gain > 0.0).sum()) for key, gain in gains.items()}
+            asked |= {key: len(gain) for key, gain in gains.items()}
             break
-        fewer = left - {least}
+        fewer, felt = left - {least}, felts[least]
         rest, best = settled(fewer) if fewer else (without, lowest)
-        if _is_worth(best, distances):
+        if _is_worth(best[felt], distances[felt]):
             # Nor does the strip get there from what the module has led it to.
             others = trying_all(objectives, fewer)
             again = _settled(objectives, _at_rest(objectives, here, left, least), fewer, seed)
             best = np.minimum(best, distances_of(others, again))
-        if _is_worth(best, distances):
-            closer[least] = int((best > distances).sum())
+        if _is_worth(best[felt], distances[felt]):
+            closer[least] = int((best > distances)[felt].sum())
+            asked[least] = int(felt.sum())
         else:
             here, left = rest, fewer
             distances = distances_of(trying_all(objectives, fewer), here)
-    return Kept(here, without, closer)
+    return Kept(here, without, closer, asked)
+
+
+def _mean(gains: np.ndarray) -> float:
+    return trimmed_mean(gains.tolist()) if len(gains) else 0.0
 
 
 def _is_worth(without: np.ndarray, distances: np.ndarray) -> bool:
-    """Whether distances are enough below those without a module."""
+    """Whether distances of pairs that feel a module are enough below those without it."""
     gain = np.log(without / distances)
     return bool(
-        trimmed_mean(gain.tolist()) > WORTH
-        and np.mean(gain > 0.0) >= 0.5
+        len(gain) >= FEWEST_FELT
+        and trimmed_mean(gain.tolist()) > WORTH
+        and np.mean(gain > 0.0) > 0.5
         and np.mean(gain < -WORTH) <= MOST_FARTHER
     )
+
+
+@torch.no_grad()
+def felt_by(
+    objectives: Sequence[MatchObjective],
+    points: Tensor,
+    others: Sequence[MatchObjective],
+    rests: Tensor,
+    share: float = WORTH,
+) -> np.ndarray:
+    """Return for which pairs a module changes enough to bring them closer, ``(pairs,)`` bool.
+
+    The distance of the two results has to be at least this share of that to the mix: a module
+    cannot lower the one by more than the other.
+
+    Parameters
+    ----------
+    objectives, others : sequence of MatchObjective
+        The pairs with the module, and without it.
+    points, rests : Tensor
+        ``(pairs, parameters)`` in 0…1, with the module, and without it.
+    share : float
+        Of the distance to the mix.
+    """
+    part, found, rising = (0, 2), [], int(RISING_SECONDS * PAIR_RATE)
+    for objective, point, other, rest in zip(objectives, points, others, rests, strict=True):
+        with_it, without = objective.render(point[None]), other.render(rest[None])
+        with_it = torch.cat((without[..., :rising], with_it[..., rising:]), dim=-1)
+        target = MixTarget(other.level * without, PAIR_RATE, stride=LOSS_STRIDE)
+        change = float(target.distance(objective.level * with_it, part=part))
+        found.append(change >= share * float(other.distance(without, part)))
+    return np.array(found)
 
 
 def without_idle(
@@ -144,6 +206,12 @@ def without_idle(
             rests[key] = _at_rest(objectives, points, tried, key)
             others = distances_of(trying_all(objectives, tried - {key}), rests[key])
             gains[key] = trimmed_mean(np.log(others / distances).tolist())
+            if gains[key] <= IDLE:
+                # Few pairs may feel it: the others say nothing of it.
+                without = trying_all(objectives, tried - {key})
+                felt = felt_by(trying_all(objectives, tried), points, without, rests[key], IDLE)
+                own = np.log(others / distances)[felt]
+                gains[key] = _mean(own)
         least = min(gains, key=lambda key: gains[key])
         if gains[least] > IDLE:
             break
@@ -217,7 +285,7 @@ def finished(
         {p.key: float(on[INDEX[p.key]]) for p in PARAMETERS if p.key in keys},
         {p.key: float(change[INDEX[p.key]]) for p in PARAMETERS if p.key not in keys},
         kept.closer,
-        len(kept.points),
+        kept.asked,
     )
 
 

@@ -11,7 +11,7 @@ __all__ = ["modules_record"]
 
 
 def modules_record(
-    modules: Mapping[str, Mapping[str, float]], closer: Mapping[str, int], asked: int
+    modules: Mapping[str, Mapping[str, float]], closer: Mapping[str, int], asked: Mapping[str, int]
 ) -> dict[str, dict[str, Any]]:
     """Return what the record of a run holds of the modules that were found.
 
@@ -21,8 +21,8 @@ def modules_record(
         By module, its settings for the mean voice, physical, by short name.
     closer : mapping of str to int
         By module, how many of the mixes that decided it brings closer.
-    asked : int
-        How many decided.
+    asked : mapping of str to int
+        By module, how many decided it: those that can show it.
 
     Returns
     -------
@@ -38,13 +38,13 @@ def modules_record(
             name: BY_KEY[f"{module.key}.{name}"].clip(value)
             for name, value in modules[module.key].items()
         }
-        count = closer.get(module.key, 0)
-        share = "all mixes" if count == asked else f"{count} of {asked} mixes"
+        count, all_of_them = closer.get(module.key, 0), asked.get(module.key, 0)
+        share = "all mixes" if count == all_of_them else f"{count} of {all_of_them} mixes"
         words = ", ".join(module.sentence(settings, frozenset()) if module.sentence else ())
         found[module.key] = {
             "settings": {name: float(f"{value:.4g}") for name, value in settings.items()},
             "closer": count,
-            "asked": asked,
+            "asked": all_of_them,
             "words": f"{module.title}: in {share}" + (f", {words}" if words else ""),
         }
     return found

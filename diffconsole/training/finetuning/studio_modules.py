@@ -34,14 +34,14 @@ class StudioModules:
         By how much the settings of the labels move when these modules are on, by key.
     closer : dict of str to int
         By module, how many of the mixes that decided it brings closer.
-    asked : int
-        How many decided.
+    asked : dict of str to int
+        By module, how many decided it: those that can show it.
     """
 
     settings: dict[str, float] = field(default_factory=dict)
     change: dict[str, float] = field(default_factory=dict)
     closer: dict[str, int] = field(default_factory=dict)
-    asked: int = 0
+    asked: dict[str, int] = field(default_factory=dict)
 
     @property
     def on(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class StudioModules:
         """Return what a checkpoint keeps."""
         return {
             "settings": dict(self.settings), "change": dict(self.change),
-            "closer": dict(self.closer), "asked": self.asked,
+            "closer": dict(self.closer), "asked": dict(self.asked),
         }  # fmt: skip
 
     def own_settings(self, strip: Tensor) -> dict[str, dict[str, float]]:
@@ -66,7 +66,7 @@ class StudioModules:
 
     def to_log(self) -> dict[str, Any]:
         """Return the entry of a run's history."""
-        return {"stage": "modules", "closer": dict(self.closer), "asked": self.asked}
+        return {"stage": "modules", "closer": dict(self.closer), "asked": dict(self.asked)}
 
     @classmethod
     def of_progress(cls, kept: Mapping[str, Any]) -> StudioModules:
@@ -80,10 +80,9 @@ class StudioModules:
         if not kept:
             # The stage has not been there yet.
             return cls()
-        parts = [kept.get(name) for name in ("settings", "change", "closer")]
-        settings, change, closer = (each if isinstance(each, dict) else {} for each in parts)
-        asked = kept.get("asked")
-        if None in parts or type(asked) is not int:
+        parts = [kept.get(name) for name in ("settings", "change", "closer", "asked")]
+        settings, change, closer, asked = (each if isinstance(each, dict) else {} for each in parts)
+        if None in parts:
             raise ValueError("the modules are damaged")
         values = (*settings.values(), *change.values())
         whole = (
@@ -91,6 +90,8 @@ class StudioModules:
             and all(v >= 0.0 for v in settings.values())
             and all(key in BY_KEY for key in (*settings, *change))
             and closer.keys() <= set(TRIED)
+            and closer.keys() == asked.keys()
+            and all(type(count) is int for count in (*closer.values(), *asked.values()))
             and settings.keys() - {OUTPUT} == later_keys(closer)
         )
         if not whole:

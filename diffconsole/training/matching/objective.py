@@ -61,7 +61,7 @@ def places_of(tried: Collection[str]) -> list[int]:
 
 
 class MatchObjective:
-    """A pair, or its loudest part, at the levels at which the search works.
+    """A pair, or a part of it, at the levels at which the search works.
 
     Parameters
     ----------
@@ -74,10 +74,21 @@ class MatchObjective:
     tried : frozenset of str
         Modules whose later settings take part; a module that came later and is not among them is
         off.
+    start : int, optional
+        Sample at which the part begins; by default the loudest one is taken.
+    lead : float
+        Seconds before the part that are rendered along and not compared: what they leave in the
+        detectors, echoes and rooms is there when the part begins. Before the file there is silence.
     """
 
     def __init__(
-        self, pair: Pair, seconds: float, device: str, tried: frozenset[str] = frozenset()
+        self,
+        pair: Pair,
+        seconds: float,
+        device: str,
+        tried: frozenset[str] = frozenset(),
+        start: int | None = None,
+        lead: float = 0.0,
     ) -> None:
         self.tried, self.left_out = tried, frozenset[str]()
         self.input_db, _ = level_gain_db(pair.raw, PAIR_RATE)
@@ -87,12 +98,19 @@ class MatchObjective:
             loudness_lufs(both, PAIR_RATE) + self.input_db
         )
         length = int(seconds * PAIR_RATE)
-        start = loudest_start(pair.raw, length, mixed=pair.mixed)
+        if start is None:
+            start = loudest_start(pair.raw, length, mixed=pair.mixed)
         part = slice(start, start + length)
-        raw = np.ascontiguousarray(pair.raw[:, part]) * np.float32(10.0 ** (self.input_db / 20.0))
+        gain = np.float32(10.0 ** (self.input_db / 20.0))
+        missing = max(int(lead * PAIR_RATE) - start, 0)
+        before = pair.raw[:, max(start - int(lead * PAIR_RATE), 0) : start] * gain
+        before = np.pad(before, ((0, 0), (missing, 0)))
+        raw = np.ascontiguousarray(pair.raw[:, part]) * gain
         mix = np.ascontiguousarray(pair.mixed[:, part])
         mix = mix * np.float32(10.0 ** (-self.output_db / 20.0))
-        self.raw, self.mix = (torch.from_numpy(a)[None].to(device) for a in (raw, mix))
+        self.before, self.raw, self.mix = (
+            torch.from_numpy(audio)[None].to(device) for audio in (before, raw, mix)
+        )
         apart = float((self.mix[:, 0] - self.mix[:, 1]).abs().max())
         self.is_mono = apart <= MONO * float(self.mix.abs().max())
         # The distance has a floor of its own: what counts is at the level of the files.
@@ -100,6 +118,11 @@ class MatchObjective:
         self.target = MixTarget(self.level * self.mix, PAIR_RATE, stride=LOSS_STRIDE)
         # Shared with what :meth:`trying` and :meth:`leaving` return: the raw vocal is the same.
         self.results = KeptResults()
+
+    @property
+    def played(self) -> Tensor:
+        """The raw vocal that is rendered: the part, and what comes before it."""
+        return torch.cat((self.before, self.raw), dim=-1) if self.before.shape[-1] else self.raw
 
     @property
     def searched(self) -> list[int]:
@@ -147,10 +170,10 @@ class MatchObjective:
         if len(points) == 1 and self._keeps_results():
             return self._render_kept(points[0], off)
         settings = denormalize(points.to(self.raw.device))
-        console = _console(settings, self.raw, self.tried)
-        return console(self.raw.expand(len(points), -1, -1), settings, self.off(off)).expand(
-            -1, 2, -1
-        )
+        raw = self.played
+        console = _console(settings, raw, self.tried)
+        rendered = console(raw.expand(len(points), -1, -1), settings, self.off(off))
+        return rendered.expand(-1, 2, -1)[..., self.before.shape[-1] :]
 
     def render_near(self, point: Tensor, off: frozenset[str] = frozenset()) -> Tensor:
         """Return :meth:`render` of one point, ``(1, 2, samples)``, but for rounding.
@@ -167,17 +190,15 @@ class MatchObjective:
         return not torch.is_grad_enabled() and name_for(self.raw) == "cpu"
 
     def _render_kept(self, point: Tensor, off: frozenset[str], *, is_near: bool = False) -> Tensor:
-        settings = denormalize(point[None])
-        seconds, off = _reverb_seconds(settings, self.raw), OFF | self.off(off)
-        rendered = render_kept(
-            self.raw, point, settings, off, self.results, seconds, keep_rooms=is_near
-        )
-        return rendered.expand(-1, 2, -1)
+        settings, raw = denormalize(point[None]), self.played
+        seconds, off = _reverb_seconds(settings, raw), OFF | self.off(off)
+        rendered = render_kept(raw, point, settings, off, self.results, seconds, keep_rooms=is_near)
+        return rendered.expand(-1, 2, -1)[..., self.before.shape[-1] :]
 
     def response(self, point: Tensor) -> Tensor:
         """Return what becomes of an impulse behind the inserts, ``(2, samples)``."""
         other = copy.copy(self)
-        other.raw = torch.zeros_like(self.raw[:, :1])
+        other.raw, other.before = torch.zeros_like(self.raw[:, :1]), self.before[:, :1, :0]
         other.raw[..., 0] = 1.0
         other.results = KeptResults()
         return other.render(point[None], INSERTS)[0]
@@ -208,14 +229,16 @@ class MatchObjective:
 
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
     """Render every objective's points: in one batch where shapes and modules are the same."""
-    raws = [objective.raw for objective in objectives]
-    if len({(objective.raw.shape, objective.off()) for objective in objectives}) > 1:
+    raws = [objective.played for objective in objectives]
+    shapes = {(o.before.shape, o.raw.shape, o.off()) for o in objectives}
+    if len(shapes) > 1:
         return [s.render(p) for s, p in zip(objectives, points.split(sizes), strict=True)]
     rows = torch.cat([raw.expand(size, -1, -1) for raw, size in zip(raws, sizes, strict=True)])
     settings = denormalize(points.to(rows.device))
     console = _console(settings, rows, objectives[0].tried)
     rendered = console(rows, settings, objectives[0].off())
-    return list(rendered.expand(-1, 2, -1).split(sizes))
+    rendered = rendered.expand(-1, 2, -1)[..., objectives[0].before.shape[-1] :]
+    return list(rendered.split(sizes))
 
 
 @functools.lru_cache(maxsize=32)

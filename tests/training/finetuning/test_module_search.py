@@ -18,7 +18,7 @@ from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.later import FIRST_PARAMETERS, start_settings
 from diffconsole.strip.parameters import BY_KEY, PARAMETERS, default_settings
 from diffconsole.training.finetuning import finetune as finetune_module
-from diffconsole.training.finetuning import module_search, module_trial
+from diffconsole.training.finetuning import module_evidence, module_search, module_trial
 from diffconsole.training.finetuning.finetune import (
     CHECKPOINT,
     FinetuneOptions,
@@ -68,8 +68,8 @@ def echoing() -> list[Pair]:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A third of the steps, on excerpts of two seconds."""
-    for name in ("EVIDENCE_SECONDS", "SECONDS"):
-        monkeypatch.setattr(module_search, name, SECONDS)
+    for module in (module_evidence, module_search):
+        monkeypatch.setattr(module, "SECONDS", SECONDS)
     monkeypatch.setattr(
         module_search, "FIT", (Round(2.0, 4, 0.05, 8, 1), Round(2.0, 6, 0.04, 8, 1))
     )
@@ -83,7 +83,7 @@ def test_a_delay_of_all_mixes_comes_back(echoing: list[Pair]) -> None:
     found = find_modules(echoing, labels_of(echoing), report=lambda share, _: shares.append(share))
     assert found.on == ("delay",)
     assert found.closer == {"delay": 3}
-    assert found.asked == 3
+    assert found.asked == {"delay": 3}
     time_ms, wet_db = (
         float(BY_KEY[key].to_physical(found.settings[key]))
         for key in ("delay.time_ms", "delay.wet_db")
@@ -122,7 +122,7 @@ FOUND = StudioModules(
     },
     {"reverb.wet_db": -0.1, "eq.peak_1.gain_db": 0.05},
     {"delay": 3},
-    3,
+    {"delay": 3},
 )
 
 
@@ -154,6 +154,9 @@ def test_they_are_kept_with_the_progress() -> None:
         {"closer": {"reverb": 3}},
         {"change": {"nothing.gain_db": 0.1}},
         {"asked": "3"},
+        {"asked": 3},
+        {"asked": {}},
+        {"asked": {"delay": "3"}},
     ],
 )
 def test_damaged_ones_are_refused(damage: dict[str, Any]) -> None:
@@ -167,11 +170,12 @@ def test_damaged_ones_are_refused(damage: dict[str, Any]) -> None:
 
 def test_they_are_named() -> None:
     own = FOUND.own_settings(torch.tensor([FOUND.settings.get(p.key, 0.5) for p in PARAMETERS]))
-    record = modules_record(own, {"delay": 3}, 3)
+    record = modules_record(own, {"delay": 3}, {"delay": 3})
     assert record["delay"]["settings"]["time_ms"] == pytest.approx(120.0)
     words = "Delay: in all mixes, echoes every 120 ms at −18 dB"
     assert record["delay"]["words"].startswith(words)
-    assert modules_record(own, {"delay": 2}, 3)["delay"]["words"].startswith("Delay: in 2 of 3 mix")
+    words = modules_record(own, {"delay": 2}, {"delay": 3})["delay"]["words"]
+    assert words.startswith("Delay: in 2 of 3 mixes")
 
 
 # A run
@@ -240,7 +244,7 @@ def test_a_model_predicts_what_the_studio_has(whole: Course, tmp_path: Path) -> 
     model, result = whole.model, whole.result
     assert whole.asked == [3]
     assert result.best != "before"
-    assert {"stage": "modules", "closer": {"delay": 3}, "asked": 3} in result.history
+    assert {"stage": "modules", "closer": {"delay": 3}, "asked": {"delay": 3}} in result.history
     assert result.modules["delay"]["time_ms"] == pytest.approx(120.0, rel=1e-3)
     model.save(tmp_path / "model", {})
     for each in (model, Predictor.load(tmp_path / "model")):
