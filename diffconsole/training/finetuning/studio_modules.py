@@ -84,6 +84,9 @@ class StudioModules:
         settings, change, closer, asked = (each if isinstance(each, dict) else {} for each in parts)
         if None in parts:
             raise ValueError("the modules are damaged")
+        if type(kept["asked"]) is int:
+            # Of a run that began when the same mixes decided every module.
+            asked = dict.fromkeys(closer, kept["asked"])
         values = (*settings.values(), *change.values())
         whole = (
             all(type(v) in (int, float) and -1.0 <= v <= 1.0 for v in values)

@@ -142,6 +142,8 @@ def test_they_are_kept_with_the_progress() -> None:
     kept = json.loads(json.dumps(FOUND.to_progress()))
     assert StudioModules.of_progress(kept) == FOUND
     assert StudioModules.of_progress({}) == StudioModules()
+    # Of a version in which the same mixes decided every module.
+    assert StudioModules.of_progress({**kept, "asked": 3}) == FOUND
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_they_are_kept_with_the_progress() -> None:
         {"closer": {"reverb": 3}},
         {"change": {"nothing.gain_db": 0.1}},
         {"asked": "3"},
-        {"asked": 3},
+        {"asked": 3.0},
         {"asked": {}},
         {"asked": {"delay": "3"}},
     ],
