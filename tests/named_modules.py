@@ -116,6 +116,7 @@ REASONS: dict[str, str] = {
     "training/matching/search_result.py":
         "level goes to the make-up; the gains that the files need",
     "training/matching/objective.py": "gains are found beside the search; what makes two sides",
+    "training/matching/kept_results.py": "the rooms of a search are the reverb's",
     "training/matching/polish.py": "the reverb's return alone is compared to find its pre-delay",
     "training/matching/samples.py": "'pan' is a place in the signal flow",
     "training/matching/between.py":

@@ -106,7 +106,7 @@ def _differentiate() -> None:
     import torch
 
     from ..console import Console
-    from ..modules.reverb.kept import Rooms, rooms_from
+    from ..training.matching.kept_results import KeptResults
 
     settings = {
         key: torch.tensor([value], dtype=torch.float64, requires_grad=True)
@@ -115,7 +115,7 @@ def _differentiate() -> None:
     audio = torch.from_numpy(_noise(2))[None].requires_grad_()
     Console(RATE)(audio, settings).sum().backward()
     # The reverb of a search has loops of its own.
-    with rooms_from(Rooms(of_search=True)):
+    with KeptResults().rooms_in_use():
         Console(RATE, reverb_seconds=0.5)(audio, settings).sum().backward()
 
 

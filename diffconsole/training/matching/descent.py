@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...modules.reverb.kept import rooms_from
 from ...pairs import PAIR_RATE
 from ...strip.parameters import PARAMETERS
 from .beside import each
@@ -117,7 +116,7 @@ def _gradient(
 ) -> tuple[Tensor, list[Tensor]]:
     """The gradient at each point, and the distances of each pair's points."""
     leaf = points.clone().requires_grad_()
-    with rooms_from(objectives[0].results.rooms):
+    with objectives[0].results.rooms_in_use():
         rendered = render_all(objectives, leaf, sizes)
     distances = [s.distance(r, part) for s, r in zip(objectives, rendered, strict=True)]
     pull = PULL * (leaf - ordinary()).square().mean(dim=1) * (len(KEYS) / len(SEARCHED))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,10 @@ class KeptResults:
         self.rooms = Rooms(of_search=True)
         self._kept: OrderedDict[Key, Tensor] = OrderedDict()
         self._lock = threading.Lock()
+
+    def rooms_in_use(self) -> AbstractContextManager[None]:
+        """Send the reverbs of the steps that run in the block through the rooms of a search."""
+        return rooms_from(self.rooms)
 
     def of(self, key: Key, make: Callable[[], Tensor]) -> Tensor:
         """Return what is kept, or make it; two threads may both make it, the same."""
