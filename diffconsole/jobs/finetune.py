@@ -282,7 +282,9 @@ def _record(
     modules = {
         key: each
         for entry in shown
-        for key, each in modules_record(result.modules, entry["closer"], entry["asked"]).items()
+        for key, each in modules_record(
+            result.modules, entry["closer"], entry["asked"], entry.get("decided", 0)
+        ).items()
     }
     changed = {
         each.name: getattr(options, each.name)

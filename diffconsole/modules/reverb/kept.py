@@ -5,7 +5,8 @@ at another level. Nearly half of the reverb's time then goes into the room, whic
 time. A room is kept at 0 dB, as the bins of one transform that suits both its noise and the signals
 (:mod:`diffconsole.kernels.stepped_transforms`). :func:`.process.reverb` takes the noise's powers at
 other bins: the returns differ by less than −95 dB. Where the signal ends before the decay does, the
-rest of it is left out of the powers too, and the return is louder by hundredths of a decibel.
+rest of it is left out of the powers too, and the return is louder by hundredths of a decibel, by a
+tenth where a take of a second goes through a long room.
 
 Where a search follows gradients (:class:`Rooms`), the reverb goes the same way in its steps
 (:mod:`.stepped_operator`), so that a step and a comparison mean the same return.

@@ -165,6 +165,8 @@ def ask_pairs(
         found.append(Asked(pairs[number], starts[number], objective, point, signals, shown))
         rendered = torch.from_numpy(signals.rendered)[None].to(device)
         report((number + 1) / len(pairs), float(objective.distance(rendered, (0, SCAN_PART))))
+        # Nothing else is compared with the mix's spectra, which take 45 MB.
+        del objective.target
     return found
 
 

@@ -126,15 +126,24 @@ def find_modules(
 def _dealt(shown: Sequence[Shown], half: int) -> list[int]:
     """The pairs in order, those first to which settings are fitted.
 
-    Where some can show what others cannot, these are dealt in turn: one to those that decide, one
-    to those that are fitted.
+    The mixes that can show what others cannot are dealt in turn, one to those that decide, one to
+    those that are fitted, beginning with the module that the fewest can show.
     """
-    able = np.sum([each.able for each in shown], axis=0)
-    ranked: list[int] = np.argsort(-able, kind="stable").tolist()
-    if able.min() == able.max():
-        return ranked
-    fitted = ranked[1 : 2 * half : 2]
-    return fitted + [number for number in ranked if number not in fitted]
+    pairs = len(shown[0].able)
+    fitted: list[int] = []
+    deciding: list[int] = []
+    for able in sorted((each.able for each in shown if not each.able.all()), key=np.sum):
+        for number in np.flatnonzero(able).tolist():
+            if number in fitted or number in deciding:
+                continue
+            is_next = able[fitted].sum() < able[deciding].sum()
+            if len(deciding) == pairs - half or (is_next and len(fitted) < half):
+                fitted.append(number)
+            else:
+                deciding.append(number)
+    rest = [number for number in range(pairs) if number not in fitted and number not in deciding]
+    fitted += rest[: half - len(fitted)]
+    return fitted + [number for number in range(pairs) if number not in fitted]
 
 
 def _fitted(

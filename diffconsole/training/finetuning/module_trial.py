@@ -286,6 +286,7 @@ def finished(
         {p.key: float(change[INDEX[p.key]]) for p in PARAMETERS if p.key not in keys},
         kept.closer,
         kept.asked,
+        len(kept.points),
     )
 
 

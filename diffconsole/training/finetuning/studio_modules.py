@@ -35,13 +35,16 @@ class StudioModules:
     closer : dict of str to int
         By module, how many of the mixes that decided it brings closer.
     asked : dict of str to int
-        By module, how many decided it: those that can show it.
+        By module, how many decided it: those for which it changes something.
+    decided : int
+        How many mixes there were to decide; 0 in a run of an earlier version.
     """
 
     settings: dict[str, float] = field(default_factory=dict)
     change: dict[str, float] = field(default_factory=dict)
     closer: dict[str, int] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
+    decided: int = 0
 
     @property
     def on(self) -> tuple[str, ...]:
@@ -52,7 +55,7 @@ class StudioModules:
         """Return what a checkpoint keeps."""
         return {
             "settings": dict(self.settings), "change": dict(self.change),
-            "closer": dict(self.closer), "asked": dict(self.asked),
+            "closer": dict(self.closer), "asked": dict(self.asked), "decided": self.decided,
         }  # fmt: skip
 
     def own_settings(self, strip: Tensor) -> dict[str, dict[str, float]]:
@@ -66,7 +69,10 @@ class StudioModules:
 
     def to_log(self) -> dict[str, Any]:
         """Return the entry of a run's history."""
-        return {"stage": "modules", "closer": dict(self.closer), "asked": dict(self.asked)}
+        return {
+            "stage": "modules", "closer": dict(self.closer), "asked": dict(self.asked),
+            "decided": self.decided,
+        }  # fmt: skip
 
     @classmethod
     def of_progress(cls, kept: Mapping[str, Any]) -> StudioModules:
@@ -87,6 +93,7 @@ class StudioModules:
         if type(kept["asked"]) is int:
             # Of a run that began when the same mixes decided every module.
             asked = dict.fromkeys(closer, kept["asked"])
+        decided = kept.get("decided", 0)
         values = (*settings.values(), *change.values())
         whole = (
             all(type(v) in (int, float) and -1.0 <= v <= 1.0 for v in values)
@@ -94,12 +101,12 @@ class StudioModules:
             and all(key in BY_KEY for key in (*settings, *change))
             and closer.keys() <= set(TRIED)
             and closer.keys() == asked.keys()
-            and all(type(count) is int for count in (*closer.values(), *asked.values()))
+            and all(type(count) is int for count in (*closer.values(), *asked.values(), decided))
             and settings.keys() - {OUTPUT} == later_keys(closer)
         )
         if not whole:
             raise ValueError("the modules are damaged")
-        return cls(settings, change, closer, asked)
+        return cls(settings, change, closer, asked, decided)
 
     def with_modules(self, labels: Tensor) -> Tensor:
         """Return labels ``(pairs, parameters)`` as they are with these modules; NaN stays NaN."""

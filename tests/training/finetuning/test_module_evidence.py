@@ -95,9 +95,23 @@ def test_one_mix_is_not_enough_though_it_is_half_of_those_that_can(
 
 def test_pairs_that_can_show_it_are_dealt(asked: dict[str, list[Asked]]) -> None:
     (found,) = shown_by(asked["gated"])
-    assert _dealt([found], 2) == [3, 2, 1, 0, 4]
+    assert _dealt([found], 2) == [3, 0, 1, 2, 4]
     everyone = found._replace(able=np.ones(5, bool))
     assert _dealt([everyone], 2) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("pairs", "half"), [(6, 3), (10, 4)])
+def test_of_two_modules_that_different_mixes_can_show_both_are_fitted_and_decided(
+    asked: dict[str, list[Asked]], pairs: int, half: int
+) -> None:
+    (found,) = shown_by(asked["gated"])
+    numbers = np.arange(pairs)
+    first, second = np.isin(numbers, (0, 2, 4)), np.isin(numbers, (1, 3, 5))
+    order = _dealt([found._replace(able=able) for able in (first, second)], half)
+    assert sorted(order) == numbers.tolist()
+    for able in (first, second):
+        assert able[order[:half]].any()
+        assert able[order[half:]].any()
 
 
 def tried_on(pairs: list[Pair]) -> Kept:

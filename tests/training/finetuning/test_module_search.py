@@ -84,6 +84,7 @@ def test_a_delay_of_all_mixes_comes_back(echoing: list[Pair]) -> None:
     assert found.on == ("delay",)
     assert found.closer == {"delay": 3}
     assert found.asked == {"delay": 3}
+    assert found.decided == 3
     time_ms, wet_db = (
         float(BY_KEY[key].to_physical(found.settings[key]))
         for key in ("delay.time_ms", "delay.wet_db")
@@ -159,6 +160,7 @@ def test_they_are_kept_with_the_progress() -> None:
         {"asked": 3.0},
         {"asked": {}},
         {"asked": {"delay": "3"}},
+        {"decided": "3"},
     ],
 )
 def test_damaged_ones_are_refused(damage: dict[str, Any]) -> None:
@@ -177,7 +179,11 @@ def test_they_are_named() -> None:
     words = "Delay: in all mixes, echoes every 120 ms at −18 dB"
     assert record["delay"]["words"].startswith(words)
     words = modules_record(own, {"delay": 2}, {"delay": 3})["delay"]["words"]
-    assert words.startswith("Delay: in 2 of 3 mixes")
+    assert words.startswith("Delay: in 2 of 3 mixes,")
+    few = modules_record(own, {"delay": 2}, {"delay": 2}, 5)["delay"]["words"]
+    assert few.startswith("Delay: in all mixes that can show it,")
+    # As the history of a run of an earlier version says it.
+    assert modules_record(own, {"delay": 3}, 3) == record
 
 
 # A run
@@ -246,7 +252,8 @@ def test_a_model_predicts_what_the_studio_has(whole: Course, tmp_path: Path) -> 
     model, result = whole.model, whole.result
     assert whole.asked == [3]
     assert result.best != "before"
-    assert {"stage": "modules", "closer": {"delay": 3}, "asked": {"delay": 3}} in result.history
+    entry = {"stage": "modules", "closer": {"delay": 3}, "asked": {"delay": 3}, "decided": 0}
+    assert entry in result.history
     assert result.modules["delay"]["time_ms"] == pytest.approx(120.0, rel=1e-3)
     model.save(tmp_path / "model", {})
     for each in (model, Predictor.load(tmp_path / "model")):
