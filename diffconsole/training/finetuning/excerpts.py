@@ -2,7 +2,7 @@
 
 The loudest seconds of a song hold few of the gaps in which a gate shows. A part that is asked holds
 levels of all kinds, and of it a shorter one is compared in which the modules that were found act.
-Both begin where the echoes of what came before, which the strip's result lacks, are not heard:
+Both begin where the echoes of what came before, which the strip's result lacks, are inaudible:
 amid something loud, or where the mix holds no more than the raw vocal does.
 """
 
@@ -115,7 +115,7 @@ def _power(audio: np.ndarray) -> np.ndarray:
 
 
 def _energy(raw: np.ndarray, mixed: np.ndarray, length: int) -> np.ndarray:
-    """The energy of each part, 0 where echoes may be heard at its beginning if not in all parts."""
+    """The energy of each part, 0 where echoes are audible at its beginning, if not in all parts."""
     energy, theirs = _in_windows(raw, length), _in_windows(mixed, length)
     head, their_head = (_in_windows(power, HEAD * FRAME)[: len(energy)] for power in (raw, mixed))
     frames = length // FRAME

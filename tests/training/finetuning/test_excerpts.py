@@ -60,7 +60,7 @@ def test_the_loudest_part_in_which_all_act() -> None:
     assert acting_start(raw, raw, [gate, other], SECOND) == pytest.approx(2.7 * SECOND)
 
 
-def test_a_part_begins_where_no_echo_is_heard() -> None:
+def test_a_part_begins_where_no_echo_is_audible() -> None:
     """Not in a gap that the mix fills."""
     gap, echo = song(-50, -10, -10, -50), song(-30, -30, -30, -30)
     act = np.zeros(gap.shape[1] // FRAME)
