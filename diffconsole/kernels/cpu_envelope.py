@@ -6,6 +6,7 @@ import numpy as np
 
 from .jit import compiled_exactly
 from .lanes import TINY
+from .not_numbers import mark_not_numbers
 from .threads import run_tasks
 
 __all__ = ["follow", "follow_backward"]
@@ -91,6 +92,7 @@ def follow(
     """Follow a level; see :func:`diffconsole.kernels.envelope.envelope_from`."""
     s, after = np.empty_like(level), state.copy()
     run_tasks(lambda i: _follow(level[i], *parameters[i], after[i], s[i]), len(level))
+    mark_not_numbers(s, parameters)
     return s, after
 
 

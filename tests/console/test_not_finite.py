@@ -12,12 +12,16 @@ from diffconsole import Console
 from diffconsole.console.arrays import ArrayConsole
 from diffconsole.console.streaming import StreamingConsole
 from diffconsole.errors import SettingsError
-from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
 
 from ..modules.helpers import noise
 
 RATE = 16000
 NUMBERS = ["delay.time_ms", "reverb.decay_s", "reverb.high_ratio", "reverb.pre_delay_ms"]
+REFUSED = [*NUMBERS, "delay.feedback", "reverb.low_ratio"]
+ALONE = ["delay.reverb_send_db"]
+"""Does nothing without the module that it feeds."""
+
 ON = {"delay", "reverb"}
 
 
@@ -80,6 +84,28 @@ def test_with_a_fixed_length_nothing_is_asked_of_the_values():
     processed = console(noise(2, 1, 600).float(), settings)
     assert processed[0].isfinite().all()
     assert not processed[1].isfinite().all()
+
+
+@pytest.mark.parametrize("way", ["forward", "gradient", "arrays"])
+@pytest.mark.parametrize("key", [p.key for p in PARAMETERS if p.key not in REFUSED + ALONE])
+def test_every_other_setting_that_is_no_number_shows_in_its_item_alone(key, way):
+    module = BY_KEY[key].module
+    own = [p for p in PARAMETERS if p.module == module]
+    settings = {p.key: torch.full((3,), p.default, dtype=torch.float64) for p in own}
+    settings[key][1] = math.nan
+    bypass = {p.module for p in PARAMETERS} - {module}
+    audio = noise(3, 1, 6000).float()
+    if way == "arrays":
+        arrays = {k: v.numpy() for k, v in settings.items()}
+        processed = torch.from_numpy(ArrayConsole(RATE, bypass=bypass)(audio.numpy(), arrays))
+    else:
+        settings[key].requires_grad_(way == "gradient")
+        processed = Console(RATE, bypass=bypass)(audio, settings)
+    # What lies before the first echo is the dry vocal.
+    assert processed[1, :, -1].isnan().all()
+    assert BY_KEY[key].module == "delay" or processed[1].isnan().all()
+    others = {k: v[::2] for k, v in settings.items()}
+    torch.testing.assert_close(processed[::2], Console(RATE, bypass=bypass)(audio[::2], others))
 
 
 @pytest.mark.parametrize("gradient", [False, True])

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...kernels.jit import compiled
 from ...kernels.lanes import LANES, detect_block, to_slab
+from ...kernels.not_numbers import mark_not_numbers
 from ...kernels.peaks import peaks_of_block
 from ...kernels.prefetch import expect, expect_written
 from ...kernels.threads import lane_groups, run_tasks
@@ -209,4 +210,5 @@ def _compress(
     for item, segment in rest[rest[:, 1] > 1]:
         if states[item, segment - 1, -1] != ends[item, segment - 1]:
             run(np.array([[item, segment]]), states[item, segment - 1, -1:])
+    mark_not_numbers(y, parameters)
     return y, saved, states

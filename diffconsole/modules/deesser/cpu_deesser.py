@@ -9,6 +9,7 @@ import numpy as np
 from ...kernels.array_math import amplitude, float64
 from ...kernels.bits import exp2, log2
 from ...kernels.jit import compiled
+from ...kernels.not_numbers import mark_not_numbers
 from ...kernels.threads import run_tasks
 
 __all__ = ["reduce"]
@@ -77,4 +78,6 @@ def reduce(
         )  # fmt: skip
 
     run_tasks(task, len(x) * parts)
+    # Levels whose times are not numbers are none from their first sample on.
+    mark_not_numbers(y, np.column_stack((thresholds, most, s_h[:, :1])))
     return y

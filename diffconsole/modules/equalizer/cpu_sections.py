@@ -19,6 +19,7 @@ from ...kernels.lanes import (
     to_rows,
     to_slab,
 )
+from ...kernels.not_numbers import mark_not_numbers
 from ...kernels.prefetch import expect, expect_written
 from ...kernels.threads import lane_groups, run_tasks
 
@@ -58,7 +59,8 @@ def _warm_up_blocks(coefficients: np.ndarray, nepers: float) -> np.ndarray:
     inside = a1 * a1 - 4.0 * a2
     root = np.sqrt(np.abs(inside))
     radius = np.where(inside < 0.0, np.sqrt(np.abs(a2)), 0.5 * (np.abs(a1) + root))
-    slowest = np.clip(radius.max(axis=1, initial=0.0), 1e-300, 1.0 - 1e-9)
+    # What is not a number has nothing to forget.
+    slowest = np.nan_to_num(np.clip(radius.max(axis=1, initial=0.0), 1e-300, 1.0 - 1e-9), nan=0.5)
     return np.ceil(nepers / (-np.log(slowest) * BLOCK)).astype(np.int64)
 
 
@@ -234,7 +236,9 @@ def sections_forward(
         _forward(x, sos, channels, group, first, stretch, warm_up, y, histories)
 
     run_tasks(task, len(groups))
-    return y.reshape(audio.shape), histories
+    filtered = y.reshape(audio.shape)
+    mark_not_numbers(filtered, sos)
+    return filtered, histories
 
 
 def sections_backward(

@@ -20,6 +20,7 @@ from ...kernels.bits import exp2, log2
 from ...kernels.cpu_envelope import follow
 from ...kernels.jit import compiled, compiled_exactly
 from ...kernels.lanes import LANES, hold_block, to_slab
+from ...kernels.not_numbers import mark_not_numbers
 from ...kernels.peaks import peaks_of_block
 from ...kernels.prefetch import expect, expect_written
 from ...kernels.threads import lane_groups, run_tasks, thread_count
@@ -147,6 +148,7 @@ def turn_down(
         _turn(x[item], s[item], curves[item], first, stop, y[item])
 
     run_tasks(task, len(x) * parts)
+    mark_not_numbers(y, curves)
     return y
 
 
@@ -264,6 +266,7 @@ def gate_forward(
     if np.isnan(states[:, :, -1]).any():
         # A level that is no number has no gain that vectors and one loop agree on.
         return _in_turn(x, times, threshold_db, ratio, range_db)
+    mark_not_numbers(y, np.column_stack((times, curves)))
     return y
 
 
@@ -279,4 +282,6 @@ def _in_turn(
     if x.shape[1] == 2:
         np.maximum(peaks, np.abs(x[:, 1]), out=peaks)
     level, _ = follow(peaks, times, np.zeros((len(x), 2)))
-    return turn_down(x, level, threshold_db, ratio, range_db)
+    turned = turn_down(x, level, threshold_db, ratio, range_db)
+    mark_not_numbers(turned, times)
+    return turned
