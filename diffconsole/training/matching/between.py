@@ -18,6 +18,7 @@ from .starts import move_idle_bells
 __all__ = [
     "SHORT_REACHES_MS",
     "align_predelay",
+    "beside_guess",
     "best_of",
     "perturb",
     "refine_non_gradient",
@@ -41,6 +42,16 @@ PRE_DELAYS = 8
 def best_of(objective: MatchObjective, points: Tensor, keep: int) -> Tensor:
     """Return the best points, the best first."""
     return points[objective.distances(points, part=(0, 2)).argsort()[:keep]]
+
+
+def beside_guess(objective: MatchObjective, points: Tensor, guesses: Tensor) -> Tensor:
+    """Return points, and behind them the best of the guesses with which a search began.
+
+    Modules that join early, before the rest of the strip has made up for them, may lead to other
+    settings.
+    """
+    guess = refine_non_gradient(objective, best_of(objective, guesses, 1))
+    return torch.cat((points, guess))
 
 
 def perturb(objective: MatchObjective, point: Tensor, rng: np.random.Generator) -> Tensor:

@@ -116,8 +116,7 @@ def _gradient(
 ) -> tuple[Tensor, list[Tensor]]:
     """The gradient at each point, and the distances of each pair's points."""
     leaf = points.clone().requires_grad_()
-    with objectives[0].results.rooms_in_use():
-        rendered = render_all(objectives, leaf, sizes)
+    rendered = render_all(objectives, leaf, sizes)
     distances = [s.distance(r, part) for s, r in zip(objectives, rendered, strict=True)]
     pull = PULL * (leaf - ordinary()).square().mean(dim=1) * (len(KEYS) / len(SEARCHED))
     (gradient,) = torch.autograd.grad((torch.cat(distances).cpu() + pull).sum(), leaf)

@@ -228,7 +228,17 @@ class MatchObjective:
 
 
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:
-    """Render every objective's points: in one batch where shapes and modules are the same."""
+    """Render every objective's points for a step: in one batch where shapes and modules agree.
+
+    Through the rooms of a search, as what is compared without a gradient.
+    """
+    with objectives[0].results.rooms_in_use():
+        return _rendered_together(objectives, points, sizes)
+
+
+def _rendered_together(
+    objectives: list[MatchObjective], points: Tensor, sizes: list[int]
+) -> list[Tensor]:
     raws = [objective.played for objective in objectives]
     shapes = {(o.before.shape, o.raw.shape, o.off()) for o in objectives}
     if len(shapes) > 1:

@@ -23,6 +23,7 @@ from ...strip.later import is_later
 from ...strip.module import Module
 from ...strip.parameters import CHAIN
 from .objective import INDEX, INSERTS, MatchObjective
+from .polish import near_in_samples
 from .samples import (
     Fit,
     changes_of,
@@ -34,7 +35,7 @@ from .samples import (
 )
 from .tried import at_rest, signals_of, starting_points, tryable
 
-__all__ = ["pursue"]
+__all__ = ["closer_fit", "pursue"]
 
 FIRST_STEPS, PASS_STEPS, LAST_STEPS, TRIAL_STEPS = 3, 6, 12, 3
 SHORT_SECONDS = 5.0
@@ -75,6 +76,25 @@ class _Candidate(NamedTuple):
 
     module: Module
     point: Tensor
+
+
+def closer_fit(
+    objective: MatchObjective,
+    point: Tensor,
+    without: Collection[str],
+    seed: int,
+    may_continue: Callable[[], bool],
+) -> Fit | None:
+    """Return :func:`pursue` from a point, None where it ends farther from the mix.
+
+    So does a point whose samples lead nowhere (:func:`.polish.near_in_samples`).
+    """
+    start = near_in_samples(objective, point)
+    fit = None if start is None else pursue(objective, start, without, seed, may_continue)
+    if fit is None:
+        return None
+    distance = float(objective.trying(fit.tried).distances(fit.point[None]))
+    return fit if distance < float(objective.distances(point[None])) else None
 
 
 def pursue(

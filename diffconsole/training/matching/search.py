@@ -46,6 +46,7 @@ from .beside import each, shared_threads
 from .between import (
     SHORT_REACHES_MS,
     align_predelay,
+    beside_guess,
     best_of,
     perturb,
     refine_non_gradient,
@@ -54,9 +55,9 @@ from .between import (
 from .descent import Adam, descent, take_step
 from .objective import MatchObjective
 from .plan import Plan, Round, plan_for
-from .polish import near_in_samples, refine_least_squares
+from .polish import refine_least_squares
 from .postprocess import estimate_sensitivity, levelled, prune_inaudible
-from .pursuit import pursue
+from .pursuit import closer_fit
 from .samples import Fit
 from .search_result import SearchResult
 from .starts import first_guesses, ordinary
@@ -189,7 +190,12 @@ class _Search:
                     break
                 self.say_alive(self.found[0])
                 if round_.keep > 1:
-                    points = self.beside_guesses(points, guesses)
+                    points = [
+                        beside_guess(objective, some[: round_.keep - 1], first)
+                        for objective, some, first in zip(
+                            self.objectives, points, guesses, strict=True
+                        )
+                    ]
                 last = joined(self.objectives, points, frozenset(self.without))
                 last = self.descend(last, round_, joined=True, drops_idle=True)
                 self.keep_worthy(self.settled(last))
@@ -258,27 +264,10 @@ class _Search:
 
     def pursued(self, objective: MatchObjective, point: Tensor, found: SearchResult) -> Fit | None:
         """The fit of a pair's samples from a point, if its distance is lower."""
-        start = near_in_samples(objective, point) if self.plan.thorough else None
-        if start is None:
+        if not self.plan.thorough:
             return None
         may_continue = functools.partial(self.may_continue_solving, found)
-        fit = pursue(objective, start, self.without, self.seed, may_continue)
-        if fit is None:
-            return None
-        distance = float(objective.trying(fit.tried).distances(fit.point[None]))
-        return fit if distance < float(objective.distances(point[None])) else None
-
-    def beside_guesses(self, points: list[Tensor], guesses: list[Tensor]) -> list[Tensor]:
-        """Each pair's best guess in place of its last point.
-
-        Modules that join early, before the rest of the strip has made up for them, may lead to
-        other settings.
-        """
-        found = []
-        for objective, some, first in zip(self.objectives, points, guesses, strict=True):
-            guess = refine_non_gradient(objective, best_of(objective, first, 1))
-            found.append(torch.cat((some[: self.plan.rounds[-1].keep - 1], guess)))
-        return found
+        return closer_fit(objective, point, self.without, self.seed, may_continue)
 
     def all_of(self, points: list[Tensor]) -> Alternatives:
         """Each pair's points, with the modules that are on."""
