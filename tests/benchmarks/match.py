@@ -11,8 +11,11 @@
   the strip (threshold − input gain); the EQ's curve from 60 Hz to 12 kHz, the mean difference
   removed, since a level that the EQ has too much another gain takes back.
 - ``pedalboard``: the same, mixed by pedalboard's filters, compressor and reverb: figures, no bars.
+- ``long``: vocals of 40 s, so that the part that is searched has something before it, mixed by
+  pedalboard's plug-ins with a delay before the reverb: how far the whole mix is, and how many times
+  of echoes are found within 2 ms. No bars.
 
-Run: ``python -m tests.benchmarks.match [--only real,quick,known,pedalboard] [--cases N]
+Run: ``python -m tests.benchmarks.match [--only real,quick,known,pedalboard,long] [--cases N]
 [--songs A,B] [--seconds S] [--json]``. Exits with 1 where a bar is missed.
 """
 
@@ -42,9 +45,10 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL, VOICES, SCORE = (
     SHARED / place for place in ("data/real_pairs", "data/voices", "tools/mixscore.py")
 )
-PARTS = ("real", "quick", "known", "pedalboard")
-COUNTS = {"real": 9, "quick": 100, "known": 50, "pedalboard": 20}
-QUICK_SECONDS, KNOWN_SECONDS = (10.0, 10.0), (8.0, 12.0)
+PARTS = ("real", "quick", "known", "pedalboard", "long")
+COUNTS = {"real": 9, "quick": 100, "known": 50, "pedalboard": 20, "long": 5}
+QUICK_SECONDS, KNOWN_SECONDS, WHOLE_SECONDS = (10.0, 10.0), (8.0, 12.0), (40.0, 45.0)
+SAME_TIME_MS = 2.0
 DEFAULT_BAR, LONG_BAR, LONG_SECONDS = 1.12, 1.188, 600.0
 """Mean distances to reach: with default effort; with 600 s a pair, as the peer without delay."""
 
@@ -224,6 +228,24 @@ def by_pedalboard(count: int, options: MatchOptions, say: Talk) -> list[Row]:
     return compared("pedalboard", cases, options, say, bars=False)
 
 
+def whole_vocals(count: int, options: MatchOptions, say: Talk) -> list[Row]:
+    cases = pedalboard_cases(VOICES, count, WHOLE_SECONDS, echoes=True)
+    distances, are_found = [], []
+    for case in cases:
+        (found,) = match([case.pair], options)
+        distances.append(found.distance)
+        wanted_ms, time_ms = case.settings["delay.time_ms"], found.settings.get("delay.time_ms")
+        is_on = time_ms is not None and "delay" not in found.bypass
+        are_found.append(is_on and abs(time_ms - wanted_ms) < SAME_TIME_MS)
+        told = f"{time_ms:.2f} ms" if is_on else "none"
+        say(f"{found.name}: {found.distance:.3f} of {found.level_distance:.3f}; echo {told} "
+            f"({wanted_ms:.2f} ms)")  # fmt: skip
+    return [
+        Row("long", "match, mean distance", count, float(np.mean(distances))),
+        Row("long", "times of echoes found, share", count, float(np.mean(are_found))),
+    ]
+
+
 def main() -> int:
     """Measure and print; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(
@@ -245,7 +267,7 @@ def main() -> int:
     say = Talk(arguments.json)
     options = MatchOptions(seconds=arguments.seconds)
     rows: list[Row] = []
-    run = {"quick": quick, "known": known, "pedalboard": by_pedalboard}
+    run = {"quick": quick, "known": known, "pedalboard": by_pedalboard, "long": whole_vocals}
     for part in PARTS:
         if part not in parts:
             continue

@@ -42,6 +42,8 @@ AUDIBLE_DB = -40.0
 LEVELS_DB = (-18.0, 12.0)
 """Gains between which the levelled raw vocals lie in their files."""
 
+ECHO_SECONDS, ECHO_FEEDBACK, ECHO_MIX = (0.15, 0.5), (0.2, 0.5), 0.15
+
 # pedalboard's reverb, JUCE's, doubles its dry level.
 UNITY_DRY = 0.5
 
@@ -165,8 +167,14 @@ def _at_some_level(
     return louder, {**settings, "input_gain.gain_db": -level_db}
 
 
-def pedalboard_cases(voices: Path, count: int, seconds: tuple[float, float]) -> list[Case]:
-    """Cases by pedalboard: its shelves, bells and compressor; a reverb that has no equal here."""
+def pedalboard_cases(
+    voices: Path, count: int, seconds: tuple[float, float], *, echoes: bool = False
+) -> list[Case]:
+    """Cases by pedalboard: its shelves, bells and compressor; a reverb that has no equal here.
+
+    With `echoes` its delay lies before the reverb; ``delay.time_ms`` and ``delay.feedback`` of the
+    settings are this one's.
+    """
     import pedalboard
 
     rng, table = np.random.default_rng(3), statistics.load()
@@ -176,7 +184,12 @@ def pedalboard_cases(voices: Path, count: int, seconds: tuple[float, float]) -> 
         # JUCE's compressor has a hard knee; its cuts are of first order and left out.
         settings["compressor.knee_db"] = 0.0
         raw, settings = _at_some_level(raw, settings, rng)
-        board = pedalboard.Pedalboard([*_strip(settings), _reverb(rng)])
+        plugins = _strip(settings)
+        if echoes:
+            seconds_apart, feedback = rng.uniform(*ECHO_SECONDS), rng.uniform(*ECHO_FEEDBACK)
+            plugins.append(pedalboard.Delay(seconds_apart, feedback, ECHO_MIX))
+            settings["delay.time_ms"], settings["delay.feedback"] = seconds_apart * 1e3, feedback
+        board = pedalboard.Pedalboard([*plugins, _reverb(rng)])
         mix = board(np.repeat(raw, 2, axis=0), PAIR_RATE, reset=True)
         off = frozenset({"eq.high_pass", "eq.low_pass", "reverb"})
         cases.append(Case(Pair(f"pedalboard {number}", raw, mix, 0.0, 1, 1.0), settings, off))

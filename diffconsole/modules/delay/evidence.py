@@ -18,6 +18,12 @@ BRIGHT_HZ = 800.0
 PEAKS, APART_MS, DISTINCT = 4, 4.0, 7.0
 """So many lags, so far apart, that stand out by so many times the usual height."""
 
+LEAST_SHARE = 0.2
+"""Of the highest peak's height: below it lie the vocal's own periods around an echo."""
+
+MOST_REPEATS = 4
+"""Of a short lag nearly every other one is a multiple."""
+
 QUIETEST_DB = -45.0
 """Echoes below that level against the vocal are inaudible beside it."""
 
@@ -40,14 +46,24 @@ def echoes_in_mix(signals: Signals) -> list[tuple[float, float]]:
         *(_heights(signals, own)[: last + 1] for own in (signals.rendered, signals.dry))
     )
     heights[:first] = 0.0
-    found, apart = [], round(APART_MS * rate / 1000.0)
-    for _ in range(PEAKS):
+    found: list[tuple[float, float]] = []
+    apart, least = round(APART_MS * rate / 1000.0), DISTINCT
+    while len(found) < PEAKS:
         peak = int(heights.argmax())
-        if heights[peak] < DISTINCT:
+        if heights[peak] < least:
             break
-        found.append(((peak + _between(heights, peak)) * 1000.0 / rate, float(heights[peak])))
+        lag_ms, height = (peak + _between(heights, peak)) * 1000.0 / rate, float(heights[peak])
         heights[max(0, peak - apart) : peak + apart] = 0.0
+        if not any(_is_repeat(lag_ms, earlier_ms) for earlier_ms, _ in found):
+            found.append((lag_ms, height))
+            least = max(least, LEAST_SHARE * found[0][1])
     return found
+
+
+def _is_repeat(lag_ms: float, earlier_ms: float) -> bool:
+    """Whether a lag is a multiple of another one."""
+    times = round(lag_ms / earlier_ms)
+    return 1 < times <= MOST_REPEATS and abs(lag_ms - times * earlier_ms) < APART_MS
 
 
 def _between(heights: np.ndarray, peak: int) -> float:

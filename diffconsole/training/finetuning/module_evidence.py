@@ -21,7 +21,7 @@ from ...modules.evidence import Signals, frame_levels_db
 from ...pairs import PAIR_RATE, Pair
 from ...strip.module import Module
 from ...strip.parameters import PARAMETERS
-from ..matching.objective import INDEX, MatchObjective, places_of
+from ..matching.objective import INDEX, MatchObjective, parts_of, places_of
 from ..matching.tried import TRIED, as_loud, signals_of, starting_points
 from .excerpts import FRAME_MS, acting_start, varied_start
 from .module_trial import module_of
@@ -34,7 +34,7 @@ __all__ = [
     "Shown",
     "ask_pairs",
     "begun_with",
-    "parts_of",
+    "level_parts_of",
     "shown_by",
 ]
 
@@ -156,7 +156,7 @@ def ask_pairs(
     """
     length = int(SECONDS * PAIR_RATE)
     starts = [varied_start(pair, length) for pair in pairs]
-    objectives = parts_of(pairs, starts, SECONDS, device)
+    objectives = level_parts_of(pairs, starts, SECONDS, device)
     found = []
     for number, (objective, label) in enumerate(zip(objectives, labels, strict=True)):
         point = objective.in_the_middle(from_label(label, objective))
@@ -170,18 +170,11 @@ def ask_pairs(
     return found
 
 
-def parts_of(
+def level_parts_of(
     pairs: Sequence[Pair], starts: Sequence[int], seconds: float, device: str
 ) -> list[MatchObjective]:
     """Return parts of the pairs at one level, with what comes before them, if anything does."""
-    # One for all: parts of one shape are rendered together.
-    lead = min(LEAD_SECONDS, max(starts) / PAIR_RATE)
-    return common_level(
-        [
-            MatchObjective(pair, seconds, device, start=start, lead=lead)
-            for pair, start in zip(pairs, starts, strict=True)
-        ]
-    )
+    return common_level(parts_of(pairs, seconds, device, lead=LEAD_SECONDS, starts=starts))
 
 
 def shown_by(asked: Sequence[Asked]) -> list[Shown]:

@@ -31,9 +31,23 @@ from ...pairs import Pair
 from ...strip.module import Module
 from ..matching.objective import INDEX, MatchObjective, places_of
 from ..matching.plan import Round
-from .module_evidence import SCAN_PART, SCANNED, Shown, ask_pairs, begun_with, parts_of, shown_by
+from .module_evidence import (
+    SCAN_PART,
+    SCANNED,
+    Shown,
+    ask_pairs,
+    begun_with,
+    level_parts_of,
+    shown_by,
+)
 from .module_trial import finished, kept_modules, trying_all, without_idle
-from .shared_settings import descend, distances_of, from_label, shared_places
+from .shared_settings import (
+    descend,
+    distances_of,
+    from_label,
+    refine_shared_times,
+    shared_places,
+)
 from .studio_modules import StudioModules
 
 __all__ = ["FEWEST_PAIRS", "find_modules"]
@@ -100,7 +114,7 @@ def find_modules(
     half = min(len(chosen) // 2, MOST_FITTED)
     order = _dealt(shown, half)
     begin = [each.excerpt_start(shown, SECONDS) for each in asked]
-    objectives = parts_of([pairs[n] for n in chosen], begin, SECONDS, device)
+    objectives = level_parts_of([pairs[n] for n in chosen], begin, SECONDS, device)
     points = torch.stack(
         [
             objective.in_the_middle(from_label(labels[n], objective))
@@ -165,6 +179,7 @@ def _fitted(
         points = torch.where(shared, moved[:1], moved)
         if round_ is FIT[0]:
             points, tried = without_idle(objectives, points, tried)
+        points = refine_shared_times(trying_all(objectives, tried), points, tried)
     return points[0], tried
 
 

@@ -13,18 +13,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...strip.parameters import BY_KEY
+from ..matching.between import TIMES, nearby
 from ..matching.descent import BLIND, Adam
 from ..matching.objective import INDEX, KEYS, SEARCHED, MatchObjective, render_all
 from ..matching.plan import Round
 
-__all__ = ["common_level", "descend", "distances_of", "from_label", "shared_places", "with_output"]
+__all__ = [
+    "common_level",
+    "descend",
+    "distances_of",
+    "from_label",
+    "refine_shared_times",
+    "shared_places",
+    "with_output",
+]
+
+REACHES_MS = (0.8, 0.2, 0.05, 0.0125)
+"""How far from a time others are tried: half a sample at last."""
 
 MAKEUP, OUTPUT = "compressor.makeup_db", "output_gain.gain_db"
 
@@ -135,3 +147,36 @@ def descend(
         state.points = torch.where(shared, state.points, centred)
         report_progress((step + 1) / round_.steps, float(each.detach().mean()))
     return state.points
+
+
+def refine_shared_times(
+    objectives: Sequence[MatchObjective], points: Tensor, tried: Collection[str]
+) -> Tensor:
+    """Return the points with the shared times that gradients do not move where pairs are closest.
+
+    In one mix an echo's phase also follows from the rest of the strip; an echo that is out of
+    phase comes out too quiet.
+
+    Parameters
+    ----------
+    objectives : sequence of MatchObjective
+        The pairs, with the same modules tried.
+    points : Tensor
+        ``(pairs, parameters)`` in 0…1, with equal settings of the modules.
+    tried : collection of str
+        The modules whose times are moved.
+    """
+    points = points.clone()
+    least = float(distances_of(objectives, points).sum())
+    for parameter in TIMES:
+        if parameter.module not in tried:
+            continue
+        place = INDEX[parameter.key]
+        for reach_ms in REACHES_MS:
+            for value in nearby(parameter, float(points[0, place]), reach_ms):
+                other = points.clone()
+                other[:, place] = value
+                total = float(distances_of(objectives, other).sum())
+                if total < least:
+                    points, least = other, total
+    return points

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...strip.later import LATER, is_later
+from ...strip.parameter import Parameter
 from ...strip.parameters import CHAIN, PARAMETERS
 from .beside import each
 from .objective import HELD, INDEX, MatchObjective
@@ -17,9 +18,11 @@ from .starts import move_idle_bells
 
 __all__ = [
     "SHORT_REACHES_MS",
+    "TIMES",
     "align_predelay",
     "beside_guess",
     "best_of",
+    "nearby",
     "perturb",
     "refine_non_gradient",
     "refine_times",
@@ -82,6 +85,13 @@ def refine_non_gradient(objective: MatchObjective, points: Tensor) -> Tensor:
     return torch.stack(each(lambda point: _better(objective, point), list(points)))
 
 
+def nearby(parameter: Parameter, value: float, reach_ms: float) -> list[float]:
+    """Return times around one, all in 0…1, as far from it as `reach_ms`."""
+    now_ms = float(parameter.to_physical(value))
+    there_ms = [parameter.clip(now_ms + share * reach_ms) for share in NEARBY]
+    return [float(parameter.to_normalised(time_ms)) for time_ms in there_ms]
+
+
 def refine_times(
     objective: MatchObjective, point: Tensor, reaches_ms: Sequence[float] = REACHES_MS
 ) -> Tensor:
@@ -97,11 +107,8 @@ def refine_times(
             continue
         place = INDEX[parameter.key]
         for reach_ms in reaches_ms:
-            now_ms = float(parameter.to_physical(float(point[place])))
             tried = point.repeat(len(NEARBY), 1)
-            for row, share in zip(tried, NEARBY, strict=True):
-                there_ms = parameter.clip(now_ms + share * reach_ms)
-                row[place] = parameter.to_normalised(there_ms)
+            tried[:, place] = torch.tensor(nearby(parameter, float(point[place]), reach_ms))
             distances = objective.distances(tried)
             least = int(distances.argmin())
             if float(distances[least]) < distance:

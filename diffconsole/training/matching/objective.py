@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ __all__ = [
     "KEYS",
     "SEARCHED",
     "MatchObjective",
+    "parts_of",
     "places_of",
     "render_all",
 ]
@@ -145,6 +146,18 @@ class MatchObjective:
         other.left_out = off
         return other
 
+    def with_lead(self) -> MatchObjective:
+        """Return the same pair, of which what lies before the part is rendered as a part of it.
+
+        There is nothing to compare it with.
+        """
+        if not self.before.shape[-1]:
+            return self
+        other = copy.copy(self)
+        other.raw, other.before = self.played, self.before[..., :0]
+        other.results = KeptResults()
+        return other
+
     def beginning(self, seconds: float) -> MatchObjective:
         """Return the first part of the excerpt, for which nothing that came before is missing."""
         other = copy.copy(self)
@@ -225,6 +238,40 @@ class MatchObjective:
 
     def _distance_near(self, point: Tensor, off: frozenset[str], part: tuple[int, int]) -> Tensor:
         return self.distance(self.render_near(point, off), part)
+
+
+def parts_of(
+    pairs: Sequence[Pair],
+    seconds: float,
+    device: str,
+    *,
+    lead: float,
+    starts: Sequence[int] | None = None,
+) -> list[MatchObjective]:
+    """Return a part of each pair, with what comes before it.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Aligned.
+    seconds : float
+        Length of the parts.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    lead : float
+        Seconds before a part that are rendered along, as far as any of the files has them: parts
+        of one shape are rendered together.
+    starts : sequence of int, optional
+        Samples at which the parts begin; by default the loudest ones are taken.
+    """
+    if starts is None:
+        length = int(seconds * PAIR_RATE)
+        starts = [loudest_start(pair.raw, length, mixed=pair.mixed) for pair in pairs]
+    lead = min(lead, max(starts) / PAIR_RATE)
+    return [
+        MatchObjective(pair, seconds, device, start=start, lead=lead)
+        for pair, start in zip(pairs, starts, strict=True)
+    ]
 
 
 def render_all(objectives: list[MatchObjective], points: Tensor, sizes: list[int]) -> list[Tensor]:

@@ -187,14 +187,16 @@ def changes_of(
     if behind or objective.raw.shape[1] > 1 or objective.raw.device.type != "cpu":
         rows = [objective.render(some) - fit.result for some in points.split(TOGETHER)]
         return torch.cat(rows).reshape(len(points), -1)
+    # What the inserts change before the part rings on in it.
+    objective, kept = objective.with_lead(), objective.raw.shape[-1]
     samples = objective.raw.shape[-1]
     length = scipy.fft.next_fast_len(2 * samples, real=True)
     response = scipy.fft.rfft(objective.response(fit.point).numpy(), length)
     before = objective.trying(fit.tried).render(fit.point[None], BEHIND)[:, :1]
-    changes = torch.empty(len(points), 2, samples)
+    changes = torch.empty(len(points), 2, kept)
     for start in range(0, len(points), TOGETHER):
         inserted = objective.render(points[start : start + TOGETHER], BEHIND)[:, :1] - before
         spectra = scipy.fft.rfft(inserted.numpy(), length)
-        found = scipy.fft.irfft(spectra * response, length)[..., :samples]
+        found = scipy.fft.irfft(spectra * response, length)[..., samples - kept : samples]
         changes[start : start + TOGETHER] = torch.from_numpy(found)
     return changes.reshape(len(points), -1)

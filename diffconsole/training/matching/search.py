@@ -53,7 +53,7 @@ from .between import (
     refine_times,
 )
 from .descent import Adam, descent, take_step
-from .objective import MatchObjective
+from .objective import MatchObjective, parts_of
 from .plan import Plan, Round, plan_for
 from .polish import refine_least_squares
 from .postprocess import estimate_sensitivity, levelled, prune_inaudible
@@ -72,6 +72,9 @@ IDLE_AFTER = 0.2
 SEARCH_SHARE, SOLVE_UNTIL = 0.85, 0.95
 SHORT_SECONDS = 20.0
 """Budgets up to this leave no time for many starts and for help between the rounds."""
+
+LEAD_SECONDS = 2.0
+"""Before an excerpt: what is sung there rings on in it."""
 
 SENSITIVE_SECONDS = 6.0
 """How far each setting may go shows in a part of the excerpt."""
@@ -155,7 +158,8 @@ class _Search:
     def at(self, seconds: float) -> list[MatchObjective]:
         """The pairs' loudest parts of this length."""
         if seconds != self.length:
-            self.objectives = [MatchObjective(pair, seconds, self.device) for pair in self.pairs]
+            lead = LEAD_SECONDS if self.plan.thorough else 0.0
+            self.objectives = parts_of(self.pairs, seconds, self.device, lead=lead)
             self.length = seconds
         return self.objectives
 

@@ -13,13 +13,17 @@ from torch import Tensor
 from diffconsole.model.predictor import level_gain_db
 from diffconsole.pairs import PAIR_RATE, Pair
 from diffconsole.strip.later import start_settings
-from diffconsole.strip.parameters import PARAMETERS
+from diffconsole.strip.parameters import BY_KEY, PARAMETERS
 from diffconsole.training.finetuning import module_evidence, module_trial
 from diffconsole.training.finetuning.module_evidence import Asked, ask_pairs, shown_by
 from diffconsole.training.finetuning.module_search import _dealt
 from diffconsole.training.finetuning.module_trial import Kept, _is_worth, kept_modules
-from diffconsole.training.finetuning.shared_settings import common_level, from_label
-from diffconsole.training.matching.objective import MatchObjective, render_all
+from diffconsole.training.finetuning.shared_settings import (
+    common_level,
+    from_label,
+    refine_shared_times,
+)
+from diffconsole.training.matching.objective import INDEX, MatchObjective, parts_of, render_all
 from diffconsole.training.matching.plan import Round
 
 from ...synthetic import STUDIO, mixed, voice
@@ -32,6 +36,12 @@ GATE = {
     "gate.attack_ms": 1.0,
     "gate.hold_ms": 30.0,
     "gate.release_ms": 80.0,
+}
+ECHO = {
+    "delay.time_ms": 231.7,
+    "delay.feedback": 0.35,
+    "delay.width": 0.0,
+    "delay.wet_db": -14.0,
 }
 DRY = {**STUDIO, "reverb.wet_db": -60.0}
 SECONDS = 2.0
@@ -141,6 +151,22 @@ def test_pairs_that_do_not_feel_a_module_do_not_decide(
     assert (kept.closer, kept.asked) == ({"gate": 2}, {"gate": 2})
 
 
+def test_a_time_that_all_share_is_found_to_a_fraction_of_a_sample() -> None:
+    echoing = {**STUDIO, **ECHO}
+    pairs = [levelled(raw, echoing) for raw in raws()[:2]]
+    objectives = [
+        each.trying(frozenset({"delay"}))
+        for each in common_level(parts_of(pairs, 2.0, "cpu", lead=0.0))
+    ]
+    points = torch.stack([from_label(point_of(echoing), each) for each in objectives])
+    off = BY_KEY["delay.time_ms"].to_normalised(ECHO["delay.time_ms"] + 0.17)
+    points[:, INDEX["delay.time_ms"]] = off
+    refined = refine_shared_times(objectives, points, {"delay"})
+    found = BY_KEY["delay.time_ms"].to_physical(refined[:, INDEX["delay.time_ms"]].double())
+    assert found.tolist() == pytest.approx([ECHO["delay.time_ms"]] * 2, abs=0.02)
+    assert torch.equal(refine_shared_times(objectives, points, {"gate"}), points)
+
+
 def test_what_comes_before_a_part_rings_on_in_it() -> None:
     echoing = {**STUDIO, "reverb.wet_db": -6.0, "reverb.decay_s": 1.5}
     made, point = levelled(raws()[1], echoing), point_of(echoing)
@@ -151,5 +177,6 @@ def test_what_comes_before_a_part_rings_on_in_it() -> None:
     (lacking,), (whole,) = (o.distances(p[None]) for o, p in zip((cut, led), points, strict=True))
     assert float(whole) < 0.01 < 0.1 * float(lacking)
     together = render_all([led, led], points, [1, 1])
-    assert torch.equal(together[1], led.render(points[1:]))
+    with led.results.rooms_in_use():
+        assert torch.equal(together[1], led.render(points[1:]))
     assert together[0].shape == led.mix.shape

@@ -105,6 +105,21 @@ def test_the_slopes_are_those_of_the_whole_strip() -> None:
     assert slopes_of(objective, fit, inserts).shape == (len(inserts), fit.off.numel())
 
 
+def test_so_are_they_where_what_comes_before_the_part_rings_on_in_it() -> None:
+    objective, point = of({})
+    raw = objective.raw
+    objective.before, objective.raw = raw[..., :9000], raw[..., 9000:]
+    objective.mix = objective.mix[..., 9000:]
+    fit = fit_of(objective, point)
+    place = INDEX["compressor.makeup_db"]
+    nudged = point.clone()
+    nudged[place] += 0.01
+    near = changes_of(objective, fit, nudged[None], behind=False)
+    whole = changes_of(objective, fit, nudged[None], behind=True)
+    assert near.shape == whole.shape == (1, fit.off.numel())
+    assert float((near - whole).square().sum() / whole.square().sum()) < 1e-6
+
+
 def test_no_step_leaves_the_range_and_none_is_a_loss() -> None:
     objective, point = of({})
     start = fit_of(objective, point)
