@@ -32,6 +32,9 @@ only the first is needed:
     does, and the module's settings by short name that bring it back, as NumPy's generator draws
     them. A module that has it can be learnt by a model that does not know it
     (:mod:`diffconsole.training.pretraining.module_rows`).
+``latency_samples``
+    By how many samples it delays what it lets through at low frequencies, at every rate; 0 by
+    default. A search moves the times of the sends by it where it switches the module.
 ``starts(signals)``
     Settings by short name from which a match begins to search it, a list; empty where the mix shows
     nothing of it (:mod:`diffconsole.modules.evidence`). Without it the module stays off in a match

@@ -11,13 +11,14 @@ from ...kernels.arrays import Numbers, as_array, is_array, math_of, on_arrays
 from ..call import Call
 from ..curve import Curve
 from ..evidence import Settings, Signals
-from .phases import BLOCKED_HZ
+from .phases import BLOCKED_HZ, LATENCY_SAMPLES
 from .process import curve_settings, saturate, shaped
 from .process import saturation as process
 
-__all__ = ["curve", "process", "starts", "stream", "takes_arrays"]
+__all__ = ["curve", "latency_samples", "process", "starts", "stream", "takes_arrays"]
 
 takes_arrays = True
+latency_samples = LATENCY_SAMPLES
 
 FORGOTTEN_NEPERS = 24.0
 # What the places' filters need, whose poles do not depend on the sample rate.

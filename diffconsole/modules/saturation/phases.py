@@ -23,7 +23,14 @@ import math
 
 import numpy as np
 
-__all__ = ["ALLPASS", "BLOCKED_HZ", "NYQUIST_POLE", "output_section", "phase_sections"]
+__all__ = [
+    "ALLPASS",
+    "BLOCKED_HZ",
+    "LATENCY_SAMPLES",
+    "NYQUIST_POLE",
+    "output_section",
+    "phase_sections",
+]
 
 ALLPASS = np.array([
     [0.004816232, 0.177794998, 0.519870508, 0.787009350, 0.934107999],
@@ -36,6 +43,9 @@ ALLPASS = np.array([
     [0.142556490, 0.477413478, 0.761166448, 0.920440790, 0.997012843],
 ])  # fmt: skip
 """``(places, sections)``, the coefficients a."""
+
+LATENCY_SAMPLES = float(((1.0 - ALLPASS[[0, -1]]) / (1.0 + ALLPASS[[0, -1]])).sum())
+"""Group delay at low frequencies of what goes forth and back, 3.4 samples at every rate."""
 
 BLOCKED_HZ = 5.0
 NYQUIST_POLE = 0.96

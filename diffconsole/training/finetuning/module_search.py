@@ -29,8 +29,9 @@ from torch import Tensor
 
 from ...pairs import Pair
 from ...strip.module import Module
-from ..matching.objective import INDEX, MatchObjective, places_of
+from ..matching.objective import MatchObjective, places_of
 from ..matching.plan import Round
+from ..matching.tried import switched_on
 from .module_evidence import (
     SCAN_PART,
     SCANNED,
@@ -59,7 +60,7 @@ and how many there are with those that decide."""
 SECONDS = 4.0
 """Of the excerpts that are compared."""
 
-FIT = Round(SECONDS, 6, 0.05, 8, 1), Round(SECONDS, 14, 0.04, 8, 1)
+FIT = Round(SECONDS, 8, 0.05, 8, 1), Round(SECONDS, 42, 0.04, 8, 1)
 """Steps of what is common to the pairs, before idle modules leave and after."""
 
 FARTHER = 0.04
@@ -134,7 +135,7 @@ def find_modules(
     kept = kept_modules(objectives[half:], points[half:], settings, tried, checked, report)
     if not kept.closer or over():
         return StudioModules()
-    return finished(objectives, points, settings, kept, rng, report)
+    return finished(objectives, points, kept, rng, report)
 
 
 def _dealt(shown: Sequence[Shown], half: int) -> list[int]:
@@ -171,6 +172,8 @@ def _fitted(
     for round_, (first, share) in zip(FIT, ((0.35, 0.1), (0.45, 0.15)), strict=True):
         if not tried:
             return None
+        # Out of phase an echo comes out too quiet and too dull.
+        points = refine_shared_times(trying_all(objectives, tried), points, tried)
         shared = shared_places(places_of(tried))
         moved = descend(
             trying_all(objectives, tried), points, round_, rng, shared=shared, moves_shared=True,
@@ -179,7 +182,7 @@ def _fitted(
         points = torch.where(shared, moved[:1], moved)
         if round_ is FIT[0]:
             points, tried = without_idle(objectives, points, tried)
-        points = refine_shared_times(trying_all(objectives, tried), points, tried)
+    points = refine_shared_times(trying_all(objectives, tried), points, tried)
     return points[0], tried
 
 
@@ -192,27 +195,21 @@ def _begun(
 
     The module that brings the pairs closest comes first, the others beside those that are on.
     """
-    scanned = min(SCANNED, len(objectives))
+    count, scanned = len(points), min(SCANNED, len(objectives))
 
     def total(tried: frozenset[str], some: Tensor) -> float:
         here = trying_all(objectives[:scanned], tried)
         return float(distances_of(here, some[:scanned], (0, SCAN_PART)).sum())
 
-    def with_module(module: Module, start: Tensor, at: Tensor) -> Tensor:
-        own = [INDEX[p.key] for p in module.parameters]
-        found = at.clone()
-        found[:, own] = start[: len(at)][:, own]
-        return found
-
     ranked = []
     for module, starts in shown:
         alone = frozenset({module.key})
-        totals = [total(alone, with_module(module, start, points)) for start in starts]
+        totals = [total(alone, switched_on(points, start[:count], module)) for start in starts]
         least = int(np.argmin(totals))
         ranked.append((totals[least], module, starts[least]))
     usual, tried = total(frozenset(), points), frozenset[str]()
     for _, module, start in sorted(ranked, key=lambda each: each[0]):
-        other = with_module(module, start, points)
+        other = switched_on(points, start[:count], module, tried)
         found = total(tried | {module.key}, other)
         if found <= (1.0 + FARTHER) * usual:
             points, tried, usual = other, tried | {module.key}, min(usual, found)

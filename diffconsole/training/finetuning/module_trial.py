@@ -21,7 +21,7 @@ from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS
 from ..matching.objective import INDEX, LOSS_STRIDE, MatchObjective, places_of
 from ..matching.plan import Round
 from ..matching.search_result import LEVEL_DEPENDENT
-from ..matching.tried import at_rest
+from ..matching.tried import at_rest, latency_ms, later_by
 from .selection import trimmed_mean
 from .shared_settings import MAKEUP, OUTPUT, descend, distances_of, shared_places
 from .studio_modules import StudioModules, later_keys
@@ -60,6 +60,9 @@ class Kept(NamedTuple):
     ----------
     points, without : Tensor
         ``(pairs, parameters)`` in 0…1, with what is kept and without modules.
+    settings : Tensor
+        ``(parameters,)``, the modules' settings are of this point; times as they are with what is
+        kept.
     closer, asked : dict of str to int
         By module that is kept, how many of the pairs it brings closer, and for how many it changes
         anything.
@@ -67,6 +70,7 @@ class Kept(NamedTuple):
 
     points: Tensor
     without: Tensor
+    settings: Tensor
     closer: dict[str, int]
     asked: dict[str, int]
 
@@ -97,7 +101,7 @@ def kept_modules(
         Called with the share of the work done and a distance.
     """
     places = places_of(tried)
-    on = points.clone()
+    on = later_by(points, -latency_ms(tried))
     on[:, places] = settings[places]
 
     def settled(modules: frozenset[str]) -> tuple[Tensor, np.ndarray]:
@@ -142,7 +146,8 @@ def kept_modules(
         else:
             here, left = rest, fewer
             distances = distances_of(trying_all(objectives, fewer), here)
-    return Kept(here, without, closer, asked)
+    settings = later_by(settings, latency_ms(tried - closer.keys()))
+    return Kept(here, without, settings, closer, asked)
 
 
 def _mean(gains: np.ndarray) -> float:
@@ -241,7 +246,6 @@ def _at_rest(
 def finished(
     objectives: Sequence[MatchObjective],
     points: Tensor,
-    settings: Tensor,
     kept: Kept,
     rng: np.random.Generator,
     report: ReportProgress,
@@ -254,8 +258,6 @@ def finished(
         All pairs, those that decided last.
     points : Tensor
         ``(pairs, parameters)`` in 0…1, their strips without later modules.
-    settings : Tensor
-        ``(parameters,)``, the modules' settings are of this point.
     kept : Kept
         The modules.
     rng : numpy.random.Generator
@@ -265,9 +267,9 @@ def finished(
     """
     tried = frozenset(kept.closer)
     keys, places = later_keys(tried), places_of(tried)
-    own = points.clone()
+    own = later_by(points, -latency_ms(tried))
     own[len(own) - len(kept.points) :] = kept.points
-    own[:, places] = settings[places]
+    own[:, places] = kept.settings[places]
     moved = descend(
         trying_all(objectives, tried), own, FINISH, rng, shared=shared_places(places),
         moves_shared=True, report_progress=lambda share, loss: report(0.8 + 0.2 * share, loss),

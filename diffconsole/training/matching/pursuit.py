@@ -33,7 +33,7 @@ from .samples import (
     products_of,
     slopes_of,
 )
-from .tried import at_rest, signals_of, starting_points, tryable
+from .tried import at_rest, latency_ms, later_by, signals_of, starting_points, tryable
 
 __all__ = ["closer_fit", "pursue"]
 
@@ -193,6 +193,8 @@ def _candidates(
                 usual = parameter.to_normalised(parameter.default)
                 other[INDEX[parameter.key]] = float(np.clip(rng.normal(usual, SPREAD), 0.0, 1.0))
             points.append(other)
+        late_ms = latency_ms({module.key})
+        points = [later_by(other, -late_ms) for other in points]
         found += [_Candidate(module, objective.in_the_middle(other)) for other in points]
     return found
 
@@ -218,8 +220,9 @@ def _joined(
     point = fit.point.clone()
     for module, other in (candidates[number] for number in chosen):
         point[_later(module)] = other[_later(module)]
-    point[free] = (point[free] + step.to(point)).clamp(0.0, 1.0)
     fresh = frozenset(keys[number] for number in chosen)
+    point = later_by(point, -latency_ms(fresh))
+    point[free] = (point[free] + step.to(point)).clamp(0.0, 1.0)
     return objective.trying(objective.tried | fresh).in_the_middle(point), fresh
 
 

@@ -11,7 +11,7 @@ of Rissanen (1978).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from ...modules.evidence import Signals
 from ...pairs import PAIR_RATE
 from ...strip.later import is_later, rest_value
 from ...strip.module import Module
+from ...strip.parameter import Parameter
 from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS, denormalize
 from .beside import each
 from .objective import INDEX, MatchObjective
@@ -34,9 +35,12 @@ __all__ = [
     "drop_idle",
     "join_modules",
     "keep_worthy",
+    "later_by",
+    "latency_ms",
     "realign",
     "signals_of",
     "starting_points",
+    "switched_on",
     "tryable",
     "worth",
 ]
@@ -85,13 +89,66 @@ def tryable(without: Collection[str] = ()) -> tuple[str, ...]:
     return tuple(key for key in TRIED if key not in without)
 
 
+SEND_TIMES = tuple(p for p in PARAMETERS if not p.has_gradient)
+"""When what the sends return begins: the delay's time and the reverb's pre-delay."""
+
+
+def latency_ms(modules: Collection[str]) -> float:
+    """Return by how much these modules delay what they let through."""
+    samples = sum(
+        getattr(module.code(), "latency_samples", 0.0) for module in CHAIN if module.key in modules
+    )
+    return 1000.0 * samples / PAIR_RATE
+
+
+def later_by(points: Tensor, by_ms: float, times: Sequence[Parameter] = SEND_TIMES) -> Tensor:
+    """Return points whose returns begin later by so much, ``(…, parameters)`` in 0…1.
+
+    Against what a module with a latency lets through, the returns of the sends begin as early as
+    before if their times are shorter by the latency. It is a fraction of a millisecond, but
+    returns that are out of phase with those of the mix are as far from it as other returns.
+    """
+    if not by_ms:
+        return points
+    points = points.clone()
+    for parameter in times:
+        if parameter.has_gradient:
+            continue
+        place = INDEX[parameter.key]
+        now_ms = parameter.to_physical(points[..., place].double())
+        there_ms = (now_ms + by_ms).clamp(parameter.low, parameter.high)
+        points[..., place] = parameter.to_normalised(there_ms).to(points)
+    return points
+
+
 def at_rest(point: Tensor, module: str) -> Tensor:
     """Return the point with the later settings of a module where they change least."""
     point = point.clone()
     for parameter in PARAMETERS:
         if parameter.module == module and is_later(parameter):
             point[INDEX[parameter.key]] = parameter.to_normalised(rest_value(parameter))
-    return point
+    return later_by(point, latency_ms({module}))
+
+
+def switched_on(
+    points: Tensor, starts: Tensor, module: Module, fresh: Collection[str] = ()
+) -> Tensor:
+    """Return points with a module at the settings of others.
+
+    Parameters
+    ----------
+    points, starts : Tensor
+        ``(…, parameters)`` in 0…1: without the module, and with its settings.
+    module : Module
+        Which.
+    fresh : collection of str
+        Modules that were switched on since the module's evidence was read.
+    """
+    own = [INDEX[p.key] for p in module.parameters]
+    points = points.clone()
+    points[..., own] = starts[..., own]
+    points = later_by(points, -latency_ms(fresh), module.parameters)
+    return later_by(points, -latency_ms({module.key}))
 
 
 @torch.no_grad()
@@ -171,8 +228,7 @@ def join_modules(
     for module, points in shown:
         here = objective.trying(tried | {module.key})
         every = point.repeat(len(points), 1)
-        own = [INDEX[p.key] for p in module.parameters]
-        every[:, own] = torch.stack(points)[:, own]
+        every = switched_on(every, torch.stack(points), module, tried - objective.tried)
         every = as_loud(here, here.in_the_middle(every), module, signals)
         distances = here.distances(every, part=(0, SCAN_PART))
         least = int(distances.argmin())

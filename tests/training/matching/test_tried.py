@@ -7,27 +7,33 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 from torch import Tensor
 
+from diffconsole import Console
 from diffconsole.errors import SettingsError
 from diffconsole.pairs import PAIR_RATE, Pair
-from diffconsole.strip.later import start_settings
+from diffconsole.strip.later import rest_settings, start_settings
 from diffconsole.strip.parameters import BY_KEY, CHAIN, PARAMETERS, denormalize
 from diffconsole.training.matching.descent import descent
 from diffconsole.training.matching.match import TRIED, MatchOptions, match
-from diffconsole.training.matching.objective import MatchObjective
+from diffconsole.training.matching.objective import INDEX, MatchObjective
 from diffconsole.training.matching.plan import Plan, Round, plan_for
 from diffconsole.training.matching.search import search
 from diffconsole.training.matching.search_result import SearchResult
 from diffconsole.training.matching.tried import (
+    at_rest,
     join_modules,
     keep_worthy,
+    latency_ms,
     signals_of,
     starting_points,
+    switched_on,
     worth,
 )
 
+from ...reference import error_db
 from ...synthetic import STUDIO, mixed, voice
 from ..finetuning.helpers import few_candidates
 from .test_polish import point_of
@@ -196,3 +202,54 @@ def test_a_quick_match_has_no_later_module() -> None:
     (found,) = match([noisy_pair({**STUDIO, **DELAY}, seconds=1.0)], MatchOptions(quick=True))
     assert "delay" in found.bypass
     assert not [key for key in found.settings if key.startswith("delay.")]
+
+
+def returned(settings: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """What comes out of the inserts, and what the sends return, in float64."""
+    raw = voice(1.0, 3)[None, None].astype(np.float64)
+    tensors = {k: torch.tensor([float(v)], dtype=torch.float64) for k, v in settings.items()}
+    console = Console(PAIR_RATE, bypass={"input_gain", "eq", "compressor", "output_gain"})
+    audio = torch.from_numpy(raw)
+    dry = console(audio, tensors, {"pan", "delay", "reverb"})
+    whole = console(audio, tensors, {"pan"})
+    return dry[0, 0].numpy(), (whole - dry)[0, 0].numpy()
+
+
+def test_returns_stay_where_they_are_when_a_module_with_a_latency_joins() -> None:
+    """Without drive a saturation does nothing but come later."""
+    saturation = next(module for module in CHAIN if module.key == "saturation")
+    # One echo: each repeat comes later by the time once more, and by the latency only once.
+    echo = {"delay.time_ms": 100.0, "delay.wet_db": -6.0, "delay.feedback": 0.0}
+    echo |= {"reverb.pre_delay_ms": 20.0}
+    clean = {**start_settings(), **rest_settings({"delay", "saturation"}), **echo}
+    point = torch.tensor([p.to_normalised(clean[p.key]) for p in PARAMETERS], dtype=torch.float64)
+    joined = switched_on(point, point, saturation)
+    with_it = {key: float(value) for key, value in denormalize(joined).items()}
+    late_ms = latency_ms({"saturation"})
+    assert late_ms == pytest.approx(3.44 / PAIR_RATE * 1000.0, rel=0.01)
+    for key in ("delay.time_ms", "reverb.pre_delay_ms"):
+        assert with_it[key] == pytest.approx(clean[key] - late_ms, abs=1e-6)
+    without = {k: v for k, v in clean.items() if not k.startswith("saturation")}
+    (dry, returns), (late_dry, late_returns) = returned(without), returned(with_it)
+    # Below, its cut at 5 Hz turns the phase, and above its filters do.
+    band = scipy.signal.butter(4, (500.0, 2500.0), "bandpass", fs=PAIR_RATE, output="sos")
+    dry, returns, late_dry, late_returns = (
+        scipy.signal.sosfiltfilt(band, audio) for audio in (dry, returns, late_dry, late_returns)
+    )
+    assert error_db(late_returns, returns) < -35.0
+    assert error_db(late_dry, dry) > -10.0
+    assert torch.allclose(at_rest(joined, "saturation"), point, atol=1e-9)
+
+
+def test_an_echo_that_was_measured_before_the_latency_is_put_right() -> None:
+    delay = next(module for module in CHAIN if module.key == "delay")
+    settings = start_settings() | STUDIO
+    point = torch.tensor([p.to_normalised(settings[p.key]) for p in PARAMETERS])
+    start = point.clone()
+    place = INDEX["delay.time_ms"]
+    start[place] = 0.5
+    late = switched_on(point, start, delay, {"saturation"})
+    times = BY_KEY["delay.time_ms"].to_physical(torch.stack((late, start))[:, place].double())
+    assert float(times[1] - times[0]) == pytest.approx(latency_ms({"saturation"}), rel=0.01)
+    assert torch.equal(switched_on(point, start, delay)[place], start[place])
+    assert late[INDEX["reverb.pre_delay_ms"]] == point[INDEX["reverb.pre_delay_ms"]]
