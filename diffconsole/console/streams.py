@@ -15,6 +15,7 @@ from typing import Any
 
 from ..kernels.arrays import math_of
 from ..modules.call import Call
+from ..strip.finite import refuse_not_finite
 from ..strip.module import Module
 from .flow import runner_of
 
@@ -45,8 +46,18 @@ class Streams:
         self._streams: dict[str, Callable[[Any], Any]] = {}
 
     def __call__(self, module: Module, audio: Any, call: Call) -> Any:
-        """Return a block as the module makes it; its settings are those of the first block."""
+        """Return a block as the module makes it; its settings are those of the first block.
+
+        Raises
+        ------
+        SettingsError
+            A setting that is infinite or not a number.
+        """
         if module.key not in self._streams:
+            # Most of them count samples by their settings.
+            behind = module.gain_after if call.after_db is not None else ""
+            own = {f"{module.key}.{n}": v for n, v in call.settings.items() if n != behind}
+            refuse_not_finite(own)
             code = module.code()
             make = code.stream if hasattr(code, "stream") else partial(_run_again, module)
             self._streams[module.key] = make(audio, call)

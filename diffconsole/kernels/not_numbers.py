@@ -16,7 +16,7 @@ def mark_not_numbers(processed: np.ndarray, settings: np.ndarray) -> None:
     Parameters
     ----------
     processed : ndarray
-        ``(batch, channels, samples)``.
+        ``(batch, …, samples)``.
     settings : ndarray
         ``(batch, …)``, what the loops took from the settings.
     """

@@ -19,6 +19,8 @@ from ..modules.helpers import noise
 RATE = 16000
 NUMBERS = ["delay.time_ms", "reverb.decay_s", "reverb.high_ratio", "reverb.pre_delay_ms"]
 REFUSED = [*NUMBERS, "delay.feedback", "reverb.low_ratio"]
+GAINS = ("input_gain", "output_gain")
+
 ALONE = ["delay.reverb_send_db"]
 """Does nothing without the module that it feeds."""
 
@@ -106,6 +108,17 @@ def test_every_other_setting_that_is_no_number_shows_in_its_item_alone(key, way)
     assert BY_KEY[key].module == "delay" or processed[1].isnan().all()
     others = {k: v[::2] for k, v in settings.items()}
     torch.testing.assert_close(processed[::2], Console(RATE, bypass=bypass)(audio[::2], others))
+
+
+@pytest.mark.parametrize("key", [p.key for p in PARAMETERS if p.module not in GAINS])
+def test_a_signal_in_blocks_needs_every_setting_as_a_number(key):
+    module = BY_KEY[key].module
+    own = [p for p in PARAMETERS if p.module == module]
+    settings = {p.key: torch.full((1,), p.default, dtype=torch.float64) for p in own}
+    settings[key][0] = math.nan
+    console = StreamingConsole(RATE, bypass={p.module for p in PARAMETERS} - {module})
+    with pytest.raises(SettingsError, match=f"{re.escape(key)}' is nan"):
+        console(noise(1, 1, 512).float(), settings)
 
 
 @pytest.mark.parametrize("gradient", [False, True])

@@ -29,9 +29,16 @@ def test_a_repeat_of_an_echo_is_none_of_its_own() -> None:
     assert found[0] == pytest.approx(230.0, abs=0.05)
 
 
-def test_two_echoes_are_two() -> None:
-    found = [lag_ms for lag_ms, _ in echoes_in_mix(signals({230.0: 0.3, 317.0: 0.25}))]
-    assert found[:2] == pytest.approx([230.0, 317.0], abs=0.05)
+@pytest.mark.parametrize("second_ms", [317.0, 462.5])
+def test_two_echoes_are_two(second_ms: float) -> None:
+    found = [lag_ms for lag_ms, _ in echoes_in_mix(signals({230.0: 0.3, second_ms: 0.25}))]
+    assert found[:2] == pytest.approx([230.0, second_ms], abs=0.05)
+
+
+def test_a_quiet_echo_behind_a_loud_doubler_is_one() -> None:
+    found = [lag_ms for lag_ms, _ in echoes_in_mix(signals({35.0: 0.7, 326.0: 0.06}))]
+    assert found[0] == pytest.approx(35.0, abs=0.05)
+    assert found[1] == pytest.approx(326.0, abs=0.05)
 
 
 def test_a_later_echo_that_is_louder_comes_first() -> None:

@@ -78,6 +78,5 @@ def reduce(
         )  # fmt: skip
 
     run_tasks(task, len(x) * parts)
-    # Levels whose times are not numbers are none from their first sample on.
-    mark_not_numbers(y, np.column_stack((thresholds, most, s_h[:, :1])))
+    mark_not_numbers(y, np.column_stack((thresholds, most)))
     return y

@@ -23,6 +23,7 @@ import numpy as np
 
 from ...kernels.arrays import Numbers, is_array, math_of, without_gradient
 from ...kernels.envelope import envelope, peak_level
+from ...kernels.not_numbers import mark_not_numbers
 from ...kernels.shapes import check_audio
 from ..compressor.process import smoothing
 from ..equalizer.process import HIGHEST_FREQUENCY, filter_sections
@@ -147,7 +148,10 @@ def deesser(
     reference = (math_of(attack_ms).filled(attack_ms, t) for t in REFERENCE_MS)
     s_h = envelope(peak_level(parts[1]), *own)
     s_x = envelope(peak_level(audio), *(smoothing(t, sample_rate) for t in reference))
-    return reduced(audio, *parts, s_h, s_x, threshold_db, range_db)
+    processed = reduced(audio, *parts, s_h, s_x, threshold_db, range_db)
+    if is_array(processed):
+        mark_not_numbers(processed, np.column_stack((attack_ms, release_ms)))
+    return processed
 
 
 @without_gradient

@@ -18,11 +18,12 @@ BRIGHT_HZ = 800.0
 PEAKS, APART_MS, DISTINCT = 4, 4.0, 7.0
 """So many lags, so far apart, that stand out by so many times the usual height."""
 
-LEAST_SHARE = 0.2
-"""Of the highest peak's height: below it lie the vocal's own periods around an echo."""
+AROUND_MS, SHARE_AROUND, LEAST_SHARE = 15.0, 0.2, 0.04
+"""The vocal's own periods lie around a higher peak: so near, below this share of its height, and
+below the second share anywhere."""
 
-MOST_REPEATS = 4
-"""Of a short lag nearly every other one is a multiple."""
+REPEAT_MS, MOST_REPEATS = 0.5, 4
+"""So near to a multiple of another lag, up to this one, lies a repeat of its echo."""
 
 QUIETEST_DB = -45.0
 """Echoes below that level against the vocal are inaudible beside it."""
@@ -47,23 +48,26 @@ def echoes_in_mix(signals: Signals) -> list[tuple[float, float]]:
     )
     heights[:first] = 0.0
     found: list[tuple[float, float]] = []
-    apart, least = round(APART_MS * rate / 1000.0), DISTINCT
+    apart = round(APART_MS * rate / 1000.0)
     while len(found) < PEAKS:
         peak = int(heights.argmax())
-        if heights[peak] < least:
+        if heights[peak] < DISTINCT:
             break
-        lag_ms, height = (peak + _between(heights, peak)) * 1000.0 / rate, float(heights[peak])
+        one = (peak + _between(heights, peak)) * 1000.0 / rate, float(heights[peak])
         heights[max(0, peak - apart) : peak + apart] = 0.0
-        if not any(_is_repeat(lag_ms, earlier_ms) for earlier_ms, _ in found):
-            found.append((lag_ms, height))
-            least = max(least, LEAST_SHARE * found[0][1])
+        if not any(_belongs_to(one, higher) for higher in found):
+            found.append(one)
     return found
 
 
-def _is_repeat(lag_ms: float, earlier_ms: float) -> bool:
-    """Whether a lag is a multiple of another one."""
-    times = round(lag_ms / earlier_ms)
-    return 1 < times <= MOST_REPEATS and abs(lag_ms - times * earlier_ms) < APART_MS
+def _belongs_to(one: tuple[float, float], higher: tuple[float, float]) -> bool:
+    """Whether a lag, with its height, is a repeat of another one or lies around it."""
+    lag_ms, height = one
+    times = round(lag_ms / higher[0])
+    if 1 < times <= MOST_REPEATS and abs(lag_ms - times * higher[0]) < REPEAT_MS:
+        return True
+    share = SHARE_AROUND if abs(lag_ms - higher[0]) < AROUND_MS else LEAST_SHARE
+    return height < share * higher[1]
 
 
 def _between(heights: np.ndarray, peak: int) -> float:

@@ -9,8 +9,8 @@ settings for all of them:
    show it (:mod:`.module_evidence`), and a time that no gradient moves, as a delay's, where at
    least half of them show the same.
 2. Of the settings to begin from, medians over the pairs, those at the lowest distance are taken.
-3. The gradient moves them, common to some of the pairs, beside each pair's own strip
-   (:mod:`.shared_settings`).
+3. The gradient moves them, common to some of the pairs, beside each pair's own strip; times that
+   it does not move are tried closer and closer (:mod:`.shared_settings`).
 4. Other pairs decide, whose settings they were not fitted to: a module is kept if their
    distances fall by more than it is worth, when the rest of the strip has had the same steps with
    it and without it, and if those of most pairs do. Pairs for which it changes next to nothing do

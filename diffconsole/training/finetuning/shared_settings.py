@@ -166,11 +166,11 @@ def refine_shared_times(
     tried : collection of str
         The modules whose times are moved.
     """
-    points = points.clone()
+    moved = [parameter for parameter in TIMES if parameter.module in tried]
+    if not moved:
+        return points
     least = float(distances_of(objectives, points).sum())
-    for parameter in TIMES:
-        if parameter.module not in tried:
-            continue
+    for parameter in moved:
         place = INDEX[parameter.key]
         for reach_ms in REACHES_MS:
             for value in nearby(parameter, float(points[0, place]), reach_ms):

@@ -28,7 +28,7 @@ from ...strip.parameters import BY_KEY, CHAIN, PARAMETERS
 __all__ = ["KeptResults", "render_kept"]
 
 MOST_KEPT = 24
-"""Results of modules: of twelve seconds in stereo one takes 4 MB."""
+"""Results of modules: of fourteen seconds in stereo one takes 5 MB."""
 
 _PLACES = {
     module.key: np.array([n for n, p in enumerate(PARAMETERS) if p.module == module.key], np.int64)

@@ -103,8 +103,9 @@ class MatchObjective:
             start = loudest_start(pair.raw, length, mixed=pair.mixed)
         part = slice(start, start + length)
         gain = np.float32(10.0 ** (self.input_db / 20.0))
-        missing = max(int(lead * PAIR_RATE) - start, 0)
-        before = pair.raw[:, max(start - int(lead * PAIR_RATE), 0) : start] * gain
+        led = round(lead * PAIR_RATE)
+        missing = max(led - start, 0)
+        before = pair.raw[:, max(start - led, 0) : start] * gain
         before = np.pad(before, ((0, 0), (missing, 0)))
         raw = np.ascontiguousarray(pair.raw[:, part]) * gain
         mix = np.ascontiguousarray(pair.mixed[:, part])
