@@ -237,8 +237,8 @@ def whole_vocals(count: int, options: MatchOptions, say: Talk) -> list[Row]:
         wanted_ms, time_ms = case.settings["delay.time_ms"], found.settings.get("delay.time_ms")
         is_on = time_ms is not None and "delay" not in found.bypass
         are_found.append(is_on and abs(time_ms - wanted_ms) < SAME_TIME_MS)
-        told = f"{time_ms:.2f} ms" if is_on else "none"
-        say(f"{found.name}: {found.distance:.3f} of {found.level_distance:.3f}; echo {told} "
+        shown = f"{time_ms:.2f} ms" if is_on else "none"
+        say(f"{found.name}: {found.distance:.3f} of {found.level_distance:.3f}; echo {shown} "
             f"({wanted_ms:.2f} ms)")  # fmt: skip
     return [
         Row("long", "match, mean distance", count, float(np.mean(distances))),
