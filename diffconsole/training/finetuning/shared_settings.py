@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from ...strip.parameters import BY_KEY
-from ..matching.between import TIMES, nearby
+from ..matching.between import nearby
 from ..matching.descent import BLIND, Adam
 from ..matching.objective import INDEX, KEYS, SEARCHED, MatchObjective, render_all
 from ..matching.plan import Round
+from ..matching.tried import SEND_TIMES
 
 __all__ = [
     "common_level",
@@ -166,7 +167,7 @@ def refine_shared_times(
     tried : collection of str
         The modules whose times are moved.
     """
-    moved = [parameter for parameter in TIMES if parameter.module in tried]
+    moved = [parameter for parameter in SEND_TIMES if parameter.module in tried]
     if not moved:
         return points
     least = float(distances_of(objectives, points).sum())

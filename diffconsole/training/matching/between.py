@@ -15,10 +15,10 @@ from .beside import each
 from .objective import HELD, INDEX, MatchObjective
 from .polish import pre_delay_in_mix
 from .starts import move_idle_bells
+from .tried import SEND_TIMES
 
 __all__ = [
     "SHORT_REACHES_MS",
-    "TIMES",
     "align_predelay",
     "beside_guess",
     "best_of",
@@ -31,7 +31,6 @@ __all__ = [
 CHANGED = tuple(m.key for m in CHAIN if m.place in ("insert", "send") and m.key not in LATER)
 """Modules of which a further search changes one, or all of them."""
 
-TIMES = tuple(p for p in PARAMETERS if not p.has_gradient)
 REACHES_MS, NEARBY = (3.0, 0.8, 0.2, 0.05), (-1.0, -0.5, 0.5, 1.0)
 """How far from a time others are tried, and at which shares of it: a sample at last."""
 
@@ -102,7 +101,7 @@ def refine_times(
     valley there: times around it are tried, closer and closer.
     """
     distance = float(objective.distances(point[None]))
-    for parameter in TIMES:
+    for parameter in SEND_TIMES:
         if is_later(parameter) and parameter.module not in objective.tried:
             continue
         place = INDEX[parameter.key]

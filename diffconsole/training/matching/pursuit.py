@@ -85,9 +85,9 @@ def closer_fit(
     seed: int,
     may_continue: Callable[[], bool],
 ) -> Fit | None:
-    """Return :func:`pursue` from a point, None where it ends farther from the mix.
+    """Return what :func:`pursue` finds from a point, None where it is no closer to the mix.
 
-    So does a point whose samples lead nowhere (:func:`.polish.near_in_samples`).
+    Also None where the samples lead nowhere (:func:`.polish.near_in_samples`).
     """
     start = near_in_samples(objective, point)
     fit = None if start is None else pursue(objective, start, without, seed, may_continue)

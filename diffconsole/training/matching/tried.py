@@ -29,6 +29,7 @@ from .objective import INDEX, MatchObjective
 from .plan import Round
 
 __all__ = [
+    "SEND_TIMES",
     "TRIED",
     "as_loud",
     "at_rest",
