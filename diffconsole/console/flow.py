@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SettingsError
-from ..kernels.arrays import math_of
+from ..kernels.arrays import is_held, math_of
 from ..modules.call import Call
 from ..modules.gain.process import gain
 from ..strip.module import Module, Place
@@ -69,14 +69,18 @@ class Flow:
         for module in pans:
             dry = self.run(module, dry, self._call(module, output_db))
         for place, module in enumerate(sends):
-            wet = self.run(module, audio, self._call(module, after_db=output_db))
+            feeds = place + 1 < len(sends) and self._feeds(module)
+            gain_db = output_db if module.takes_gain and not feeds else None
+            takes_dry = module.takes_dry and not feeds
+            call = self._call(module, gain_db, output_db, dry if takes_dry else None)
+            wet = self.run(module, audio, call)
             if wet.shape != (len(audio), 2, audio.shape[-1]):
                 raise _wrong_shape(module, wet, (len(audio), 2, audio.shape[-1]))
-            if module.feeds and place + 1 < len(sends):
+            if feeds:
                 audio = audio + self._sent_on(module, wet)
-            if output_db is not None and not module.gain_after:
+            if output_db is not None and gain_db is None and not module.gain_after:
                 wet = gain(wet, output_db)
-            dry = dry + wet
+            dry = wet if takes_dry else dry + wet
         return dry
 
     def _inserted(self, on: Sequence[Module], audio: Any, output_db: Any) -> tuple[Any, bool]:
@@ -99,7 +103,9 @@ class Flow:
             input_db = None
         return audio, taken
 
-    def _call(self, module: Module, gain_db: Any = None, after_db: Any = None) -> Call:
+    def _call(
+        self, module: Module, gain_db: Any = None, after_db: Any = None, dry: Any = None
+    ) -> Call:
         own, off_bands = module.own(self.settings), module.off_bands(self.off)
         if after_db is None or not module.gain_after:
             after_db = None
@@ -109,12 +115,20 @@ class Flow:
         seconds = self.seconds
         if isinstance(seconds, Mapping):
             seconds = seconds.get(module.key)
-        return Call(self.sample_rate, own, off_bands, gain_db, self.seed, seconds, after_db)
+        return Call(self.sample_rate, own, off_bands, gain_db, self.seed, seconds, after_db, dry)
 
     def _level(self, on: Sequence[Module], place: Place) -> Any:
         """Return the gain at an end of the chain, None if it is off."""
         found = [self.settings[f"{m.key}.{m.gain_after}"] for m in on if m.place == place]
         return found[0] if found else None
+
+    def _feeds(self, module: Module) -> bool:
+        """Return whether a send's return goes into those behind it; it may where nobody can say."""
+        if not module.feeds:
+            return False
+        key = f"{module.key}.{module.feeds}"
+        level_db = self.settings[key]
+        return not is_held(level_db) or bool((level_db > BY_KEY[key].low).any())
 
     def _sent_on(self, module: Module, wet: Any) -> Any:
         """Return what the sends behind a send get of its return, ``(batch, 1, samples)``."""

@@ -43,7 +43,7 @@ class Streams:
 
     def __init__(self, on_dynamics: Callable[[str, Any, Any, float], None] | None = None) -> None:
         self.on_dynamics = on_dynamics
-        self._streams: dict[str, Callable[[Any], Any]] = {}
+        self._streams: dict[str, Callable[..., Any]] = {}
 
     def __call__(self, module: Module, audio: Any, call: Call) -> Any:
         """Return a block as the module makes it; its settings are those of the first block.
@@ -61,23 +61,27 @@ class Streams:
             code = module.code()
             make = code.stream if hasattr(code, "stream") else partial(_run_again, module)
             self._streams[module.key] = make(audio, call)
-        result = self._streams[module.key](audio)
+        stream = self._streams[module.key]
+        result = stream(audio) if call.dry is None else stream(audio, call.dry)
         if self.on_dynamics is not None and module.key in SHOWN_DYNAMICS:
             self.on_dynamics(module.key, audio, result, module.code().rest_gain_db(call))
         return result
 
 
-def _run_again(module: Module, audio: Any, call: Call) -> Callable[[Any], Any]:
+def _run_again(module: Module, audio: Any, call: Call) -> Callable[..., Any]:
     """Return a module on blocks that has no stream: it runs again over what it remembers."""
     memory_seconds = getattr(module.code(), "memory_seconds", lambda _: MEMORY_SECONDS)
     memory = math.ceil(memory_seconds(call) * call.sample_rate)
     m, run, earlier = math_of(audio), runner_of(module), audio[..., :0]
 
-    def block(audio: Any) -> Any:
+    call = call._replace(dry=None)
+
+    def block(audio: Any, dry: Any = None) -> Any:
         nonlocal earlier
         known = earlier.shape[-1]
         audio = m.concatenate((earlier, audio), axis=-1)
         earlier = m.copied(audio[..., max(audio.shape[-1] - memory, 0) :])
-        return run(audio, call)[..., known:]
+        result = run(audio, call)[..., known:]
+        return result if dry is None else dry + result
 
     return block

@@ -20,6 +20,7 @@ __all__ = [
     "as_array",
     "as_tensor",
     "is_array",
+    "is_held",
     "math_of",
     "on_arrays",
     "without_gradient",
@@ -34,6 +35,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def is_array(value: Any) -> bool:
     """Return whether this is a NumPy array."""
     return isinstance(value, np.ndarray)
+
+
+def is_held(value: Any) -> bool:
+    """Return whether code may look at the numbers: in an array, or a tensor that is as good as one.
+
+    Not where a gradient is wanted, on another device, or in a graph that is compiled.
+    """
+    if is_array(value):
+        return True
+    from .operators import is_plain
+
+    return is_plain(value)
 
 
 def math_of(value: Any) -> ModuleType:

@@ -14,7 +14,8 @@ only the first is needed:
     seed of its noise (:class:`diffconsole.modules.call.Call`).
 ``stream(audio, call)``
     Returns a function from block to block that carries the module's state; `audio` is the first
-    block. Without it the module runs again over what lies before a block.
+    block. Without it the module runs again over what lies before a block. Of a send that takes the
+    dry signal along it takes that signal's block as well.
 ``memory_seconds(call)``
     How long that is, for a module without ``stream``; 2 s by default.
 ``takes_arrays``

@@ -22,6 +22,9 @@ class Call(NamedTuple):
         Short names of the bands that are off.
     gain_db : Tensor or ndarray, optional
         ``(batch,)``, a gain to take along; only modules whose row says so get one.
+    dry : Tensor or ndarray, optional
+        ``(batch, 1 or 2, samples)``, the signal that a send adds its return to; only sends whose
+        row says so get it.
     seed : int
         Of a module's noise.
     after_db : Tensor or ndarray, optional
@@ -39,3 +42,4 @@ class Call(NamedTuple):
     seed: int = 0
     seconds: float | None = None
     after_db: Any = None
+    dry: Any = None

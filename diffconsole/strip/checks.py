@@ -70,6 +70,8 @@ def _problems(module: Module, chain: Sequence[Module]) -> Iterator[str]:
         yield f"feeds is {module.feeds!r}, which is none of its parameters"
     if module.feeds and module.place != "send":
         yield f"feeds is {module.feeds!r}, but it is no send"
+    if module.takes_dry and module.place != "send":
+        yield "it takes the dry signal along, but it is no send"
 
 
 def _parameter_problems(parameter: Parameter, module: Module, others: set[str]) -> Iterator[str]:

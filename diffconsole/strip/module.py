@@ -55,7 +55,11 @@ class Module:
         Switches that a preset made from settings states whether on or off, since people look for
         them.
     takes_gain : bool
-        Whether its code takes a gain along that lies before it, at no cost.
+        Whether its code takes a gain along that lies before it, at no cost; of a send one that lies
+        behind it.
+    takes_dry : bool
+        Whether the code of a send adds its return to the dry signal itself, where it gets that
+        signal (:attr:`diffconsole.modules.call.Call.dry`), and so saves a pass over both.
     gain_after : str
         The short name of a setting in dB that is a plain gain behind the module, if there is one:
         another gain can be added to it.
@@ -86,6 +90,7 @@ class Module:
     on_by_default: bool | None = None
     always_written: tuple[str, ...] = ()
     takes_gain: bool = False
+    takes_dry: bool = False
     gain_after: str = ""
     feeds: str = ""
     is_idle: Idle | None = None

@@ -12,6 +12,7 @@ from scipy.signal import sosfilt
 from torch import Tensor
 
 from diffconsole.console import Console
+from diffconsole.console.streaming import StreamingConsole
 from diffconsole.errors import SettingsError
 from diffconsole.kernels.operators import use
 from diffconsole.modules.call import Call
@@ -160,6 +161,22 @@ def test_the_low_end_of_its_level_is_none():
 
 
 @pytest.mark.parametrize("kernel", ["cpu", "generic"])
+@pytest.mark.parametrize("width", [0.0, 0.3])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_it_adds_its_echoes_to_a_dry_signal(channels, width, kernel):
+    audio, dry = noise(2, 1, 9000), noise(2, channels, 9000, seed=3)
+    own = {k: values(v, v) for k, v in (OPEN | {"width": width}).items()}
+    gain_db = values(3.0, -5.0)
+    with use(kernel):
+        wet = delay(audio, 44100, **own) * (10.0 ** (gain_db / 20.0))[:, None, None]
+        found = delay(audio, 44100, **own, gain_db=gain_db, dry=dry)
+        assert error_db((found - dry).numpy(), wet.numpy()) <= -200.0
+        dry.requires_grad_()
+        delay(audio, 44100, **own, gain_db=gain_db, dry=dry).sum().backward()
+        assert (dry.grad == 3.0 - channels).all(), "one channel lies on both sides"
+
+
+@pytest.mark.parametrize("kernel", ["cpu", "generic"])
 @pytest.mark.parametrize("block", [512, 5000])
 def test_in_blocks_it_is_the_same(kernel, block):
     audio = noise(1, 2, 20000)
@@ -206,6 +223,22 @@ def test_the_echoes_go_into_the_reverb(channels):
     assert torch.equal(
         without, SENDS(audio, alone | {"delay.reverb_send_db": values(-60.0)}, bypass={"reverb"})
     )
+
+
+@pytest.mark.parametrize("kernel", ["cpu", "generic"])
+def test_the_console_lets_it_add_its_echoes_to_what_is_panned(kernel):
+    audio, gain_db = noise(1, 1, 8000), values(4.0)
+    own = {k: v for k, v in strip_settings().items() if k.startswith("delay")}
+    extra = {"pan.position": values(0.5), "output_gain.gain_db": gain_db}
+    with use(kernel):
+        on = Console(16000, bypass={m.key for m in CHAIN} - {"pan", "delay", "output_gain"})
+        found = on(audio, own | extra)
+        dry = Console(16000, bypass=on.bypass | {"delay"})(audio, extra)
+        echoes = run(audio, 16000) * 10.0 ** (4.0 / 20.0)
+        assert error_db((found - dry).numpy(), echoes.numpy()) <= -200.0
+        stream = StreamingConsole(16000, bypass=on.bypass)
+        parts = [stream(audio[..., n : n + 1024], own | extra) for n in range(0, 8000, 1024)]
+        assert error_db(torch.cat(parts, dim=-1).numpy(), found.numpy()) <= -120.0
 
 
 def test_what_is_sent_on_has_gradients_from_end_to_end():

@@ -47,6 +47,7 @@ def test_a_right_row_passes():
         (wrong(parameters=()), "it has no parameters"),
         (wrong(parameters=(GAIN, GAIN)), "tilt.gain_db stands twice"),
         (wrong(gain_after="level_db"), "gain_after is 'level_db'"),
+        (wrong(takes_dry=True), "it takes the dry signal along, but it is no send"),
         (with_gain(section="tlt"), "section is 'tlt', not one of tilt"),
         (with_gain(name="enabled"), "'enabled' is no name for a parameter"),
         (with_gain(low=12.0), "the range is 12 to 12"),

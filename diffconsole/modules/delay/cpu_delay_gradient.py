@@ -15,26 +15,29 @@ import math
 
 import numpy as np
 
+from ...kernels.fir import FIR_STEP, fir_block
 from ...kernels.jit import compiled, compiled_sums
+from ...kernels.state_space import STATES, TABLE_ROWS, state_space, state_space_table
 from ...kernels.threads import run_tasks
-from .cpu_delay import (
-    AHEAD,
-    BLOCK,
-    STEP,
-    TINY,
-    _copy,
-    _denominators,
-    _interpolated,
-    _mixed,
-    _numerator,
-    _sent_one,
-)
+from .cpu_delay import BLOCK, _sent_one
 from .process import BEFORE, TAPS, interpolation
 
 __all__ = ["looped", "looped_backward"]
 
 SUMS = 10
 """By feedback, by the gains near and far, by the time, by the cuts' gain, by their four others."""
+
+
+@compiled
+def _table(cuts):
+    """Both cuts as sections, with all of the gain in the first, and their table."""
+    sections, table = np.empty((2, 5)), np.empty((TABLE_ROWS, STATES))
+    sections[0, 0], sections[0, 1], sections[0, 2] = cuts[0], -2.0 * cuts[0], cuts[0]
+    sections[1, 0], sections[1, 1], sections[1, 2] = 1.0, 2.0, 1.0
+    for k in range(2):
+        sections[0, 3 + k], sections[1, 3 + k] = cuts[1 + k], cuts[3 + k]
+    state_space_table(sections[0], sections[1], table)
+    return sections, table
 
 
 @compiled
@@ -45,27 +48,26 @@ def _filled(x, z, past, taps, cuts, g, lines, echoes):
     """
     samples = x.shape[0]
     block = min(BLOCK, past - TAPS + 1)
-    ins, befores = np.zeros((2, AHEAD + block)), np.zeros((2, AHEAD))
-    sections, states, cut = np.empty((2, block)), np.zeros((2, 4)), cuts[1:]
+    sections, table = _table(cuts)
+    states = np.zeros((2, STATES))
+    sent = np.empty(block)
     for first in range(0, samples, block):
         count = min(block, samples - first)
         at, stop = past + first, first + count
         for line in range(2):
-            _interpolated(lines[line, first:], taps, echoes[line, first:], count)
-        _sent_one(x[first:stop], echoes[1, first:stop], g, ins[0, AHEAD : AHEAD + count])
-        _sent_one(z[first:stop], echoes[0, first:stop], g, ins[1, AHEAD : AHEAD + count])
+            fir_block(lines[line, first:], taps, TAPS, echoes[line, first:], count)
         for line in range(2):
-            _copy(befores[line], ins[line])
-            _copy(ins[line, count : count + AHEAD], befores[line])
-            _numerator(ins[line], cuts[0], sections[line, :count])
-        _denominators(
-            sections[0, :count], sections[1, :count], cut, states[0], states[1],
-            lines[0, at : at + count], lines[1, at : at + count],
-        )  # fmt: skip
-        for line in range(2):
-            for k in range(4):
-                if abs(states[line, k]) < TINY:
-                    states[line, k] = 0.0
+            send, into = (x if line == 0 else z)[first:stop], lines[line, at : at + count]
+            _sent_one(send, echoes[1 - line, first:stop], g, sent[:count])
+            state_space(sent[:count], sections[0], sections[1], table, states[line], into)
+
+
+@compiled
+def _mixed(one, other, near, far, out):
+    kind = out.dtype.type
+    near, far = kind(near), kind(far)
+    for n in range(out.shape[0]):
+        out[n] = near * one[n] + far * other[n]
 
 
 @compiled
@@ -73,7 +75,7 @@ def _both_sides(echoes, near, far, y):
     samples = y.shape[1]
     odd, even = echoes[0, :samples], echoes[1, :samples]
     _mixed(odd, even, near, far, y[0])
-    _mixed(odd, even, far, near, y[1])
+    _mixed(even, odd, near, far, y[1])
 
 
 @compiled
@@ -115,7 +117,7 @@ def _by_settings(by_y, g, slopes, cuts, near, far, lines, echoes, back, sums):
     samples = by_y.shape[1]
     kind = by_y.dtype.type
     fed, near, far = kind(g), kind(near), kind(far)
-    errors, moved = np.empty((2, samples), by_y.dtype), np.empty(samples + STEP, by_y.dtype)
+    errors, moved = np.empty((2, samples), by_y.dtype), np.empty(samples + FIR_STEP, by_y.dtype)
     for n in range(samples):
         left, right = by_y[0, n], by_y[1, n]
         to_odd, to_even = back[0, samples - 1 - n], back[1, samples - 1 - n]
@@ -126,7 +128,7 @@ def _by_settings(by_y, g, slopes, cuts, near, far, lines, echoes, back, sums):
         sums[0] += _dot(back[line, :samples][::-1], echoes[1 - line, :samples])
         sums[1] += _dot(by_y[line], echo)
         sums[2] += _dot(by_y[1 - line], echo)
-        _interpolated(lines[line], slopes, moved, samples)
+        fir_block(lines[line], slopes, TAPS, moved, samples)
         sums[3] += _dot(error, moved[:samples])
         sums[4] += _dot(error, echo) / cuts[0]
         _by_poles(error, echo, cuts[1], cuts[2], sums[5:7])
@@ -190,8 +192,8 @@ def looped(
     taps, _, past = _place(late)
     taps = taps.astype(kind)
     y, silence = np.empty((batch, 2, samples), kind), np.zeros(samples, kind)
-    lines = [np.zeros((2, back + samples + STEP + TAPS), kind) for back in past]
-    echoes = np.empty((batch, 2, samples + STEP), kind)
+    lines = [np.zeros((2, back + samples + FIR_STEP + TAPS), kind) for back in past]
+    echoes = np.empty((batch, 2, samples + FIR_STEP), kind)
 
     def item(i: int) -> None:
         _filled(
@@ -229,8 +231,8 @@ def looped_backward(
     by_audio, sums = np.empty((batch, 1, samples), kind), np.zeros((batch, SUMS - 1))
 
     def item(i: int) -> None:
-        turned, back = np.empty((2, samples), kind), np.empty((2, samples + STEP), kind)
-        own = np.zeros((2, past[i] + samples + STEP + TAPS), kind)
+        turned, back = np.empty((2, samples), kind), np.empty((2, samples + FIR_STEP), kind)
+        own = np.zeros((2, past[i] + samples + FIR_STEP + TAPS), kind)
         _turned(by_y[i], near[i], far[i], turned[0], turned[1])
         _filled(turned[0], turned[1], past[i], taps[i], cuts[i], feedback[i], own, back)
         by_audio[i, 0] = back[0, :samples][::-1]

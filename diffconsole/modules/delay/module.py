@@ -26,12 +26,15 @@ MOST_DRAWN = 100
 
 
 def _own(call: Call) -> dict[str, Any]:
-    return {name: value for name, value in call.settings.items() if name != "reverb_send_db"}
+    """Return the loop's settings, and the gain that it takes along if there is one."""
+    own = {name: value for name, value in call.settings.items() if name != "reverb_send_db"}
+    return own if call.gain_db is None else own | {"gain_db": call.gain_db}
 
 
 def run(audio: Numbers, call: Call) -> Numbers:
-    """Return the echoes; see :func:`.process.delay`. The console sends them on."""
-    return loop.delay(audio, call.sample_rate, **_own(call), seconds=_seconds(audio, call))
+    """Return the echoes, added to the dry signal if there is one; see :func:`.process.delay`."""
+    seconds = _seconds(audio, call)
+    return loop.delay(audio, call.sample_rate, **_own(call), seconds=seconds, dry=call.dry)
 
 
 def _seconds(audio: Numbers, call: Call) -> float | None:
@@ -54,8 +57,10 @@ def _seconds(audio: Numbers, call: Call) -> float | None:
     return min(seconds, 0.5 * math.ceil(2.0 * loop.silent_after(rows)))
 
 
-def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
+def stream(audio: Numbers, call: Call) -> Callable[..., Numbers]:
     """Return the delay on blocks: the loop goes on, or what rings is added to the next.
+
+    Its second argument, if given, is the block of the dry signal that the echoes are added to.
 
     Parameters
     ----------
@@ -79,11 +84,11 @@ def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
 
         return on_arrays(Loop(call.sample_rate, **{n: as_array(v) for n, v in own.items()}))
     own = {name: value.to(audio.device) for name, value in own.items()}
-    level = loop.level_of(own.pop("wet_db"))[:, None, None]
+    level = loop.level_of(own.pop("wet_db"), own.pop("gain_db", None))[:, None, None]
     response = (loop.delay_response(call.sample_rate, **own) * level).to(audio.dtype)
     ringing = audio.new_zeros((1, 2, 0))
 
-    def block(audio: Tensor) -> Tensor:
+    def block(audio: Tensor, dry: Tensor | None = None) -> Tensor:
         nonlocal ringing
         samples, taps = audio.shape[-1], response.shape[-1]
         wet = convolve(torch.nn.functional.pad(loop.send(audio), (0, taps - 1)), response)
@@ -93,7 +98,8 @@ def stream(audio: Numbers, call: Call) -> Callable[[Numbers], Numbers]:
             wet = torch.nn.functional.pad(wet, (0, missing))
         wet[..., : ringing.shape[-1]] += ringing
         ringing = wet[..., samples:].clone()
-        return wet[..., :samples]
+        wet = wet[..., :samples]
+        return wet if dry is None else dry + wet
 
     return block
 

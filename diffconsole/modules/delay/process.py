@@ -83,14 +83,16 @@ def tail_samples(sample_rate: float, time_ms: float, feedback: float) -> int:
     return math.ceil(seconds * sample_rate)
 
 
-def level_of(level_db: Numbers) -> Numbers:
+def level_of(level_db: Numbers, gain_db: Numbers | None = None) -> Numbers:
     """Return a level as a factor, ``10^(level_db/20)``; :data:`NONE_DB` and below give 0.
 
-    The gradient is that of the level there too, so that a search can leave the end of the range.
+    The gradient is that of the level there too, so that a search can leave the end of the range. A
+    gain on top makes nothing of none.
     """
     m = math_of(level_db)
     level = m.amplitude(m.float64(level_db))
-    return level - m.where(level_db > NONE_DB, 0.0, m.held(level))
+    level = level - m.where(level_db > NONE_DB, 0.0, m.held(level))
+    return level if gain_db is None else level * m.amplitude(m.float64(gain_db))
 
 
 def interpolation(fraction: Numbers) -> Numbers:
@@ -256,9 +258,11 @@ def delay(
     width: Numbers,
     wet_db: Numbers,
     *,
+    gain_db: Numbers | None = None,
     seconds: float | None = None,
+    dry: Numbers | None = None,
 ) -> Numbers:
-    """Return the echoes alone.
+    """Return the echoes alone, or a dry signal with them.
 
     Parameters
     ----------
@@ -270,31 +274,39 @@ def delay(
         ``(batch,)`` each; see :func:`delay_response`.
     wet_db : Tensor
         ``(batch,)``, dB, level of the first echo against the send; −60 and below are none.
+    gain_db : Tensor or ndarray, optional
+        ``(batch,)``, a gain on top that costs no pass of its own.
     seconds : float, optional
         Where the echoes end, see :func:`delay_response`; by default they go on.
+    dry : Tensor or ndarray, optional
+        ``(batch, 1 or 2, samples)``, what the echoes are added to.
 
     Returns
     -------
     Tensor or ndarray
-        ``(batch, 2, samples)``, to be added to the dry signal.
+        ``(batch, 2, samples)``.
     """
     check_audio(audio)
     own = (time_ms, feedback, low_cut_hz, high_cut_hz, width, wet_db)
     if seconds is None:
-        return _delayed(audio, sample_rate, *own)
-    return _convolved(audio, sample_rate, *own, seconds=seconds)
+        return _delayed(audio, sample_rate, *own, gain_db=gain_db, dry=dry)
+    wet = _convolved(audio, sample_rate, *own, gain_db=gain_db, seconds=seconds)
+    return wet if dry is None else dry + wet
 
 
 @without_gradient
-def _delayed(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
+def _delayed(
+    audio: Numbers, sample_rate: float, *own: Numbers, gain_db: Numbers | None, dry: Numbers | None
+) -> Numbers:
     """Run the loop, or where it does not serve its response."""
     if is_array(audio):
         from .cpu_delay import Loop
 
-        return Loop(sample_rate, *own)(audio)
-    if is_looped(audio):
-        return _looped(audio, sample_rate, *own)
-    return _convolved(audio, sample_rate, *own)
+        own = (*own, gain_db)
+        return Loop(sample_rate, *own)(audio, dry)
+    process = _looped if is_looped(audio) else _convolved
+    wet = process(audio, sample_rate, *own, gain_db=gain_db)
+    return wet if dry is None else dry + wet
 
 
 def is_looped(audio: Numbers) -> bool:
@@ -306,7 +318,9 @@ def is_looped(audio: Numbers) -> bool:
     return not torch.compiler.is_compiling() and name_for(audio) == "cpu"
 
 
-def _looped(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
+def _looped(
+    audio: Numbers, sample_rate: float, *own: Numbers, gain_db: Numbers | None = None
+) -> Numbers:
     from .delay_operator import loop
 
     m = math_of(audio)
@@ -320,17 +334,23 @@ def _looped(audio: Numbers, sample_rate: float, *own: Numbers) -> Numbers:
     gain = sections[:, :, 0].prod(1)
     poles = (sections[:, place, column] for place in (0, 1) for column in (3, 4))
     near, far = sides(width)
-    level = level_of(wet_db)
+    level = level_of(wet_db, None if gain_db is None else m.beside(gain_db, audio))
     cuts = m.stack((gain, *poles), axis=-1)
     late = time_ms * (sample_rate / 1000.0)
     return loop(send(audio), late, cuts, feedback, level * near, level * far)
 
 
 def _convolved(
-    audio: Numbers, sample_rate: float, *own: Numbers, seconds: float | None = None
+    audio: Numbers,
+    sample_rate: float,
+    *own: Numbers,
+    gain_db: Numbers | None = None,
+    seconds: float | None = None,
 ) -> Numbers:
     m = math_of(audio)
     *timed, wet_db = (m.beside(setting, audio) for setting in own)
+    if gain_db is not None:
+        gain_db = m.beside(gain_db, audio)
     response = delay_response(sample_rate, *timed, seconds=seconds, most=audio.shape[-1])
-    scaled = response * level_of(wet_db)[:, None, None]
+    scaled = response * level_of(wet_db, gain_db)[:, None, None]
     return convolve(send(audio), m.cast(scaled, audio))
