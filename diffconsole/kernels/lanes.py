@@ -370,11 +370,12 @@ def hold_block(typing: Any, rows: Any, state: Any, settings: Any, count: Any) ->
         zero, one, tiny = (ir.Constant(_VECTOR, [c] * LANES) for c in (0.0, 1.0, TINY))
         with cgutils.for_range(builder, arguments[3]) as loop:
             v, before, rest = w.load(rows, loop.index), builder.load(level), builder.load(left)
-            attack, release, ending = (
+            ends = builder.fcmp_ordered(">", rest, zero)
+            fall, by_fall = (builder.select(ends, pairs[4 + k], pairs[2 + k]) for k in range(2))
+            attack, falling = (
                 builder.fadd(builder.fmul(k, before), builder.fmul(by, v))
-                for k, by in zip(pairs[::2], pairs[1::2], strict=True)
+                for k, by in ((pairs[0], pairs[1]), (fall, by_fall))
             )
-            falling = builder.select(builder.fcmp_ordered(">", rest, zero), ending, release)
             falling = builder.select(builder.fcmp_ordered("<", falling, tiny), zero, falling)
             lasts = builder.fcmp_ordered(">=", rest, one)
             rises = builder.fcmp_ordered(">", v, before)
