@@ -27,9 +27,11 @@ __all__ = [
     "load",
     "log2",
     "maximum",
+    "minimum",
     "sqrt",
     "store",
     "sum_lanes",
+    "sums_of_rows",
     "where_greater",
 ]
 
@@ -179,6 +181,17 @@ def maximum(typing: Any, value: Any, other: Any) -> Any:
 
 
 @intrinsic
+def minimum(typing: Any, value: Any, other: Any) -> Any:
+    """``minimum(value, limit)``, lane by lane; what is not a number stays so."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, limit = arguments
+        return builder.select(builder.fcmp_ordered("<", limit, value), limit, value)
+
+    return signature_of(value, value, other), generate
+
+
+@intrinsic
 def where_greater(typing: Any, value: Any, limit: Any, one: Any, other: Any) -> Any:
     """``where_greater(a, b, one, other)``: `one` in the lanes where a > b, else `other`."""
 
@@ -203,6 +216,39 @@ def sum_lanes(typing: Any, value: Any) -> Any:
         return result
 
     return signature_of(types.float64, value), generate
+
+
+@intrinsic
+def sums_of_rows(typing: Any, array: Any, at: Any) -> Any:
+    """``sums_of_rows(array, at)``: one vector of the sums of eight rows of eight from `at` on.
+
+    In pairs, then in pairs of pairs: each sum rounds in the same order as in the other rows.
+    """
+    width = 8
+    even, odd = [0, 2, 8, 10, 4, 6, 12, 14], [1, 3, 9, 11, 5, 7, 13, 15]
+    lower, upper = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def pick(one: Any, other: Any, places: list[int]) -> Any:
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), width), places)
+            return builder.shuffle_vector(one, other, mask)
+
+        def joined(rows: list[Any], first: list[int], second: list[int]) -> list[Any]:
+            pairs = zip(rows[::2], rows[1::2], strict=True)
+            return [builder.fadd(pick(*pair, first), pick(*pair, second)) for pair in pairs]
+
+        at = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        rows = []
+        for row in range(width):
+            place = builder.add(at, ir.Constant(at.type, row * width))
+            of_row = _place(context, builder, signature.args[0], arguments[0], place, width)
+            rows.append(builder.load(of_row))
+            rows[-1].align = array.dtype.bitwidth // 8
+        # Within halves of a register twice, as processors shuffle fastest, then across.
+        quarters = joined(joined(rows, even, odd), even, odd)
+        return joined(quarters, lower, upper)[0]
+
+    return signature_of(Vector(array.dtype, width), array, at), generate
 
 
 @intrinsic

@@ -1,7 +1,7 @@
 """The saturation on the CPU: the eight places side by side, block by block.
 
-A row is one channel of one item. Its eight places are the lanes of
-:mod:`diffconsole.kernels.lanes`; filters run in float64, the curve in the type of the audio.
+A signal is one channel of one item. Filters and curve run in the type of the audio, the section
+behind the mean in float64; the states between blocks are kept in float64 in either case.
 """
 
 from __future__ import annotations
@@ -9,18 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.jit import compiled
-from ...kernels.lanes import LANES, section_block
 from ...kernels.threads import run_tasks
+from .cpu_places import MEMORY, PLACES, bring_together, filters, means_of, output, settle, spread
 from .cpu_shaper import bend
-from .phases import output_section, phase_sections
 
 __all__ = [
     "BLOCK",
-    "STAGES",
-    "copy_pairs",
-    "filters",
-    "forth",
-    "mean_of",
+    "copy_states",
     "new_states",
     "saturate_backward",
     "saturate_forward",
@@ -28,112 +23,55 @@ __all__ = [
 ]
 
 BLOCK = 128
-STAGES = 3
-# Between the buffers of two stages; see cpu_sections.
-APART = 16
-# States below this become 0: subnormal numbers are some 40 times slower.
-TINY = 1e-60
 
 
-def filters(sample_rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the places' filters in lanes, forth and back, ``(stages, 5, lanes)``, and the last."""
-    forth = phase_sections().transpose(1, 2, 0)
-    return np.ascontiguousarray(forth), forth[..., ::-1].copy(), output_section(sample_rate)
+def new_states(signals: int) -> np.ndarray:
+    """Return the states before signals, ``(signals, 2·MEMORY + 1, places)``.
 
-
-def new_states(rows: int) -> np.ndarray:
-    """Return the states before a signal, ``(rows, 2·(stages + 1) + 1, 2, lanes)``.
-
-    The last two samples of each stage's input and output, forth and back, then those of the last
-    section: its inputs in the first row's first two places, its outputs in the next two.
+    What the places' filters remember forth and back; the last row begins with what the section
+    behind the mean does, two inputs and two outputs.
     """
-    return np.zeros((rows, 2 * (STAGES + 1) + 1, 2, LANES))
+    return np.zeros((signals, 2 * MEMORY + 1, PLACES))
 
 
 @compiled
-def _settle(buffer, count):
-    """Make the last two rows of a block those before the next."""
-    for k in range(LANES):
-        for row in range(2):
-            value = buffer[count + row, k]
-            buffer[row, k] = value if abs(value) > TINY else 0.0
-
-
-@compiled
-def forth(x, coefficients, buffers):
-    """Run one block of a channel through the filters of all places, into the last buffer."""
-    count = x.shape[0]
-    for n in range(count):
-        value = np.float64(x[n])
-        for k in range(LANES):
-            buffers[0, n + 2, k] = value
-    for stage in range(STAGES):
-        section_block(buffers[stage], buffers[stage + 1], coefficients[stage], count)
-
-
-@compiled
-def mean_of(row):
-    """The mean over the lanes, in pairs: sums that need not wait for each other."""
-    one, two = (row[0] + row[1]) + (row[2] + row[3]), (row[4] + row[5]) + (row[6] + row[7])
-    return (one + two) / LANES
-
-
-@compiled
-def _join(rows, last, state, y):
-    """The mean over the places, through the last section; `state` is its inputs and outputs."""
-    kind = y.dtype.type
-    b0, b1, b2, a1, a2 = last[0], last[1], last[2], last[3], last[4]
-    x1, x2, y1, y2 = state[0], state[1], state[2], state[3]
-    for n in range(y.shape[0]):
-        mean = mean_of(rows[n])
-        # The newest output comes last: only this one operation waits for the sample before.
-        value = (b0 * mean + b1 * x1 + b2 * x2 - a2 * y2) - a1 * y1
-        x2, x1, y2, y1 = x1, mean, y1, value
-        y[n] = kind(value)
-    state[0], state[1], state[2], state[3] = x1, x2, y1, y2
-    for k in range(4):
-        if abs(state[k]) < TINY:
-            state[k] = 0.0
-
-
-@compiled
-def copy_pairs(source, target):
-    """The first two rows of each buffer: what a block takes from the one before.
+def copy_states(source, target):
+    """Copy states between the type of the audio and float64.
 
     Loops, as in all kernels: assigning an array takes numba seconds to compile.
     """
-    for buffer in range(target.shape[0]):
-        for n in range(2):
-            for lane in range(LANES):
-                target[buffer, n, lane] = source[buffer, n, lane]
+    kind = target.dtype.type
+    for row in range(source.shape[0]):
+        for place in range(PLACES):
+            target[row, place] = kind(source[row, place])
 
 
 @compiled
-def _saturate(x, settings, there, again, last, state, kept, work, y):
-    """Saturate one row; `kept` takes the states of the way forth before every block."""
-    buffers = np.zeros((2 * (STAGES + 1), BLOCK + APART, LANES))
-    copy_pairs(state[: 2 * (STAGES + 1)], buffers)
-    ends = state[2 * (STAGES + 1), 0]
-    first, second = buffers[: STAGES + 1], buffers[STAGES + 1 :]
+def _saturate(x, settings, there, again, last, state, kept, y):
+    """Saturate one signal; `kept` takes the states of the way forth before every block."""
+    forth, back = np.empty((MEMORY, PLACES), x.dtype), np.empty((MEMORY, PLACES), x.dtype)
+    copy_states(state[:MEMORY], forth)
+    copy_states(state[MEMORY : 2 * MEMORY], back)
+    ends = state[2 * MEMORY]
+    rows, mean = np.zeros(BLOCK * PLACES, x.dtype), np.empty(BLOCK, x.dtype)
     samples = x.shape[0]
     for block in range(-(-samples // BLOCK)):
         start = block * BLOCK
         stop = min(start + BLOCK, samples)
         count = stop - start
         if kept.shape[0] > 0:
-            copy_pairs(first, kept[block])
-        forth(x[start:stop], there, first)
-        for n in range(2, count + 2):
-            for lane in range(LANES):
-                second[0, n, lane] = first[STAGES, n, lane]
-        flat = second[0].reshape(-1)[2 * LANES : (count + 2) * LANES]
-        bend(flat, settings, work[: count * LANES])
-        for stage in range(STAGES):
-            section_block(second[stage], second[stage + 1], again[stage], count)
-        _join(second[STAGES, 2 : count + 2], last, ends, y[start:stop])
-        for buffer in range(2 * (STAGES + 1)):
-            _settle(buffers[buffer], count)
-    copy_pairs(buffers, state[: 2 * (STAGES + 1)])
+            copy_states(forth, kept[block])
+        spread(x[start:stop], there, forth, rows, 1)
+        # Two rows at a time, the second of the last pair perhaps of an earlier block.
+        bend(rows[: (count + count % 2) * PLACES], settings)
+        bring_together(rows, again, back, count, 1)
+        means_of(rows, mean, count)
+        output(mean[:count], last, ends, y[start:stop], 1)
+        settle(forth.reshape(-1))
+        settle(back.reshape(-1))
+        settle(ends)
+    copy_states(forth, state[:MEMORY])
+    copy_states(back, state[MEMORY : 2 * MEMORY])
 
 
 def _run(
@@ -142,16 +80,15 @@ def _run(
     x = np.ascontiguousarray(audio)
     batch, channels, samples = x.shape
     own = np.ascontiguousarray(settings, np.float64)
-    there, again, last = filters(sample_rate)
+    there, again, last = filters(x.dtype, sample_rate)
     y = np.empty_like(x)
     blocks = -(-samples // BLOCK) if keep else 0
-    kept = np.empty((batch * channels, blocks, STAGES + 1, 2, LANES))
+    kept = np.empty((batch * channels, blocks, MEMORY, PLACES))
 
-    def task(row: int) -> None:
-        item, channel = divmod(row, channels)
-        work = np.empty(BLOCK * LANES, x.dtype)
+    def task(signal: int) -> None:
+        item, channel = divmod(signal, channels)
         _saturate(
-            x[item, channel], own[item], there, again, last, states[row], kept[row], work,
+            x[item, channel], own[item], there, again, last, states[signal], kept[signal],
             y[item, channel],
         )  # fmt: skip
 

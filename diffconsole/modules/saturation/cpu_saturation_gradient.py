@@ -1,48 +1,29 @@
-"""The gradient of the saturation on the CPU: block by block, back in time."""
+"""The gradient of the saturation on the CPU: block by block, back in time.
+
+The adjoint of a filter is the same filter back in time: the gradient of the output passes the
+section behind the mean and the filters of the way back, the curve's slope, then the filters of
+the way forth, whose sum over the places is the gradient of the input.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ...kernels.jit import compiled
-from ...kernels.lanes import LANES, adjoint_block_only
 from ...kernels.threads import run_tasks
-from .cpu_saturation import APART, BLOCK, STAGES, TINY, copy_pairs, filters, forth, mean_of
+from .cpu_places import MEMORY, PLACES, bring_together, filters, means_of, output, settle, spread
+from .cpu_saturation import BLOCK, copy_states
 from .cpu_shaper import bend_backward
 
 __all__ = ["backward"]
 
 
 @compiled
-def _part(gradient, last, future, rows):
-    """The adjoint of the mean and of the last section, back in time."""
-    b0, b1, b2, a1, a2 = last[0], last[1], last[2], last[3], last[4]
-    u1, u2 = future[0], future[1]
-    count = gradient.shape[0]
-    for index in range(count):
-        n = count - 1 - index
-        u = np.float64(gradient[n]) - a1 * u1 - a2 * u2
-        share = (b0 * u + b1 * u1 + b2 * u2) / LANES
-        u2, u1 = u1, u
-        for k in range(LANES):
-            rows[n, k] = share
-    future[0] = u1 if abs(u1) > TINY else 0.0
-    future[1] = u2 if abs(u2) > TINY else 0.0
-
-
-@compiled
-def _gather(rows, y):
-    kind = y.dtype.type
-    for n in range(y.shape[0]):
-        y[n] = kind(LANES * mean_of(rows[n]))
-
-
-@compiled
-def _backward(x, gradient, settings, there, again, last, kept, work, by_audio, sums):
-    buffers = np.zeros((STAGES + 1, BLOCK + APART, LANES))
-    rows = np.zeros((BLOCK, LANES))
-    futures = np.zeros((2 * STAGES, 2, LANES))
-    ends = np.zeros(2)
+def _backward(x, gradient, settings, there, again, last, kept, by_audio, sums):
+    forth, states = np.empty((MEMORY, PLACES), x.dtype), np.zeros((2, MEMORY, PLACES), x.dtype)
+    ends = np.zeros(4)
+    rows, errors = np.zeros(BLOCK * PLACES, x.dtype), np.zeros(BLOCK * PLACES, x.dtype)
+    share, mean = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     samples = x.shape[0]
     blocks = -(-samples // BLOCK)
     for index in range(blocks):
@@ -50,23 +31,20 @@ def _backward(x, gradient, settings, there, again, last, kept, work, by_audio, s
         start = block * BLOCK
         stop = min(start + BLOCK, samples)
         count = stop - start
-        _part(gradient[start:stop], last, ends, rows)
-        for stage in range(STAGES):
-            own = STAGES - 1 - stage
-            adjoint_block_only(rows, again[own], futures[STAGES + own], count)
-        copy_pairs(kept[block], buffers)
-        forth(x[start:stop], there, buffers)
-        flat = buffers[STAGES].reshape(-1)[2 * LANES : (count + 2) * LANES]
-        bend_backward(flat, rows.reshape(-1)[: count * LANES], settings, work, sums)
-        for stage in range(STAGES):
-            own = STAGES - 1 - stage
-            adjoint_block_only(rows, there[own], futures[own], count)
-        _gather(rows, by_audio[start:stop])
-        for stage in range(2 * STAGES):
-            for row in range(2):
-                for k in range(LANES):
-                    if abs(futures[stage, row, k]) < TINY:
-                        futures[stage, row, k] = 0.0
+        output(gradient[start:stop], last, ends, share[:count], -1)
+        spread(share[:count], again, states[0], errors, -1)
+        copy_states(kept[block], forth)
+        spread(x[start:stop], there, forth, rows, 1)
+        bend_backward(rows[: count * PLACES], errors[: count * PLACES], settings, sums)
+        bring_together(errors, there, states[1], count, -1)
+        means_of(errors, mean, count)
+        for n in range(count):
+            by_audio[start + n] = mean[n]
+        settle(states.reshape(-1))
+        settle(ends)
+    # Every place had the whole of a gradient of which it makes an eighth.
+    for k in range(sums.shape[0]):
+        sums[k] /= PLACES
 
 
 def backward(
@@ -79,15 +57,14 @@ def backward(
     """Return the gradients of audio and settings; see :func:`.cpu_saturation.saturate_forward`."""
     g, x, own, states = gradient, audio, settings, kept
     batch, channels, _ = x.shape
-    there, again, last = filters(sample_rate)
+    there, again, last = filters(x.dtype, sample_rate)
     by_audio = np.empty_like(x)
     sums = np.zeros((batch, channels, 4))
 
-    def task(row: int) -> None:
-        item, channel = divmod(row, channels)
-        work = np.empty(1, x.dtype)
+    def task(signal: int) -> None:
+        item, channel = divmod(signal, channels)
         _backward(
-            x[item, channel], g[item, channel], own[item], there, again, last, states[row], work,
+            x[item, channel], g[item, channel], own[item], there, again, last, states[signal],
             by_audio[item, channel], sums[item, channel],
         )  # fmt: skip
 

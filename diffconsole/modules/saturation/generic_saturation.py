@@ -26,7 +26,7 @@ def saturate_forward(
     bent = copies * (dry + wet * relative(steepness * copies, bias))
     mean = _filtered(bent, back).unflatten(0, (-1, PLACES)).mean(1)
     rows = audio.shape[0] * audio.shape[1]
-    return _filtered(mean, last, _long(sample_rate)), settings.new_empty((rows, 0, 4, 2, 8))
+    return _filtered(mean, last, _long(sample_rate)), settings.new_empty((rows, 0, 6, 8))
 
 
 def saturate_backward(

@@ -23,7 +23,7 @@ from .phases import output_section, phase_sections
 __all__ = ["saturate"]
 
 _HERE = f"{__package__}.saturation"
-BLOCK, STATE = 128, (4, 2, 8)
+BLOCK, STATE = 128, (6, 8)
 
 
 def saturate(audio: Tensor, sample_rate: float, settings: Tensor) -> Tensor:
