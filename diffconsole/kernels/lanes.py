@@ -358,15 +358,16 @@ def hold_block(typing: Any, rows: Any, state: Any, settings: Any, count: Any) ->
 
     With the rows a, 1 − a, r, 1 − r, e, 1 − e and H of `settings` it is the recursion of
     :mod:`.envelope`, e the coefficient at the end of a hold of H samples; the rows of `state` are
-    the level and what is left of the hold. Rounded as written where the function around it is,
-    so that a lane has the bits of one loop; levels below `TINY` become 0.
+    the level, what is left of the hold, and the lowest and the highest level so far. Rounded as
+    written where the function around it is, so that a lane has the bits of one loop; levels below
+    `TINY` become 0.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         w = _Writer(context, builder, signature, arguments)
         rows, state = w.rows(0), w.rows(1)
         *pairs, hold = w.several(2, 7)
-        level, left = w.variable(w.load(state, 0)), w.variable(w.load(state, 1))
+        level, left, least, most = (w.variable(w.load(state, k)) for k in range(4))
         zero, one, tiny = (ir.Constant(_VECTOR, [c] * LANES) for c in (0.0, 1.0, TINY))
         with cgutils.for_range(builder, arguments[3]) as loop:
             v, before, rest = w.load(rows, loop.index), builder.load(level), builder.load(left)
@@ -384,9 +385,13 @@ def hold_block(typing: Any, rows: Any, state: Any, settings: Any, count: Any) ->
             rest = builder.select(lasts, builder.fsub(rest, one), zero)
             builder.store(now, level)
             builder.store(builder.select(rises, hold, rest), left)
+            for comparison, bound in (("<", least), (">", most)):
+                so_far = builder.load(bound)
+                beyond = builder.fcmp_ordered(comparison, now, so_far)
+                builder.store(builder.select(beyond, now, so_far), bound)
             w.store(now, rows, loop.index)
-        w.store(builder.load(level), state, 0)
-        w.store(builder.load(left), state, 1)
+        for k, kept in enumerate((level, left, least, most)):
+            w.store(builder.load(kept), state, k)
         return context.get_dummy_value()
 
     return types.void(rows, state, settings, count), generate

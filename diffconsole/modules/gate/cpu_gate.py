@@ -19,7 +19,7 @@ from ...kernels.array_math import amplitude, float64
 from ...kernels.bits import exp2, log2
 from ...kernels.cpu_envelope import follow
 from ...kernels.jit import compiled, compiled_exactly
-from ...kernels.lanes import LANES, hold_block, to_slab
+from ...kernels.lanes import LANES, hold_block
 from ...kernels.not_numbers import mark_not_numbers
 from ...kernels.peaks import peaks_of_block
 from ...kernels.prefetch import expect, expect_written
@@ -60,17 +60,23 @@ def _curves(threshold_db: np.ndarray, ratio: np.ndarray, range_db: np.ndarray) -
 
 
 @compiled
-def _at_rest(levels, curve, gains):
+def _bounds(levels):
+    """The lowest and the highest level, all there are where one is no number."""
+    least, most, odd = levels[0], levels[0], 0
+    for n in range(levels.shape[0]):
+        level = levels[n]
+        least = level if level < least else least
+        most = level if level > most else most
+        odd += level != level
+    return (0.0, np.inf) if odd > 0 else (np.float64(least), np.float64(most))
+
+
+@compiled
+def _at_rest(least, most, curve):
     """1 where a whole block is above the threshold, −1 where it is down by the range, else 0."""
-    kind = gains.dtype.type
-    floor, scale = kind(FLOOR), kind(curve[SCALE])
-    opened, closed = kind(curve[OPEN]), kind(curve[CLOSED])
-    above = below = 0
-    for n in range(gains.shape[0]):
-        ratio = max(levels[n], floor) * scale
-        above += ratio >= opened
-        below += ratio <= closed
-    return int(above == gains.shape[0]) - int(below == gains.shape[0])
+    if max(least, FLOOR) * curve[SCALE] >= curve[OPEN]:
+        return 1
+    return -1 if max(most, FLOOR) * curve[SCALE] <= curve[CLOSED] else 0
 
 
 @compiled
@@ -103,10 +109,9 @@ def _multiply(x, gains, y):
 
 
 @compiled
-def _turn_block(x, first, stop, levels, curve, gains, y):
-    """Turn down one block of an item; `gains` is room for its gains."""
+def _turn_block(x, first, stop, rests, levels, curve, gains, y):
+    """Turn down one block of an item; `levels` count where it does not rest, `gains` is room."""
     gains = gains[: stop - first]
-    rests = _at_rest(levels, curve, gains)
     if rests > 0:
         for c in range(x.shape[0]):
             _copy(x[c, first:stop], y[c, first:stop])
@@ -126,7 +131,9 @@ def _turn(x, levels, curve, first, stop, y):
     gains = np.empty(BLOCK, x.dtype)
     for begin in range(first, stop, BLOCK):
         end = min(begin + BLOCK, stop)
-        _turn_block(x, begin, end, levels[begin:end], curve, gains, y)
+        least, most = _bounds(levels[begin:end])
+        rests = _at_rest(least, most, curve)
+        _turn_block(x, begin, end, rests, levels[begin:end], curve, gains, y)
 
 
 def turn_down(
@@ -170,6 +177,14 @@ def _detectors(times, lanes):
 
 
 @compiled
+def _lane(rows, lane, levels):
+    """One lane of rows, in the type of the audio."""
+    kind = levels.dtype.type
+    for n in range(levels.shape[0]):
+        levels[n] = kind(rows[n, lane])
+
+
+@compiled
 def _ask_next(x, y, first):
     """Ask for what a lane's next block is read from and written to."""
     for c in range(x.shape[0]):
@@ -187,16 +202,17 @@ def _run(x, times, curves, lanes, length, start, states, y):
     """
     samples, count = x.shape[2], lanes.shape[0]
     slab = np.zeros((LANES, BLOCK), x.dtype)
-    rows, state = np.empty((BLOCK, LANES)), np.zeros((2, LANES))
-    gains = np.empty(BLOCK, x.dtype)
+    rows, state = np.empty((BLOCK, LANES)), np.zeros((4, LANES))
+    levels, gains = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     own = _detectors(times, lanes)
     running = np.ones(LANES, np.bool_)
     for k in range(count):
         state[0, k], state[1, k] = start[k, 0], start[k, 1]
     for block in range(length // BLOCK):
         peaks_of_block(x, lanes, block, length, slab, rows)
+        for k in range(count):
+            state[2, k], state[3, k] = np.inf, 0.0
         hold_block(rows, state, own, BLOCK)
-        to_slab(rows, slab, BLOCK)
         left = 0
         for k in range(count):
             if not running[k]:
@@ -205,7 +221,12 @@ def _run(x, times, curves, lanes, length, start, states, y):
             stop = min(first + BLOCK, samples)
             if first < stop:
                 _ask_next(x[item], y[item], stop)
-                _turn_block(x[item], first, stop, slab[k], curves[item], gains, y[item])
+                curve = curves[item]
+                rests = _at_rest(state[2, k], state[3, k], curve)
+                # Levels are turned into the audio's order only where a gain is computed of each.
+                if rests == 0:
+                    _lane(rows, k, levels)
+                _turn_block(x[item], first, stop, rests, levels, curve, gains, y[item])
             before = states[item, lanes[k, 1], block]
             if before[0] == state[0, k] and before[1] == state[1, k]:
                 running[k] = False
