@@ -69,14 +69,15 @@ class Flow:
         for module in pans:
             dry = self.run(module, dry, self._call(module, output_db))
         for place, module in enumerate(sends):
-            feeds = place + 1 < len(sends) and self._feeds(module)
+            # Not by its level: what becomes of an item may not depend on the others of a batch.
+            feeds = bool(module.feeds) and place + 1 < len(sends)
             gain_db = output_db if module.takes_gain and not feeds else None
             takes_dry = module.takes_dry and not feeds
             call = self._call(module, gain_db, output_db, dry if takes_dry else None)
             wet = self.run(module, audio, call)
             if wet.shape != (len(audio), 2, audio.shape[-1]):
                 raise _wrong_shape(module, wet, (len(audio), 2, audio.shape[-1]))
-            if feeds:
+            if feeds and self._sends_on(module):
                 audio = audio + self._sent_on(module, wet)
             if output_db is not None and gain_db is None and not module.gain_after:
                 wet = gain(wet, output_db)
@@ -122,13 +123,11 @@ class Flow:
         found = [self.settings[f"{m.key}.{m.gain_after}"] for m in on if m.place == place]
         return found[0] if found else None
 
-    def _feeds(self, module: Module) -> bool:
-        """Return whether a send's return goes into those behind it; it may where nobody can say."""
-        if not module.feeds:
-            return False
+    def _sends_on(self, module: Module) -> bool:
+        """Return whether any item sends a return on; it may where nobody can look at the levels."""
         key = f"{module.key}.{module.feeds}"
         level_db = self.settings[key]
-        return not is_held(level_db) or bool((level_db > BY_KEY[key].low).any())
+        return not (is_held(level_db) and bool((level_db <= BY_KEY[key].low).all()))
 
     def _sent_on(self, module: Module, wet: Any) -> Any:
         """Return what the sends behind a send get of its return, ``(batch, 1, samples)``."""

@@ -241,6 +241,26 @@ def test_the_console_lets_it_add_its_echoes_to_what_is_panned(kernel):
         assert error_db(torch.cat(parts, dim=-1).numpy(), found.numpy()) <= -120.0
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_what_one_item_sends_on_changes_nothing_of_the_others(kind):
+    audio, rows = noise(3, 1, 6000).to(kind), (-60.0, -6.0, -60.0)
+    shared = strip_settings() | {"output_gain.gain_db": values(3.0)}
+    together = {key: value.repeat(3) for key, value in shared.items()}
+    found = SENDS(audio, together | {"delay.reverb_send_db": values(*rows)})
+    for i, level_db in enumerate(rows):
+        alone = SENDS(audio[i : i + 1], shared | {"delay.reverb_send_db": values(level_db)})
+        assert torch.equal(found[i], alone[0])
+
+
+@pytest.mark.parametrize("kernel", ["cpu", "generic"])
+def test_a_level_that_is_no_number_is_sent_on(kernel):
+    settings = {key: value.repeat(2) for key, value in strip_settings().items()}
+    settings["delay.reverb_send_db"] = values(-60.0, math.nan)
+    with use(kernel):
+        found = SENDS(noise(2, 1, 6000), settings)
+    assert torch.isfinite(found[0]).all() and found[1].isnan().any()
+
+
 def test_what_is_sent_on_has_gradients_from_end_to_end():
     audio = noise(2, 1, 6000)
     both = {

@@ -115,6 +115,8 @@ def render_kept(
             before = (*before, own)
             inserted = results.of(before, lambda: RUNNERS[module.key](audio, call))
             return inserted
+        # The dry signal is none of what is kept: the pan may change alone.
+        dry, call = call.dry, call._replace(dry=None)
         # Where no send goes into this one the sum is the inserts' result itself.
         into = audio if fed else inserted
 
@@ -127,7 +129,7 @@ def render_kept(
             key = f"{module.key}.{module.feeds}"
             if float(settings[key]) > BY_KEY[key].low:
                 fed = (*fed, own)
-        return found
+        return found if dry is None else dry + found
 
     result: Any = Flow(PAIR_RATE, settings, off, run, seconds={"reverb": seconds})(raw)
     return result
