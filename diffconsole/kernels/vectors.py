@@ -169,26 +169,26 @@ def absolute(typing: Any, value: Any) -> Any:
     return signature_of(value, value), _unary("llvm.fabs")
 
 
-@intrinsic
-def maximum(typing: Any, value: Any, other: Any) -> Any:
-    """``maximum(value, limit)``, lane by lane; what is not a number stays so."""
+def _limited(comparison: str) -> Callable[..., Any]:
+    """The limit wherever it compares so with the value."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, limit = arguments
-        return builder.select(builder.fcmp_ordered(">", limit, value), limit, value)
+        return builder.select(builder.fcmp_ordered(comparison, limit, value), limit, value)
 
-    return signature_of(value, value, other), generate
+    return generate
+
+
+@intrinsic
+def maximum(typing: Any, value: Any, other: Any) -> Any:
+    """``maximum(value, limit)``, lane by lane; what is not a number stays so."""
+    return signature_of(value, value, other), _limited(">")
 
 
 @intrinsic
 def minimum(typing: Any, value: Any, other: Any) -> Any:
     """``minimum(value, limit)``, lane by lane; what is not a number stays so."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, limit = arguments
-        return builder.select(builder.fcmp_ordered("<", limit, value), limit, value)
-
-    return signature_of(value, value, other), generate
+    return signature_of(value, value, other), _limited("<")
 
 
 @intrinsic

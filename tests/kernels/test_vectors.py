@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("numba", reason="vectors belong to the compiled loops")
 
 from diffconsole.kernels.jit import compiler
 from diffconsole.kernels.vectors import load, maximum, minimum, store, sums_of_rows

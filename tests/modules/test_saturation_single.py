@@ -17,7 +17,7 @@ from tests.synthetic import voice
 
 from .helpers import RATES, noise, values
 
-pytest.importorskip("numba")
+pytest.importorskip("numba", reason="float32 filters are those of the compiled loops")
 
 from diffconsole.modules.saturation.cpu_saturation import (
     BLOCK,
@@ -49,7 +49,7 @@ def run(audio: Tensor, rate: float, settings: dict[str, float]) -> Tensor:
 
 
 def worst_db(samples: np.ndarray, rate: float) -> float:
-    """The largest error of all settings; the reference hears the same float32 samples."""
+    """The largest error of all settings; the reference gets the same float32 samples."""
     audio = np.asarray(samples, np.float32)
     found = []
     for settings in SETTINGS:

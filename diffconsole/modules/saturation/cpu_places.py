@@ -137,7 +137,7 @@ def output(x, last, ends, y, step):
 
 @compiled
 def settle(states):
-    """Make 0 of what is too small to be heard, between two blocks."""
+    """Set states below :data:`TINY` to 0, between two blocks."""
     kind = states.dtype.type
     for k in range(states.shape[0]):
         states[k] = kind(0.0) if abs(states[k]) < kind(TINY) else states[k]
